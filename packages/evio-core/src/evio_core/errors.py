@@ -1,0 +1,119 @@
+"""The errors evio raises or hands to ``closed``.
+
+::
+
+    EvioError
+    ├── AddressError          (ValueError)   an address string that means nothing to us
+    ├── ListenError           (OSError)      an address that could not be bound
+    ├── WorkerError           (RuntimeError) workers that do not come up
+    └── ConnError                            why a connection ended, given to ``closed(conn, error)``
+        ├── TimeoutExpired    (TimeoutError)
+        │   ├── IdleTimeout       no byte moved for ``idle_timeout`` seconds
+        │   ├── DeadlineExceeded  ``set_deadline`` passed
+        │   ├── ConnectTimeout    ``dial`` found no answer in time
+        │   ├── HandshakeTimeout  TLS or PROXY header not complete in time
+        │   └── CloseTimeout      output not taken by the peer in time after a close or a shutdown
+        ├── Aborted                       the program called ``abort``
+        ├── OutputLimitExceeded           more than ``max_pending`` bytes queued
+        ├── ProxyProtocolError (ValueError)  malformed PROXY header
+        └── TLSError                      certificate, handshake or record failure
+            └── TLSTruncated              the peer ended without ``close_notify``
+
+Errors of the kernel stay what they are: ``closed`` gets the ``ConnectionResetError`` itself.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "Aborted",
+    "AddressError",
+    "CloseTimeout",
+    "ConnError",
+    "ConnectTimeout",
+    "DeadlineExceeded",
+    "EvioError",
+    "HandshakeTimeout",
+    "IdleTimeout",
+    "ListenError",
+    "OutputLimitExceeded",
+    "ProxyProtocolError",
+    "TLSError",
+    "TLSTruncated",
+    "TimeoutExpired",
+    "WorkerError",
+]
+
+
+class EvioError(Exception):
+    """Base of every error of this package."""
+
+
+class AddressError(EvioError, ValueError):
+    """An address string, or an option in it, is not understood; the text says what is allowed."""
+
+
+class ListenError(EvioError, OSError):
+    """An address could not be bound.
+
+    ``errno`` and ``strerror`` are the kernel's, ``filename`` is the address as it was given.
+    """
+
+    @property
+    def address(self) -> str:
+        """The address as it was given."""
+        return str(self.filename)
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.filename}: {self.strerror}"
+
+
+class WorkerError(EvioError, RuntimeError):
+    """Worker processes could not be started, or die as soon as they start."""
+
+
+class ConnError(EvioError):
+    """Why a connection ended."""
+
+
+class TimeoutExpired(ConnError, TimeoutError):
+    """A time-out of a connection passed."""
+
+
+class IdleTimeout(TimeoutExpired):
+    """No byte was received or sent for ``Options.idle_timeout`` seconds."""
+
+
+class DeadlineExceeded(TimeoutExpired):
+    """The moment set with ``Conn.set_deadline`` passed."""
+
+
+class ConnectTimeout(TimeoutExpired):
+    """A dialled connection was not established in time."""
+
+
+class HandshakeTimeout(TimeoutExpired):
+    """The TLS handshake or the PROXY header was not complete within ``Options.handshake_timeout``."""
+
+
+class CloseTimeout(TimeoutExpired):
+    """Pending output could not be delivered in time after a close or a shutdown."""
+
+
+class Aborted(ConnError):
+    """The program itself reset the connection with ``Conn.abort``."""
+
+
+class OutputLimitExceeded(ConnError):
+    """More than ``Options.max_pending`` bytes were queued for a peer that does not read them."""
+
+
+class ProxyProtocolError(ConnError, ValueError):
+    """A connection to a ``proxy_protocol`` address did not begin with a well-formed PROXY header."""
+
+
+class TLSError(ConnError):
+    """TLS failed: a certificate, the handshake or a record."""
+
+
+class TLSTruncated(TLSError):
+    """The peer ended the connection without ``close_notify``: data may be missing at the end."""

@@ -1,0 +1,326 @@
+"""The contract: everything a program built on evio has to know.
+
+A program fills an :class:`Events` with callbacks and gives it to :func:`evio_core.serve`::
+
+    from evio_core import Events, serve
+
+    def data(conn, chunk):
+        return chunk
+
+    serve(Events(data=data), "tcp://localhost:5000")
+
+Callbacks run on the loop that owns the connection, one at a time, and must not block: while one runs,
+no other connection of that loop moves. With ``num_loops`` above 1, callbacks of connections on different
+loops run at the same time in different threads.
+
+A callback returns what it wants done: nothing, bytes to send, an :class:`Action`, or
+``(bytes, Action)``; output is always sent before the action is taken.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+__all__ = [
+    "Action",
+    "Buffer",
+    "Conn",
+    "Events",
+    "LoadBalance",
+    "LoopStats",
+    "Options",
+    "Reply",
+    "Server",
+    "SocketAddress",
+    "Stats",
+    "TickReply",
+]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent. A ``bytearray`` or ``memoryview`` is copied if it has to be queued."""
+
+SocketAddress: TypeAlias = Any
+"""An address as ``socket.getsockname`` gives it: ``(host, port)`` for IPv4, ``(host, port, flowinfo,
+scope_id)`` for IPv6, a path (``str``) or an abstract name (``bytes``) for unix sockets."""
+
+
+class Action(enum.Enum):
+    """What is to happen after a callback."""
+
+    NONE = "none"
+    """Nothing; the same as returning no action."""
+
+    DETACH = "detach"
+    """Send pending output, then give the socket to ``detached`` and forget the connection."""
+
+    CLOSE = "close"
+    """Send pending output, then close. Input that arrives meanwhile is discarded."""
+
+    SHUTDOWN = "shutdown"
+    """Stop the whole server: accept no more, send pending output, fire every ``closed``, return."""
+
+
+class LoadBalance(enum.Enum):
+    """How a new connection is given to one of several loops."""
+
+    RANDOM = "random"
+    """Any loop with equal probability."""
+
+    ROUND_ROBIN = "round-robin"
+    """Loops in turn: with L loops and N connections each loop has been given N/L, rounded up or down."""
+
+    LEAST_CONNECTIONS = "least-connections"
+    """The loop with the fewest open connections; the lowest ``loop_index`` of several equal ones."""
+
+
+Reply: TypeAlias = Buffer | Action | tuple[Buffer | None, Action] | None
+"""What a connection's callback returns."""
+
+TickReply: TypeAlias = float | Action | tuple[float, Action] | None
+"""What ``tick`` returns: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of a connection. ``Events.options`` holds the defaults, ``Conn.configure`` changes them for
+    one connection. Times are in seconds, sizes in bytes; 0 means "none" or "the kernel's default"."""
+
+    tcp_nodelay: bool = True
+    """Send small output at once instead of waiting to fill a segment (``TCP_NODELAY``)."""
+
+    tcp_keepalive: float = 0.0
+    """Probe a silent peer after this time, and then at this interval; rounded up to whole seconds."""
+
+    reuse_input_buffer: bool = False
+    """Hand ``data`` a ``memoryview`` that is valid until it returns, rather than ``bytes`` of its own."""
+
+    idle_timeout: float = 0.0
+    """End a connection over which no byte was received or sent for this time."""
+
+    handshake_timeout: float = 10.0
+    """How long the TLS handshake and the PROXY header may take, together."""
+
+    close_timeout: float = 5.0
+    """How long a closing connection may take to deliver its output and to see the peer's end of input."""
+
+    high_water: int = 256 * 1024
+    """With more output pending than this, no more input is read from the connection..."""
+
+    low_water: int = 64 * 1024
+    """...until no more than this is pending."""
+
+    max_pending: int = 256 * 1024 * 1024
+    """With more output pending than this, the connection is dropped (``OutputLimitExceeded``)."""
+
+    send_buffer: int = 0
+    """``SO_SNDBUF``."""
+
+    receive_buffer: int = 0
+    """``SO_RCVBUF``."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value!r}")
+        if self.low_water > self.high_water:
+            raise ValueError(f"low_water ({self.low_water}) must not exceed high_water ({self.high_water})")
+
+
+class Conn(Protocol):
+    """A connection, or the peer that a datagram came from.
+
+    ``write``, ``wake``, ``close`` and ``abort`` may be called from any thread and at any time; on a
+    connection that is gone they do nothing. Everything else belongs to the connection's callbacks.
+
+    A UDP peer has no connection: it fires ``data`` alone, each ``write`` is one datagram, and ``close``,
+    ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to later.
+    """
+
+    context: Any
+    """Yours to use; ``None`` at first."""
+
+    @property
+    def addr_index(self) -> int:
+        """Which of the addresses given to ``serve`` the connection came in on; -1 for a dialled one."""
+
+    @property
+    def loop_index(self) -> int:
+        """Which loop owns it, from 0."""
+
+    @property
+    def local_addr(self) -> SocketAddress:
+        """Our end."""
+
+    @property
+    def remote_addr(self) -> SocketAddress:
+        """The peer's end; with the PROXY protocol, what the proxy said it is."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of output queued and not yet handed to the kernel."""
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS session (``version()``, ``getpeercert()``, ``selected_alpn_protocol()`` ...) or None."""
+
+    @property
+    def server_name(self) -> str | None:
+        """The host name the TLS client asked for (SNI, RFC 6066 section 3) or None."""
+
+    def write(self, data: Buffer) -> None:
+        """Queue output; it is sent at the end of the current loop turn, in the order of the calls."""
+
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None) -> None:
+        """Queue ``count`` bytes of an open file from ``offset`` (to its end when None), in order with
+        other output. The descriptor is duplicated: the caller may close ``file`` at once. A file that
+        turns out shorter than promised ends the connection with an ``OSError``: what was announced cannot
+        be delivered.
+
+        Raises ``ValueError`` for a negative offset or count and ``OSError`` when the file cannot be
+        duplicated or measured.
+        """
+
+    def wake(self) -> None:
+        """Have ``data(conn, b"")`` called soon. Several calls may become one event."""
+
+    def close(self) -> None:
+        """The same as returning ``Action.CLOSE``: send what is queued, then close."""
+
+    def abort(self) -> None:
+        """Close at once with a reset; queued output is lost. ``closed`` gets :class:`Aborted`."""
+
+    def pause_reading(self) -> None:
+        """Read no more input until ``resume_reading``; the kernel then makes the peer wait."""
+
+    def resume_reading(self) -> None:
+        """Undo ``pause_reading``."""
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """End the connection with :class:`DeadlineExceeded` in ``seconds`` from now whatever it does;
+        ``None`` takes the deadline back."""
+
+    def configure(self, **options: Any) -> None:
+        """Change this connection's :class:`Options`. Raises ``TypeError`` for an unknown name and
+        ``ValueError`` for a value that is not allowed."""
+
+
+class Server(Protocol):
+    """The running server, as given to ``serving``."""
+
+    @property
+    def addrs(self) -> tuple[SocketAddress, ...]:
+        """The bound address of each address given to ``serve``, with the real port where 0 was asked.
+        A name that stands for several (``localhost``) shows the first; all have the same port."""
+
+    @property
+    def num_loops(self) -> int:
+        """How many loops run."""
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Shut down as ``Action.SHUTDOWN`` does, giving output ``timeout`` seconds
+        (``Events.shutdown_timeout`` when None) to leave. A second call stops at once. From any thread."""
+
+    def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
+        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ADDRESS. It fires the same events.
+        Called on a loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be
+        written at once. An attempt that fails fires ``closed(conn, error)`` without ``opened``.
+
+        Raises :class:`AddressError` for an address that cannot be dialled.
+        """
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have ``function()`` called on loop 0 soon. From any thread. What it raises is logged."""
+
+    def stats(self) -> Stats:
+        """Counters as they are now. From any thread."""
+
+    def reload_certificates(self) -> None:
+        """Load the certificates of ``tls`` addresses again, for new connections. From any thread. A
+        changed file is also noticed by itself.
+
+        Raises :class:`TLSError` when a file is bad; the ones in use then stay.
+        """
+
+
+@dataclass(slots=True)
+class LoopStats:
+    """Counters of one loop since it started; ``connections`` is what is open now."""
+
+    connections: int = 0
+    accepted: int = 0
+    accept_errors: int = 0
+    turns: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    datagrams_dropped: int = 0
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters of the server, a ``LoopStats`` a loop."""
+
+    loops: list[LoopStats]
+
+    def total(self, counter: str) -> int:
+        """The sum of one counter over the loops; its name is a field of :class:`LoopStats`."""
+        return sum(getattr(loop, counter) for loop in self.loops)
+
+
+@dataclass(slots=True)
+class Events:
+    """The callbacks and settings of a server. All are optional; callbacks may also be assigned later,
+    ``events.data = f``, but before ``serve``, which looks at them once."""
+
+    serving: Callable[[Server], Action | None] | None = None
+    """Once, when the server can accept, before any other event. An exception ends ``serve``."""
+
+    opened: Callable[[Conn], Reply] | None = None
+    """A connection opened: accepted or dialled, its TLS handshake and PROXY header done."""
+
+    data: Callable[[Conn, Any], Reply] | None = None
+    """Bytes arrived; ``b""`` on a ``wake`` and for an empty datagram."""
+
+    eof: Callable[[Conn], Reply] | None = None
+    """The peer finished sending. Without this callback the connection is flushed and closed; with it,
+    it stays open for output until it is closed by an action."""
+
+    drained: Callable[[Conn], Reply] | None = None
+    """Output has all been handed to the kernel: the moment to produce more of a long stream. It fires
+    after each piece of output, also when that left at once."""
+
+    pre_write: Callable[[], None] | None = None
+    """Once per loop turn with output, before that turn's output is written."""
+
+    detached: Callable[[Conn, socket.socket], Action | None] | None = None
+    """After ``DETACH``: the socket, blocking, is the callee's now. Without this callback it is closed."""
+
+    closed: Callable[[Conn, BaseException | None], Action | None] | None = None
+    """A connection ended, for the reason ``error`` or, when None, in good order. Exactly once for every
+    ``opened`` that was not detached."""
+
+    tick: Callable[[], TickReply] | None = None
+    """Right after ``serving``, on loop 0, then after each delay it returns."""
+
+    num_loops: int = 1
+    """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
+
+    load_balance: LoadBalance = LoadBalance.ROUND_ROBIN
+    """Which loop gets a new connection. Without effect on ``reuseport=true`` addresses, where the kernel
+    chooses."""
+
+    options: Options = field(default_factory=Options)
+    """Defaults for every connection."""
+
+    shutdown_timeout: float = 10.0
+    """How long pending output may take to leave when the server stops."""
+
+    handle_signals: bool = True
+    """Stop on SIGINT and SIGTERM when ``serve`` runs in the main thread; the handlers are put back."""

@@ -1,0 +1,363 @@
+"""One event loop: the hot path, the timers and the queue of work from other threads.
+
+Everything here runs in the loop's own thread, except ``submit``. A loop knows descriptors by their
+*handlers*: connections, listeners, datagram sockets, half-open states. A turn is: poll, handle each ready
+descriptor, run submitted work, flush what was written, close what was dropped.
+
+Shared with other threads are only ``_ops`` (a deque: append and popleft are atomic by themselves, also on
+free-threaded CPython), ``_woken`` and the counters, each of which has one writing thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .events import Events, LoopStats
+from .poller import READ, Poller
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["READ_SIZE", "Handler", "Loop", "Timer", "log"]
+
+log = logging.getLogger("evio")
+
+READ_SIZE = 64 * 1024
+"""The most one connection is read per turn. Asking for 64 KiB costs what 16 KiB does."""
+
+COMPACT_TIMERS = 256
+"""With more cancelled timers than this, and more cancelled than alive, the heap is rebuilt."""
+
+Timer = list[Any]
+"""``[when, tie-breaker, target]``; a cancelled one has no target."""
+
+
+class Handler:
+    """What a loop does with a descriptor that is ready."""
+
+    __slots__ = ()
+
+    plain = False
+    """True only for a stream connection in the one state that ``Loop.run`` serves by itself."""
+
+    def on_event(self, mask: int) -> None:
+        """The descriptor is ready for what ``mask`` says."""
+        raise NotImplementedError
+
+    def on_timer(self, now: float) -> None:
+        """A timer set with ``Loop.arm`` has come."""
+        raise NotImplementedError
+
+    def shut_down(self) -> None:
+        """The server stops: finish in good order."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """The time for finishing in good order is over: end now."""
+        raise NotImplementedError
+
+
+class Waker(Handler):
+    """Makes ``poll`` return when another thread asks: an eventfd, or a pipe where there is none."""
+
+    __slots__ = ("_read_fd", "_write_fd")
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self._read_fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self._read_fd, self._write_fd = os.pipe()
+            os.set_blocking(self._read_fd, False)
+            os.set_blocking(self._write_fd, False)
+
+    def fileno(self) -> int:
+        return self._read_fd
+
+    def wake(self) -> None:
+        try:
+            os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
+        except BlockingIOError:
+            pass  # the pipe is full of wake-ups: one more would change nothing
+
+    def on_event(self, mask: int) -> None:
+        try:
+            while os.read(self._read_fd, 512) and self._read_fd != self._write_fd:
+                pass
+        except BlockingIOError:
+            pass
+
+    def shut_down(self) -> None:
+        """Nothing to finish: it lives as long as the loop."""
+
+    def expire(self) -> None:
+        """Nothing to end either."""
+
+    def close(self) -> None:
+        os.close(self._read_fd)
+        if self._write_fd != self._read_fd:
+            os.close(self._write_fd)
+
+
+class Loop:
+    """A poller, the handlers of its descriptors, timers, and work submitted by other threads."""
+
+    def __init__(self, index: int, events: Events, poller: Poller, stop: Callable[[], None]) -> None:
+        self.index = index
+        self.events = events
+        self.poller = poller
+        self.request_stop = stop
+        self.stats = LoopStats()
+        self.ident: int | None = None
+        self.now = 0.0
+        self.stopping = False
+        self.collecting = events.pre_write is not None
+        self.direct = not self.collecting and events.drained is None
+        """Whether a reply may be written at once, with no callback to fire before or after it."""
+        self.input_buffer = bytearray(READ_SIZE)
+        self.error: BaseException | None = None
+        self.handed = 0  # connections given to this loop by the accepting one, which alone writes this
+        self.started = 0  # connections that this loop began by itself
+        self.ended = 0
+        self.handlers: dict[int, Handler] = {}
+        self.dirty: list[Handler] = []
+        self._unclosed: list[int] = []
+        self._timers: list[Timer] = []
+        self._timer_count = 0
+        self._cancelled = 0
+        self._ops: deque[tuple[Callable[[Any], object], Any]] = deque()
+        self._woken = False
+        self._waker = Waker()
+        self.add(self._waker.fileno(), self._waker, READ)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of this loop, counted from the moment it was chosen for them."""
+        return self.handed + self.started - self.ended
+
+    # -- descriptors
+
+    def add(self, fd: int, handler: Handler, mask: int, exclusive: bool = False) -> None:
+        """Watch a descriptor. Raises ``OSError`` when the poller cannot."""
+        self.poller.register(fd, mask, exclusive)
+        self.handlers[fd] = handler
+
+    def remove(self, fd: int) -> None:
+        """Watch it no more. Explicit even when it is to be closed: a copy of the descriptor in a forked
+        child would keep its epoll entry alive and ready for ever (epoll(7), question 6)."""
+        if self.handlers.pop(fd, None) is not None:
+            self.poller.unregister(fd)
+
+    def bury(self, fd: int) -> None:
+        """Close a removed descriptor at the end of the turn: until then its number cannot be given to a
+        new connection, which would receive the old one's events of this turn."""
+        self._unclosed.append(fd)
+
+    # -- timers
+
+    def arm(self, target: Handler, when: float) -> Timer:
+        """Call ``target.on_timer`` at ``when`` (``time.monotonic``)."""
+        self._timer_count += 1
+        timer = [when, self._timer_count, target]
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Forget a timer. It stays in the heap, without its target, until its time or a rebuild."""
+        timer[2] = None
+        self._cancelled += 1
+        if self._cancelled > COMPACT_TIMERS and self._cancelled * 2 > len(self._timers):
+            self._timers[:] = [timer for timer in self._timers if timer[2] is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def _run_timers(self) -> float | None:
+        """Run what is due; returns the seconds until the next one."""
+        timers = self._timers
+        self.now = now = monotonic()
+        last = self._timer_count  # timers set by these belong to the next turn: a tick of 0 s starves nobody
+        while timers and timers[0][0] <= now and timers[0][1] <= last:
+            target = heapq.heappop(timers)[2]
+            if target is None:
+                self._cancelled -= 1
+            else:
+                target.on_timer(now)
+        return max(0.0, timers[0][0] - now) if timers else None
+
+    # -- work from other threads
+
+    def submit(self, function: Callable[[Any], object], argument: Any = None) -> None:
+        """Have ``function(argument)`` called in the loop's thread soon. From any thread."""
+        self._ops.append((function, argument))
+        # Clearing the flag comes before draining the queue, so an operation is either seen by the drain or
+        # sees the flag cleared: no wake-up is lost, and a burst costs one.
+        if not self._woken and self.ident != threading.get_ident():
+            self._woken = True
+            self._waker.wake()
+
+    def interrupt(self) -> None:
+        """Make ``poll`` return. A signal handler needs it: it may run in the loop's own thread in the middle
+        of ``poll``, which Python then resumes (PEP 475)."""
+        self._waker.wake()
+
+    def run_ops(self) -> None:
+        """Do what was submitted; once more by the server when the loop has ended."""
+        ops = self._ops
+        for _ in range(len(ops)):  # what these submit belongs to the next turn
+            function, argument = ops.popleft()
+            function(argument)
+
+    # -- running
+
+    def run(self) -> None:
+        """Serve until stopped and everything has ended."""
+        self.ident = threading.get_ident()
+        try:
+            self._run()
+        except BaseException as error:
+            self.fail(error)
+            self._drop_everything()
+        finally:
+            self._close()
+
+    def _run(self) -> None:
+        # The names are local and the common turn is written out in one piece because this is where the
+        # time goes: a call or an attribute chain per event would be seen in the benchmark.
+        poll = self.poller.poll
+        find = self.handlers.get
+        read, write = os.read, os.write
+        data = self.events.data or _ignore
+        direct = self.direct
+        stats, timers, ops, dirty, unclosed = self.stats, self._timers, self._ops, self.dirty, self._unclosed
+        waker = self._waker
+        now = 0.0
+        while True:
+            timeout = None
+            if timers:
+                timeout = self._run_timers()
+            if ops or dirty or unclosed:
+                timeout = 0
+            elif self.stopping and len(self.handlers) == 1:
+                return
+            ready = poll(timeout)
+            stats.turns += 1
+            if timers:
+                self.now = now = monotonic()
+            for fd, mask in ready:
+                conn: Connection = find(fd)  # type: ignore[assignment]  # only a Connection is ever plain
+                if mask != READ or conn is None or not conn.plain:
+                    if conn is waker:
+                        self._woken = False
+                    if conn is not None:  # else: dropped earlier in this turn
+                        conn.on_event(mask)
+                    continue
+                try:
+                    chunk = read(fd, READ_SIZE)
+                except OSError as error:
+                    conn.read_failed(error)
+                    continue
+                if not chunk:
+                    conn.input_ended()
+                    continue
+                stats.bytes_in += len(chunk)
+                conn.seen = now
+                try:
+                    output = data(conn, chunk)
+                    if not direct or type(output) is not bytes or not conn.plain:
+                        if output is not None:
+                            conn.reply(output)
+                        continue
+                except BaseException as error:
+                    self.callback_failed(conn, error)
+                    continue
+                try:
+                    sent = write(fd, output)
+                except OSError as error:
+                    conn.write_failed(error, output)
+                    continue
+                stats.bytes_out += sent
+                if sent != len(output):
+                    conn.write_rest(output, sent)
+            if ops:
+                self.run_ops()
+            if dirty:
+                self._flush()
+            if unclosed:
+                self._close_dropped()
+
+    def _flush(self) -> None:
+        """Send what this turn queued. What a flush makes others write belongs to the next turn."""
+        if self.events.pre_write is not None:
+            self.events.pre_write()  # what it raises ends the server: none of this turn's output may leave
+        dirty = self.dirty[:]
+        self.dirty.clear()
+        for handler in dirty:
+            handler.flush()  # type: ignore[attr-defined]  # only what has output is ever dirty
+
+    def _close_dropped(self) -> None:
+        for fd in self._unclosed:
+            os.close(fd)
+        self._unclosed.clear()
+
+    # -- failing and stopping
+
+    def callback_failed(self, conn: Handler, error: BaseException) -> None:
+        """A connection's callback raised: end that connection. Only what is not an ``Exception``
+        (``KeyboardInterrupt``, ``SystemExit``) ends the server too."""
+        if isinstance(error, Exception):
+            log.error("callback failed, connection dropped: %r", conn, exc_info=error)
+        else:
+            self.fail(error)
+        conn.lost(error)  # type: ignore[attr-defined]
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the server and let ``serve`` raise ``error``."""
+        if self.error is None:
+            self.error = error
+        self.request_stop()
+
+    def shut_down(self, deadline: float) -> None:
+        """Finish every handler in good order, until ``deadline``."""
+        self.arm(_Deadline(self), deadline)
+        if not self.stopping:
+            self.stopping = True
+            for handler in list(self.handlers.values()):
+                handler.shut_down()
+
+    def expire(self, _: object = None) -> None:
+        """End every handler now."""
+        self.stopping = True
+        for handler in list(self.handlers.values()):
+            handler.expire()
+
+    def _drop_everything(self) -> None:
+        """The loop itself failed: end every connection, so that each gets its ``closed``."""
+        self.dirty.clear()
+        self.expire()
+
+    def _close(self) -> None:
+        self._close_dropped()
+        self.poller.close()
+        self._waker.close()
+
+
+class _Deadline(Handler):
+    """Ends what a shutdown could not finish in time."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def on_timer(self, now: float) -> None:
+        self._loop.expire()
+
+
+def _ignore(conn: object, chunk: object) -> None:
+    return None

@@ -1,0 +1,225 @@
+"""``serve``: from addresses to a running server and back to nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from .address import Address, parse_address
+from .balance import make_balancer
+from .bind import BoundAddress, bind_all
+from .cpus import usable_cpus
+from .datagram import DatagramSocket
+from .dial import dial
+from .errors import AddressError
+from .events import Action, Conn, Events, LoopStats, SocketAddress, Stats
+from .listener import Accepted, Listener, Origin, adopt
+from .loop import Loop, log
+from .poller import make_poller
+from .ticker import Ticker
+from .tls import ServerCredentials
+
+__all__ = ["parse_all", "serve", "serve_bound"]
+
+
+def serve(events: Events, *addresses: str) -> None:
+    """Serve the addresses until the server is stopped.
+
+    Returns after ``SHUTDOWN``, ``Server.stop``, SIGINT or SIGTERM, when every connection has ended. Raises
+    :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be
+    bound, :class:`TLSError` for a bad certificate, and whatever ``serving``, ``tick`` or ``pre_write`` raise.
+    """
+    parsed = parse_all(addresses)
+    num_loops = loop_count(events)
+    bound = bind_all(parsed, events.options, num_loops)
+    try:
+        serve_bound(events, bound, num_loops)
+    finally:
+        for each in bound:
+            each.close()
+
+
+def parse_all(addresses: Sequence[str]) -> list[Address]:
+    """Parse addresses to listen on. Raises :class:`AddressError`."""
+    if not addresses:
+        raise AddressError("no address to serve; for instance tcp://localhost:5000")
+    parsed = [parse_address(text) for text in addresses]
+    for address in parsed:
+        address.check_listen()
+    return parsed
+
+
+def loop_count(events: Events) -> int:
+    """How many loops ``num_loops`` means. Raises ``ValueError``."""
+    if events.num_loops < -1:
+        raise ValueError(f"num_loops must be -1 (one per CPU), 0 or more, not {events.num_loops}")
+    return usable_cpus() if events.num_loops == -1 else max(1, events.num_loops)
+
+
+def serve_bound(events: Events, bound: Sequence[BoundAddress], num_loops: int, exclusive: bool = False) -> None:
+    """Serve sockets that are bound already; ``exclusive`` when other processes accept on them too."""
+    RunningServer(events, bound, num_loops, exclusive).run()
+
+
+class RunningServer:
+    """Implements :class:`evio_core.events.Server`: the loops, their threads, and what they share."""
+
+    def __init__(self, events: Events, bound: Sequence[BoundAddress], num_loops: int, exclusive: bool) -> None:
+        self._events = events
+        self._bound = bound
+        self._exclusive = exclusive
+        self._names = tuple(each.name for each in bound)
+        self._credentials = [
+            ServerCredentials(each.address) if each.address.certs else None for each in bound
+        ]
+        self._stopping = False
+        self._stop_calls = 0
+        self._loops = [Loop(index, events, make_poller(), self._stop_once) for index in range(num_loops)]
+        self._balance = make_balancer(events.load_balance, self._loops)
+
+    # -- what callers see
+
+    @property
+    def addrs(self) -> tuple[SocketAddress, ...]:
+        return self._names
+
+    @property
+    def num_loops(self) -> int:
+        return len(self._loops)
+
+    def stop(self, timeout: float | None = None) -> None:
+        self._stop_calls += 1
+        if self._stop_calls > 1:
+            for loop in self._loops:
+                loop.submit(loop.expire)
+        else:
+            self._begin_stop(self._events.shutdown_timeout if timeout is None else timeout)
+        self._loops[0].interrupt()
+
+    def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
+        parsed = parse_address(address)
+        parsed.check_dial()
+        here = threading.get_ident()
+        loop = next((loop for loop in self._loops if loop.ident == here), self._loops[0])
+        return dial(loop, parsed, Origin(address, -1, self._events.options), context, timeout)
+
+    def call(self, function: Callable[[], object]) -> None:
+        self._loops[0].submit(_call, function)
+        self._loops[0].interrupt()
+
+    def stats(self) -> Stats:
+        return Stats([_snapshot(loop) for loop in self._loops])
+
+    def reload_certificates(self) -> None:
+        for credentials in self._credentials:
+            if credentials is not None:
+                credentials.reload()
+
+    # -- running
+
+    def run(self) -> None:
+        """Serve until stopped, then raise what ended the server, if anything did."""
+        first, *others = self._loops
+        first.ident = threading.get_ident()
+        threads = [threading.Thread(target=loop.run, name=f"evio-loop-{loop.index}") for loop in others]
+        with self._signals():
+            try:
+                self._listen()
+                self._serving()
+            except BaseException as error:
+                first.fail(error)
+            if self._events.tick is not None:
+                first.submit(Ticker(first).start)
+            for thread in threads:
+                thread.start()
+            first.run()
+            for thread in threads:
+                thread.join()
+        for loop in self._loops:
+            loop.run_ops()  # connections handed over too late, and calls that the end overtook
+        for loop in self._loops:
+            if loop.error is not None:
+                raise loop.error
+
+    def _serving(self) -> None:
+        if self._events.serving is not None and self._events.serving(self) is Action.SHUTDOWN:
+            self._stop_once()
+
+    def _listen(self) -> None:
+        for index, each in enumerate(self._bound):
+            origin = Origin(
+                each.address.text,
+                index,
+                self._events.options,
+                self._credentials[index],
+                each.address.proxy_protocol,
+            )
+            for loop, sockets in zip(self._loops, each.sets):  # noqa: B905  # one set serves all loops
+                for sock in sockets:
+                    if each.is_datagram:
+                        DatagramSocket(loop, sock, origin).start()
+                    else:
+                        place = self._place_here(loop) if len(each.sets) > 1 else self._place
+                        Listener(loop, sock, origin, place, self._exclusive).start()
+
+    def _place(self, accepted: Accepted) -> None:
+        """Give a connection that loop 0 accepted to the loop whose turn it is."""
+        loop = self._loops[self._balance()]
+        loop.handed += 1
+        if loop is self._loops[0]:
+            adopt(loop, accepted)
+        else:
+            loop.submit(lambda arrived: adopt(loop, arrived), accepted)
+
+    def _place_here(self, loop: Loop) -> Callable[[Accepted], None]:
+        def place(accepted: Accepted) -> None:
+            loop.started += 1
+            adopt(loop, accepted)
+
+        return place
+
+    # -- stopping
+
+    def _stop_once(self) -> None:
+        self._begin_stop(self._events.shutdown_timeout)
+
+    def _begin_stop(self, timeout: float) -> None:
+        # No lock: a signal handler may interrupt this very code, and doing it twice does no harm.
+        if not self._stopping:
+            self._stopping = True
+            deadline = monotonic() + timeout
+            for loop in self._loops:
+                loop.submit(loop.shut_down, deadline)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, which Python delivers to the main thread only."""
+        if not self._events.handle_signals or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+
+def _snapshot(loop: Loop) -> LoopStats:
+    return dataclasses.replace(loop.stats, connections=loop.open_connections)
+
+
+def _call(function: Callable[[], object]) -> None:
+    try:
+        function()
+    except Exception:
+        log.exception("a function given to Server.call failed")

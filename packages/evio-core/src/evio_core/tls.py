@@ -1,0 +1,222 @@
+"""TLS without sockets: certificates, and a session over memory buffers (``ssl.MemoryBIO``).
+
+Certificates are looked at again for every handshake (one ``stat`` a file, a thousandth of what the handshake
+costs), so a renewed one is used at once; a broken one is reported once and the old one stays in use.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from typing import NoReturn
+
+from .address import Address
+from .errors import TLSError
+from .events import Buffer
+from .loop import log
+from .tls_names import certificate_names, matches
+
+__all__ = ["ServerCredentials", "TLSSession", "client_session", "reason"]
+
+RECORD_SIZE = 16 * 1024
+"""The most plaintext in a record (RFC 8446 section 5.1), and so the most that one read returns."""
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without OpenSSL's file names and line numbers."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+class _SSLObject(ssl.SSLObject):
+    server_name: str | None = None
+
+
+class TLSSession:
+    """One connection's TLS: ciphertext in, plaintext out, and the reverse.
+
+    What is to be sent to the peer gathers in ``outgoing``, also after ``handshake`` and ``receive``.
+    All methods raise ``ssl.SSLError``.
+    """
+
+    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send")
+
+    def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.object = context.wrap_bio(
+            self.incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self.send = self.object.write
+        self._read = self.object.read
+        self.ended = False
+        """The peer sent ``close_notify``: no more plaintext will come."""
+
+    @property
+    def server_name(self) -> str | None:
+        """The name the client asked for."""
+        return getattr(self.object, "server_name", None)
+
+    def handshake(self, ciphertext: bytes) -> bool:
+        """Go on with the handshake; True when it is done."""
+        self.incoming.write(ciphertext)
+        try:
+            self.object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def receive(self, ciphertext: bytes) -> bytes:
+        """All plaintext that can be had now, ``b""`` if a record is not complete."""
+        incoming, read = self.incoming, self._read
+        incoming.write(ciphertext)
+        parts: list[bytes] = []
+        try:
+            while True:
+                plaintext = read(RECORD_SIZE)
+                if not plaintext:
+                    self.ended = True
+                    break
+                if not incoming.pending and not self.object.pending():
+                    # Asking again would only raise SSLWantReadError, which is not cheap.
+                    if not parts:
+                        return plaintext
+                    parts.append(plaintext)
+                    break
+                parts.append(plaintext)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Put ``close_notify`` into ``outgoing`` (RFC 8446 section 6.1)."""
+        try:
+            self.object.unwrap()
+        except ssl.SSLError:
+            pass  # it is written; unwrap would also wait for the peer's
+
+
+class ServerCredentials:
+    """The certificates of one address; the one that a session gets depends on the name its client asks for."""
+
+    def __init__(self, address: Address) -> None:
+        """Load the files. Raises :class:`TLSError` naming the one that is bad."""
+        self._address = address
+        self._lock = threading.Lock()
+        self._signature = self._look()
+        self._contexts = self._load()
+
+    def session(self) -> TLSSession:
+        """A session for a new connection."""
+        signature = self._look()
+        if signature != self._signature:
+            self._reload(signature)
+        return TLSSession(self._contexts[0][1], server_side=True)
+
+    def reload(self) -> None:
+        """Load the files again. Raises :class:`TLSError` when one is bad; those in use then stay."""
+        signature = self._look()
+        contexts = self._load()
+        with self._lock:
+            self._signature, self._contexts = signature, contexts
+
+    def _reload(self, signature: object) -> None:
+        with self._lock:
+            if signature == self._signature:
+                return
+            self._signature = signature  # also after a failure: one message for each change is enough
+            try:
+                self._contexts = self._load()
+                log.info("certificates of %s reloaded", self._address.text)
+            except TLSError as error:
+                log.error("%s; the certificates in use stay", error)
+
+    def _look(self) -> object:
+        paths = [path for pair in self._address.certs for path in pair if path]
+        if self._address.client_ca:
+            paths.append(self._address.client_ca)
+        return [_identity(path) for path in paths]
+
+    def _load(self) -> list[tuple[frozenset[str], ssl.SSLContext]]:
+        contexts = []
+        for cert, key in self._address.certs:
+            context = self._context(cert, key)
+            contexts.append((certificate_names(cert), context))
+        if len(contexts) > 1:
+            for _, context in contexts:
+                context.sni_callback = self._choose
+        else:
+            contexts[0][1].sni_callback = _remember_name
+        return contexts
+
+    def _context(self, cert: str, key: str | None) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslobject_class = _SSLObject
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        _load_pair(context, cert, key)
+        if self._address.alpn:
+            context.set_alpn_protocols(list(self._address.alpn))
+        if self._address.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            _load_trust(context, self._address.client_ca)
+        return context
+
+    def _choose(self, sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        _remember_name(sslobject, name, _)
+        if name is not None:
+            for names, context in self._contexts:
+                if matches(name, names):
+                    sslobject.context = context
+                    return
+
+
+def client_session(address: Address) -> TLSSession:
+    """A session that verifies the server of a dialled address. Raises :class:`TLSError`."""
+    context = ssl.create_default_context()
+    if address.ca:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_trust(context, address.ca)
+    for cert, key in address.certs:
+        _load_pair(context, cert, key)
+    if address.alpn:
+        context.set_alpn_protocols(list(address.alpn))
+    return TLSSession(context, server_side=False, server_hostname=address.host)
+
+
+def _remember_name(sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    if isinstance(sslobject, _SSLObject):
+        sslobject.server_name = name
+
+
+def _identity(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _load_pair(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise TLSError(f"cannot load certificate {cert} with key {key or cert}: {reason(error)}") from error
+
+
+def _load_trust(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:
+        raise TLSError(f"cannot load certificate authorities {path}: {reason(error)}") from error
+
+
+def _no_password() -> NoReturn:
+    raise ValueError("the key is encrypted, and a server cannot ask for its password")

@@ -77,6 +77,7 @@ class Connection(Handler):
         "loop",
         "options",
         "plain",
+        "read_size",
         "seen",
     )
 
@@ -86,6 +87,7 @@ class Connection(Handler):
         self.context = context
         self.options: Options = origin.options
         self.plain = False
+        self.read_size = READ_SIZE
         self.seen = 0.0  # when bytes last moved; kept only while the loop has timers
         self._origin = origin
         self._remote = remote
@@ -248,7 +250,7 @@ class Connection(Handler):
                 size = os.readv(self.fd, [self.loop.input_buffer])
                 chunk = view = memoryview(self.loop.input_buffer)[:size]
             else:
-                chunk = os.read(self.fd, READ_SIZE)
+                chunk = os.read(self.fd, self.read_size)
         except OSError as error:
             self.read_failed(error)
             return
@@ -504,9 +506,7 @@ class Connection(Handler):
 
     def _finish_close(self) -> None:
         """All output is with the kernel: say so to the peer, and close when it has."""
-        in_flight = not self._not_reading & INPUT_ENDED and not (
-            self.loop.stopping and nothing_in_flight(self.fd)
-        )
+        in_flight = not self._not_reading & INPUT_ENDED and not (self.loop.stopping and nothing_in_flight(self.fd))
         if in_flight and self._half_close():
             Linger.take_over(self.loop, self.fd, self._deadline)
             self._end(self._reason)

@@ -95,9 +95,7 @@ class DatagramSocket(Handler):
 
     def send(self, data: bytes, remote: SocketAddress) -> None:
         """Send one datagram now or, if it has to wait, in order."""
-        if self._loop.collecting or self._out:
-            self._enqueue(data, remote)
-        elif not self._send_now(data, remote):
+        if self._loop.collecting or self._out or not self._send_now(data, remote):
             self._enqueue(data, remote)
 
     def _send_now(self, data: bytes, remote: SocketAddress) -> bool:

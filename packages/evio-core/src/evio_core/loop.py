@@ -5,7 +5,7 @@ Everything here runs in the loop's own thread, except ``submit``. A loop knows d
 descriptor, run submitted work, flush what was written, close what was dropped.
 
 Shared with other threads are only ``_ops`` (a deque: append and popleft are atomic by themselves, also on
-free-threaded CPython), ``_woken`` and the counters, each of which has one writing thread.
+free-threaded CPython), the waker's flag and the counters, each of which has one writing thread.
 """
 
 from __future__ import annotations
@@ -20,17 +20,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .events import Events, LoopStats
-from .poller import READ, Poller
+from .poller import MAX_EVENTS, READ, Poller
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["READ_SIZE", "Handler", "Loop", "Timer", "log"]
+__all__ = ["LARGE_READ_SIZE", "READ_SIZE", "Handler", "Loop", "Timer", "log"]
 
 log = logging.getLogger("evio")
 
-READ_SIZE = 64 * 1024
-"""The most one connection is read per turn. Asking for 64 KiB costs what 16 KiB does."""
+READ_SIZE = 16 * 1024
+"""How much of a connection's input is read in a turn at first. ``os.read`` allocates what it asks for, so more
+costs something even if little arrives."""
+
+LARGE_READ_SIZE = 256 * 1024
+"""How much once a read came back full, until one comes back small."""
 
 COMPACT_TIMERS = 256
 """With more cancelled timers than this, and more cancelled than alive, the heap is rebuilt."""
@@ -67,9 +71,10 @@ class Handler:
 class Waker(Handler):
     """Makes ``poll`` return when another thread asks: an eventfd, or a pipe where there is none."""
 
-    __slots__ = ("_read_fd", "_write_fd")
+    __slots__ = ("_read_fd", "_woken", "_write_fd")
 
     def __init__(self) -> None:
+        self._woken = False
         if hasattr(os, "eventfd"):
             self._read_fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
@@ -81,12 +86,21 @@ class Waker(Handler):
         return self._read_fd
 
     def wake(self) -> None:
+        """Have ``poll`` return. Work is queued before this is called, and the flag is cleared before the queue
+        is drained: work is either seen by that drain or sees the flag cleared. A burst costs one wake-up."""
+        if not self._woken:
+            self._woken = True
+            self.force()
+
+    def force(self) -> None:
+        """The same, whether a wake-up is under way or not."""
         try:
             os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
         except BlockingIOError:
             pass  # the pipe is full of wake-ups: one more would change nothing
 
     def on_event(self, mask: int) -> None:
+        self._woken = False
         try:
             while os.read(self._read_fd, 512) and self._read_fd != self._write_fd:
                 pass
@@ -120,7 +134,7 @@ class Loop:
         self.collecting = events.pre_write is not None
         self.direct = not self.collecting and events.drained is None
         """Whether a reply may be written at once, with no callback to fire before or after it."""
-        self.input_buffer = bytearray(READ_SIZE)
+        self.input_buffer = bytearray(LARGE_READ_SIZE)
         self.error: BaseException | None = None
         self.handed = 0  # connections given to this loop by the accepting one, which alone writes this
         self.started = 0  # connections that this loop began by itself
@@ -132,7 +146,6 @@ class Loop:
         self._timer_count = 0
         self._cancelled = 0
         self._ops: deque[tuple[Callable[[Any], object], Any]] = deque()
-        self._woken = False
         self._waker = Waker()
         self.add(self._waker.fileno(), self._waker, READ)
 
@@ -195,16 +208,13 @@ class Loop:
     def submit(self, function: Callable[[Any], object], argument: Any = None) -> None:
         """Have ``function(argument)`` called in the loop's thread soon. From any thread."""
         self._ops.append((function, argument))
-        # Clearing the flag comes before draining the queue, so an operation is either seen by the drain or
-        # sees the flag cleared: no wake-up is lost, and a burst costs one.
-        if not self._woken and self.ident != threading.get_ident():
-            self._woken = True
+        if self.ident != threading.get_ident():
             self._waker.wake()
 
     def interrupt(self) -> None:
         """Make ``poll`` return. A signal handler needs it: it may run in the loop's own thread in the middle
         of ``poll``, which Python then resumes (PEP 475)."""
-        self._waker.wake()
+        self._waker.force()
 
     def run_ops(self) -> None:
         """Do what was submitted; once more by the server when the loop has ended."""
@@ -227,49 +237,50 @@ class Loop:
             self._close()
 
     def _run(self) -> None:
-        # The names are local and the common turn is written out in one piece because this is where the
-        # time goes: a call or an attribute chain per event would be seen in the benchmark.
+        # The names are local, the counters too, and the common turn is written out in one piece because this is
+        # where the time goes: a call or an attribute chain per event would be seen in the benchmark.
         poll = self.poller.poll
-        find = self.handlers.get
+        handlers = self.handlers
         read, write = os.read, os.write
         data = self.events.data or _ignore
         direct = self.direct
         stats, timers, ops, dirty, unclosed = self.stats, self._timers, self._ops, self.dirty, self._unclosed
-        waker = self._waker
+        readable, usual_size, max_events = READ, READ_SIZE, MAX_EVENTS
         now = 0.0
         while True:
-            timeout = None
-            if timers:
-                timeout = self._run_timers()
+            timeout = self._run_timers() if timers else None
             if ops or dirty or unclosed:
                 timeout = 0
-            elif self.stopping and len(self.handlers) == 1:
+            elif self.stopping and len(handlers) == 1:
                 return
-            ready = poll(timeout)
-            stats.turns += 1
+            ready = poll(timeout, max_events)
+            received = sent = 0
             if timers:
                 self.now = now = monotonic()
             for fd, mask in ready:
-                conn: Connection = find(fd)  # type: ignore[assignment]  # only a Connection is ever plain
-                if mask != READ or conn is None or not conn.plain:
-                    if conn is waker:
-                        self._woken = False
-                    if conn is not None:  # else: dropped earlier in this turn
-                        conn.on_event(mask)
+                try:
+                    conn: Connection = handlers[fd]  # type: ignore[assignment]  # if plain, it is one
+                except KeyError:
+                    continue  # dropped earlier in this turn
+                if mask != readable or not conn.plain:
+                    conn.on_event(mask)
                     continue
                 try:
-                    chunk = read(fd, READ_SIZE)
+                    chunk = read(fd, conn.read_size)
                 except OSError as error:
                     conn.read_failed(error)
                     continue
                 if not chunk:
                     conn.input_ended()
                     continue
-                stats.bytes_in += len(chunk)
+                size = len(chunk)
+                received += size
+                if size >= usual_size or conn.read_size != usual_size:
+                    conn.read_size = LARGE_READ_SIZE if size >= usual_size else usual_size
                 conn.seen = now
                 try:
                     output = data(conn, chunk)
-                    if not direct or type(output) is not bytes or not conn.plain:
+                    if type(output) is not bytes or not conn.plain or not direct:
                         if output is not None:
                             conn.reply(output)
                         continue
@@ -277,13 +288,16 @@ class Loop:
                     self.callback_failed(conn, error)
                     continue
                 try:
-                    sent = write(fd, output)
+                    size = write(fd, output)
                 except OSError as error:
                     conn.write_failed(error, output)
                     continue
-                stats.bytes_out += sent
-                if sent != len(output):
-                    conn.write_rest(output, sent)
+                sent += size
+                if size != len(output):
+                    conn.write_rest(output, size)
+            stats.turns += 1
+            stats.bytes_in += received
+            stats.bytes_out += sent
             if ops:
                 self.run_ops()
             if dirty:

@@ -75,9 +75,7 @@ class RunningServer:
         self._bound = bound
         self._exclusive = exclusive
         self._names = tuple(each.name for each in bound)
-        self._credentials = [
-            ServerCredentials(each.address) if each.address.certs else None for each in bound
-        ]
+        self._credentials = [ServerCredentials(each.address) if each.address.certs else None for each in bound]
         self._stopping = False
         self._stop_calls = 0
         self._loops = [Loop(index, events, make_poller(), self._stop_once) for index in range(num_loops)]

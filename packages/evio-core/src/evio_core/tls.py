@@ -13,7 +13,6 @@ from typing import NoReturn
 
 from .address import Address
 from .errors import TLSError
-from .events import Buffer
 from .loop import log
 from .tls_names import certificate_names, matches
 

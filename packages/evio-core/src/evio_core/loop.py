@@ -13,9 +13,11 @@ from __future__ import annotations
 import heapq
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -71,16 +73,20 @@ class Handler:
 class Waker(Handler):
     """Makes ``poll`` return when another thread asks: an eventfd, or a pipe where there is none."""
 
-    __slots__ = ("_read_fd", "_woken", "_write_fd")
+    __slots__ = ("_lock", "_read_fd", "_woken", "_write_fd")
 
     def __init__(self) -> None:
+        # Closing must not come between the look at the descriptor and the write: its number may be given to
+        # somebody else at once. Re-entrant, as a signal handler may interrupt the very thread that holds it.
+        self._lock = threading.RLock()
         self._woken = False
-        if hasattr(os, "eventfd"):
+        if sys.platform == "linux":
             self._read_fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
             self._read_fd, self._write_fd = os.pipe()
-            os.set_blocking(self._read_fd, False)
-            os.set_blocking(self._write_fd, False)
+            if sys.platform != "win32":  # where only the fallback's loops run, which wake by themselves
+                os.set_blocking(self._read_fd, False)
+                os.set_blocking(self._write_fd, False)
 
     def fileno(self) -> int:
         return self._read_fd
@@ -93,19 +99,17 @@ class Waker(Handler):
             self.force()
 
     def force(self) -> None:
-        """The same, whether a wake-up is under way or not."""
-        try:
-            os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-ups: one more would change nothing
+        """The same, whether a wake-up is under way or not. Nothing once the loop has ended."""
+        with self._lock:
+            if self._write_fd >= 0:
+                with suppress(BlockingIOError):  # a full pipe is full of wake-ups: one more changes nothing
+                    os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
 
     def on_event(self, mask: int) -> None:
         self._woken = False
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._read_fd, 512) and self._read_fd != self._write_fd:
                 pass
-        except BlockingIOError:
-            pass
 
     def shut_down(self) -> None:
         """Nothing to finish: it lives as long as the loop."""
@@ -114,9 +118,11 @@ class Waker(Handler):
         """Nothing to end either."""
 
     def close(self) -> None:
-        os.close(self._read_fd)
-        if self._write_fd != self._read_fd:
-            os.close(self._write_fd)
+        """Close; ``force`` does nothing from now on."""
+        with self._lock:
+            for fd in {self._read_fd, self._write_fd}:
+                os.close(fd)
+            self._read_fd = self._write_fd = -1
 
 
 class Loop:

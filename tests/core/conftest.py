@@ -1,0 +1,78 @@
+"""The matrix of guarantees: pollers, numbers of loops, transports."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+POLLERS = ("epoll", "select", "asyncio")
+LOOPS = (1, 2, 5)
+TRANSPORTS = ("tcp", "unix", "tls")
+
+
+@dataclass
+class Certificates:
+    """Files of a certificate authority made for the tests and of a certificate for localhost."""
+
+    cert: str
+    key: str
+    ca: str
+    authority: trustme.CA
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    directory = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    paths = [str(directory / name) for name in ("cert.pem", "key.pem", "ca.pem")]
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(paths[0], append=True)
+    issued.private_key_pem.write_to_path(paths[1])
+    authority.cert_pem.write_to_path(paths[2])
+    return Certificates(*paths, authority)
+
+
+@dataclass
+class Variant:
+    """One cell of the matrix."""
+
+    poller: str
+    num_loops: int
+    transport: str
+    new_address: Callable[[], str]
+    trust: str | None
+
+    @property
+    def address(self) -> str:
+        return self.new_address()
+
+
+def _name(cell: tuple[str, int, str]) -> str:
+    return "-".join(map(str, cell))
+
+
+@pytest.fixture(params=list(itertools.product(POLLERS, LOOPS, TRANSPORTS)), ids=_name)
+def variant(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    certificates: Certificates,
+) -> Variant:
+    poller, num_loops, transport = request.param
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    numbers = itertools.count()
+
+    def new_address() -> str:
+        if transport == "tcp":
+            return "tcp://127.0.0.1:0"
+        if transport == "unix":
+            return f"unix://{tmp_path}/{next(numbers)}.sock"
+        return f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
+
+    return Variant(poller, num_loops, transport, new_address, certificates.ca if transport == "tls" else None)

@@ -1,0 +1,136 @@
+"""A server in a thread, its events on record, and clients for it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from evio_core import Events, Server, serve
+
+TIMEOUT = 20.0
+"""Seconds that anything may take before a test fails instead of hanging."""
+
+
+@dataclass
+class Running:
+    """A server that runs in a thread of its own."""
+
+    server: Server
+    thread: threading.Thread
+    error: list[BaseException] = field(default_factory=list)
+
+    @property
+    def addr(self) -> Any:
+        return self.server.addrs[0]
+
+    def join(self) -> None:
+        """Wait until ``serve`` has returned; raise what it raised."""
+        self.thread.join(TIMEOUT)
+        assert not self.thread.is_alive(), "serve did not return"
+        if self.error:
+            raise self.error.pop()
+
+
+@contextlib.contextmanager
+def running(events: Events, *addresses: str, stop_timeout: float = 5.0) -> Iterator[Running]:
+    """Serve in a thread until the block ends. What ``serve`` raises is raised here."""
+    started: queue.Queue[Server | None] = queue.Queue()
+    errors: list[BaseException] = []
+    user_serving = events.serving
+
+    def serving(server: Server) -> Any:
+        started.put(server)
+        return user_serving(server) if user_serving is not None else None
+
+    def run() -> None:
+        try:
+            serve(events, *addresses)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            started.put(None)
+
+    events.serving = serving
+    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread.start()
+    server = started.get(timeout=TIMEOUT)
+    if server is None:
+        thread.join(TIMEOUT)
+        raise errors.pop()
+    handle = Running(server, thread, errors)
+    try:
+        yield handle
+    finally:
+        if thread.is_alive():
+            server.stop(stop_timeout)
+        handle.join()
+
+
+class Recorder:
+    """Callbacks that put what happens on record, in order, for any thread to wait for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self.events: list[tuple[Any, ...]] = []
+
+    def add(self, *event: Any) -> None:
+        with self._lock:
+            self.events.append(event)
+            self._lock.notify_all()
+
+    def wait(self, condition: Callable[[list[tuple[Any, ...]]], bool], what: str = "events") -> list[tuple[Any, ...]]:
+        """Wait until the record satisfies the condition; returns a copy of it."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: condition(self.events), TIMEOUT):
+                raise AssertionError(f"waited in vain for {what}; so far: {self.events[-20:]}")
+            return list(self.events)
+
+    def wait_for(self, name: str, count: int = 1) -> list[tuple[Any, ...]]:
+        """Wait until ``name`` was recorded ``count`` times; returns those records."""
+
+        def there(events: list[tuple[Any, ...]]) -> bool:
+            return sum(event[0] == name for event in events) >= count
+
+        return [event for event in self.wait(there, f"{count} times {name}") if event[0] == name]
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return [event[0] for event in self.events]
+
+
+def connect(addr: Any, trust: str | None = None) -> socket.socket:
+    """A client of a bound address; over TLS when given a certificate authority to trust."""
+    sock: socket.socket
+    if isinstance(addr, tuple):
+        sock = socket.create_connection(addr[:2], timeout=TIMEOUT)
+    else:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(TIMEOUT)
+        sock.connect(addr)
+    if trust is None:
+        return sock
+    context = ssl.create_default_context(cafile=trust)
+    return context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    """Exactly ``size`` bytes, or fewer if the peer ends."""
+    parts = []
+    while size:
+        part = sock.recv(min(size, 1 << 20))
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def receive_all(sock: socket.socket) -> bytes:
+    """Everything until the peer ends."""
+    return receive(sock, 1 << 40)

@@ -507,11 +507,18 @@ class Connection(Handler):
     def _finish_close(self) -> None:
         """All output is with the kernel: say so to the peer, and close when it has."""
         in_flight = not self._not_reading & INPUT_ENDED and not (self.loop.stopping and nothing_in_flight(self.fd))
-        if in_flight and self._half_close():
-            Linger.take_over(self.loop, self.fd, self._deadline)
-            self._end(self._reason)
+        if in_flight:
+            self._linger(self._reason)
         else:
             self.lost(self._reason)
+
+    def _linger(self, reason: BaseException | None) -> None:
+        """End the connection, but let the peer receive what was sent before the descriptor is closed."""
+        if self._half_close():
+            Linger.take_over(self.loop, self.fd, monotonic() + self.options.close_timeout)
+            self._end(reason)
+        else:
+            self.lost(reason)
 
     def _half_close(self) -> bool:
         """Send end-of-file. False if the peer is gone already."""

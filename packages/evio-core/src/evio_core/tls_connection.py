@@ -166,7 +166,7 @@ class TLSConnection(Connection):
             pass  # the reason to report is the TLS error
         failure = TLSError(reason(error))
         failure.__cause__ = error
-        self.lost(failure)
+        self._linger(failure)  # a reset could overtake the alert
 
     # -- output
 

@@ -6,7 +6,7 @@ The best one that the system has is taken; ``EVIO_POLLER`` in the environment ov
 from __future__ import annotations
 
 import os
-import select
+import select as system  # the name `select` here becomes our submodule once that is imported
 import sys
 from typing import Protocol
 
@@ -41,7 +41,7 @@ class Poller(Protocol):
 
 def choice() -> str:
     """The name of the poller to use. Raises ``ValueError`` for an ``EVIO_POLLER`` that cannot be used."""
-    usable = [name for name in LADDER if name in ("select", "asyncio") or hasattr(select, name)]
+    usable = [name for name in LADDER if name in ("select", "asyncio") or hasattr(system, name)]
     if os.name == "nt":
         usable.remove("select")  # it takes sockets only, and its descriptors cannot be read with os.read
     wanted = os.environ.get("EVIO_POLLER") or usable[0]

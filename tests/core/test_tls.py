@@ -1,0 +1,273 @@
+"""Guarantee 17: TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from evio_core import Action, Conn, Events, Options, TLSError, TLSTruncated, serve
+
+from .conftest import Certificates
+from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
+
+
+@pytest.fixture(params=["epoll", "asyncio"], autouse=True)
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("EVIO_POLLER", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def address(certificates: Certificates) -> str:
+    return f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
+
+
+def echo(conn: Conn, chunk: bytes) -> bytes:
+    return chunk
+
+
+def client(addr: Any, certificates: Certificates, **settings: Any) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=certificates.ca)
+    if "alpn" in settings:
+        context.set_alpn_protocols(settings["alpn"])
+    if "version" in settings:
+        context.minimum_version = context.maximum_version = settings["version"]
+    if "cert" in settings:
+        context.load_cert_chain(*settings["cert"])
+    context.check_hostname = settings.get("check", True)
+    return context.wrap_socket(
+        socket.create_connection(addr, TIMEOUT),
+        server_hostname=settings.get("name", "localhost"),
+        suppress_ragged_eofs=False,
+    )
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_versions_alpn_and_sni_are_shown(version: ssl.TLSVersion, address: str, certificates: Certificates) -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+
+    def opened(conn: Conn) -> bytes:
+        assert conn.tls is not None
+        seen.put((conn.tls.version(), conn.tls.selected_alpn_protocol(), conn.server_name))
+        return b"welcome"
+
+    with running(Events(opened=opened, data=echo), address + "&alpn=h2,http/1.1") as run:
+        with client(run.addr, certificates, version=version, alpn=["http/1.1"]) as peer:
+            assert receive(peer, 7) == b"welcome"
+            peer.sendall(b"hello")
+            assert receive(peer, 5) == b"hello"
+            assert peer.selected_alpn_protocol() == "http/1.1"
+            assert seen.get(timeout=TIMEOUT) == (peer.version(), "http/1.1", "localhost")
+
+
+def test_sni_picks_the_certificate(certificates: Certificates, tmp_path: Path) -> None:
+    options = []
+    for name in ("one.test", "*.two.test"):
+        issued = certificates.authority.issue_cert(name)
+        path = tmp_path / f"{name.strip('*.')}.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+        options.append(f"cert={path}")
+    with running(Events(data=echo), f"tls://127.0.0.1:0?{'&'.join(options)}") as run:
+        for name, expected in {"one.test": "one.test", "a.two.test": "*.two.test", "else.test": "one.test"}.items():
+            with client(run.addr, certificates, name=name, check=False) as peer:
+                names = [value for _, value in peer.getpeercert()["subjectAltName"]]  # type: ignore[index,misc,union-attr]
+                assert names == [expected]
+
+
+def test_client_certificates(address: str, certificates: Certificates, tmp_path: Path) -> None:
+    issued = certificates.authority.issue_cert("client.test")
+    path = tmp_path / "client.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    seen: queue.Queue[Any] = queue.Queue()
+
+    def opened(conn: Conn) -> bytes:
+        assert conn.tls is not None
+        seen.put(conn.tls.getpeercert())
+        return b"welcome"
+
+    with running(Events(opened=opened), f"{address}&client_ca={certificates.ca}") as run:
+        with client(run.addr, certificates, cert=(str(path),)) as peer:
+            assert receive(peer, 7) == b"welcome"
+            assert ("DNS", "client.test") in seen.get(timeout=TIMEOUT)["subjectAltName"]
+        with pytest.raises(OSError), client(run.addr, certificates) as peer:
+            receive(peer, 7)
+    assert seen.empty()
+
+
+def test_certificates_are_reloaded_without_a_restart(certificates: Certificates, tmp_path: Path) -> None:
+    path = tmp_path / "cert.pem"
+
+    def install(name: str) -> None:
+        fresh = tmp_path / "fresh.pem"
+        certificates.authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(fresh))
+        os.replace(fresh, path)
+
+    def names(run: Any) -> list[str]:
+        with client(run.addr, certificates, check=False) as peer:
+            return [value for _, value in peer.getpeercert()["subjectAltName"]]  # type: ignore[index,misc,union-attr]
+
+    install("old.test")
+    with running(Events(data=echo), f"tls://127.0.0.1:0?cert={path}") as run:
+        with client(run.addr, certificates, check=False) as before:
+            assert names(run) == ["old.test"]
+            install("new.test")
+            assert names(run) == ["new.test"]
+            path.write_text("broken")
+            assert names(run) == ["new.test"]
+            with pytest.raises(TLSError, match=r"cannot load certificate .*cert\.pem"):
+                run.server.reload_certificates()
+            install("newer.test")
+            run.server.reload_certificates()
+            assert names(run) == ["newer.test"]
+            before.sendall(b"still here")
+            assert receive(before, 10) == b"still here"
+
+
+@pytest.mark.parametrize("break_", ["missing", "junk", "wrong key"])
+def test_bad_certificates_are_refused_at_the_start(break_: str, certificates: Certificates, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    shutil.copy(certificates.cert, cert)
+    shutil.copy(certificates.key, key)
+    if break_ == "missing":
+        key.unlink()
+    elif break_ == "junk":
+        cert.write_text("junk")
+    else:
+        trustme.CA().issue_cert("x.test").private_key_pem.write_to_path(str(key))
+    with pytest.raises(TLSError, match="cannot load certificate"):
+        serve(Events(), f"tls://127.0.0.1:0?cert={cert}&key={key}")
+
+
+def test_close_sends_close_notify_after_all_output(address: str, certificates: Certificates) -> None:
+    big = os.urandom(1 << 20)
+    with running(Events(data=lambda conn, chunk: (big, Action.CLOSE)), address) as run:
+        with client(run.addr, certificates) as peer:
+            peer.sendall(b"x")
+            assert receive_all(peer) == big  # suppress_ragged_eofs is off: without close_notify this raises
+
+
+def test_truncation_is_reported_and_a_good_end_is_not(address: str, certificates: Certificates) -> None:
+    record = Recorder()
+    with running(Events(closed=lambda conn, error: record.add("closed", error)), address) as run:
+        with client(run.addr, certificates) as peer:
+            peer.shutdown(socket.SHUT_WR)  # plain end of file, without close_notify
+            assert isinstance(record.wait_for("closed")[0][1], TLSTruncated)
+        with client(run.addr, certificates) as peer:
+            peer.unwrap()
+            assert record.wait_for("closed", 2)[1][1] is None
+
+
+def test_eof_callback_fires_on_close_notify(address: str, certificates: Certificates) -> None:
+    record = Recorder()
+    events = Events(eof=lambda conn: (record.add("eof"), Action.CLOSE)[1], closed=lambda conn, e: record.add("closed", e))
+    with running(events, address) as run, client(run.addr, certificates) as peer:
+        peer.unwrap()
+        record.wait_for("closed")
+    assert record.events == [("eof",), ("closed", None)]
+
+
+def test_handshake_timeout(address: str) -> None:
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened"),
+        closed=lambda conn, error: record.add("closed"),
+        options=Options(handshake_timeout=0.05),
+    )
+    with running(events, address) as run, connect(run.addr) as peer:
+        peer.sendall(b"\x16\x03\x01")
+        with contextlib.suppress(ConnectionResetError):
+            assert receive_all(peer) == b""
+    assert record.names() == []
+
+
+@pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", os.urandom(5000), b"\x16\x03\x01\xff\xff" + b"\0" * 500])
+def test_junk_fails_cleanly_and_harms_nobody(junk: bytes, address: str, certificates: Certificates) -> None:
+    record = Recorder()
+    events = Events(opened=lambda conn: record.add("opened"), data=echo)
+    with running(events, address) as run, client(run.addr, certificates) as other:
+        with connect(run.addr) as peer:
+            peer.sendall(junk)
+            receive_all(peer)  # an alert, or nothing; but an end in good order
+        other.sendall(b"fine")
+        assert receive(other, 4) == b"fine"
+    assert record.names() == ["opened"]
+
+
+def test_a_large_write_does_not_multiply_in_memory(address: str, certificates: Certificates) -> None:
+    size = 64 << 20
+    peaks: list[int] = []
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        return bytes(size)
+
+    def drained(conn: Conn) -> None:
+        peaks.append(conn.pending)
+
+    with running(Events(data=data, drained=drained), address) as run, client(run.addr, certificates) as peer:
+        before = resident()
+        peer.sendall(b"x")
+        got = receive(peer, size // 2)
+        growth = resident() - before
+        assert len(got) == size // 2
+        # The output itself, what this client has received of it, and little else.
+        assert growth < size + len(got) * 2.2 + (16 << 20)
+        del got
+        assert len(receive(peer, size // 2)) == size // 2
+    assert peaks == [0]
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_send_file_and_writes_in_order(address: str, certificates: Certificates, tmp_path: Path) -> None:
+    content = os.urandom(3 << 20)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    def data(conn: Conn, chunk: bytes) -> Any:
+        conn.write(b"<")
+        with path.open("rb") as file:
+            conn.send_file(file, 1000)
+        return b">", Action.CLOSE
+
+    with running(Events(data=data), address) as run, client(run.addr, certificates) as peer:
+        peer.sendall(b"x")
+        assert receive_all(peer) == b"<" + content[1000:] + b">"
+
+
+def test_sessions_are_resumed(address: str, certificates: Certificates) -> None:
+    context = ssl.create_default_context(cafile=certificates.ca)
+    with running(Events(data=echo), address) as run:
+        session = None
+        for expected in (False, True):
+            raw = socket.create_connection(run.addr, TIMEOUT)
+            with context.wrap_socket(raw, server_hostname="localhost", session=session) as peer:
+                peer.sendall(b"x")
+                assert peer.recv(1) == b"x"  # TLS 1.3 tickets arrive with the first data
+                session = peer.session
+                assert peer.session_reused is expected
+
+
+def test_openssl_s_client(address: str, certificates: Certificates) -> None:
+    assert shutil.which("openssl"), "this test needs the openssl command"
+    with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address) as run:
+        done = subprocess.run(
+            ["openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", certificates.ca]
+            + ["-connect", f"127.0.0.1:{run.addr[1]}", "-servername", "localhost"],
+            input=b"hello\n",
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert done.stdout == b"HELLO\n", done.stderr

@@ -1,0 +1,151 @@
+"""Guarantee 11: one event per datagram, one datagram per output."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from typing import Any
+
+import pytest
+
+from evio_core import Action, Conn, Events
+
+from .harness import TIMEOUT, Recorder, running
+
+ADDRESSES = {
+    "udp4": ("udp4://127.0.0.1:0", socket.AF_INET, "127.0.0.1"),
+    "udp6": ("udp6://[::1]:0", socket.AF_INET6, "::1"),
+    "udp": ("udp://127.0.0.1:0", socket.AF_INET, "127.0.0.1"),
+}
+
+
+@pytest.fixture(params=["epoll", "select", "asyncio"], autouse=True)
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("EVIO_POLLER", request.param)
+    return str(request.param)
+
+
+def client(family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(TIMEOUT)
+    return sock
+
+
+@pytest.mark.parametrize("scheme", ADDRESSES)
+def test_addresses_are_what_getpeername_would_say(scheme: str) -> None:
+    address, family, host = ADDRESSES[scheme]
+    seen: queue.Queue[Any] = queue.Queue()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        seen.put((conn.remote_addr, conn.local_addr, conn.addr_index))
+        return chunk.upper()
+
+    with running(Events(data=data), address) as run, client(family) as peer:
+        peer.bind((host, 0))
+        peer.connect(run.addr)
+        peer.send(b"hello")
+        assert peer.recv(100) == b"HELLO"
+        assert seen.get(timeout=TIMEOUT) == (peer.getsockname(), peer.getpeername(), 0)
+
+
+def test_an_event_and_a_reply_for_each_datagram_empty_ones_included() -> None:
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        record.add("data", chunk)
+        return chunk
+
+    events = Events(
+        data=data, opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed")
+    )
+    sent = [b"one", b"", b"three", b"\0" * 60000]
+    with running(events, "udp://127.0.0.1:0") as run, client() as peer:
+        for datagram in sent:
+            peer.sendto(datagram, run.addr)
+            assert peer.recv(65535) == datagram
+    assert record.events == [("data", datagram) for datagram in sent]
+
+
+def test_a_peer_may_be_kept_and_written_to_later_from_another_thread() -> None:
+    peers: queue.Queue[Conn] = queue.Queue()
+    with running(Events(data=lambda conn, chunk: peers.put(conn)), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"hello", run.addr)
+        conn = peers.get(timeout=TIMEOUT)
+        for number in range(10):
+            conn.write(b"%d" % number)
+        conn.write(b"")
+        assert [peer.recv(100) for _ in range(11)] == [*(b"%d" % number for number in range(10)), b""]
+
+
+def test_write_and_output_in_one_event_are_two_datagrams_in_order() -> None:
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        conn.write(b"first")
+        return b"second"
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"hello", run.addr)
+        assert [peer.recv(100), peer.recv(100)] == [b"first", b"second"]
+
+
+def test_wake_fires_data_for_the_peer() -> None:
+    def data(conn: Conn, chunk: bytes) -> bytes | None:
+        if chunk:
+            conn.wake()
+            return None
+        return b"woken"
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"x", run.addr)
+        assert peer.recv(100) == b"woken"
+
+
+def test_close_and_detach_mean_nothing_and_shutdown_stops() -> None:
+    actions = {b"close": Action.CLOSE, b"detach": Action.DETACH, b"shutdown": Action.SHUTDOWN}
+    events = Events(data=lambda conn, chunk: (chunk, actions[chunk]))
+    with running(events, "udp://127.0.0.1:0") as run, client() as peer:
+        for word in actions:
+            peer.sendto(word, run.addr)
+            assert peer.recv(100) == word
+        run.join()
+
+
+def test_an_exception_costs_that_datagram_only(caplog: pytest.LogCaptureFixture) -> None:
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        return b"%d" % (1 // len(chunk))
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"", run.addr)
+        peer.sendto(b"x", run.addr)
+        assert peer.recv(100) == b"1"
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_datagram_that_is_too_long_is_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        conn.write(b"x" * 70000)
+        return b"after"
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"x", run.addr)
+        assert peer.recv(65535) == b"after"
+        assert run.server.stats().total("datagrams_dropped") == 1
+    assert "70000 bytes" in caplog.text
+
+
+def test_output_waits_for_pre_write() -> None:
+    order: list[str] = []
+    events = Events(data=lambda conn, chunk: order.append("data") or b"reply", pre_write=lambda: order.append("pre"))
+    with running(events, "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"x", run.addr)
+        assert peer.recv(100) == b"reply"
+    assert order == ["data", "pre"]
+
+
+def test_tcp_and_udp_share_a_loop_and_have_their_index() -> None:
+    events = Events(data=lambda conn, chunk: b"%d" % conn.addr_index)
+    with running(events, "tcp://127.0.0.1:0", "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"x", run.server.addrs[1])
+        assert peer.recv(10) == b"1"
+        with socket.create_connection(run.server.addrs[0], TIMEOUT) as stream:
+            stream.sendall(b"x")
+            assert stream.recv(10) == b"0"

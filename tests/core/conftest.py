@@ -35,7 +35,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         blob.write_to_path(paths[0], append=True)
     issued.private_key_pem.write_to_path(paths[1])
     authority.cert_pem.write_to_path(paths[2])
-    return Certificates(*paths, authority)
+    return Certificates(paths[0], paths[1], paths[2], authority)
 
 
 @dataclass

@@ -95,7 +95,7 @@ class Recorder:
         """Wait until ``name`` was recorded ``count`` times; returns those records."""
 
         def there(events: list[tuple[Any, ...]]) -> bool:
-            return sum(event[0] == name for event in events) >= count
+            return [event[0] for event in events].count(name) >= count
 
         return [event for event in self.wait(there, f"{count} times {name}") if event[0] == name]
 

@@ -57,7 +57,10 @@ def test_local_command_keeps_the_sockets_own_addresses() -> None:
 
 def test_over_unix(tmp_path: Path) -> None:
     seen: queue.Queue[Any] = queue.Queue()
-    with running(echo_with_addresses(seen), f"unix://{tmp_path}/s?proxy_protocol=true") as run, connect(run.addr) as peer:
+    with (
+        running(echo_with_addresses(seen), f"unix://{tmp_path}/s?proxy_protocol=true") as run,
+        connect(run.addr) as peer,
+    ):
         peer.sendall(V1 + b"hello")
         assert receive(peer, 5) == b"hello"
         assert seen.get(timeout=TIMEOUT) == (REMOTE, LOCAL)
@@ -84,9 +87,7 @@ def test_before_tls(certificates: Certificates) -> None:
 )
 def test_malformed_headers_drop_the_connection_unopened(junk: bytes) -> None:
     record = Recorder()
-    events = Events(
-        opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error)
-    )
+    events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
     with running(events, "tcp://127.0.0.1:0?proxy_protocol=true") as run:
         with connect(run.addr) as peer, contextlib.suppress(OSError):  # unread junk is answered by a reset
             peer.sendall(junk)

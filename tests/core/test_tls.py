@@ -169,7 +169,9 @@ def test_truncation_is_reported_and_a_good_end_is_not(address: str, certificates
 
 def test_eof_callback_fires_on_close_notify(address: str, certificates: Certificates) -> None:
     record = Recorder()
-    events = Events(eof=lambda conn: (record.add("eof"), Action.CLOSE)[1], closed=lambda conn, e: record.add("closed", e))
+    events = Events(
+        eof=lambda conn: (record.add("eof"), Action.CLOSE)[1], closed=lambda conn, e: record.add("closed", e)
+    )
     with running(events, address) as run, client(run.addr, certificates) as peer:
         peer.unwrap()
         record.wait_for("closed")

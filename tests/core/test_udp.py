@@ -134,7 +134,12 @@ def test_a_datagram_that_is_too_long_is_dropped_and_counted(caplog: pytest.LogCa
 
 def test_output_waits_for_pre_write() -> None:
     order: list[str] = []
-    events = Events(data=lambda conn, chunk: order.append("data") or b"reply", pre_write=lambda: order.append("pre"))
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        order.append("data")
+        return b"reply"
+
+    events = Events(data=data, pre_write=lambda: order.append("pre"))
     with running(events, "udp://127.0.0.1:0") as run, client() as peer:
         peer.sendto(b"x", run.addr)
         assert peer.recv(100) == b"reply"

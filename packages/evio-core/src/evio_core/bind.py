@@ -126,6 +126,8 @@ def _systemd_fds(name: str) -> list[int]:
 
 
 def _bind_path(bound: BoundAddress, options: Options) -> socket.socket:
+    if sys.platform == "win32":
+        raise OSError(errno.EAFNOSUPPORT, "this system has no unix sockets")
     sock = socket.socket(socket.AF_UNIX)
     try:
         ours = bind_unix(sock, bound.address.path, bound.address.mode)

@@ -18,6 +18,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -247,6 +248,7 @@ class Connection(Handler):
         chunk: Buffer
         try:
             if self.options.reuse_input_buffer:
+                assert sys.platform != "win32"  # where only the fallback runs
                 size = os.readv(self.fd, [self.loop.input_buffer])
                 chunk = view = memoryview(self.loop.input_buffer)[:size]
             else:

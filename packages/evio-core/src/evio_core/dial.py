@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterable
 from time import monotonic
@@ -61,7 +62,7 @@ class _Resolving(Handler):
         conn.in_stage(-1 - loop.started, NOT_POLLED)
         loop.handlers[conn.fd] = self
         conn.limit_opening(self._timeout)
-        if self._address.base == "unix":
+        if sys.platform != "win32" and self._address.base == "unix":
             self._resolved([(socket.AF_UNIX, self._address.path)])
             return
         try:

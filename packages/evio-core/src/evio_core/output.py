@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -44,11 +45,13 @@ class FileSpan:
 
     def send(self, sock: int) -> int:
         """Bytes handed to the kernel, at most ``TURN_SIZE``. Raises ``BlockingIOError``."""
+        assert sys.platform != "win32"  # where only the fallback runs
         sent = os.sendfile(sock, self.fd, self.offset, min(self.count, TURN_SIZE))
         return self._advance(sent)
 
     def read(self, size: int) -> bytes:
         """The next bytes, for outputs that cannot use ``sendfile`` (TLS, the fallback)."""
+        assert sys.platform != "win32"  # where only the fallback runs
         chunk = os.pread(self.fd, min(self.count, size), self.offset)
         self._advance(len(chunk))
         return chunk

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from .address import Address
@@ -97,10 +98,8 @@ class TLSSession:
 
     def close(self) -> None:
         """Put ``close_notify`` into ``outgoing`` (RFC 8446 section 6.1)."""
-        try:
+        with suppress(ssl.SSLError):  # it is written; unwrap would also wait for the peer's
             self.object.unwrap()
-        except ssl.SSLError:
-            pass  # it is written; unwrap would also wait for the peer's
 
 
 class ServerCredentials:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .connection import CLOSING, GONE, INPUT_ENDED, OPEN, OPENING, Connection
@@ -160,10 +161,8 @@ class TLSConnection(Connection):
     def _tls_failed(self, error: ssl.SSLError) -> None:
         """Tell the peer, if it listens, and end."""
         self._cipher = bytes(self._cipher) + self._session.outgoing.read()  # the alert
-        try:
+        with suppress(OSError):  # the reason to report is the TLS error
             self._send_cipher()
-        except OSError:
-            pass  # the reason to report is the TLS error
         failure = TLSError(reason(error))
         failure.__cause__ = error
         self._linger(failure)  # a reset could overtake the alert

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from typing import NamedTuple
 
 __all__ = ["UnixPath", "bind_unix"]
@@ -52,6 +53,7 @@ def bind_unix(sock: socket.socket, path: str, mode: int | None) -> UnixPath | No
 
 
 def _remove_stale(path: str) -> None:
+    assert sys.platform != "win32"  # which has no AF_UNIX in its socket module
     before = os.lstat(path)
     if not stat.S_ISSOCK(before.st_mode):
         raise OSError(errno.EADDRINUSE, "the path exists and is not a socket")

@@ -1,0 +1,155 @@
+"""evio-echo as its users run it: a process, real clients."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core.harness import TIMEOUT, connect, receive
+
+
+class Echo:
+    """A running server and the addresses its banner names."""
+
+    def __init__(self, process: subprocess.Popen[str], count: int) -> None:
+        self.process = process
+        self.urls = [self.line().removeprefix("listening on ") for _ in range(count)]
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(TIMEOUT)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "evio_echo", *arguments]
+
+
+@contextlib.contextmanager
+def echo(*arguments: str, count: int = 1) -> Iterator[Echo]:
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield Echo(process, count)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def test_tcp_udp_and_unix_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "echo.sock"
+    with echo("tcp://127.0.0.1:0", "udp://127.0.0.1:0", f"unix://{path}", count=3) as server:
+        assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", server.urls[0])
+        assert server.urls[2] == f"unix://{path}"
+        for addr in (("127.0.0.1", port(server.urls[0])), str(path)):
+            with connect(addr) as peer:
+                peer.sendall(b"hello")
+                assert receive(peer, 5) == b"hello"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(TIMEOUT)
+            peer.sendto(b"hello", ("127.0.0.1", port(server.urls[1])))
+            assert peer.recv(10) == b"hello"
+        assert server.stop() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_in_good_order(number: int) -> None:
+    with echo("tcp://127.0.0.1:0") as server, connect(("127.0.0.1", port(server.urls[0]))) as peer:
+        peer.sendall(b"x")
+        assert receive(peer, 1) == b"x"
+        assert server.stop(number) == 0
+        assert peer.recv(1) == b""
+
+
+@pytest.mark.parametrize("tool", ["nc", "socat"])
+def test_command_line_clients(tool: str) -> None:
+    assert shutil.which(tool), f"this test needs the {tool} command"
+    with echo("tcp://127.0.0.1:0") as server:
+        where = str(port(server.urls[0]))
+        client = ["nc", "-N", "127.0.0.1", where] if tool == "nc" else ["socat", "-t5", "-", f"TCP:127.0.0.1:{where}"]
+        done = subprocess.run(client, input=b"hello\n" * 1000, capture_output=True, timeout=TIMEOUT, check=True)
+        assert done.stdout == b"hello\n" * 1000
+
+
+def test_redis_benchmark() -> None:
+    assert shutil.which("redis-benchmark"), "this test needs the redis-benchmark command"
+    with echo("tcp://127.0.0.1:0", "--loops", "2", "--balance", "least-connections") as server:
+        where = str(port(server.urls[0]))
+        subprocess.run(
+            ["redis-benchmark", "-p", where, "-c", "50", "-n", "2000", "-t", "ping_mbulk", "-q"],
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=True,
+        )
+        assert server.stop() == 0
+
+
+def test_trace_shows_what_passes_safely() -> None:
+    with echo("tcp://127.0.0.1:0", "--trace") as server, connect(("127.0.0.1", port(server.urls[0]))) as peer:
+        peer.sendall(b"\x1b[31mred")
+        assert receive(peer, 8) == b"\x1b[31mred"
+        peer.close()
+        assert "opened" in server.line()
+        assert r"b'\x1b[31mred'" in server.line()
+        assert server.line().endswith("closed")
+
+
+def test_idle_timeout() -> None:
+    with echo("tcp://127.0.0.1:0", "--idle-timeout", "0.05") as server:
+        with connect(("127.0.0.1", port(server.urls[0]))) as peer:
+            assert peer.recv(1) == b""
+
+
+def test_reuseport_on_several_loops() -> None:
+    with echo("tcp://127.0.0.1:0", "--reuseport", "--loops", "2") as server:
+        for _ in range(10):
+            with connect(("127.0.0.1", port(server.urls[0]))) as peer:
+                peer.sendall(b"x")
+                assert receive(peer, 1) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["tpc://x:1"], "did you mean tcp"),
+        (["tcp://localhost"], "expected host:port"),
+        (["tls://localhost:0"], "needs cert=FILE"),
+        (["--loops", "-5"], "num_loops must be"),
+        (["--balance", "best"], "choose from"),
+        (["--idle-timeout", "-1"], "idle_timeout must be 0 or more"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> None:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 2
+    assert text in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_port_in_use_is_one_line_and_status_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        done = subprocess.run(command(address), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"evio-echo: cannot listen on {address}: Address already in use\n"
+
+
+def test_help_shows_examples() -> None:
+    done = subprocess.run(command("--help"), capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    assert "examples:" in done.stdout

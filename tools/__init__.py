@@ -1,0 +1,1 @@
+"""What people run by hand on the project: benchmarks and other measurements."""

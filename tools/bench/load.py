@@ -1,0 +1,135 @@
+"""What the servers are loaded with: redis-benchmark for small requests, blocking sockets for the rest.
+
+A load generator in C costs little beside the server, so requests per second and latencies mean something,
+and it can be trusted to be the same for all. Where only the server's CPU time is looked at, plain blocking
+sockets do.
+"""
+
+from __future__ import annotations
+
+import csv
+import resource
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .server import BenchError, Requirement
+
+__all__ = [
+    "REDIS_BENCHMARK",
+    "RedisBenchmark",
+    "allow_files",
+    "connected",
+    "connections",
+    "echo_once",
+    "retransmissions",
+]
+
+REDIS_BENCHMARK = Requirement("redis-benchmark", "apt install redis-tools", program=True)
+
+TIMEOUT = 60.0
+"""Seconds after which a load generator gives up waiting for the server."""
+
+SPARE_FILES = 100
+"""Descriptors that a server or this process needs besides its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBenchmark:
+    """One run of redis-benchmark: its figures."""
+
+    rate: float
+    """Requests per second."""
+    p50: float
+    p99: float
+    """Latency in milliseconds."""
+
+    @classmethod
+    def run(
+        cls, port: int, requests: int, *, clients: int, test: str, pipeline: int = 1, ca: Path | None = None
+    ) -> RedisBenchmark:
+        """Send REQUESTS in all over CLIENTS connections, over TLS when the authority CA is given; each
+        connection waits for its PIPELINE replies before it goes on.
+
+        Raises :class:`BenchError` when it fails, takes longer than ``TIMEOUT`` or is too old (before 6.2) to
+        report percentiles.
+        """
+        command = ["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", str(clients)]
+        command += ["-P", str(pipeline), "-t", test, "--csv"]
+        command += ["--tls", "--cacert", str(ca)] if ca else []
+        try:
+            # A time limit, because it tries for ever to reach a server that is gone.
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"no end after {TIMEOUT:g} s: {' '.join(command)}") from None
+        if done.returncode:
+            raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
+        return cls.parse(done.stdout)
+
+    @classmethod
+    def parse(cls, text: str) -> RedisBenchmark:
+        """From what ``--csv`` prints for one test."""
+        rows = list(csv.DictReader(text.splitlines()))
+        try:
+            (row,) = rows
+            return cls(float(row["rps"]), float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
+        except (ValueError, KeyError):
+            raise BenchError(f"not what redis-benchmark 6.2 or newer prints with --csv: {text!r}") from None
+
+
+def allow_files(count: int) -> None:
+    """Let this process, and the servers that it starts from now on, have COUNT connections open.
+
+    Raises :class:`BenchError` when the hard limit forbids it.
+    """
+    needed = count + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != hard < needed:
+        raise BenchError(f"{count} connections need {needed} open files; the hard limit is {hard} (ulimit -Hn)")
+    if resource.RLIM_INFINITY != soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def connected(port: int) -> socket.socket:
+    """A connection to the server, without Nagle's delay."""
+    client = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # The kernel's time-outs, not Python's: those make the descriptor non-blocking, and then MSG_WAITALL
+    # does not wait.
+    client.settimeout(None)
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        client.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", int(TIMEOUT), 0))
+    return client
+
+
+@contextmanager
+def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """COUNT connections, opened back to back, closed at the end."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(connected(port)) for _ in range(count)]
+
+
+def echo_once(clients: list[socket.socket], message: bytes, into: bytearray) -> None:
+    """Send MESSAGE on every connection, then read it back, into a buffer of its length, from every one.
+
+    Raises :class:`BenchError` when something else comes back.
+    """
+    for client in clients:
+        client.sendall(message)
+    for client in clients:
+        # One call for a long message, however many pieces it arrives in.
+        received = client.recv_into(into, len(message), socket.MSG_WAITALL)
+        if received != len(message) or into != message:
+            raise BenchError(f"the server did not echo: {len(message)} bytes sent, {received} or others came back")
+
+
+def retransmissions(client: socket.socket) -> int:
+    """Segments that this end sent again, SYNs among them: ``tcpi_total_retrans`` of ``TCP_INFO``, behind 8
+    single bytes and 23 32-bit fields (``struct tcp_info`` in linux/tcp.h). Exact for this socket, where the
+    counters of ``/proc/net/netstat`` are the whole machine's."""
+    count: int = struct.unpack_from("=I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
+    return count

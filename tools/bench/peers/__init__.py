@@ -1,0 +1,1 @@
+"""Servers to compare with, each a program: ``python -m tools.bench.peers.NAME PORT``."""

@@ -1,0 +1,110 @@
+"""What a benchmark is made of: workloads, the servers each runs on, what is read, what is to be reached.
+
+``redis`` or ``http`` beside ``echo`` is one more module that fills these in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .server import BenchError, Peer, Requirement, Server
+
+__all__ = ["Metric", "Settings", "Suite", "Target", "Workload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line decides."""
+
+    rounds: int = 3
+    seconds: float = 2.0
+    """How long a server is under load in one measurement."""
+    idle_seconds: float = 10.0
+    """How long it is left alone in one that counts wake-ups."""
+    pin: str = "same"
+    """``same``: the load runs on the server's core; ``split``: on another."""
+
+    def cores(self) -> tuple[int, int]:
+        """The server's core and the load's: of those this process may use, the last and, for ``split``, the
+        first.
+
+        Raises :class:`BenchError` when there is no second one.
+        """
+        usable = sorted(os.sched_getaffinity(0))
+        if self.pin == "split" and len(usable) == 1:
+            raise BenchError("--pin split needs two cores and this process may use one; allowed is: same")
+        return usable[-1], usable[0] if self.pin == "split" else usable[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure that a workload yields."""
+
+    key: str
+    title: str
+    """With its unit."""
+    decimals: int = 0
+    higher_is_better: bool = False
+
+    def best(self, values: Sequence[float]) -> float:
+        """Of several rounds, the one that was disturbed least."""
+        return max(values) if self.higher_is_better else min(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One thing to measure. Its first metric is what servers are compared by."""
+
+    key: str
+    title: str
+    metrics: tuple[Metric, ...]
+    peers: tuple[Peer, ...]
+    measure: Callable[[Server, Settings], dict[str, float]]
+    """Called on the load's core with a server just started; returns a value for each metric."""
+    prepare: Callable[[Path], None] | None = None
+    """Called once, before any server starts, with an empty folder for what servers and load need."""
+    requires: tuple[Requirement, ...] = ()
+    repeat: bool = True
+    """False for what is counted rather than timed: one round says as much as many."""
+
+    def metric(self, key: str) -> Metric:
+        """The metric of that key."""
+        return next(metric for metric in self.metrics if metric.key == key)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a suite's subject has to reach: a limit for a metric or, with ``against``, for its ratio to that
+    server's."""
+
+    workload: str
+    metric: str
+    comparison: Literal["<=", "<", ">="]
+    limit: float
+    against: str | None = None
+
+    def reached(self, value: float) -> bool:
+        """Whether VALUE is good enough."""
+        if self.comparison == ">=":
+            return value >= self.limit
+        return value < self.limit or (value == self.limit and self.comparison == "<=")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A benchmark that can be asked for by name."""
+
+    name: str
+    title: str
+    subject: str
+    """The server that is held against the others."""
+    workloads: tuple[Workload, ...]
+    targets: tuple[Target, ...]
+
+    def servers(self) -> tuple[str, ...]:
+        """The names of all its servers, in order."""
+        return tuple(dict.fromkeys(peer.name for workload in self.workloads for peer in workload.peers))

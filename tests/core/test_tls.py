@@ -36,6 +36,11 @@ def echo(conn: Conn, chunk: bytes) -> bytes:
     return chunk
 
 
+def dns_names(peer: ssl.SSLSocket) -> list[str]:
+    certificate: Any = peer.getpeercert()
+    return [value for _, value in certificate["subjectAltName"]]
+
+
 def client(addr: Any, certificates: Certificates, **settings: Any) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=certificates.ca)
     if "alpn" in settings:
@@ -80,7 +85,7 @@ def test_sni_picks_the_certificate(certificates: Certificates, tmp_path: Path) -
     with running(Events(data=echo), f"tls://127.0.0.1:0?{'&'.join(options)}") as run:
         for name, expected in {"one.test": "one.test", "a.two.test": "*.two.test", "else.test": "one.test"}.items():
             with client(run.addr, certificates, name=name, check=False) as peer:
-                names = [value for _, value in peer.getpeercert()["subjectAltName"]]  # type: ignore[index,misc,union-attr]
+                names = dns_names(peer)
                 assert names == [expected]
 
 
@@ -114,7 +119,7 @@ def test_certificates_are_reloaded_without_a_restart(certificates: Certificates,
 
     def names(run: Any) -> list[str]:
         with client(run.addr, certificates, check=False) as peer:
-            return [value for _, value in peer.getpeercert()["subjectAltName"]]  # type: ignore[index,misc,union-attr]
+            return dns_names(peer)
 
     install("old.test")
     with running(Events(data=echo), f"tls://127.0.0.1:0?cert={path}") as run:
@@ -169,9 +174,12 @@ def test_truncation_is_reported_and_a_good_end_is_not(address: str, certificates
 
 def test_eof_callback_fires_on_close_notify(address: str, certificates: Certificates) -> None:
     record = Recorder()
-    events = Events(
-        eof=lambda conn: (record.add("eof"), Action.CLOSE)[1], closed=lambda conn, e: record.add("closed", e)
-    )
+
+    def eof(conn: Conn) -> Action:
+        record.add("eof")
+        return Action.CLOSE
+
+    events = Events(eof=eof, closed=lambda conn, error: record.add("closed", error))
     with running(events, address) as run, client(run.addr, certificates) as peer:
         peer.unwrap()
         record.wait_for("closed")
@@ -265,8 +273,8 @@ def test_openssl_s_client(address: str, certificates: Certificates) -> None:
     assert shutil.which("openssl"), "this test needs the openssl command"
     with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address) as run:
         done = subprocess.run(
-            ["openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", certificates.ca]
-            + ["-connect", f"127.0.0.1:{run.addr[1]}", "-servername", "localhost"],
+            f"openssl s_client -quiet -verify_return_error -CAfile {certificates.ca} "
+            f"-connect 127.0.0.1:{run.addr[1]} -servername localhost".split(),
             input=b"hello\n",
             capture_output=True,
             timeout=TIMEOUT,

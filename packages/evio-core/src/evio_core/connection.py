@@ -248,7 +248,8 @@ class Connection(Handler):
         chunk: Buffer
         try:
             if self.options.reuse_input_buffer:
-                assert sys.platform != "win32"  # where only the fallback runs
+                if sys.platform == "win32":
+                    raise NotImplementedError("native loops need a POSIX system")
                 size = os.readv(self.fd, [self.loop.input_buffer])
                 chunk = view = memoryview(self.loop.input_buffer)[:size]
             else:

@@ -45,13 +45,15 @@ class FileSpan:
 
     def send(self, sock: int) -> int:
         """Bytes handed to the kernel, at most ``TURN_SIZE``. Raises ``BlockingIOError``."""
-        assert sys.platform != "win32"  # where only the fallback runs
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
         sent = os.sendfile(sock, self.fd, self.offset, min(self.count, TURN_SIZE))
         return self._advance(sent)
 
     def read(self, size: int) -> bytes:
         """The next bytes, for outputs that cannot use ``sendfile`` (TLS, the fallback)."""
-        assert sys.platform != "win32"  # where only the fallback runs
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
         chunk = os.pread(self.fd, min(self.count, size), self.offset)
         self._advance(len(chunk))
         return chunk

@@ -53,7 +53,8 @@ def bind_unix(sock: socket.socket, path: str, mode: int | None) -> UnixPath | No
 
 
 def _remove_stale(path: str) -> None:
-    assert sys.platform != "win32"  # which has no AF_UNIX in its socket module
+    if sys.platform == "win32":
+        raise NotImplementedError("native loops need a POSIX system")
     before = os.lstat(path)
     if not stat.S_ISSOCK(before.st_mode):
         raise OSError(errno.EADDRINUSE, "the path exists and is not a socket")

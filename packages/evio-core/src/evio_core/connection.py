@@ -258,13 +258,14 @@ class Connection(Handler):
             self.read_failed(error)
             return
         if chunk:
-            self._received(chunk)
+            self.feed(chunk)
         else:
-            self.input_ended()
+            self.feed_end()
         if view is not None:
             view.release()  # keeping it past the callback is an error, and now one that shows
 
-    def _received(self, chunk: Buffer) -> None:
+    def feed(self, chunk: Buffer) -> None:
+        """Input has come from the kernel."""
         self.loop.stats.bytes_in += len(chunk)
         self.seen = self.loop.now
         if self._phase == OPEN and self.loop.events.data is not None:
@@ -294,6 +295,10 @@ class Connection(Handler):
         """Reading raised ``error``."""
         if not isinstance(error, BlockingIOError):
             self.lost(error)
+
+    def feed_end(self) -> None:
+        """The kernel has no more input."""
+        self.input_ended()
 
     def input_ended(self) -> None:
         """The peer has sent all it will."""
@@ -549,9 +554,13 @@ class Connection(Handler):
 
     def _detach_socket(self) -> socket.socket:
         """The descriptor as a blocking socket."""
-        sock = socket.socket(fileno=self.fd)
+        sock = socket.socket(fileno=self._hand_over())
         sock.setblocking(True)
         return sock
+
+    def _hand_over(self) -> int:
+        """The descriptor, which is no longer ours."""
+        return self.fd
 
     def _abort(self, _: object = None) -> None:
         self.lost(Aborted("aborted by the program"), reset=True)

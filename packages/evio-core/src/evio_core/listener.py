@@ -117,19 +117,27 @@ class Listener(Handler):
                     self._back_off(error)
                     return
                 continue
-            sock.setblocking(False)
-            self._loop.stats.accepted += 1
-            if self._failing:
-                self._recovered()
-            self._place((sock.detach(), remote, self._origin))
+            self._accepted(sock, remote)
+
+    def _accepted(self, sock: socket.socket, remote: SocketAddress) -> None:
+        sock.setblocking(False)
+        self._loop.stats.accepted += 1
+        if self._failing:
+            self._recovered()
+        self._place((sock.detach(), remote, self._origin))
 
     def _back_off(self, error: OSError) -> None:
+        self._loop.remove(self._sock.fileno())
+        self._timer = self._loop.arm(self, monotonic() + self._failed(error))
+
+    def _failed(self, error: OSError) -> float:
+        """Seconds to wait after an error of the system, which is told once."""
         if not self._failing:
             self._failing = True
             log.warning("cannot accept on %s: %s; trying again", self._origin.name, error)
-        self._loop.remove(self._sock.fileno())
-        self._timer = self._loop.arm(self, monotonic() + self._pause)
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        pause = self._pause
+        self._pause = min(pause * 2, LONGEST_PAUSE)
+        return pause
 
     def _recovered(self) -> None:
         self._failing = False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import functools
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from . import net_connection
 from .address import Address, parse_address
 from .balance import make_balancer
 from .bind import BoundAddress, bind_all
@@ -21,11 +25,15 @@ from .errors import AddressError
 from .events import Action, Conn, Events, LoopStats, SocketAddress, Stats
 from .listener import Accepted, Listener, Origin, adopt
 from .loop import Loop, log
-from .poller import make_poller
+from .net_loop import NetLoop
+from .poller import choice, make_poller
 from .ticker import Ticker
 from .tls import ServerCredentials
 
-__all__ = ["parse_all", "serve", "serve_bound"]
+__all__ = ["RunningServer", "loop_count", "parse_all", "serve", "serve_bound"]
+
+CALLBACKS = ("opened", "data", "eof", "drained", "pre_write", "detached", "closed", "tick")
+"""What runs on loops; ``serving`` runs before them."""
 
 
 def serve(events: Events, *addresses: str) -> None:
@@ -70,7 +78,14 @@ def serve_bound(events: Events, bound: Sequence[BoundAddress], num_loops: int, e
 class RunningServer:
     """Implements :class:`evio_core.events.Server`: the loops, their threads, and what they share."""
 
-    def __init__(self, events: Events, bound: Sequence[BoundAddress], num_loops: int, exclusive: bool) -> None:
+    def __init__(
+        self,
+        events: Events,
+        bound: Sequence[BoundAddress],
+        num_loops: int,
+        exclusive: bool = False,
+        aio: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._events = events
         self._bound = bound
         self._exclusive = exclusive
@@ -78,8 +93,19 @@ class RunningServer:
         self._credentials = [ServerCredentials(each.address) if each.address.certs else None for each in bound]
         self._stopping = False
         self._stop_calls = 0
-        self._loops = [Loop(index, events, make_poller(), self._stop_once) for index in range(num_loops)]
-        self._balance = make_balancer(events.load_balance, self._loops)
+        simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
+        self._simulated = simulated
+        per_loop = [events] * num_loops
+        if len(set(simulated)) > 1:
+            per_loop = [_serialised(events) for _ in range(num_loops)]
+        self._native: list[Loop] = []
+        self._net: list[NetLoop] = []
+        for index, own in enumerate(per_loop):
+            if not all(simulated):
+                self._native.append(Loop(index, own, make_poller(), self._stop_once))
+            if any(simulated):
+                self._net.append(NetLoop(index, own, self._stop_once, aio if index == 0 else None))
+        self._loops: list[Loop] = [*self._native, *self._net]
 
     # -- what callers see
 
@@ -89,7 +115,7 @@ class RunningServer:
 
     @property
     def num_loops(self) -> int:
-        return len(self._loops)
+        return max(len(self._native), len(self._net))
 
     def stop(self, timeout: float | None = None) -> None:
         self._stop_calls += 1
@@ -103,9 +129,15 @@ class RunningServer:
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
         parsed = parse_address(address)
         parsed.check_dial()
+        usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net
+        if not usable:
+            raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")
         here = threading.get_ident()
-        loop = next((loop for loop in self._loops if loop.ident == here), self._loops[0])
-        return dial(loop, parsed, Origin(address, -1, self._events.options), context, timeout)
+        loop = next((loop for loop in usable if loop.ident == here), usable[0])
+        origin = Origin(address, -1, self._events.options)
+        if isinstance(loop, NetLoop):
+            return net_connection.dial(loop, parsed, origin, context, timeout)
+        return dial(loop, parsed, origin, context, timeout)
 
     def call(self, function: Callable[[], object]) -> None:
         self._loops[0].submit(_call, function)
@@ -123,22 +155,48 @@ class RunningServer:
 
     def run(self) -> None:
         """Serve until stopped, then raise what ended the server, if anything did."""
-        first, *others = self._loops
-        first.ident = threading.get_ident()
-        threads = [threading.Thread(target=loop.run, name=f"evio-loop-{loop.index}") for loop in others]
         with self._signals():
-            try:
-                self._listen()
-                self._serving()
-            except BaseException as error:
-                first.fail(error)
-            if self._events.tick is not None:
-                first.submit(Ticker(first).start)
-            for thread in threads:
-                thread.start()
-            first.run()
+            threads = self._start()
+            self._loops[0].run()
             for thread in threads:
                 thread.join()
+        self._finish()
+
+    async def run_async(self) -> None:
+        """The same on a running asyncio loop, which is loop 0."""
+        threads = self._start()
+        main = asyncio.ensure_future(self._net[0].main())
+        cancelled: asyncio.CancelledError | None = None
+        while not main.done():
+            try:
+                await asyncio.shield(main)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._stop_once()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        self._finish()
+        if cancelled is not None:
+            raise cancelled
+
+    def _start(self) -> list[threading.Thread]:
+        """Do everything but run loop 0."""
+        first, *others = self._loops
+        first.ident = threading.get_ident()
+        try:
+            self._listen()
+            self._serving()
+        except BaseException as error:
+            first.fail(error)
+        if self._events.tick is not None:
+            first.submit(Ticker(first).start)
+        threads = [threading.Thread(target=loop.run, name=f"evio-loop-{loop.index}") for loop in others]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _finish(self) -> None:
+        """Raise what ended the server, if anything did."""
         for loop in self._loops:
             loop.run_ops()  # connections handed over too late, and calls that the end overtook
         for loop in self._loops:
@@ -158,29 +216,20 @@ class RunningServer:
                 self._credentials[index],
                 each.address.proxy_protocol,
             )
-            for loop, sockets in zip(self._loops, each.sets):  # noqa: B905  # one set serves all loops
+            loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
+            balance = make_balancer(self._events.load_balance, loops)
+            for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops
+                place = functools.partial(_place, loops, balance if len(each.sets) == 1 else None, loop)
                 for sock in sockets:
-                    if each.is_datagram:
-                        DatagramSocket(loop, sock, origin).start()
-                    else:
-                        place = self._place_here(loop) if len(each.sets) > 1 else self._place
-                        Listener(loop, sock, origin, place, self._exclusive).start()
+                    self._attach(loop, sock, origin, place)
 
-    def _place(self, accepted: Accepted) -> None:
-        """Give a connection that loop 0 accepted to the loop whose turn it is."""
-        loop = self._loops[self._balance()]
-        loop.handed += 1
-        if loop is self._loops[0]:
-            adopt(loop, accepted)
+    def _attach(self, loop: Loop, sock: socket.socket, origin: Origin, place: Callable[[Accepted], None]) -> None:
+        simulated = isinstance(loop, NetLoop)
+        if sock.type == socket.SOCK_DGRAM:
+            (net_connection.NetDatagramSocket if simulated else DatagramSocket)(loop, sock, origin).start()
         else:
-            loop.submit(lambda arrived: adopt(loop, arrived), accepted)
-
-    def _place_here(self, loop: Loop) -> Callable[[Accepted], None]:
-        def place(accepted: Accepted) -> None:
-            loop.started += 1
-            adopt(loop, accepted)
-
-        return place
+            listener = net_connection.NetListener if simulated else Listener
+            listener(loop, sock, origin, place, self._exclusive).start()
 
     # -- stopping
 
@@ -210,6 +259,47 @@ class RunningServer:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop()
+
+
+def _place(loops: Sequence[Loop], balance: Callable[[], int] | None, here: Loop, accepted: Accepted) -> None:
+    """Give a connection that one loop accepted to the loop whose turn it is; without a balancer, to that one."""
+    if balance is None:
+        here.started += 1
+        _adopt(here, accepted)
+        return
+    loop = loops[balance()]
+    loop.handed += 1
+    if loop is here:
+        _adopt(loop, accepted)
+    else:
+        loop.submit(functools.partial(_adopt, loop), accepted)
+
+
+def _adopt(loop: Loop, accepted: Accepted) -> None:
+    if isinstance(loop, NetLoop):
+        net_connection.adopt(loop, accepted)
+    else:
+        adopt(loop, accepted)
+
+
+def _serialised(events: Events) -> Events:
+    """The same events, one at a time: where a native and a simulated loop share an index, each in its thread."""
+    lock = threading.RLock()
+
+    def one_at_a_time(callback: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(callback)
+        def locked(*arguments: Any) -> Any:
+            with lock:
+                return callback(*arguments)
+
+        return locked
+
+    serialised = dataclasses.replace(events)
+    for name in CALLBACKS:
+        callback = getattr(events, name)
+        if callback is not None:
+            setattr(serialised, name, one_at_a_time(callback))
+    return serialised
 
 
 def _snapshot(loop: Loop) -> LoopStats:

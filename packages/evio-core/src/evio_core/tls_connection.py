@@ -112,12 +112,16 @@ class TLSConnection(Connection):
         except OSError as error:
             self.read_failed(error)
             return
-        if not ciphertext:
-            self._transport_ended()
-        elif self._phase == OPENING:
-            self._handshake(ciphertext)
+        if ciphertext:
+            self.feed(ciphertext)
         else:
-            self._decrypt(ciphertext)
+            self.feed_end()
+
+    def feed(self, chunk: Buffer) -> None:
+        if self._phase == OPENING:
+            self._handshake(bytes(chunk))
+        else:
+            self._decrypt(bytes(chunk))
 
     def _decrypt(self, ciphertext: bytes) -> None:
         session = self._session
@@ -147,7 +151,7 @@ class TLSConnection(Connection):
         if session.ended and self._phase != GONE:
             self.input_ended()
 
-    def _transport_ended(self) -> None:
+    def feed_end(self) -> None:
         """End of file; a good end is announced by ``close_notify`` before."""
         if self._phase == OPENING:
             self.lost(TLSError("connection ended during the handshake"))
@@ -206,10 +210,13 @@ class TLSConnection(Connection):
         """Hand ciphertext to the kernel, keeping what it does not take."""
         if self._cipher:
             try:
-                sent = os.write(self.fd, self._cipher)
+                sent = self._write_some(self._cipher)
             except BlockingIOError:
                 return
             self._cipher = memoryview(self._cipher)[sent:] if sent < len(self._cipher) else b""
+
+    def _write_some(self, data: Buffer) -> int:
+        return os.write(self.fd, data)
 
     # -- ending
 
@@ -223,6 +230,6 @@ class TLSConnection(Connection):
             super()._finish_close()
 
     def _detach_socket(self) -> socket.socket:
-        sock = TLSSocket(self.fd, self._session)
+        sock = TLSSocket(self._hand_over(), self._session)
         sock.setblocking(True)
         return sock

@@ -1,0 +1,131 @@
+"""What is particular to the fallback: mixed servers, and serving inside an asyncio program."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evio_core import Action, Conn, Events, Server, stdlib
+
+from .harness import TIMEOUT, Recorder, connect, receive, running
+
+
+def test_one_net_address_does_not_convert_the_others() -> None:
+    threads: dict[int, int] = {}
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        threads[conn.addr_index] = threading.get_ident()
+        return chunk
+
+    with running(Events(data=data), "tcp://127.0.0.1:0", "tcp-net://127.0.0.1:0") as run:
+        for addr in run.server.addrs:
+            with connect(addr) as peer:
+                peer.sendall(b"hello")
+                assert receive(peer, 5) == b"hello"
+        assert run.server.num_loops == 1
+    assert threads[0] == run.thread.ident
+    assert threads[1] != run.thread.ident
+
+
+def test_callbacks_of_a_mixed_server_never_run_at_the_same_time() -> None:
+    inside = threading.Lock()
+    overlaps: list[int] = []
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        if not inside.acquire(blocking=False):
+            overlaps.append(conn.addr_index)
+            return chunk
+        for _ in range(2000):
+            pass
+        inside.release()
+        return chunk
+
+    with running(Events(data=data), "tcp://127.0.0.1:0", "tcp-net://127.0.0.1:0") as run:
+        peers = [connect(addr) for addr in run.server.addrs]
+        for _ in range(300):
+            for peer in peers:
+                peer.sendall(b"x")
+            for peer in peers:
+                assert receive(peer, 1) == b"x"
+        for peer in peers:
+            peer.close()
+    assert overlaps == []
+
+
+def in_program(events: Events, client: Callable[[Any], None], *, cancel: bool = False) -> None:
+    """Serve inside an asyncio program while a client talks in a thread, then stop or cancel."""
+
+    async def program() -> None:
+        started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+        events.serving = lambda server: started.set_result(server)
+        task = asyncio.create_task(stdlib.serve(events, "tcp://127.0.0.1:0"))
+        server = await started
+        await asyncio.to_thread(client, server.addrs[0])
+        if cancel:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            server.stop()
+            await task
+
+    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+
+
+@pytest.mark.parametrize("num_loops", [1, 3])
+def test_serving_inside_a_running_program(num_loops: int) -> None:
+    def client(addr: Any) -> None:
+        for _ in range(6):
+            with connect(addr) as peer:
+                peer.sendall(b"hello")
+                assert receive(peer, 5) == b"hello"
+
+    in_program(Events(data=lambda conn, chunk: chunk, num_loops=num_loops), client)
+
+
+def test_cancelling_stops_in_good_order() -> None:
+    record = Recorder()
+    peers = []
+
+    def client(addr: Any) -> None:
+        peers.append(connect(addr))
+        peers[0].sendall(b"x")
+        assert receive(peers[0], 1) == b"x"
+
+    in_program(
+        Events(data=lambda conn, chunk: chunk, closed=lambda conn, error: record.add("closed", error)),
+        client,
+        cancel=True,
+    )
+    assert record.events == [("closed", None)]
+    assert peers[0].recv(1) == b""
+    peers[0].close()
+
+
+def test_shutdown_from_a_callback_ends_the_awaited_server() -> None:
+    async def program() -> None:
+        await stdlib.serve(Events(tick=lambda: Action.SHUTDOWN), "tcp://127.0.0.1:0")
+
+    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+
+
+def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIO_POLLER", "asyncio")
+    depth = [0, 0]
+
+    def data(conn: Conn, chunk: bytes) -> bytes | None:
+        depth[0] += 1
+        depth[1] = max(depth)
+        conn.context = (conn.context or 0) + 1
+        conn.wake()
+        depth[0] -= 1
+        return b"done" if conn.context == 50 else None
+
+    with running(Events(data=data), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        peer.sendall(b"x")
+        assert receive(peer, 4) == b"done"
+    assert depth[1] == 1

@@ -123,8 +123,18 @@ def add_options(options: argparse.ArgumentParser, suite: Suite) -> None:
         default=default.pin,
         help="the load runs on the server's core (the default) or on another",
     )
-    options.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to FILE")
+    options.add_argument("--json", type=writable, metavar="FILE", help="also write every figure to FILE")
     options.add_argument("--check", action="store_true", help="exit with status 1 when a target is missed")
+
+
+def writable(text: str) -> Path:
+    """A file that can be written: found out before minutes are spent on measuring."""
+    path = Path(text)
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: {error.strerror}") from None
+    return path
 
 
 def names(allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:

@@ -21,6 +21,7 @@ from .server import BenchError, Requirement
 
 __all__ = [
     "REDIS_BENCHMARK",
+    "TIMEOUT",
     "RedisBenchmark",
     "allow_files",
     "connected",
@@ -50,22 +51,30 @@ class RedisBenchmark:
 
     @classmethod
     def run(
-        cls, port: int, requests: int, *, clients: int, test: str, pipeline: int = 1, ca: Path | None = None
+        cls,
+        port: int,
+        requests: int,
+        *,
+        clients: int,
+        test: str,
+        pipeline: int = 1,
+        ca: Path | None = None,
+        timeout: float = TIMEOUT,
     ) -> RedisBenchmark:
         """Send REQUESTS in all over CLIENTS connections, over TLS when the authority CA is given; each
         connection waits for its PIPELINE replies before it goes on.
 
-        Raises :class:`BenchError` when it fails, takes longer than ``TIMEOUT`` or is too old (before 6.2) to
-        report percentiles.
+        Raises :class:`BenchError` when it fails, takes longer than TIMEOUT seconds or is too old
+        (before 6.2) to report percentiles.
         """
         command = ["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", str(clients)]
         command += ["-P", str(pipeline), "-t", test, "--csv"]
         command += ["--tls", "--cacert", str(ca)] if ca else []
         try:
             # A time limit, because it tries for ever to reach a server that is gone.
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"no end after {TIMEOUT:g} s: {' '.join(command)}") from None
+            raise BenchError(f"no end after {timeout:g} s: {' '.join(command)}") from None
         if done.returncode:
             raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
         return cls.parse(done.stdout)

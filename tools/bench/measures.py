@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import procfs
-from .load import RedisBenchmark, connections, echo_once, retransmissions
+from .load import TIMEOUT, RedisBenchmark, connections, echo_once, retransmissions
 from .server import Server
 
 __all__ = ["bulk", "idle", "idle_memory", "requests"]
@@ -51,7 +51,10 @@ def requests(
     """
 
     def send(count: int) -> RedisBenchmark:
-        return RedisBenchmark.run(server.port, count, clients=clients, test=test, pipeline=pipeline, ca=ca)
+        timeout = TIMEOUT + 2 * seconds
+        return RedisBenchmark.run(
+            server.port, count, clients=clients, test=test, pipeline=pipeline, ca=ca, timeout=timeout
+        )
 
     rate = send(WARM_UP_REQUESTS).rate
     few, many = clients, max(WARM_UP_REQUESTS, int(rate * seconds))
@@ -69,8 +72,9 @@ def bulk(server: Server, seconds: float, *, size: int, clients: int) -> dict[str
     message, received = b"evio" * (size // 4), bytearray(size)
     with connections(server.port, clients) as opened:
         echo_once(opened, message, received)
-        count, start = 0, time.perf_counter()
+        count = 0
         with cpu(server) as spent:
+            start = time.perf_counter()
             while time.perf_counter() < start + seconds:
                 echo_once(opened, message, received)
                 count += clients

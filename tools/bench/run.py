@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .results import Outcome, Result
-from .server import Peer, pinned, require, running
+from .server import BenchError, Peer, pinned, require, running
 from .suite import Settings, Suite, Workload
 
 __all__ = ["Step", "run", "steps"]
@@ -46,9 +46,12 @@ def run(
 ) -> Result:
     """Measure these of the suite's workloads on these of its servers; BEGIN is called before each step.
 
-    Raises :class:`BenchError` when something that they need is missing, and when a server fails.
+    Raises :class:`BenchError` when nothing is to be measured, when something that is needed is missing and
+    when a server fails.
     """
     plan = list(steps(workloads, servers, settings.rounds))
+    if not plan:
+        raise BenchError("none of the chosen workloads runs on any of the chosen servers")
     require(each for step in plan for each in (*step.workload.requires, *step.peer.requires))
     server_core, load_core = settings.cores()
     outcomes = {workload.key: Outcome(workload) for workload in workloads}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -106,15 +107,21 @@ def running(peer: Peer, core: int, directory: Path) -> Iterator[Server]:
     """
     port = free_port()
     with tempfile.TemporaryFile() as output:
-        process = start(peer.command(port, directory), core, output)
+        process = None
+        by_itself = True
         try:
+            # An interrupt while a process is being started would leave one that nobody knows of.
+            with deferred(signal.SIGINT, signal.SIGTERM):
+                process = start(peer.command(port, directory), core, output)
             wait_until_accepting(process, port)
             yield Server(peer.name, process.pid, port, directory)
         except Exception as error:
-            stop(process)
+            if process:
+                stop(process)
             raise BenchError(f"{peer.name}: {error}; {printed(output)}") from error
         finally:
-            by_itself = stop(process)
+            if process:
+                by_itself = stop(process)
         if not by_itself:
             raise BenchError(f"{peer.name} did not end within {STOP_TIMEOUT:g} s of SIGTERM; {printed(output)}")
 
@@ -126,6 +133,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def deferred(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals that arrive during the block are handled at its end."""
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in arrived:
+            signal.raise_signal(late)
 
 
 def start(command: list[str], core: int, output: IO[bytes]) -> subprocess.Popen[bytes]:

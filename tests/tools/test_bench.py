@@ -1,0 +1,447 @@
+"""The benchmark's own logic: figures, order, verdicts, and that no server outlives it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
+
+from tools.bench import certificate, echo, load, measures, procfs
+from tools.bench.__main__ import main
+from tools.bench.load import RedisBenchmark
+from tools.bench.report import as_json, show
+from tools.bench.results import Outcome, Result
+from tools.bench.run import Step, run, steps
+from tools.bench.server import ROOT, BenchError, Peer, Requirement, Server, pinned, require, running
+from tools.bench.suite import Metric, Settings, Suite, Target, Workload
+
+CORE = max(os.sched_getaffinity(0))
+
+COST = Metric("cost", "cost µs", 1)
+SPEED = Metric("speed", "MB/s", higher_is_better=True)
+
+
+def script(name: str, code: str) -> Peer:
+    """A server that is this Python code, with the port as its argument."""
+    return Peer(name, lambda port, _: [sys.executable, "-c", code, str(port)])
+
+
+ACCEPTING = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); "
+SLEEPING = script("sleeping", ACCEPTING + "import time; time.sleep(60)")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# -- servers
+
+
+def test_a_server_runs_on_its_core_and_is_stopped() -> None:
+    with running(SLEEPING, CORE, ROOT) as server:
+        assert os.sched_getaffinity(server.pid) == {CORE}
+    assert not alive(server.pid)
+
+
+def test_a_server_is_stopped_when_the_measurement_fails() -> None:
+    pids = []
+    with pytest.raises(BenchError, match="sleeping: no luck; it printed nothing"):
+        with running(SLEEPING, CORE, ROOT) as server:
+            pids.append(server.pid)
+            raise OSError("no luck")
+    assert not alive(pids[0])
+
+
+def test_a_server_is_stopped_on_interrupt() -> None:
+    pids = []
+    with pytest.raises(KeyboardInterrupt):
+        with running(SLEEPING, CORE, ROOT) as server:
+            pids.append(server.pid)
+            raise KeyboardInterrupt
+    assert not alive(pids[0])
+
+
+def test_a_server_that_does_not_start_shows_what_it_printed() -> None:
+    failing = script("failing", "import sys; sys.exit('the port is haunted')")
+    with pytest.raises(BenchError, match=r"(?s)failing: ended, with status 1, .*the port is haunted"):
+        with running(failing, CORE, ROOT):
+            pytest.fail("it did start")
+
+
+def test_a_server_that_ignores_sigterm_is_killed_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.bench.server.STOP_TIMEOUT", 0.1)
+    stubborn = script(
+        "stubborn", "import signal, time; signal.signal(15, signal.SIG_IGN); " + ACCEPTING + "time.sleep(60)"
+    )
+    pids = []
+    with pytest.raises(BenchError, match="stubborn did not end"):
+        with running(stubborn, CORE, ROOT) as server:
+            pids.append(server.pid)
+    assert not alive(pids[0])
+
+
+def test_pinned_is_undone() -> None:
+    before = os.sched_getaffinity(0)
+    with pinned(CORE):
+        assert os.sched_getaffinity(0) == {CORE}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_what_is_missing_is_named_with_its_remedy() -> None:
+    with pytest.raises(BenchError, match=r"^nosuch is not installed: apt install nosuch$"):
+        require([Requirement("nosuch", "apt install nosuch", program=True), Requirement("json", "it is there")] * 2)
+
+
+def test_split_needs_two_cores() -> None:
+    with pinned(CORE):
+        assert Settings().cores() == (CORE, CORE)
+        with pytest.raises(BenchError, match="needs two cores"):
+            Settings(pin="split").cores()
+
+
+# -- the peers
+
+PEERS = [(peer, False) for peer in echo.PLAIN] + [(peer, True) for peer in echo.TLS]
+
+
+@pytest.mark.parametrize(("peer", "tls"), PEERS, ids=lambda value: getattr(value, "name", value and "tls"))
+def test_every_peer_echoes_a_megabyte_to_a_client_that_reads_late(peer: Peer, tls: bool, tmp_path: Path) -> None:
+    certificate.issue(tmp_path)
+    message = os.urandom(1 << 20)
+    with running(peer, CORE, tmp_path) as server, connect(server, tls) as client:
+        sender = threading.Thread(target=client.sendall, args=(message,))
+        sender.start()
+        received = bytearray()
+        while len(received) < len(message):
+            received += client.recv(1 << 16)
+        sender.join()
+        assert received == message
+
+
+def connect(server: Server, tls: bool) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    if not tls:
+        return client
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(server.directory / certificate.AUTHORITY))
+    return context.wrap_socket(client, server_hostname="localhost")
+
+
+def test_the_bare_loop_keeps_output_that_nobody_reads_and_survives_resets(tmp_path: Path) -> None:
+    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    with running(bare, CORE, tmp_path) as server:
+        # So much that it fits into no socket buffer: only a server that holds output back gets through.
+        stalled = socket.create_connection(("127.0.0.1", server.port), 10)
+        stalled.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                stalled.send(bytes(1 << 20))
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        stalled.close()
+        with load.connections(server.port, 3) as clients:
+            load.echo_once(clients, b"still here", bytearray(10))
+
+
+# -- reading and loading
+
+
+def test_cpu_time_and_switches_count_what_a_process_does(tmp_path: Path) -> None:
+    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    with running(bare, CORE, tmp_path) as server, load.connections(server.port, 1) as clients:
+        cpu = procfs.settled(procfs.cpu_seconds, server.pid)
+        switches = procfs.context_switches(server.pid)
+        for _ in range(100):
+            load.echo_once(clients, b"x", bytearray(1))
+        spent = procfs.settled(procfs.cpu_seconds, server.pid) - cpu
+        assert 0 < spent < 1
+        assert procfs.context_switches(server.pid) > switches
+        assert procfs.memory_bytes(server.pid) > 1 << 20
+
+
+def test_a_server_that_never_sleeps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "PATIENCE", 0.2)
+    busy = script("busy", ACCEPTING + "\nwhile True: pass")
+    with pytest.raises(BenchError, match=r"busy: process .* still uses CPU"):
+        with running(busy, CORE, ROOT) as server:
+            procfs.settled(procfs.cpu_seconds, server.pid)
+
+
+@pytest.fixture
+def echoing() -> Iterator[Server]:
+    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    with running(bare, CORE, ROOT) as server:
+        yield server
+
+
+def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
+    bulk = measures.bulk(echoing, 0.05, size=65536, clients=2)
+    assert bulk["per_cpu"] >= bulk["rate"] > 0
+    assert measures.idle(echoing, 0.05, count=10) == {"wakeups": 0}
+    memory = measures.idle_memory(echoing, count=20)
+    assert memory.keys() == {metric.key for metric in echo.MEMORY.metrics}
+    assert memory["retries"] == 0
+    assert memory["cpu"] > 0
+
+
+@pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="needs redis-benchmark: apt install redis-tools")
+@pytest.mark.parametrize("workload", [echo.SMALL, echo.SMALL_TLS], ids=lambda workload: workload.key)
+def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
+    if workload.prepare:
+        workload.prepare(tmp_path)
+    asyncio_peer = next(peer for peer in workload.peers if peer.name == "asyncio")
+    with running(asyncio_peer, CORE, tmp_path) as server:
+        values = workload.measure(server, Settings(seconds=0.05))
+    assert values.keys() == {metric.key for metric in workload.metrics}
+    assert 0 < values["p50"] <= values["p99"]
+    assert 0.1 < values["cpu"] < 1000
+
+
+def test_an_echo_that_is_not_one_is_an_error() -> None:
+    wrong = script("wrong", ACCEPTING + "s.accept()\nwhile True: c = s.accept()[0]; c.recv(9); c.send(b'wrong')")
+    with pytest.raises(BenchError, match="wrong: the server did not echo"):
+        with running(wrong, CORE, ROOT) as server, load.connections(server.port, 1) as clients:
+            load.echo_once(clients, b"right", bytearray(5))
+
+
+def test_a_dropped_syn_is_counted() -> None:
+    """A queue of one is full with two; the third SYN is dropped and comes again after a second."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
+        port = listener.getsockname()[1]
+        first = [load.connected(port) for _ in range(2)]
+        third: list[socket.socket] = []
+        waiting = threading.Thread(target=lambda: third.append(load.connected(port)))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive(), "the backlog took three"
+        accepted = [listener.accept()[0] for _ in range(3)]
+        waiting.join()
+        assert [load.retransmissions(client) for client in (*first, *third)] == [0, 0, 1]
+        for each in (*first, *third, *accepted):
+            each.close()
+
+
+def test_the_file_limit_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 1000))
+    with pytest.raises(BenchError, match=r"10000 connections need 10100 open files; the hard limit is 1000"):
+        load.allow_files(10_000)
+    raised = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    load.allow_files(500)
+    assert raised == [(600, 1000)]
+
+
+def test_redis_benchmark_is_read() -> None:
+    text = (
+        '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms",'
+        '"max_latency_ms"\n"PING_MBULK","41841.00","0.779","0.232","0.751","1.175","1.391","5.039"\n'
+    )
+    assert RedisBenchmark.parse(text) == RedisBenchmark(41841.0, 0.751, 1.391)
+    with pytest.raises(BenchError, match=r"6\.2 or newer"):
+        RedisBenchmark.parse('"PING_BULK","41841.00"\n')
+
+
+def test_redis_benchmark_that_fails_or_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "redis-benchmark"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for body, message in (("echo sorry >&2; exit 3", r"(?s)exit status 3: .*sorry"), ("exec sleep 60", "no end")):
+        fake.write_text(f"#!/bin/sh\n{body}\n")
+        fake.chmod(0o755)
+        with pytest.raises(BenchError, match=message):
+            RedisBenchmark.run(1, 1, clients=1, test="ping_mbulk", timeout=0.3)
+
+
+# -- figures
+
+
+def workload(key: str = "work", repeat: bool = True, names: tuple[str, ...] = ("ours", "theirs")) -> Workload:
+    return Workload(
+        key=key,
+        title="some work",
+        metrics=(COST, SPEED),
+        peers=tuple(dataclasses.replace(SLEEPING, name=name) for name in names),
+        measure=lambda server, settings: {"cost": float(server.port > 0), "speed": settings.seconds},
+        repeat=repeat,
+    )
+
+
+def result(*targets: Target) -> Result:
+    suite = Suite("test", "a test", "ours", (workload(),), targets)
+    outcome = Outcome(suite.workloads[0])
+    for ours, theirs in ((3.0, 2.0), (1.0, 4.0)):
+        outcome.add("ours", {"cost": ours, "speed": ours})
+        outcome.add("theirs", {"cost": theirs, "speed": theirs})
+    return Result(suite, Settings(), {"work": outcome})
+
+
+def test_the_best_round_is_what_is_compared() -> None:
+    outcome = result().outcomes["work"]
+    assert outcome.best("ours", "cost") == 1.0
+    assert outcome.best("ours", "speed") == 3.0
+    assert outcome.spread("ours", "cost") == 2.0
+    assert outcome.ratio("ours", "theirs", "cost") == 0.5
+    assert outcome.ratio("ours", "theirs", "speed") == 0.75
+    assert outcome.round_ratios("ours", "theirs", "cost") == (0.25, 1.5)
+
+
+def test_nothing_is_divided_by_zero() -> None:
+    outcome = Outcome(workload())
+    for server in ("ours", "theirs"):
+        outcome.add(server, {"cost": 0.0, "speed": 0.0})
+    assert outcome.ratio("ours", "theirs", "cost") is None
+    assert outcome.round_ratios("ours", "theirs", "cost") is None
+    assert outcome.spread("ours", "cost") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "missed"),
+    [
+        (Target("work", "cost", "<=", 0.5, against="theirs"), 0.5, False),
+        (Target("work", "cost", "<", 0.5, against="theirs"), 0.5, True),
+        (Target("work", "cost", "<=", 0.9), 1.0, True),
+        (Target("work", "speed", ">=", 0.75, against="theirs"), 0.75, False),
+        (Target("work", "speed", ">=", 0.76, against="theirs"), 0.75, True),
+        (Target("work", "cost", "<=", 0.5, against="absent"), None, False),
+        (Target("other", "cost", "<=", 0.5), None, False),
+    ],
+)
+def test_targets(target: Target, value: float | None, missed: bool) -> None:
+    (verdict,) = result(target).verdicts()
+    assert (verdict.value, verdict.missed) == (value, missed)
+
+
+def test_every_target_of_the_echo_suite_is_one_that_it_measures() -> None:
+    workloads = {each.key: each for each in echo.SUITE.workloads}
+    for target in echo.SUITE.targets:
+        measured = workloads[target.workload]
+        assert measured.metric(target.metric)
+        assert {echo.SUITE.subject, target.against or echo.SUITE.subject} <= {peer.name for peer in measured.peers}
+
+
+# -- a run
+
+
+def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
+    plan = steps([workload("timed"), workload("counted", repeat=False)], ["ours", "theirs"], rounds=2)
+    assert [(step.workload.key, step.round, step.peer.name) for step in plan] == [
+        ("timed", 1, "ours"),
+        ("timed", 1, "theirs"),
+        ("timed", 2, "ours"),
+        ("timed", 2, "theirs"),
+        ("counted", 1, "ours"),
+        ("counted", 1, "theirs"),
+    ]
+    assert [step.peer.name for step in steps([workload()], ["theirs"], rounds=1)] == ["theirs"]
+
+
+def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    suite = Suite("test", "a test", "ours", (workload(),), (Target("work", "cost", "<=", 1, against="theirs"),))
+    begun: list[Step] = []
+    before = os.sched_getaffinity(0)
+    outcome = run(suite, Settings(rounds=2, seconds=7), suite.workloads, ["ours", "theirs"], begun.append)
+    assert os.sched_getaffinity(0) == before
+    assert len(begun) == 4
+    assert outcome.outcomes["work"].rounds["ours"] == {"cost": [1.0, 1.0], "speed": [7.0, 7.0]}
+
+    show(outcome, Console(width=120))
+    printed = capsys.readouterr().out
+    assert "<= 1.00 x theirs" in printed
+    assert "reached" in printed
+
+    kept = json.loads(json.dumps(as_json(outcome)))
+    assert kept["settings"]["rounds"] == 2
+    assert kept["workloads"]["work"]["servers"]["theirs"]["speed"] == {"best": 7.0, "rounds": [7.0, 7.0]}
+    assert kept["targets"][0]["reached"] is True
+
+
+def test_nothing_to_measure_is_an_error() -> None:
+    with pytest.raises(BenchError, match="none of the chosen workloads"):
+        run(echo.SUITE, Settings(), [echo.SMALL_TLS], ["bare"], lambda _: None)
+
+
+# -- the command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "the following arguments are required"),
+        ("gopher", "invalid choice: 'gopher' (choose from"),
+        ("echo --only small,big", "'big' is not one of small, bulk, tls, memory, idle"),
+        ("echo --servers nginx", "'nginx' is not one of evio, bare, asyncio, uvloop"),
+        ("echo --rounds 0", "'0' is not a whole number above 0"),
+        ("echo --rounds 1.5", "'1.5' is not a whole number above 0"),
+        ("echo --seconds nan", "'nan' is not a number above 0"),
+        ("echo --pin none", "invalid choice: 'none' (choose from"),
+        ("echo --json /nonexistent/result.json", "cannot write '/nonexistent/result.json': No such file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments.split())
+    assert leaving.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def bench(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tools.bench", "echo", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_whole_program(tmp_path: Path) -> None:
+    kept = tmp_path / "result.json"
+    with bench(
+        "--only", "idle", "--servers", "evio", "--idle-seconds", "0.1", "--check", "--json", str(kept)
+    ) as program:
+        printed, errors = program.communicate(timeout=50)
+    assert program.returncode == 0, errors
+    assert "reached" in printed
+    assert json.loads(kept.read_text())["workloads"]["idle"]["servers"]["evio"]["wakeups"]["best"] == 0
+
+
+def test_a_check_of_nothing_does_not_pass() -> None:
+    with bench("--only", "idle", "--servers", "bare", "--idle-seconds", "0.1", "--check") as program:
+        _, errors = program.communicate(timeout=50)
+    assert program.returncode == 2
+    assert "nothing was measured that has a target" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_stops_its_servers(number: signal.Signals) -> None:
+    with bench("--only", "idle", "--servers", "bare", "--idle-seconds", "40") as program:
+        server = wait_for_child(program.pid)
+        program.send_signal(number)
+        _, errors = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert "interrupted" in errors
+    assert not alive(server)
+
+
+def wait_for_child(pid: int) -> int:
+    """The pid of the first process that process PID starts."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    while True:
+        found = children.read_text().split()
+        if found:
+            return int(found[0])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -55,7 +57,8 @@ def test_close_from_every_callback(variant: Variant, where: str) -> None:
             peer.sendall(b"x")
         if where == "eof":
             if variant.transport == "tls":
-                peer.unwrap()  # type: ignore[attr-defined]
+                with contextlib.suppress(ssl.SSLError):  # unwrap does not take data behind its close_notify
+                    peer.unwrap()  # type: ignore[attr-defined]
                 record.wait_for("closed")
                 return
             peer.shutdown(socket.SHUT_WR)

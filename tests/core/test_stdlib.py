@@ -61,7 +61,7 @@ def in_program(events: Events, client: Callable[[Any], None], *, cancel: bool = 
 
     async def program() -> None:
         started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-        events.serving = lambda server: started.set_result(server)
+        events.serving = started.set_result
         task = asyncio.create_task(stdlib.serve(events, "tcp://127.0.0.1:0"))
         server = await started
         await asyncio.to_thread(client, server.addrs[0])

@@ -35,6 +35,7 @@ from .events import (
 )
 from .input_stream import InputStream
 from .server import serve
+from .workers import workers
 
 __all__ = [
     "Aborted",
@@ -68,4 +69,5 @@ __all__ = [
     "WorkerError",
     "serve",
     "url",
+    "workers",
 ]

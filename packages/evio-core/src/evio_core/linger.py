@@ -9,12 +9,18 @@ the peer's own end-of-file, or until a time-out.
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from time import monotonic
 
 from .loop import READ_SIZE, Handler, Loop, Timer
 from .poller import READ
+from .sockopt import borrowed
 
 __all__ = ["Linger", "nothing_in_flight"]
+
+RECHECK = 0.01
+"""Seconds between looks at what is in flight while the server stops; the kernel has no event for that."""
 
 if sys.platform == "linux":
     import fcntl
@@ -22,7 +28,11 @@ if sys.platform == "linux":
     import termios
 
     def nothing_in_flight(fd: int) -> bool:
-        """Whether the peer's kernel has acknowledged everything that was sent (SIOCOUTQ, tcp(7))."""
+        """Whether everything that was sent is with the peer's kernel (SIOCOUTQ, tcp(7)), where it survives our
+        closing; what goes into a unix socket is there at once."""
+        with borrowed(fd) as sock:
+            if sock.family == socket.AF_UNIX:
+                return True
         queued = fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0")
         return bool(struct.unpack("i", queued)[0] == 0)
 
@@ -34,20 +44,23 @@ else:
 
 
 class Linger(Handler):
-    """A descriptor whose connection has ended, waiting for the peer's end-of-file."""
+    """A descriptor whose connection has ended, waiting for the peer's end-of-file. A server that stops waits only
+    until the peer's kernel has everything: a client that keeps its end open must not hold it up."""
 
-    __slots__ = ("_fd", "_loop", "_timer")
+    __slots__ = ("_deadline", "_fd", "_loop", "_timer")
 
     def __init__(self, loop: Loop, fd: int, deadline: float) -> None:
         self._loop = loop
         self._fd = fd
-        self._timer: Timer | None = loop.arm(self, deadline)
+        self._deadline = deadline
+        self._timer: Timer | None = None
 
     @classmethod
     def take_over(cls, loop: Loop, fd: int, deadline: float) -> None:
         """Replace the handler of a polled descriptor."""
-        loop.handlers[fd] = cls(loop, fd, deadline)
+        loop.handlers[fd] = linger = cls(loop, fd, deadline)
         loop.poller.modify(fd, READ)
+        linger._wait()
 
     def on_event(self, mask: int) -> None:
         try:
@@ -58,17 +71,29 @@ class Linger(Handler):
         except OSError:
             self.expire()
 
+    def _wait(self) -> None:
+        when = min(self._deadline, monotonic() + RECHECK) if self._loop.stopping else self._deadline
+        self._timer = self._loop.arm(self, when)
+
     def on_timer(self, now: float) -> None:
         self._timer = None
-        self.expire()
+        if now >= self._deadline or nothing_in_flight(self._fd):
+            self.expire()
+        else:
+            self._wait()
 
     def shut_down(self) -> None:
         if nothing_in_flight(self._fd):
             self.expire()
+        else:
+            if self._timer is not None:
+                self._loop.cancel(self._timer)
+            self._wait()
 
     def expire(self) -> None:
         """Close."""
         if self._timer is not None:
             self._loop.cancel(self._timer)
+            self._timer = None
         self._loop.remove(self._fd)
         self._loop.bury(self._fd)

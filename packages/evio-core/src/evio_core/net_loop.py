@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from .events import Events
+from .lifeline import Lifeline
 from .loop import Handler, Loop, Timer
 from .poller import MAX_EVENTS, READ, WRITE
 
@@ -79,6 +80,13 @@ class NetLoop(Loop):
     def add(self, fd: int, handler: Handler, mask: int, exclusive: bool = False) -> None:
         self.handlers[fd] = handler
         self.poller.register(fd, mask)
+        if isinstance(handler, Lifeline):
+            self.aio.add_reader(fd, self.deliver, fd, mask)
+
+    def remove(self, fd: int) -> None:
+        if isinstance(self.handlers.get(fd), Lifeline):
+            self.aio.remove_reader(fd)
+        super().remove(fd)
 
     def submit(self, function: Callable[[Any], object], argument: Any = None) -> None:
         self._ops.append((function, argument))

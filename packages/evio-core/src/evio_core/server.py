@@ -23,6 +23,7 @@ from .datagram import DatagramSocket
 from .dial import dial
 from .errors import AddressError
 from .events import Action, Conn, Events, LoopStats, SocketAddress, Stats
+from .lifeline import Lifeline
 from .listener import Accepted, Listener, Origin, adopt
 from .loop import Loop, log
 from .net_loop import NetLoop
@@ -152,6 +153,10 @@ class RunningServer:
                 credentials.reload()
 
     # -- running
+
+    def watch(self, lifeline: Lifeline) -> None:
+        """Stop when the supervisor of this worker is gone."""
+        lifeline.watch(self._loops[0])
 
     def run(self) -> None:
         """Serve until stopped, then raise what ended the server, if anything did."""

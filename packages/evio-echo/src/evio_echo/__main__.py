@@ -7,7 +7,7 @@ import logging
 import sys
 from importlib.metadata import version
 
-from evio_core import Conn, Events, EvioError, ListenError, LoadBalance, Options, Server, serve, url
+from evio_core import Conn, Events, EvioError, ListenError, LoadBalance, Options, Server, serve, url, workers
 
 DEFAULT_ADDRESSES = ("tcp://127.0.0.1:5000", "udp://127.0.0.1:5000")
 
@@ -33,6 +33,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     balances = [balance.value for balance in LoadBalance]
     parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="where to listen; see below")
     parser.add_argument("--loops", type=int, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes; -1: one per CPU")
     parser.add_argument("--balance", choices=balances, default="round-robin", help="which loop gets a connection")
     parser.add_argument("--reuseport", action="store_true", help="a listening socket for each loop")
     parser.add_argument("--trace", action="store_true", help="print what passes, escaped")
@@ -80,7 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     try:
         given = [with_reuseport(address) for address in addresses] if parsed.reuseport else addresses
-        serve(make_events(parsed, addresses), *given)
+        if parsed.workers:
+            workers(parsed.workers, make_events(parsed, addresses), *given)
+        else:
+            serve(make_events(parsed, addresses), *given)
     except (EvioError, ValueError) as error:
         print(f"evio-echo: {error}", file=sys.stderr)
         return 1 if isinstance(error, ListenError) else 2

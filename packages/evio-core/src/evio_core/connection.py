@@ -53,6 +53,9 @@ OPENING, OPEN, CLOSING, DETACHING, GONE = range(5)
 # Reasons not to read; input is wanted while there is none.
 PAUSED_BY_USER, PAUSED_BY_OUTPUT, INPUT_ENDED, DETACHED = 1, 2, 4, 8
 
+LAST_READS = 16
+"""How many reads a connection gets when the server stops; more arrives for ever from a peer that streams."""
+
 NOT_POLLED = -1
 """The interest of a descriptor that is taken out of the poller for now."""
 
@@ -608,8 +611,22 @@ class Connection(Handler):
         except BaseException as failure:
             self.loop.callback_failed(self, failure)
 
+    def close_if_quiet(self, since: float) -> None:
+        if self._phase == OPEN and self._out is None and self.seen <= since:
+            self.shut_down()
+
     def shut_down(self) -> None:
+        self._serve_arrived()
         self._begin_close()
+
+    def _serve_arrived(self) -> None:
+        """Handle input that is here already: closed over it, the peer would see a reset instead of replies."""
+        for _ in range(LAST_READS):
+            before = self.loop.stats.bytes_in
+            if self._phase == OPEN and self._mask > 0 and self._mask & READ:
+                self._on_readable()
+            if self.loop.stats.bytes_in == before:
+                return
 
     def expire(self) -> None:
         self.lost(CloseTimeout(f"server stopped with {self.pending} bytes pending") if self.pending else None)

@@ -144,6 +144,9 @@ class DatagramSocket(Handler):
             self._loop.poller.modify(self._sock.fileno(), mask)
             self._mask = mask
 
+    def stop_accepting(self) -> None:
+        self.shut_down()
+
     def shut_down(self) -> None:
         self.flush()
 

@@ -63,7 +63,7 @@ Accepted = tuple[int, SocketAddress, Origin]
 def adopt(loop: Loop, accepted: Accepted) -> None:
     """Begin a connection on the loop chosen for it; runs in that loop's thread."""
     fd, remote, origin = accepted
-    if loop.stopping:
+    if loop.over:
         os.close(fd)
         loop.ended += 1
         return
@@ -82,6 +82,9 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
             conn.begin()
     except OSError as error:
         conn.lost(error)
+    handler = loop.handlers.get(fd)
+    if loop.stopping and handler is not None:  # another loop accepted it just before
+        handler.shut_down()
 
 
 class Listener(Handler):
@@ -147,6 +150,9 @@ class Listener(Handler):
     def on_timer(self, now: float) -> None:
         self._timer = None
         self.start()
+
+    def stop_accepting(self) -> None:
+        self.expire()
 
     def shut_down(self) -> None:
         self.expire()

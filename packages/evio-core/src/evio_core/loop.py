@@ -61,6 +61,12 @@ class Handler:
         """A timer set with ``Loop.arm`` has come."""
         raise NotImplementedError
 
+    def stop_accepting(self) -> None:
+        """The server drains: take nothing new. For those that accept."""
+
+    def close_if_quiet(self, since: float) -> None:
+        """The server drains: finish if no byte has moved ``since`` then. For connections."""
+
     def shut_down(self) -> None:
         """The server stops: finish in good order."""
         raise NotImplementedError
@@ -136,7 +142,9 @@ class Loop:
         self.stats = LoopStats()
         self.ident: int | None = None
         self.now = 0.0
+        self.draining = False
         self.stopping = False
+        self.over = False
         self.collecting = events.pre_write is not None
         self.direct = not self.collecting and events.drained is None
         """Whether a reply may be written at once, with no callback to fire before or after it."""
@@ -347,14 +355,16 @@ class Loop:
         self.arm(_Deadline(self), deadline)
         if not self.stopping:
             self.stopping = True
-            for handler in list(self.handlers.values()):
-                handler.shut_down()
+            for fd, handler in list(self.handlers.items()):
+                if self.handlers.get(fd) is handler:  # what one does at its end may end others
+                    handler.shut_down()
 
     def expire(self, _: object = None) -> None:
         """End every handler now."""
         self.stopping = True
-        for handler in list(self.handlers.values()):
-            handler.expire()
+        for fd, handler in list(self.handlers.items()):
+            if self.handlers.get(fd) is handler:
+                handler.expire()
 
     def _drop_everything(self) -> None:
         """The loop itself failed: end every connection, so that each gets its ``closed``."""
@@ -362,6 +372,7 @@ class Loop:
         self.expire()
 
     def _close(self) -> None:
+        self.over = True
         self._close_dropped()
         self.poller.close()
         self._waker.close()

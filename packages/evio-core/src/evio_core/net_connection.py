@@ -51,6 +51,9 @@ class _Boundary(Connection):
         if not self.full and not self.gone:  # a turn's share is sent; no transport will say that there is room
             self.loop.aio.call_soon(self.loop.deliver, self.fd, WRITE)
 
+    def _serve_arrived(self) -> None:
+        """asyncio has read it already, or will not say whether there is any."""
+
     def _is_plain(self) -> bool:
         return False
 

@@ -21,6 +21,7 @@ from .bind import BoundAddress, bind_all
 from .cpus import usable_cpus
 from .datagram import DatagramSocket
 from .dial import dial
+from .drain import Drain
 from .errors import AddressError
 from .events import Action, Conn, Events, LoopStats, SocketAddress, Stats
 from .lifeline import Lifeline
@@ -153,6 +154,20 @@ class RunningServer:
                 credentials.reload()
 
     # -- running
+
+    def drain(self) -> None:
+        """Accept no more, let connections come to their natural end, then stop. After ``shutdown_timeout``, stop as
+        ``stop`` does. From any thread and from a signal handler."""
+        deadline = monotonic() + self._events.shutdown_timeout
+
+        def look() -> None:
+            done = all(loop.draining and loop.open_connections == 0 for loop in self._loops)
+            if done or monotonic() > deadline:
+                self._stop_once()
+
+        for loop in self._loops:
+            loop.submit(Drain(loop, look).begin)
+        self._loops[0].interrupt()
 
     def watch(self, lifeline: Lifeline) -> None:
         """Stop when the supervisor of this worker is gone."""

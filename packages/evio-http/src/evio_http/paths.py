@@ -1,0 +1,307 @@
+"""From the bytes of a request target to an open file below the root directory, and to nothing else.
+
+``decode_target_path`` makes names of the bytes, once; ``Root.open`` makes a file or a directory of the
+names. What a symbolic link, a FIFO or a race could do to the second is the business of ``resolve.py``.
+
+A file that is kept in memory is looked at again on every request with ``is_current``, one ``stat``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote_to_bytes
+
+from . import resolve
+
+__all__ = [
+    "BadPath",
+    "Entry",
+    "Identity",
+    "OpenedDirectory",
+    "OpenedFile",
+    "PermissionDenied",
+    "Root",
+    "decode_target_path",
+    "encode_path",
+    "identity",
+    "is_current",
+    "is_settled",
+]
+
+Identity = tuple[int, int, int, int, int]
+"""What tells a version of a file from any other: inode, mtime and ctime (ns), size, device."""
+
+# RFC 3986 section 3.3 allows less; browsers send more ("|", "[", UTF-8). What is refused: control
+# characters and space, "\" (a separator elsewhere), "?" and "#" (they end a path and cannot be in one).
+_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\?#]")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SEPARATORS = re.compile(rb"[\x00/\\]")
+
+_READ: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+_SEARCH: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+
+_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EXDEV, errno.ENXIO))
+"""What it means when a path leads to nothing that is ours to give."""
+
+
+class BadPath(ValueError):
+    """The path of a request target is malformed or leaves the root: 400."""
+
+
+class PermissionDenied(PermissionError):
+    """The file is there, and the operating system does not let us read it: 403."""
+
+
+def decode_target_path(raw_path: bytes) -> list[str]:
+    """The names in the path of a request target: percent-decoded exactly once, "." and ".." resolved
+    (also as "%2e"), empty ones dropped. ``b"/"`` has none.
+
+    Raises :class:`BadPath` for what does not begin with "/", NUL and other control characters, "\\", an
+    encoded "/" or "\\", "?" and "#", an incomplete percent escape (RFC 3986 section 2.1), invalid or overlong
+    UTF-8 (RFC 3629 section 3) and ".." above the root.
+    """
+    if raw_path[:1] != b"/":
+        raise BadPath("the path does not begin with /")
+    if _FORBIDDEN.search(raw_path):
+        raise BadPath("the path has a character that is not allowed")
+    if _BAD_ESCAPE.search(raw_path):
+        raise BadPath("the path has an incomplete percent escape")
+    names: list[str] = []
+    for piece in raw_path.split(b"/"):
+        name = _decode_segment(piece)
+        if name == "..":
+            # RFC 3986 section 5.2.4 would stop at the root; whoever climbs above it is up to no good.
+            if not names:
+                raise BadPath("the path leaves the root")
+            names.pop()
+        elif name and name != ".":
+            names.append(name)
+    return names
+
+
+def _decode_segment(piece: bytes) -> str:
+    decoded = unquote_to_bytes(piece)
+    if _SEPARATORS.search(decoded):
+        raise BadPath("the path has an encoded separator or NUL")
+    try:
+        return decoded.decode()
+    except UnicodeDecodeError:
+        raise BadPath("the path is not UTF-8") from None
+
+
+def encode_path(segments: list[str], *, directory: bool = False) -> str:
+    """The path of a request target for names: the inverse of ``decode_target_path``, with "/" at the end
+    for a directory.
+
+    What a redirect must be made of, rather than of the path as it was received: "//host/.." names a
+    directory, and sent back as a ``Location`` it would name another host (RFC 3986 section 4.2).
+    """
+    path = "".join("/" + quote(name, safe="!$&'()*+,:;=@~") for name in segments)
+    return path + "/" if directory or not segments else path
+
+
+def identity(status: os.stat_result) -> Identity:
+    """The identity of a file's present version."""
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev
+
+
+def is_current(path: bytes, version: Identity) -> bool:
+    """Whether PATH (of ``Root.locate``) still leads to this version of a file: one ``stat``.
+
+    Why that is enough to answer from memory: VERSION was read through a safe ``Root.open``, and the path
+    leads to the same inode with the same size and times, so a fresh read would give the same bytes. A file
+    that is replaced has another inode; one that is written to has another mtime; one that is chmod-ed,
+    renamed, linked over, or has its mtime set back has another ctime, which nobody can set; one that is
+    deleted or behind a directory that may no longer be searched has none. Only a version that
+    ``is_settled`` may be kept, or a second write within the clock's granularity would go unseen.
+
+    A program that writes through a shared mapping shows in no time until the kernel writes back (mmap(2)).
+
+    ``stat`` follows links, and that is no way out: the worst that a link to the outside can do is to lead
+    back to the inode whose bytes were readable inside, unchanged.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev) == version
+
+
+_TICK_NS = 50_000_000  # local file systems stamp with the kernel's coarse clock: 10 ms at CONFIG_HZ=100
+_COARSE_NS = 2_000_000_000  # FAT; ext3 and HFS+ have 1 s
+
+
+def is_settled(status: os.stat_result, now_ns: int | None = None) -> bool:
+    """Whether any write after now (``time.time_ns``) is sure to change the identity of a file, because its
+    ctime is older than the file system's granularity. A time in whole seconds means a coarse file system.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    granularity = _TICK_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
+    return status.st_ctime_ns + granularity <= now_ns
+
+
+@dataclass(slots=True)
+class OpenedFile:
+    """A regular file, open for reading; ``stat`` is of the moment when it was found."""
+
+    fd: int
+    stat: os.stat_result
+
+    def close(self) -> None:
+        """Close the descriptor. A second call does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def snapshot(self) -> bytes | None:
+        """The content, for keeping under ``identity(self.stat)``; None when the file is being changed or
+        has not settled, so that it cannot be sure to be that version. Raises ``OSError``."""
+        if not is_settled(self.stat):
+            return None
+        size = self.stat.st_size
+        content = bytearray()
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        while len(content) <= size and (piece := os.read(self.fd, size + 1 - len(content))):
+            content += piece
+        if len(content) != size or identity(os.fstat(self.fd)) != identity(self.stat):
+            return None
+        return bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or directory that can be requested: ``size`` in bytes, ``mtime`` in seconds since the epoch."""
+
+    name: str
+    is_directory: bool
+    size: int
+    mtime: float
+
+
+@dataclass(slots=True)
+class OpenedDirectory:
+    """A directory; it need not be readable as long as ``entries`` is not asked."""
+
+    fd: int
+    stat: os.stat_result
+    _root: Root = field(repr=False)
+    _segments: list[str] = field(repr=False)
+
+    def close(self) -> None:
+        """Close the descriptor. A second call does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def entries(self) -> list[Entry]:
+        """What can be requested below it, in no order: one ``stat`` each. Left out is what ``Root.open`` would
+        not give: hidden names, names that are not UTF-8, links that leave the root, devices.
+
+        Raises :class:`PermissionDenied` when the directory may not be read, and ``OSError``.
+        """
+        try:
+            fd = os.open(b".", _READ, dir_fd=self.fd)
+        except PermissionError as error:
+            raise PermissionDenied(error.errno, error.strerror) from None
+        try:
+            with os.scandir(fd) as found:
+                return [made for entry in found if (made := self._entry(entry)) is not None]
+        finally:
+            os.close(fd)
+
+    def _entry(self, entry: os.DirEntry[str]) -> Entry | None:
+        try:
+            name = os.fsencode(entry.name).decode()
+            if "\\" in name or self._root.hides([*self._segments, name]):
+                return None
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                target = self._root.open([*self._segments, name])
+                if target is None:
+                    return None
+                target.close()
+                status = target.stat
+        except (UnicodeDecodeError, FileNotFoundError, PermissionDenied):
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return Entry(name, True, 0, status.st_mtime)
+        return Entry(name, False, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
+
+
+class Root:
+    """A directory whose files may be requested.
+
+    It is looked up anew by its path on each ``open``: a deployment that swaps the link which the path is
+    takes effect at once. Raises ``OSError`` when it is not a directory that can be searched.
+
+    ``follow_symlinks``: also follow links that leave it. ``dotfiles``: also give names that begin with ".";
+    "/.well-known" (RFC 8615) is always given.
+    """
+
+    def __init__(self, directory: str, *, follow_symlinks: bool = False, dotfiles: bool = False) -> None:
+        self.directory = os.path.abspath(directory)
+        self._path = os.fsencode(self.directory)
+        self._follow_symlinks = follow_symlinks
+        self._dotfiles = dotfiles
+        os.close(os.open(os.path.join(self._path, b"."), _SEARCH))
+
+    def hides(self, segments: list[str]) -> bool:
+        """Whether a name begins with "." and is not to be given."""
+        if self._dotfiles:
+            return False
+        return any(name[0] == "." and (depth or name != ".well-known") for depth, name in enumerate(segments))
+
+    def locate(self, segments: list[str]) -> bytes:
+        """The path for ``is_current``."""
+        return b"/".join([self._path.rstrip(b"/"), *_checked(segments)]) or b"/"
+
+    def open(self, segments: list[str]) -> OpenedFile | OpenedDirectory | None:
+        """The regular file or directory that the names of ``decode_target_path`` lead to. None: there is
+        none, it is something else, it is hidden, or a link on the way leaves the root.
+
+        Raises :class:`PermissionDenied` when the operating system refuses, ``OSError`` when it cannot say
+        (no descriptors left, a disk error) and ``ValueError`` for names that are none.
+        """
+        names = _checked(segments)
+        if self.hides(segments):
+            return None
+        try:
+            return self._open(names, segments)
+        except PermissionError as error:
+            raise PermissionDenied(error.errno, error.strerror) from None
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+
+    def _open(self, names: list[bytes], segments: list[str]) -> OpenedFile | OpenedDirectory | None:
+        root = os.open(self._path, _SEARCH)
+        try:
+            if self._follow_symlinks:
+                fd, status = resolve.follow(root, names)
+            else:
+                fd, status = resolve.beneath(root, names) or resolve.walk(root, names, self._aliases)
+        finally:
+            os.close(root)
+        if stat.S_ISREG(status.st_mode):
+            return OpenedFile(resolve.reopen(fd), status)
+        if stat.S_ISDIR(status.st_mode):
+            return OpenedDirectory(fd, status, self, list(segments))
+        if fd >= 0:
+            os.close(fd)
+        return None
+
+    def _aliases(self) -> tuple[bytes, ...]:
+        return self._path, os.path.realpath(self._path)
+
+
+def _checked(segments: list[str]) -> list[bytes]:
+    for name in segments:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"not the name of a file: {name!r}")
+    return [name.encode() for name in segments]

@@ -75,6 +75,7 @@ class Connection(Handler):
         "_reason",
         "_remote",
         "_timer",
+        "_wake_drained",
         "_waking",
         "context",
         "fd",
@@ -102,6 +103,7 @@ class Connection(Handler):
         self._out: Output | None = None
         self._dirty = False
         self._waking = False
+        self._wake_drained = False
         self._deadline = 0.0  # of the phase: handshake, the user's own, or closing; 0 is none
         self._timer: Timer | None = None
         self._reason: BaseException | None = None
@@ -160,6 +162,12 @@ class Connection(Handler):
         if not self._waking:
             self._waking = True
             self.loop.submit(self._on_wake)
+
+    def wake_when_drained(self) -> None:
+        if self.pending:
+            self._wake_drained = True
+        else:
+            self.wake()
 
     def close(self) -> None:
         self._in_loop(self._begin_close)
@@ -405,6 +413,9 @@ class Connection(Handler):
     def _flushed(self) -> None:
         """All output has left."""
         self._not_reading &= ~PAUSED_BY_OUTPUT
+        if self._wake_drained:
+            self._wake_drained = False
+            self.wake()
         if self._phase == OPEN and self.loop.events.drained is not None:
             self._fire(self.loop.events.drained)
 

@@ -216,6 +216,9 @@ class DatagramPeer(Handler):
             self._waking = True
             self._socket.loop.submit(self._on_wake)
 
+    def wake_when_drained(self) -> None:
+        self.wake()
+
     def _on_wake(self, _: object) -> None:
         self._waking = False
         self._socket.fire(self, b"")

@@ -189,6 +189,12 @@ class Conn(Protocol):
     def wake(self) -> None:
         """Have ``data(conn, b"")`` called soon. Several calls may become one event."""
 
+    def wake_when_drained(self) -> None:
+        """Have ``data(conn, b"")`` called once, when the output pending now, and what is queued until then, has
+        all been handed to the kernel; soon, if none is pending. For the rare connection that has to wait for its
+        peer, where a ``drained`` callback would be paid for by every reply of every connection. From the
+        connection's own callbacks."""
+
     def close(self) -> None:
         """The same as returning ``Action.CLOSE``: send what is queued, then close."""
 

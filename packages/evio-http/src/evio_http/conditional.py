@@ -1,0 +1,167 @@
+"""Conditional requests: entity tags, HTTP dates, and the order in which conditions are looked at
+(RFC 9110 section 13)."""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import enum
+import hashlib
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+
+__all__ = ["CONDITIONS", "Outcome", "evaluate", "http_date", "make_etag", "parse_http_date", "range_applies"]
+
+CONDITIONS = frozenset(("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"))
+"""The fields that ``evaluate`` looks at: a request with none of them may skip it."""
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_LATEST = calendar.timegm((9999, 12, 31, 23, 59, 59))
+
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
+_MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+# RFC 9110 section 5.6.7: what is generated today, and the two obsolete formats that must be understood.
+_FORMATS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
+        f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+        f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})",
+    )
+)
+_ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_LIST_GAP = re.compile(r"[ \t]*(?:,[ \t]*)*")
+
+
+class Outcome(enum.Enum):
+    """What the conditions of a request come to."""
+
+    PROCEED = "proceed"
+    NOT_MODIFIED = "304"
+    PRECONDITION_FAILED = "412"
+
+
+def make_etag(st: os.stat_result, encoding: str = "") -> str:
+    """A strong entity tag of a file's version, from device, inode, size and mtime; another one for each
+    content coding, since their bytes differ (RFC 9110 section 8.8.3.3).
+
+    It is a digest, as inode numbers are nobody's business.
+    """
+    version = f"{st.st_dev} {st.st_ino} {st.st_size} {st.st_mtime_ns}".encode()
+    digest = hashlib.blake2b(version, digest_size=10).hexdigest()
+    return f'"{digest}-{encoding}"' if encoding else f'"{digest}"'
+
+
+def evaluate(method: str, get: Callable[[str], str | None], etag: str, mtime: float) -> Outcome:
+    """Evaluate the conditions of a request for a representation that exists, in the order of RFC 9110 section
+    13.2.2. If-Range is the business of ``range_applies``.
+
+    ``get`` gives the value of a field by its lower-case name, several lines of one field joined by ", ".
+    ``mtime`` is in seconds since the epoch. A date that is none is as good as absent (sections 13.1.3 and
+    13.1.4); a list of tags that is malformed matches nothing.
+    """
+    reading = method in ("GET", "HEAD")
+    if (tags := get("if-match")) is not None:
+        if not _listed(tags, etag, weak=False):
+            return Outcome.PRECONDITION_FAILED
+    elif (date := _date(get("if-unmodified-since"))) is not None and math.floor(mtime) > date:
+        return Outcome.PRECONDITION_FAILED
+    if (tags := get("if-none-match")) is not None:
+        if _listed(tags, etag, weak=True):
+            return Outcome.NOT_MODIFIED if reading else Outcome.PRECONDITION_FAILED
+    elif reading and (date := _date(get("if-modified-since"))) is not None and math.floor(mtime) <= date:
+        return Outcome.NOT_MODIFIED
+    return Outcome.PROCEED
+
+
+def range_applies(if_range: str | None, etag: str, mtime: float, now: float | None = None) -> bool:
+    """Whether Range counts, given If-Range: no such field, or this very representation (RFC 9110 section 13.1.5).
+
+    A date has to be exactly Last-Modified, and that second has to be over: a file that is still being written
+    could change again within it (section 8.8.2.2). ``now`` is ``time.time()`` when None.
+    """
+    if if_range is None:
+        return True
+    if if_range.startswith(('"', "W/")):
+        return if_range == etag
+    if parse_http_date(if_range) != math.floor(mtime):
+        return False
+    return (time.time() if now is None else now) >= math.floor(mtime) + 1
+
+
+def http_date(ts: float) -> str:
+    """Seconds since the epoch as an IMF-fixdate (RFC 9110 section 5.6.7), like "Sun, 06 Nov 1994 08:49:37 GMT".
+    What the format cannot say, as file systems can, becomes the earliest or latest it can."""
+    t = time.gmtime(min(max(math.floor(ts), 0), _LATEST))
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+    )
+
+
+def parse_http_date(text: str) -> float | None:
+    """An HTTP date in any of the three formats (RFC 9110 section 5.6.7) as seconds since the epoch, or None."""
+    for pattern in _FORMATS:
+        if found := pattern.fullmatch(text):
+            break
+    else:
+        return None
+    year = int(found["year"])
+    if len(found["year"]) == 2:
+        year = _century(year)
+    second = int(found["second"])
+    leap = second == 60
+    try:
+        moment = datetime.datetime(
+            year,
+            _MONTHS.index(found["month"]) + 1,
+            int(found["day"]),
+            int(found["hour"]),
+            int(found["minute"]),
+            second - leap,
+            tzinfo=datetime.UTC,
+        )
+    except ValueError:
+        return None
+    return moment.timestamp() + leap
+
+
+def _century(year: int) -> int:
+    """Two digits that would be more than 50 years ahead are of the past century."""
+    this_year = time.gmtime().tm_year
+    year += this_year - this_year % 100
+    return year - 100 if year > this_year + 50 else year
+
+
+def _date(text: str | None) -> float | None:
+    return None if text is None else parse_http_date(text)
+
+
+def _listed(tags: str, etag: str, *, weak: bool) -> bool:
+    """Whether a list of entity tags has this strong one, compared weakly or strongly (RFC 9110 section 8.8.3.2)."""
+    tags = tags.strip(" \t")
+    if tags == "*":
+        return True
+    return any(tag == etag and (weak or not is_weak) for is_weak, tag in _entity_tags(tags))
+
+
+def _entity_tags(tags: str) -> Iterator[tuple[bool, str]]:
+    """The tags of a list, up to the first malformed one."""
+    position = _end(_LIST_GAP, tags, 0)
+    while found := _ENTITY_TAG.match(tags, position):
+        yield found[1] is not None, found[2]
+        gap = _end(_LIST_GAP, tags, found.end())
+        if "," not in tags[found.end() : gap]:
+            return
+        position = gap
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    found = pattern.match(text, position)
+    return found.end() if found else position

@@ -1,0 +1,195 @@
+"""Running commands: every check that Redis makes before one, the call, and what follows from it.
+
+This is the way that considers everything. The usual case takes a shorter one (``server.py``), which is right only while
+none of this has anything to say: then ``choose_tables`` leaves commands in the tables.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from .command import Args, Command, Function
+from .errors import CommandError, wrong_arity
+from .resp import QUEUED
+
+if TYPE_CHECKING:
+    from .server import Server
+    from .session import Session
+
+__all__ = ["Dispatcher"]
+
+log = logging.getLogger("evio_redis")
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+SUBSCRIBED = frozenset(
+    ("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", "ping", "quit", "reset")
+)
+NEVER_QUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+
+SHOWN_ARGUMENTS = 128
+"""Bytes of the arguments in the error about an unknown command."""
+
+
+class Dispatcher:
+    """Runs commands for the sessions of one server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.tables: list[dict[bytes, Function]] = []
+        self._all: list[dict[bytes, Function]] = []
+        self._reads: list[dict[bytes, Function]] = []
+        self._none: list[dict[bytes, Function]] = []
+        self.build_tables()
+
+    # -- the short way, when it is right
+
+    def build_tables(self) -> None:
+        """Make the tables, of all commands, of those that only read, and of none."""
+        registry = self._server.registry
+        self._all = registry.tables(lambda command: True)
+        self._reads = registry.tables(lambda command: "write" not in command.flags)
+        self._none = [{} for _ in self._all]
+        self.choose_tables()
+
+    def choose_tables(self) -> None:
+        """Leave to the short way what it may do now; to be called when what it depends on has changed."""
+        server = self._server
+        if server.monitors or server.paused_until or server.times_everything:
+            self.tables = self._none
+        elif server.blocking.waiting or server.log is not None or server.maxmemory:
+            self.tables = self._reads
+        else:
+            self.tables = self._all
+
+    # -- many commands
+
+    def run_all(self, session: Session, commands: Iterable[Args], replies: list[bytes]) -> list[bytes]:
+        """Run commands in order, adding to ``replies``; those behind one that blocks are kept for later."""
+        session.replies = replies
+        try:
+            for args in commands:
+                if session.closing:
+                    break
+                if session.blocked is not None:
+                    session.backlog.append(args)
+                    continue
+                mode = session.reply_mode
+                reply = self.process(session, args)
+                if mode == "on" or (mode == "off" and session.reply_mode == "on"):
+                    replies.append(reply)
+                elif mode == "skip":
+                    session.reply_mode = "on"
+        finally:
+            session.replies = None
+        return replies
+
+    def resume(self, session: Session) -> None:
+        """A session is no longer blocked: run what has arrived meanwhile."""
+        backlog, session.backlog = session.backlog, type(session.backlog)()
+        replies = self.run_all(session, backlog, [])
+        if session.conn is not None:
+            session.conn.write(b"".join(replies))
+            if session.closing:
+                session.conn.close()
+        session.settle()
+
+    # -- one command
+
+    def process(self, session: Session, args: Args) -> bytes:
+        """Check and run one command; returns its reply, an error reply included."""
+        command = None
+        try:
+            command = self._check(session, args)
+            if session.queue is not None and command.name not in NEVER_QUEUED:
+                if "no_multi" in command.flags:
+                    raise CommandError("ERR Command not allowed inside a transaction")
+                session.queue.append(args)
+                return QUEUED
+        except CommandError as error:
+            session.dirty_exec = True  # matters in a transaction only
+            if command is not None:
+                command.rejected += 1
+            self._server.count_error(error)
+            return error.reply
+        try:
+            reply = self.call(session, command, args)
+        except CommandError as error:
+            self._server.count_error(error)
+            reply = error.reply
+        if self._server.keyspace.ready_keys:
+            self._server.blocking.serve()
+        return reply
+
+    def _check(self, session: Session, args: Args) -> Command:
+        server = self._server
+        command = server.registry.find(args)
+        if command is None:
+            raise _unknown(args)
+        if command.subcommands:
+            raise _unknown_subcommand(command, args)
+        if not command.accepts(len(args)):
+            raise wrong_arity(command.name)
+        if not session.authenticated and "no_auth" not in command.flags:
+            raise CommandError("NOAUTH Authentication required.")
+        if server.maxmemory and "denyoom" in command.flags and server.out_of_memory():
+            raise CommandError(OOM)
+        if server.write_error and "write" in command.flags:
+            raise CommandError(server.write_error)
+        if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
+            raise CommandError(
+                f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+                " allowed in this context"
+            )
+        return command
+
+    def call(self, session: Session, command: Command, args: Args) -> bytes:
+        """Run a command that is allowed to, and do what follows from it: count and time it, log it, show it to
+        MONITOR. Raises :class:`CommandError`."""
+        server = self._server
+        if server.monitors and not command.flags & {"skip_monitor", "admin"}:
+            server.feed_monitors(session, args)
+        logging_from = server.log.begin(session) if server.log is not None else None
+        begin = perf_counter()
+        try:
+            return command.function(session, args)
+        except CommandError:
+            command.failed += 1
+            raise
+        except Exception:
+            command.failed += 1
+            log.exception("%s failed", command.name)
+            raise CommandError("ERR internal error, see the server's log") from None
+        finally:
+            taken = perf_counter() - begin
+            session.last_command = command.name
+            command.calls += 1
+            command.usec += taken * 1e6
+            server.commands_processed += 1
+            if logging_from is not None and server.log is not None:
+                server.log.end(session, command, args, logging_from)
+            if taken * 1e6 >= server.slowlog.threshold >= 0 and "skip_slowlog" not in command.flags:
+                server.slowlog.add(session, args, taken)
+
+
+def _shown(argument: bytes) -> str:
+    return argument.decode("utf-8", "surrogateescape")
+
+
+def _unknown(args: Args) -> CommandError:
+    shown = ""
+    for argument in args[1:]:
+        if len(shown) >= SHOWN_ARGUMENTS:
+            break
+        shown += f"'{_shown(argument[: SHOWN_ARGUMENTS - len(shown)])}' "
+    name = _shown(args[0][:SHOWN_ARGUMENTS])
+    return CommandError(f"ERR unknown command '{name}', with args beginning with: {shown}")
+
+
+def _unknown_subcommand(container: Command, args: Args) -> CommandError:
+    if len(args) < 2:
+        return wrong_arity(container.name)
+    shown = _shown(args[1][:SHOWN_ARGUMENTS])
+    return CommandError(f"ERR unknown subcommand '{shown}'. Try {container.name.upper()} HELP.")

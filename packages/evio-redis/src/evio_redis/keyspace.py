@@ -1,0 +1,100 @@
+"""All databases of a server, and what happens to the world when a key changes.
+
+Watches, notifications, the append-only file and clients that wait for a key all hear of changes from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .database import Database
+
+__all__ = ["Clock", "Keyspace", "parse_events", "show_events"]
+
+EVENT_CLASSES = "g$lshzxetdmn"
+"""The letters of ``notify-keyspace-events``; ``A`` is all but ``m`` and ``n``."""
+
+ALL = "g$lshzxetd"
+
+
+class Clock:
+    """Wall-clock time, which stands still within a transaction so that all of it sees the same keys."""
+
+    __slots__ = ("frozen",)
+
+    def __init__(self) -> None:
+        self.frozen = 0
+
+    def ms(self) -> int:
+        """Unix milliseconds."""
+        return self.frozen or time.time_ns() // 1_000_000
+
+
+class Keyspace:
+    """The databases, and the hooks that they call."""
+
+    def __init__(self, count: int) -> None:
+        self.clock = Clock()
+        self.databases = [Database(index, self) for index in range(count)]
+        self.events = ""  # notify-keyspace-events
+        self.publish: Callable[[bytes, bytes], None] = lambda channel, message: None
+        self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
+        self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
+        self.expired_keys = 0
+
+    @property
+    def dirty(self) -> int:
+        """Modifications since the start."""
+        return sum(database.changes for database in self.databases)
+
+    def set_events(self, events: str) -> None:
+        """Set ``notify-keyspace-events``."""
+        self.events = events
+        self.set_alerts()
+
+    def set_alerts(self) -> None:
+        """Have databases tell of changes only if anyone listens."""
+        for database in self.databases:
+            database.alert = bool(self.events or database.watched)
+
+    # -- hooks
+
+    def touched(self, database: Database, key: bytes) -> None:
+        """A key was modified: transactions that watch it will fail."""
+        for session in database.watched.get(key, ()):
+            session.dirty_cas = True
+
+    def notify(self, database: Database, kind: str, event: str, key: bytes) -> None:
+        """Publish a keyspace event, if its class is wanted."""
+        if kind not in self.events:
+            return
+        if "K" in self.events:
+            self.publish(b"__keyspace@%d__:%b" % (database.index, key), event.encode())
+        if "E" in self.events:
+            self.publish(b"__keyevent@%d__:%b" % (database.index, event.encode()), key)
+
+    def expired(self, database: Database, key: bytes) -> None:
+        """A key was removed because its time had come. It is no change of a client's, but one that the log needs."""
+        self.expired_keys += 1
+        if self.propagate is not None:
+            self.propagate(database, [b"DEL", key])
+        if database.alert:
+            self.touched(database, key)
+            self.notify(database, "x", "expired", key)
+
+    def ready(self, database: Database, key: bytes) -> None:
+        """A key that clients wait for exists now; they are served after the command."""
+        self.ready_keys[database, key] = None
+
+
+def parse_events(text: str) -> str | None:
+    """``notify-keyspace-events`` from its letters, or None if one is unknown."""
+    events = set(text.replace("A", ALL))
+    return None if events - set(EVENT_CLASSES) - {"K", "E"} else "".join(sorted(events))
+
+
+def show_events(events: str) -> str:
+    """The letters as CONFIG GET shows them."""
+    classes = "A" if set(ALL) <= set(events) else "".join(letter for letter in ALL if letter in events)
+    return classes + "".join(letter for letter in "KEmn" if letter in events)

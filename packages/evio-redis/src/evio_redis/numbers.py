@@ -1,0 +1,53 @@
+"""Numbers as Redis reads and writes them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from .errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
+
+__all__ = ["LLONG_MAX", "LLONG_MIN", "format_double", "format_long_double", "parse_double", "parse_int", "to_int"]
+
+LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
+
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}\Z").fullmatch
+_FLOAT = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?|0[xX][0-9a-fA-F]+)", re.I).fullmatch
+
+
+def to_int(text: bytes) -> int | None:
+    """A 64-bit integer in its one canonical form (``string2ll``: no blanks, plus signs, leading zeros), or None."""
+    if _INTEGER(text) is None:
+        return None
+    number = int(text)
+    return number if LLONG_MIN <= number <= LLONG_MAX else None
+
+
+def parse_int(text: bytes, error: str = NOT_AN_INTEGER) -> int:
+    """The same. Raises :class:`CommandError` with ``error``."""
+    number = to_int(text)
+    if number is None:
+        raise CommandError(error)
+    return number
+
+
+def parse_double(text: bytes, error: str = NOT_A_FLOAT) -> float:
+    """A double as ``strtod`` takes it, but no blanks and no NaN. Raises :class:`CommandError` with ``error``."""
+    if _FLOAT(text) is None:
+        raise CommandError(error)
+    return float(int(text, 16)) if b"x" in text.lower() else float(text)
+
+
+def format_double(number: float) -> bytes:
+    """A score as Redis 7.0 prints it: the integer if it is one, else 17 significant digits."""
+    if math.isinf(number):
+        return b"inf" if number > 0 else b"-inf"
+    if number.is_integer() and abs(number) < 2**52:
+        return b"-0" if number == 0 and math.copysign(1.0, number) < 0 else b"%d" % int(number)
+    return f"{number:.17g}".encode()
+
+
+def format_long_double(number: float) -> bytes:
+    """What INCRBYFLOAT stores: 17 decimals at most, without trailing zeros and exponent."""
+    text = f"{number:.17f}".rstrip("0").rstrip(".")
+    return b"0" if text == "-0" else text.encode()

@@ -1,0 +1,177 @@
+"""Requests, strictly: what Redis's own parser accepts, refuses and says, for any split of the input.
+
+Nearly all requests are whole commands in a chunk, and hiredis, which is C, takes those (``server.py``). This parser
+has the rest: inline commands, commands split over chunks, and everything malformed. The arguments of a large command
+are collected chunk by chunk and joined once.
+
+https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from __future__ import annotations
+
+from .inline import split_inline
+
+__all__ = ["INLINE_MAX", "MULTIBULK_MAX", "UNAUTHENTICATED_BULK", "UNAUTHENTICATED_MULTIBULK", "Parser"]
+
+INLINE_MAX = 64 * 1024
+"""Bytes of an inline command, and of a length line."""
+
+MULTIBULK_MAX = 1024 * 1024
+"""Arguments of a command."""
+
+BULK_MAX = 512 * 1024 * 1024
+"""Bytes of an argument, unless ``proto-max-bulk-len`` says otherwise."""
+
+UNAUTHENTICATED_MULTIBULK, UNAUTHENTICATED_BULK = 10, 16384
+"""The same for clients that have not given the password yet."""
+
+LONGEST_INTEGER = 20
+"""Digits and sign of a 64-bit integer."""
+
+
+def parse_length(line: bytes) -> int | None:
+    """A length as Redis's ``string2ll`` takes it: no blanks, no plus sign, no leading zeros. None if it is not."""
+    digits = line[1:] if line[:1] == b"-" else line
+    if not digits.isdigit() or len(line) > LONGEST_INTEGER or (digits[:1] == b"0" and line != b"0"):
+        return None
+    return int(line)
+
+
+class Parser:
+    """Turns chunks into commands. ``error`` is what ended the stream, once something has."""
+
+    __slots__ = ("_args", "_buffer", "_have", "_length", "_missing", "_parts", "authenticated", "bulk_max", "error")
+
+    def __init__(self) -> None:
+        self.authenticated = True
+        self.bulk_max = BULK_MAX
+        self.error: str | None = None
+        self._args: list[bytes] = []  # of the command under way
+        self._missing = 0  # arguments it still lacks
+        self._length = -1  # of the argument under way; -1 before its length line
+        self._parts: list[bytes] = []  # of a large argument under way
+        self._have = 0  # bytes in them
+        self._buffer = b""  # input not understood yet
+
+    @property
+    def empty(self) -> bool:
+        """Whether the last chunk ended with the end of a command."""
+        return not (self._buffer or self._missing)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held of a command under way."""
+        return len(self._buffer) + self._have + sum(map(len, self._args))
+
+    def parse(self, chunk: bytes) -> list[list[bytes]]:
+        """The commands that this chunk completes; none after an ``error``."""
+        commands: list[list[bytes]] = []
+        if self._parts:
+            chunk = self._collect(chunk)
+            if self._parts:
+                return commands
+            self._complete(commands)
+        data = self._buffer + chunk if self._buffer else chunk
+        at, size = 0, len(data)
+        while at < size and self.error is None:
+            before = at
+            at = self._argument(data, at, commands) if self._missing else self._command(data, at, commands)
+            if at == before:
+                break
+        self._buffer = b"" if self.error is not None else data[at:]
+        if self._length >= INLINE_MAX and self._missing:
+            self._parts, self._have, self._buffer = [self._buffer], len(self._buffer), b""
+        return commands
+
+    def _command(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
+        """Parse the first line of a command; returns where to go on, ``at`` itself to wait for more input."""
+        if data[at] != ord("*"):
+            return self._inline(data, at, commands)
+        line = self._line(data, at, "mbulk count")
+        if line is None:
+            return at
+        count = parse_length(line)
+        if count is None or count > MULTIBULK_MAX:
+            self.error = "invalid multibulk length"
+        elif count > UNAUTHENTICATED_MULTIBULK and not self.authenticated:
+            self.error = "unauthenticated multibulk length"
+        elif count > 0:
+            self._missing = count
+        return at + len(line) + 3
+
+    def _inline(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
+        end = data.find(b"\n", at)
+        if end < 0:
+            if len(data) - at > INLINE_MAX:
+                self.error = "too big inline request"
+            return at
+        args = split_inline(data[at:end].removesuffix(b"\r"))
+        if args is None:
+            self.error = "unbalanced quotes in request"
+        elif args:
+            commands.append(args)
+        return end + 1
+
+    def _line(self, data: bytes, at: int, what: str) -> bytes | None:
+        """The rest of a length line after its type byte; None while it is not whole."""
+        end = data.find(b"\r", at)
+        if end < 0:
+            if len(data) - at > INLINE_MAX:
+                self.error = f"too big {what} string"
+            return None
+        return data[at + 1 : end] if end + 1 < len(data) else None
+
+    def _argument(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
+        if self._length < 0:
+            return self._bulk_length(data, at)
+        end = at + self._length
+        if len(data) < end + 2:
+            return at
+        self._args.append(data[at:end])
+        self._complete(commands)
+        return end + 2
+
+    def _bulk_length(self, data: bytes, at: int) -> int:
+        line = self._line(data, at, "bulk count")
+        if line is None:
+            return at
+        length = parse_length(line)
+        if data[at] != ord("$"):
+            self.error = f"expected '$', got '{chr(data[at])}'"
+        elif length is None or not 0 <= length <= self.bulk_max:
+            self.error = "invalid bulk length"
+        elif length > UNAUTHENTICATED_BULK and not self.authenticated:
+            self.error = "unauthenticated bulk length"
+        else:
+            self._length = length
+        return at + len(line) + 3
+
+    def _collect(self, chunk: bytes) -> bytes:
+        """Add to a large argument; returns what of the chunk is beyond it."""
+        lacking = self._length + 2 - self._have
+        self._parts.append(chunk[:lacking] if len(chunk) > lacking else chunk)
+        self._have += len(self._parts[-1])
+        if self._have == self._length + 2:
+            self._args.append(self._joined())
+            self._parts, self._have = [], 0
+        return chunk[lacking:]
+
+    def _joined(self) -> bytes:
+        """The parts without the line end, which is cut off before they are joined: a slice would be another copy."""
+        parts = self._parts
+        surplus = 2
+        while surplus:
+            last = parts.pop()
+            if len(last) > surplus:
+                parts.append(last[:-surplus])
+                break
+            surplus -= len(last)
+        return b"".join(parts)
+
+    def _complete(self, commands: list[list[bytes]]) -> None:
+        """An argument is whole."""
+        self._length = -1
+        self._missing -= 1
+        if not self._missing:
+            commands.append(self._args)
+            self._args = []

@@ -1,0 +1,128 @@
+"""Replies, encoded: RESP2 and RESP3.
+
+What is the same in both is a function here; what differs is a method of :class:`Resp2` and :class:`Resp3`, one of which
+every session has as ``session.resp``.
+
+https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .numbers import format_double
+
+__all__ = ["EMPTY_ARRAY", "OK", "ONE", "QUEUED", "RESP2", "RESP3", "ZERO", "Resp2", "Resp3", "array", "bulk", "bulks"]
+__all__ += ["integer", "simple"]
+
+OK, QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
+ZERO, ONE = b":0\r\n", b":1\r\n"
+EMPTY_ARRAY = b"*0\r\n"
+
+HEADS = [b"$%d\r\n" % size for size in range(1024)]
+"""Length lines of short strings: to look one up is faster than to format it."""
+
+INTEGERS = [b":%d\r\n" % number for number in range(1024)]
+
+
+def bulk(value: bytes) -> bytes:
+    """A string."""
+    size = len(value)
+    if size < 1024:
+        return HEADS[size] + value + b"\r\n"
+    return b"$%d\r\n%b\r\n" % (size, value)
+
+
+def bulks(values: Iterable[bytes]) -> bytes:
+    """An array of strings."""
+    encoded = [bulk(value) for value in values]
+    return b"*%d\r\n%b" % (len(encoded), b"".join(encoded))
+
+
+def integer(number: int) -> bytes:
+    """An integer."""
+    return INTEGERS[number] if 0 <= number < 1024 else b":%d\r\n" % number
+
+
+def array(encoded: Sequence[bytes]) -> bytes:
+    """An array of replies that are encoded already."""
+    return b"*%d\r\n%b" % (len(encoded), b"".join(encoded))
+
+
+def simple(text: str) -> bytes:
+    """A status, ``+PONG``."""
+    return b"+%b\r\n" % text.encode()
+
+
+class Resp2:
+    """What RESP2 says in its own way."""
+
+    version = 2
+    null = b"$-1\r\n"
+    null_array = b"*-1\r\n"
+    true, false = ONE, ZERO
+
+    @staticmethod
+    def map(encoded: Sequence[bytes]) -> bytes:
+        """A map: keys and values in turn, encoded."""
+        return array(encoded)
+
+    @staticmethod
+    def set(encoded: Sequence[bytes]) -> bytes:
+        """A set of encoded members."""
+        return array(encoded)
+
+    @staticmethod
+    def push(encoded: Sequence[bytes]) -> bytes:
+        """What was not asked for: a message of pub/sub."""
+        return array(encoded)
+
+    @staticmethod
+    def double(number: float) -> bytes:
+        """A floating-point number."""
+        return bulk(format_double(number))
+
+    @staticmethod
+    def verbatim(text: bytes) -> bytes:
+        """A text for humans."""
+        return bulk(text)
+
+    @staticmethod
+    def bignum(number: int) -> bytes:
+        """An integer of any size."""
+        return bulk(b"%d" % number)
+
+
+class Resp3(Resp2):
+    """What RESP3 has types of its own for."""
+
+    version = 3
+    null = null_array = b"_\r\n"
+    true, false = b"#t\r\n", b"#f\r\n"
+
+    @staticmethod
+    def map(encoded: Sequence[bytes]) -> bytes:
+        return b"%%%d\r\n%b" % (len(encoded) // 2, b"".join(encoded))
+
+    @staticmethod
+    def set(encoded: Sequence[bytes]) -> bytes:
+        return b"~%d\r\n%b" % (len(encoded), b"".join(encoded))
+
+    @staticmethod
+    def push(encoded: Sequence[bytes]) -> bytes:
+        return b">%d\r\n%b" % (len(encoded), b"".join(encoded))
+
+    @staticmethod
+    def double(number: float) -> bytes:
+        return b",%b\r\n" % format_double(number)
+
+    @staticmethod
+    def verbatim(text: bytes) -> bytes:
+        return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text)
+
+    @staticmethod
+    def bignum(number: int) -> bytes:
+        return b"(%d\r\n" % number
+
+
+RESP2, RESP3 = Resp2(), Resp3()

@@ -1,0 +1,46 @@
+"""Error pages. They say what went wrong and never repeat any of the request: there is nothing to inject into."""
+
+from __future__ import annotations
+
+import functools
+from http import HTTPStatus
+
+from .markup import document
+
+__all__ = ["error_page"]
+
+_EXPLANATIONS = {
+    400: "The request is malformed.",
+    401: "A user name and a password are needed.",
+    403: "This page may not be read.",
+    404: "There is no such page.",
+    405: "The page cannot be used in this way.",
+    406: "The page is not available in any form that was asked for.",
+    408: "The request took too long to arrive.",
+    412: "The page has changed, or has not, against what was asked for.",
+    413: "The request is too large.",
+    414: "The address is too long.",
+    416: "The page does not have the part that was asked for.",
+    417: "What the request expects cannot be done.",
+    421: "The request was sent to the wrong server.",
+    426: "This needs another protocol.",
+    429: "Too many requests: try again later.",
+    431: "The header fields of the request are too large.",
+    500: "Something went wrong here.",
+    501: "The server does not know this method.",
+    503: "The server cannot answer now: try again later.",
+    505: "The server does not speak this version of HTTP.",
+}
+
+
+@functools.cache
+def error_page(status: int) -> bytes:
+    """A page in UTF-8 for an error status (RFC 9110 section 15), to be sent with
+    ``markup.CONTENT_SECURITY_POLICY``. Raises ``ValueError`` for a number that is no status of an error."""
+    known = HTTPStatus(status)
+    if status < 400:
+        raise ValueError(f"{status} is not the status of an error")
+    title = f"{known.value} {known.phrase}"
+    explanation = _EXPLANATIONS.get(status, known.description)
+    body = f"<h1>{title}</h1>\n"
+    return document(title, body + f"<p>{explanation}</p>\n" if explanation else body)

@@ -1,0 +1,53 @@
+"""The pages that the server itself writes: one style, one policy.
+
+There is no script and no style attribute, so ``CONTENT_SECURITY_POLICY`` can forbid everything but this very
+stylesheet (CSP Level 3, section 2.3.1): what a file name may smuggle into a page cannot run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+
+__all__ = ["CONTENT_SECURITY_POLICY", "document"]
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5f6670; --line: #e3e5e8; --link: #0b57d0; --page: #fff;
+  --hover: #f4f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --soft: #9aa1ab; --line: #31353b; --link: #8ab4f8; --page: #17191c; --hover: #202327; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 3rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+h1 { margin: 0 0 1rem; font-size: 1.25rem; font-weight: 600; overflow-wrap: anywhere; }
+p { margin: 0 0 1rem; color: var(--soft); }
+a { color: var(--link); text-decoration: none; }
+a:hover { text-decoration: underline; }
+table { width: 100%; border-collapse: collapse; }
+th, td { padding: .45rem .5rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: baseline; }
+th { font-size: .875rem; font-weight: 600; white-space: nowrap; }
+tbody tr:hover { background: var(--hover); }
+td.name { width: 100%; overflow-wrap: anywhere; }
+td.name a { display: block; }
+.size, .date { color: var(--soft); font-size: .875rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.size { text-align: right; }
+@media (max-width: 34rem) { .date { display: none; } th, td { padding: .6rem .25rem; } }
+"""
+
+_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+CONTENT_SECURITY_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy that belongs to a ``document``."""
+
+
+def document(title: str, body: str) -> bytes:
+    """A whole page in UTF-8. TITLE is text; BODY is HTML, in which the caller has escaped what is not his."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="robots" content="noindex">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    ).encode()

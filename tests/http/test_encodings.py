@@ -101,7 +101,8 @@ def decoder(coding: str) -> Callable[[bytes], bytes]:
     if coding == "gzip":
         return gzip.decompress
     package: Any = importlib.import_module({"br": "brotli", "zstd": "zstandard"}[coding])
-    return package.decompress
+    decompress: Callable[[bytes], bytes] = package.decompress
+    return decompress
 
 
 def test_each_coding_is_what_its_decoder_reads() -> None:

@@ -12,6 +12,7 @@ the trouble and its end are told once, to the "evio_http" logger.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -37,7 +38,7 @@ class AccessLog:
     opened.
     """
 
-    def __init__(self, path: str, format: str = "combined") -> None:
+    def __init__(self, path: str, format: str = "combined") -> None:  # noqa: A002 (its name in the field)
         if format not in FORMATS:
             raise ValueError(f"unknown access log format {format!r}: choose from {', '.join(FORMATS)}")
         self._path = path
@@ -93,9 +94,7 @@ class AccessLog:
                 f"{status} {sent or '-'}"
             )
             if self._format == "combined":
-                line += (
-                    f' "{_escaped(referer) if referer else "-"}" "{_escaped(user_agent) if user_agent else "-"}"\n'
-                )
+                line += f' "{_escaped(referer) if referer else "-"}" "{_escaped(user_agent) if user_agent else "-"}"\n'
             else:
                 line += "\n"
         self._lines.append(line)
@@ -208,10 +207,8 @@ def _quoted(text: str) -> str:
     """A JSON string, in ASCII; header fields decoded as Latin-1 that were UTF-8 are shown as that."""
     if _is_plain(text):
         return f'"{text}"'
-    try:
+    with contextlib.suppress(UnicodeError):
         text = text.encode("latin-1").decode()
-    except UnicodeError:
-        pass
     return json.dumps(text)
 
 

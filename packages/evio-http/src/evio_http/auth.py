@@ -166,13 +166,15 @@ def _credentials(authorization: str) -> tuple[str, bytes] | None:
 def _check(text: str) -> Check:
     """The way to verify a hash. Raises ``ValueError`` for what is none that can be used."""
     if found := _SCRYPT.fullmatch(text):
-        return _scrypt_check(*map(int, found.groups()[:3]), _unbase64(found[4]), _unbase64(found[5]))
+        return _scrypt_check(int(found[1]), int(found[2]), int(found[3]), _unbase64(found[4]), _unbase64(found[5]))
     if found := _PBKDF2.fullmatch(text):
         salt, digest = (_unbase64(part.replace(".", "+")) for part in found.groups()[1:])
         return _pbkdf2_check(int(found[1]), salt, digest)
     if _BCRYPT.fullmatch(text):
         return _bcrypt_check(text)
-    raise ValueError("the hash is not $scrypt$, $pbkdf2-sha256$ or bcrypt's $2b$ (python -m evio_http.auth USER makes one)")
+    raise ValueError(
+        "not a hash of $scrypt$, $pbkdf2-sha256$ or $2b$ (bcrypt): python -m evio_http.auth USER makes one"
+    )
 
 
 def _scrypt_check(ln: int, r: int, p: int, salt: bytes, digest: bytes) -> Check:

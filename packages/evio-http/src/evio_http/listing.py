@@ -40,8 +40,9 @@ def html_listing(path: str, entries: Iterable[Entry], sort: str = "name", descen
     above = parent if path.strip("/") else ""
     empty = "" if rows else "<p>This directory is empty.</p>\n"
     return document(
-        f"Index of {path}",
-        f"<h1>{_trail(path)}</h1>\n<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{above}{rows}</tbody>\n</table>\n{empty}",
+        f"Index of {_visible(path)}",
+        f"<h1>{_trail(path)}</h1>\n<table>\n<thead><tr>{heads}</tr></thead>\n"
+        f"<tbody>\n{above}{rows}</tbody>\n</table>\n{empty}",
     )
 
 
@@ -105,14 +106,14 @@ def _visible(name: str) -> str:
 
 
 def _size(size: int) -> str:
-    """Bytes in binary units (IEC 80000-13), to three digits or so."""
+    """Bytes in binary units (IEC 80000-13)."""
     if size < 1024:
         return f"{size} B"
-    amount = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        amount /= 1024
-        if amount < 1023.95:
-            break
+    amount = size / 1024
+    units = iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = next(units)
+    while amount >= 1023.95:  # or "1024.0 KiB" would be what 1 MiB is
+        amount, unit = amount / 1024, next(units)
     return f"{amount:.1f} {unit}"
 
 

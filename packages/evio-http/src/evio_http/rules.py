@@ -18,7 +18,7 @@ from .paths import BadPath, decode_target_path
 __all__ = ["CacheRules", "HeaderRules", "Redirects", "matcher", "parse_field"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
-_FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x20\x09-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x09\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 _OURS = frozenset(
     (
         "connection", "content-length", "content-range", "content-encoding", "date", "etag", "keep-alive",
@@ -151,7 +151,9 @@ class _Redirect:
         return taken
 
     def location(self, taken: dict[str, str]) -> str:
-        return _PLACEHOLDER.sub(lambda found: taken.get(found[1], found[0]), self.to)
+        made = _PLACEHOLDER.sub(lambda found: taken.get(found[1], found[0]), self.to)
+        # With nothing for a ":splat", "/:splat/:name" would begin with "//" and name a host.
+        return "/" + made.lstrip("/") if self.to.startswith("/") else made
 
 
 @dataclass(slots=True)

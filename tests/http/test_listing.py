@@ -1,0 +1,177 @@
+"""Listings: order, links, and that no name gets out of its place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+import urllib.parse
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evio_http.listing import SORTS, html_listing, json_listing
+from evio_http.markup import CONTENT_SECURITY_POLICY
+from evio_http.paths import Entry
+
+ENTRIES = [
+    Entry("b.txt", False, 2048, 1_700_000_000.5),
+    Entry("A.txt", False, 5, 1_700_000_300),
+    Entry("zoo", True, 0, 1_600_000_000),
+    Entry("c.txt", False, 300, 1_700_000_100),
+    Entry("Arch", True, 0, 1_650_000_000),
+]
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser makes of a page: elements with attributes, links, visible text."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(content.decode())
+        self.close()
+        self.links = [attributes["href"] or "" for tag, attributes in self.elements if tag == "a"]
+        self.tags = {tag for tag, _ in self.elements}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def names(content: bytes) -> list[str]:
+    links = [link for link in Page(content).links if link.startswith("./")]
+    return [urllib.parse.unquote(link[2:]) for link in links]
+
+
+@pytest.mark.parametrize(
+    "sort, descending, order",
+    [
+        ("name", False, ["Arch/", "zoo/", "A.txt", "b.txt", "c.txt"]),
+        ("name", True, ["zoo/", "Arch/", "c.txt", "b.txt", "A.txt"]),
+        ("size", False, ["Arch/", "zoo/", "A.txt", "c.txt", "b.txt"]),
+        ("size", True, ["zoo/", "Arch/", "b.txt", "c.txt", "A.txt"]),
+        ("date", False, ["zoo/", "Arch/", "b.txt", "c.txt", "A.txt"]),
+        ("date", True, ["Arch/", "zoo/", "A.txt", "c.txt", "b.txt"]),
+        ("nonsense", False, ["Arch/", "zoo/", "A.txt", "b.txt", "c.txt"]),
+    ],
+)
+def test_order(sort: str, descending: bool, order: list[str]) -> None:
+    assert names(html_listing("/d/", ENTRIES, sort, descending)) == order
+    listed = json.loads(json_listing("/d/", iter(ENTRIES), sort, descending))["entries"]
+    assert [entry["name"] for entry in listed] == [name.rstrip("/") for name in order]
+
+
+def test_the_columns_link_to_the_other_orders() -> None:
+    def columns(sort: str, descending: bool) -> list[str]:
+        return [link for link in Page(html_listing("/", ENTRIES, sort, descending)).links if link.startswith("?")]
+
+    assert columns("name", False) == ["?sort=name&order=desc", "?sort=size", "?sort=date"]
+    assert columns("size", True) == ["?sort=name", "?sort=size", "?sort=date"]
+    assert columns("date", False) == ["?sort=name", "?sort=size", "?sort=date&order=desc"]
+    assert {link.partition("=")[2] for link in columns("size", True)} == set(SORTS)
+    assert b'aria-sort="descending"' in html_listing("/", ENTRIES, "size", True)
+
+
+def test_sizes_and_dates() -> None:
+    sizes = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1048575: "1.0 MiB", 1 << 30: "1.0 GiB"}
+    sizes |= {1 << 62: "4.0 EiB"}
+    for size, shown in sizes.items():
+        assert shown in Page(html_listing("/", [Entry("f", False, size, 0)])).text
+    page = html_listing("/", ENTRIES)
+    assert b'<time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13</time>' in page
+    for mtime in (-1e18, -1.0, 1e18):
+        assert b"<time" in html_listing("/", [Entry("f", False, 0, mtime)])
+
+
+def test_the_way_up() -> None:
+    assert "../" not in Page(html_listing("/", ENTRIES)).links
+    links = Page(html_listing("/a b/<c>/", ENTRIES)).links
+    assert "../" in links
+    assert links[:3] == ["/", "/a%20b/", "/a%20b/%3Cc%3E/"]
+
+
+def test_an_empty_directory_says_so() -> None:
+    assert b"empty" in html_listing("/", [])
+    assert json.loads(json_listing("/x/", [])) == {"path": "/x/", "entries": []}
+
+
+def test_json() -> None:
+    listed = json.loads(json_listing("/d/", ENTRIES))
+    assert listed["path"] == "/d/"
+    assert listed["entries"][0] == {"name": "Arch", "type": "directory", "modified": "2022-04-15T05:20:00Z"}
+    assert listed["entries"][3] == {
+        "name": "b.txt", "type": "file", "size": 2048, "modified": "2023-11-14T22:13:20Z",
+    }  # fmt: skip
+
+
+NASTY = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='x",
+    "javascript:alert(1)",
+    "http:",
+    "//host",
+    "?sort=x#y",
+    "100%25",
+    "a&amp;b",
+    "</style></table>",
+    "new\nline\x1b[31m",
+    "\u202egnp.exe",
+    "caf\u00e9 \U0001f600",
+    ".hidden",
+    "]]>-->",
+]
+
+
+@pytest.mark.parametrize("name", [name for name in NASTY if "/" not in name] + ["<script>alert(1)<script>"])
+def test_names_stay_names(name: str) -> None:
+    check_names(f"/{name}/", name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=12).filter(lambda name: not set(name) & set("/\0") and name not in (".", "..")))
+def test_any_name_stays_a_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return
+    check_names(f"/{name}/", name)
+
+
+PLAIN_TAGS = Page(html_listing("/a/", [Entry("a", False, 1, 0)])).tags
+
+
+def check_names(path: str, name: str) -> None:
+    content = html_listing(path, [Entry(name, False, 1, 0)])
+    page = Page(content)
+    assert page.tags == PLAIN_TAGS
+    assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)
+    link = page.links[-1]
+    assert urllib.parse.urljoin("http://here/d/", link) == "http://here/d/" + urllib.parse.quote(name, safe="")
+    visible = "".join(page.text)
+    assert "\u202e" not in visible
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", visible)
+    listed: dict[str, Any] = json.loads(json_listing(path, [Entry(name, False, 1, 0)]))
+    assert listed["entries"][0]["name"] == name
+
+
+def test_the_policy_allows_the_style_and_nothing_else() -> None:
+    content = html_listing("/", ENTRIES).decode()
+    styles = re.findall("<style>(.*?)</style>", content, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
+    assert len(styles) == 1
+    assert f"'sha256-{digest}'" in CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in CONTENT_SECURITY_POLICY
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert "<script" not in content
+    assert " style=" not in content
+    assert "prefers-color-scheme: dark" in content
+    assert 'name="viewport"' in content

@@ -16,3 +16,9 @@ class Blocking:
 
     def serve(self) -> None:
         pass
+
+    def forget(self, session: object) -> None:
+        pass
+
+    def unblock(self, session: object, error: bool) -> bool:
+        return False

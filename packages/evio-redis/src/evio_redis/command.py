@@ -28,8 +28,11 @@ Function: TypeAlias = "Callable[[Session, Args], bytes]"
 F = TypeVar("F", bound="Callable[[Session, Args], bytes]")
 
 FLAGS = frozenset(
-    "write readonly denyoom admin pubsub noscript blocking loading stale skip_monitor skip_slowlog asking fast"
-    " no_auth may_replicate no_mandatory_keys movablekeys allow_busy no_async_loading no_multi".split()
+    (
+        *("write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "fast"),
+        *("skip_monitor", "skip_slowlog", "asking", "no_auth", "may_replicate", "no_mandatory_keys", "movablekeys"),
+        *("allow_busy", "no_async_loading", "no_multi"),
+    )
 )
 """What ``COMMAND INFO`` knows."""
 
@@ -132,7 +135,9 @@ def _make(
 ) -> Command:
     given = frozenset(flags.split() if isinstance(flags, str) else flags)
     if given - FLAGS:
-        raise ValueError(f"{name}: no such flag: {', '.join(sorted(given - FLAGS))}; there are {', '.join(sorted(FLAGS))}")
+        raise ValueError(
+            f"{name}: no such flag: {', '.join(sorted(given - FLAGS))}; there are {', '.join(sorted(FLAGS))}"
+        )
     if not arity:
         raise ValueError(f"{name}: arity counts the name too, so it cannot be 0")
     first, last, step = (*keys, *(keys[-1:] or (0,)), 1, 0)[:3] if len(keys) != 2 else (*keys, 1)

@@ -12,6 +12,7 @@ __all__ = ["Config"]
 class Config:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.databases = 16
+        self.requirepass = settings.get("requirepass", "")
         self.maxclients = 10000
         self.loops = 1
         self.balance = LoadBalance.ROUND_ROBIN

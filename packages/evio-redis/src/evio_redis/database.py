@@ -50,7 +50,7 @@ class Database:
         """The value if it is of this class. Raises :class:`CommandError` (WRONGTYPE) if it is of another."""
         value = self.lookup(key)
         if value is None or type(value) is kind:
-            return value  # type: ignore[no-any-return]
+            return value
         raise CommandError(WRONGTYPE)
 
     # -- writing. The caller tells ``changed`` once it is done.

@@ -33,6 +33,10 @@ SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""
 
 
+class _Paused(Exception):  # no error: the command will run later
+    """The command has to wait for the end of CLIENT PAUSE."""
+
+
 class Dispatcher:
     """Runs commands for the sessions of one server."""
 
@@ -57,7 +61,7 @@ class Dispatcher:
     def choose_tables(self) -> None:
         """Leave to the short way what it may do now; to be called when what it depends on has changed."""
         server = self._server
-        if server.monitors or server.paused_until or server.times_everything:
+        if server.monitors or server.pause.active or server.times_everything or server.accesses.recording:
             self.tables = self._none
         elif server.blocking.waiting or server.log is not None or server.maxmemory:
             self.tables = self._reads
@@ -108,6 +112,9 @@ class Dispatcher:
                     raise CommandError("ERR Command not allowed inside a transaction")
                 session.queue.append(args)
                 return QUEUED
+        except _Paused:
+            self._server.pause.postpone(session, args)
+            return b""
         except CommandError as error:
             session.dirty_exec = True  # matters in a transaction only
             if command is not None:
@@ -136,6 +143,8 @@ class Dispatcher:
             raise CommandError("NOAUTH Authentication required.")
         if server.maxmemory and "denyoom" in command.flags and server.out_of_memory():
             raise CommandError(OOM)
+        if server.pause.active and server.pause.holds(session, command):
+            raise _Paused
         if server.write_error and "write" in command.flags:
             raise CommandError(server.write_error)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
@@ -145,13 +154,35 @@ class Dispatcher:
             )
         return command
 
+    def run_atomically(self, session: Session, queue: list[Args]) -> list[bytes]:
+        """Run what EXEC found queued; time stands still and nothing blocks. One that fails does not stop the others."""
+        server = self._server
+        clock = server.keyspace.clock
+        clock.frozen = clock.ms()
+        session.atomic = True
+        replies = []
+        try:
+            for args in queue:
+                command = server.registry.find(args)
+                assert command is not None, "it was checked when it was queued"
+                try:
+                    replies.append(self.call(session, command, args))
+                except CommandError as error:
+                    server.count_error(error)
+                    replies.append(error.reply)
+        finally:
+            session.atomic = False
+            clock.frozen = 0
+        return replies
+
     def call(self, session: Session, command: Command, args: Args) -> bytes:
         """Run a command that is allowed to, and do what follows from it: count and time it, log it, show it to
         MONITOR. Raises :class:`CommandError`."""
         server = self._server
         if server.monitors and not command.flags & {"skip_monitor", "admin"}:
-            server.feed_monitors(session, args)
+            server.monitors.feed(session, args)
         logging_from = server.log.begin(session) if server.log is not None else None
+        session.last_command = command.name
         begin = perf_counter()
         try:
             return command.function(session, args)
@@ -164,7 +195,8 @@ class Dispatcher:
             raise CommandError("ERR internal error, see the server's log") from None
         finally:
             taken = perf_counter() - begin
-            session.last_command = command.name
+            if server.accesses.recording and command.name != "object|idletime" and not session.no_touch:
+                server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])
             command.calls += 1
             command.usec += taken * 1e6
             server.commands_processed += 1

@@ -6,7 +6,7 @@ Watches, notifications, the append-only file and clients that wait for a key all
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .database import Database
 
@@ -38,7 +38,7 @@ class Keyspace:
         self.clock = Clock()
         self.databases = [Database(index, self) for index in range(count)]
         self.events = ""  # notify-keyspace-events
-        self.publish: Callable[[bytes, bytes], None] = lambda channel, message: None
+        self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.expired_keys = 0
@@ -57,6 +57,35 @@ class Keyspace:
         """Have databases tell of changes only if anyone listens."""
         for database in self.databases:
             database.alert = bool(self.events or database.watched)
+
+    # -- all keys at once
+
+    def swap(self, one: Database, other: Database) -> None:
+        """Exchange what two databases hold; clients stay with the number they selected."""
+        if one is other:
+            return
+        for database in (one, other):
+            self.touched_all(database, other if database is one else one)
+        one.data, other.data = other.data, one.data
+        one.expires, other.expires = other.expires, one.expires
+        for database in (one, other):
+            database.changes += 1
+            for key in list(database.blocked):
+                if key in database.data:
+                    self.ready(database, key)
+
+    def flush(self, databases: Iterable[Database]) -> None:
+        """Remove all keys."""
+        for database in databases:
+            self.touched_all(database, database)
+            database.changes += max(1, database.clear())
+
+    def touched_all(self, database: Database, *others: Database) -> None:
+        """Every watched key that exists in the database, or will as it does in another one, is modified."""
+        for key, sessions in database.watched.items():
+            if any(key in each.data for each in (database, *others)):
+                for session in sessions:
+                    session.dirty_cas = True
 
     # -- hooks
 

@@ -6,22 +6,26 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-import evio_core
 import hiredis
+
+import evio_core
 from evio_core import Action, Conn, Events
 
 from . import commands as _commands  # noqa: F401  # declares the built-in ones
+from .accesses import Accesses
 from .blocking import Blocking
 from .command import Function, Registry
 from .config import Config
 from .dispatch import Dispatcher
 from .errors import CommandError
 from .keyspace import Keyspace
+from .monitor import Monitors
+from .pause import Pause
 from .pubsub import PubSub
+from .scan import Scans
 from .session import Session
 from .slowlog import SlowLog
 
@@ -50,8 +54,7 @@ class Server:
         self.registry = Registry()
         self.keyspace = Keyspace(self.config.databases)
         self.sessions: dict[int, Session] = {}
-        self.monitors: list[Session] = []
-        self.paused_until = 0.0
+        self.monitors = Monitors(self)
         self.times_everything = False  # SLOWLOG wants to see short commands too
         self.maxmemory = 0
         self.write_error = ""
@@ -60,8 +63,11 @@ class Server:
         self.connections_received = 0
         self.errors: dict[str, int] = {}
         self.slowlog = SlowLog()
+        self.scans = Scans()
+        self.accesses = Accesses(self)
+        self.pause = Pause(self)
         self.blocking = Blocking(self)
-        self.pubsub = PubSub(self)
+        self.pubsub = PubSub()
         self.keyspace.publish = self.pubsub.publish
         self.lock = threading.RLock()  # held by callbacks if there are several loops
         self._ids = 0
@@ -190,6 +196,11 @@ class Server:
 
     def forget(self, session: Session) -> None:
         """Undo everything that a session holds: transaction, subscriptions, waiting, monitoring."""
+        session.leave_multi()
+        self.pubsub.forget(session)
+        self.pause.forget(session)
+        self.blocking.forget(session)
+        self.monitors.remove(session)
         session.closing = True
         session.settle()
 
@@ -210,7 +221,7 @@ class Server:
                 args = gets()
                 following = gets()
                 if following is False:
-                    commands = (args,)
+                    commands = [args]
                     count = len(args)
                 else:
                     commands = [args, following, *iter(gets, False)]
@@ -227,6 +238,7 @@ class Server:
             self.commands_processed += len(commands)
             tables = dispatcher.tables
             replies: list[bytes] = []
+            session.last_command = commands[-1][0] if commands[-1] else b""
             pending = iter(commands)
             for args in pending:
                 try:
@@ -268,6 +280,7 @@ class Server:
 
     def _tick(self) -> float:
         self.now = time.time()
+        self.pause.tick()
         return TICK
 
     # -- what commands need

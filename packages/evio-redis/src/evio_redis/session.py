@@ -24,6 +24,7 @@ class Session:
     commands the fast way; every other state takes the one way that considers them all."""
 
     __slots__ = (
+        "atomic",
         "authenticated",
         "backlog",
         "blocked",
@@ -51,9 +52,9 @@ class Session:
         "reply_mode",
         "resp",
         "seen",
+        "rewritten",
         "server",
         "shard_channels",
-        "skip_reply",
         "user",
         "watching",
     )
@@ -65,30 +66,32 @@ class Session:
         self.db: Database = server.keyspace.databases[0]
         self.resp: Resp2 = RESP2
         self.context: Any = None  # for own commands
-        self.plain = True
-        self.authenticated = True
+        self.plain = not server.config.requirepass
+        self.authenticated = not server.config.requirepass
         self.user = "default"
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
         self.created = self.seen = server.now
-        self.last_command = ""
+        self.last_command: bytes | str = ""  # its name, as it came or as it is
         self.closing = False
         self.parser = Parser()
+        self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
         self.reply_mode = "on"
-        self.skip_reply = False
         self.monitor = False
         self.no_evict = False
         self.no_touch = False
         self.queue: list[Args] | None = None  # of MULTI
+        self.atomic = False  # within EXEC, where nothing may block
         self.dirty_exec = False  # a command could not be queued
         self.dirty_cas = False  # a watched key was modified
-        self.watching: list[tuple[Database, bytes]] = []
+        self.watching: dict[tuple[Database, bytes], bool] = {}  # and whether the key was expired then
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
         self.blocked: Any = None  # what it waits for
+        self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
 
     @property
@@ -110,6 +113,70 @@ class Session:
             and self.parser.empty
         )
 
+    # -- transactions
+
+    def watch(self, keys: list[bytes]) -> None:
+        """Have EXEC fail if one of these keys is modified until then. One that is expired already may go away."""
+        now = self.db.keyspace.clock.ms()
+        for key in keys:
+            if (self.db, key) not in self.watching:
+                expired = self.db.expires.get(key, now + 1) <= now
+                self.watching[self.db, key] = expired
+                self.db.watched.setdefault(key, set()).add(self)
+        self.db.keyspace.set_alerts()
+
+    def unwatch(self) -> None:
+        """Watch no key any more."""
+        for database, key in self.watching:
+            sessions = database.watched[key]
+            sessions.discard(self)
+            if not sessions:
+                del database.watched[key]
+        if self.watching:
+            self.watching.clear()
+            self.db.keyspace.set_alerts()
+        self.dirty_cas = False
+
+    def watched_expired(self) -> bool:
+        """Whether a watched key has expired since it is watched, though nobody has noticed yet."""
+        now = self.db.keyspace.clock.ms()
+        return any(
+            not expired and database.expires.get(key, now + 1) <= now
+            for (database, key), expired in self.watching.items()
+        )
+
+    def leave_multi(self) -> None:
+        """Forget the transaction and what it watches."""
+        self.queue = None
+        self.dirty_exec = False
+        self.unwatch()
+        self.settle()
+
+    def reset(self) -> None:
+        """Back to how it connected, but for what RESET leaves alone: its name is gone, its id stays."""
+        self.leave_multi()
+        self.server.pubsub.forget(self)
+        self.server.monitors.remove(self)
+        self.db = self.server.keyspace.databases[0]
+        self.resp = RESP2
+        self.name = b""
+        self.reply_mode = "on"
+        self.no_evict = self.no_touch = False
+        self.user = "default"
+        self.authenticated = not self.server.config.requirepass
+        self.parser.authenticated = self.authenticated
+        self.settle()
+
+    # -- the log
+
+    def rewrite(self, *args: bytes) -> None:
+        """Have the append-only file get this command rather than the one that runs, whose effect its arguments do not
+        determine; several times, several commands."""
+        if self.server.log is not None:
+            self.rewritten.append(list(args))
+
+    # -- output
+
     def push(self, message: bytes) -> None:
         """Send what is no reply: in order with the replies if its commands run now."""
         if self.replies is not None:
@@ -117,9 +184,9 @@ class Session:
         elif self.conn is not None:
             self.conn.write(message)
 
-    def close(self) -> None:
-        """Close after the replies so far."""
+    def kill(self, by: Session) -> None:
+        """Close the connection; a client that kills itself gets its replies first."""
         self.closing = True
         self.plain = False
-        if self.replies is None and self.conn is not None:
+        if self is not by and self.conn is not None:
             self.conn.close()

@@ -1,5 +1,5 @@
 """The commands, a file for each of Redis's groups. Importing a file declares what is in it."""
 
-from . import connection, strings
+from . import client, connection, expiry, keys, objects, pubsub, strings, transactions
 
-__all__ = ["connection", "strings"]
+__all__ = ["client", "connection", "expiry", "keys", "objects", "pubsub", "strings", "transactions"]

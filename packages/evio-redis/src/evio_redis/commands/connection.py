@@ -1,23 +1,29 @@
-"""Connection management.
+"""Connection management, but for CLIENT.
 
 https://redis.io/docs/latest/commands/?group=connection
 """
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
 from ..numbers import parse_int
-from ..resp import OK, array, bulk
+from ..resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
 
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__: list[str] = []
+__all__ = ["REDIS_VERSION", "check_client_name"]
+
+REDIS_VERSION = "7.0.15"
+"""What clients are told: they decide by it what the server can do."""
 
 PONG = b"+PONG\r\n"
+
+WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled."
 
 
 @command("PING", arity=-1, flags="fast")
@@ -42,3 +48,92 @@ def select(session: Session, args: Args) -> bytes:
         raise CommandError(BAD_DB_INDEX)
     session.db = databases[index]
     return OK
+
+
+@command("QUIT", arity=-1, flags="allow_busy noscript loading stale fast no_auth")
+def quit_(session: Session, args: Args) -> bytes:
+    session.closing = True
+    return OK
+
+
+@command("RESET", arity=1, flags="allow_busy noscript loading stale fast no_auth", since="6.2.0")
+def reset(session: Session, args: Args) -> bytes:
+    session.reset()
+    return b"+RESET\r\n"
+
+
+@command("AUTH", arity=-2, flags="allow_busy noscript loading stale fast no_auth")
+def auth(session: Session, args: Args) -> bytes:
+    if len(args) > 3:
+        raise CommandError("ERR syntax error")
+    if len(args) == 2 and not session.server.config.requirepass:
+        raise CommandError(
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
+            " configuration is correct?"
+        )
+    _authenticate(session, args[1] if len(args) == 3 else b"default", args[-1])
+    return OK
+
+
+def _authenticate(session: Session, user: bytes, password: bytes) -> None:
+    required = session.server.config.requirepass
+    if user != b"default" or (required and not hmac.compare_digest(password, required.encode())):
+        raise CommandError(WRONGPASS)
+    session.authenticated = session.parser.authenticated = True
+    session.user = "default"
+    session.settle()
+
+
+@command("HELLO", arity=-1, flags="allow_busy noscript loading stale fast no_auth", since="6.0.0")
+def hello(session: Session, args: Args) -> bytes:
+    resp, user, password, name = _hello_options(session, args)
+    if user is not None and password is not None:
+        _authenticate(session, user, password)
+    if not session.authenticated:
+        raise CommandError(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user>"
+            " <pass> option can be used to authenticate the client and select the RESP protocol version at the same"
+            " time"
+        )
+    if name is not None:
+        session.name = name
+    session.resp = resp
+    return resp.map(
+        [
+            *(bulk(b"server"), bulk(b"redis")),
+            *(bulk(b"version"), bulk(REDIS_VERSION.encode())),
+            *(bulk(b"proto"), integer(resp.version)),
+            *(bulk(b"id"), integer(session.id)),
+            *(bulk(b"mode"), bulk(b"standalone")),
+            *(bulk(b"role"), bulk(b"master")),
+            *(bulk(b"modules"), EMPTY_ARRAY),
+        ]
+    )
+
+
+def _hello_options(session: Session, args: Args) -> tuple[Resp2, bytes | None, bytes | None, bytes | None]:
+    resp, user, password, name = session.resp, None, None, None
+    if len(args) > 1:
+        version = parse_int(args[1], "ERR Protocol version is not an integer or out of range")
+        if version not in (2, 3):
+            raise CommandError("NOPROTO unsupported protocol version")
+        resp = RESP2 if version == 2 else RESP3
+    at = 2
+    while at < len(args):
+        option = args[at].upper()
+        if option == b"AUTH" and at + 2 < len(args):
+            user, password = args[at + 1 : at + 3]
+            at += 3
+        elif option == b"SETNAME" and at + 1 < len(args):
+            name = args[at + 1]
+            check_client_name(name)
+            at += 2
+        else:
+            raise CommandError(f"ERR Syntax error in HELLO option '{args[at].decode('utf-8', 'surrogateescape')}'")
+    return resp, user, password, name
+
+
+def check_client_name(name: bytes, what: str = "Client names") -> None:
+    """Raises :class:`CommandError` for what would break the lines of CLIENT LIST."""
+    if any(not 33 <= byte <= 126 for byte in name):
+        raise CommandError(f"ERR {what} cannot contain spaces, newlines or special characters.")

@@ -1,0 +1,51 @@
+"""When keys were last used, for OBJECT IDLETIME.
+
+To write down the time of every access would cost more than the access itself, so nothing is until somebody asks for the
+first time; from then on commands take the long way, which does. A key not used since then was last used, as far as is
+known, when the recording began.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .database import Database
+    from .server import Server
+
+__all__ = ["Accesses"]
+
+SLACK = 1000
+"""Records of keys that are gone are thrown away when there are so many more records than keys."""
+
+
+class Accesses:
+    """The times of last use, by database and key."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._begun = 0.0
+        self._times: dict[Database, dict[bytes, float]] = {}
+
+    @property
+    def recording(self) -> bool:
+        """Whether anybody has asked yet."""
+        return self._begun > 0
+
+    def idle(self, database: Database, key: bytes) -> int:
+        """Whole seconds since a key was last used."""
+        now = monotonic()
+        if not self._begun:
+            self._begun = now
+            self._server.dispatcher.choose_tables()
+        return int(now - self._times.get(database, {}).get(key, self._begun))
+
+    def record(self, database: Database, keys: list[bytes]) -> None:
+        """These keys are used now."""
+        times = self._times.setdefault(database, {})
+        now = monotonic()
+        for key in keys:
+            times[key] = now
+        if len(times) > 2 * len(database.data) + SLACK:
+            self._times[database] = {key: when for key, when in times.items() if key in database.data}

@@ -1,0 +1,96 @@
+"""What CLIENT LIST says of a client, and finding clients by it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .errors import CommandError
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["client_type", "describe", "parse_type", "show_address"]
+
+CLIENT_TYPES = ("normal", "master", "replica", "slave", "pubsub")
+
+
+def show_address(address: Any) -> str:
+    """A peer as ``host:port``; of a unix socket ``path:0``."""
+    if not isinstance(address, tuple):
+        path = address.decode("utf-8", "surrogateescape") if isinstance(address, bytes) else address or ""
+        return f"{path}:0"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_type(session: Session) -> str:
+    """Its class, as TYPE of CLIENT LIST and the output buffer limits have it."""
+    return "pubsub" if session.subscribed and session.resp.version == 2 else "normal"
+
+
+def parse_type(text: bytes) -> str:
+    """A class of clients. Raises :class:`CommandError`."""
+    kind = text.decode("utf-8", "surrogateescape")
+    if kind.lower() not in CLIENT_TYPES:
+        raise CommandError(f"ERR Unknown client type '{kind}'")
+    return kind.lower()
+
+
+def _flags(session: Session) -> str:
+    flags = ""
+    for letter, state in (
+        ("O", session.monitor),
+        ("P", session.subscribed),
+        ("x", session.queue is not None),
+        ("b", session.blocked is not None),
+        ("d", session.dirty_cas),
+        ("c", session.closing),
+        ("U", session.conn is not None and not isinstance(session.conn.remote_addr, tuple)),
+        ("e", session.no_evict),
+        ("T", session.no_touch),
+    ):
+        flags += letter if state else ""
+    return flags or "N"
+
+
+def describe(session: Session) -> str:
+    """A line of CLIENT LIST (https://redis.io/docs/latest/commands/client-list/)."""
+    conn = session.conn
+    last = session.last_command
+    now = time.time()
+    output = conn.pending if conn is not None else 0
+    arguments = sum(map(len, session.queue[-1])) if session.queue else 0
+    fields = {
+        "id": session.id,
+        "addr": show_address(conn.remote_addr) if conn is not None else "",
+        "laddr": show_address(conn.local_addr) if conn is not None else "",
+        "fd": session.id,
+        "name": session.name.decode(),
+        "age": int(now - session.created),
+        "idle": int(max(0.0, now - session.seen)),
+        "flags": _flags(session),
+        "db": session.db.index,
+        "sub": len(session.channels),
+        "psub": len(session.patterns),
+        "ssub": len(session.shard_channels),
+        "multi": -1 if session.queue is None else len(session.queue),
+        "qbuf": session.parser.buffered,
+        "qbuf-free": 0,
+        "argv-mem": arguments,
+        "multi-mem": sum(len(word) for args in session.queue or () for word in args),
+        "rbs": 0,
+        "rbp": 0,
+        "obl": 0,
+        "oll": 0,
+        "omem": output,
+        "tot-mem": output + session.parser.buffered,
+        "events": "r",
+        "cmd": (last.decode("latin-1").lower() if isinstance(last, bytes) else last) or "NULL",
+        "user": session.user if session.authenticated else "default",
+        "redir": -1,
+        "resp": session.resp.version,
+        "lib-name": session.lib_name.decode(),
+        "lib-ver": session.lib_ver.decode(),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items())

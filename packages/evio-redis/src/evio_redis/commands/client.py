@@ -1,0 +1,252 @@
+"""CLIENT.
+
+https://redis.io/docs/latest/commands/client/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..clients import client_type, describe, parse_type, show_address
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, CommandError
+from ..numbers import parse_int, to_int
+from ..resp import OK, ONE, ZERO, array, bulk, integer, simple
+from .connection import check_client_name
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+NO_SUCH_CLIENT = "ERR No such client"
+BASE = "noscript loading stale"
+
+
+def _on_off(text: bytes) -> bool:
+    word = text.upper()
+    if word not in (b"ON", b"OFF"):
+        raise CommandError(SYNTAX_ERROR)
+    return word == b"ON"
+
+
+@command("CLIENT ID", arity=2, flags=BASE, group="connection", since="5.0.0")
+def id_(session: Session, args: Args) -> bytes:
+    return integer(session.id)
+
+
+@command("CLIENT INFO", arity=2, flags=BASE, group="connection", since="6.2.0")
+def info(session: Session, args: Args) -> bytes:
+    return session.resp.verbatim(describe(session).encode() + b"\n")
+
+
+@command("CLIENT LIST", arity=-2, flags="admin " + BASE, group="connection", since="2.4.0")
+def list_(session: Session, args: Args) -> bytes:
+    sessions = list(session.server.sessions.values())
+    if len(args) == 4 and args[2].upper() == b"TYPE":
+        kind = parse_type(args[3])
+        sessions = [each for each in sessions if client_type(each) == kind]
+    elif len(args) > 3 and args[2].upper() == b"ID":
+        wanted = [parse_int(text, "ERR Invalid client ID") for text in args[3:]]
+        known = session.server.sessions
+        sessions = [known[identity] for identity in wanted if identity in known]
+    elif len(args) != 2:
+        raise CommandError(SYNTAX_ERROR)
+    return session.resp.verbatim("".join(describe(each) + "\n" for each in sessions).encode())
+
+
+@command("CLIENT SETNAME", arity=3, flags=BASE, group="connection", since="2.6.9")
+def setname(session: Session, args: Args) -> bytes:
+    check_client_name(args[2])
+    session.name = args[2]
+    return OK
+
+
+@command("CLIENT GETNAME", arity=2, flags=BASE, group="connection", since="2.6.9")
+def getname(session: Session, args: Args) -> bytes:
+    return bulk(session.name) if session.name else session.resp.null
+
+
+@command("CLIENT SETINFO", arity=4, flags=BASE, group="connection", since="7.2.0")
+def setinfo(session: Session, args: Args) -> bytes:
+    option = args[2].lower()
+    if option not in (b"lib-name", b"lib-ver"):
+        raise CommandError(f"ERR Unrecognized option '{args[2].decode('utf-8', 'surrogateescape')}'")
+    check_client_name(args[3], option.decode())
+    if option == b"lib-name":
+        session.lib_name = args[3]
+    else:
+        session.lib_ver = args[3]
+    return OK
+
+
+@command("CLIENT REPLY", arity=3, flags=BASE, group="connection", since="3.2.0")
+def reply(session: Session, args: Args) -> bytes:
+    mode = args[2].lower()
+    if mode not in (b"on", b"off", b"skip"):
+        raise CommandError(SYNTAX_ERROR)
+    if mode != b"skip" or session.reply_mode != "off":
+        session.reply_mode = mode.decode()
+    session.settle()
+    return OK if mode == b"on" else b""
+
+
+@command("CLIENT UNBLOCK", arity=-3, flags="admin " + BASE, group="connection", since="5.0.0")
+def unblock(session: Session, args: Args) -> bytes:
+    reason = args[3].upper() if len(args) > 3 else b"TIMEOUT"
+    if len(args) > 4:
+        raise CommandError(SYNTAX_ERROR)
+    if reason not in (b"TIMEOUT", b"ERROR"):
+        raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    target = session.server.sessions.get(parse_int(args[2]))
+    if target is None or not session.server.blocking.unblock(target, error=reason == b"ERROR"):
+        return ZERO
+    return ONE
+
+
+@command("CLIENT PAUSE", arity=-3, flags="admin " + BASE, group="connection", since="3.0.0")
+def pause(session: Session, args: Args) -> bytes:
+    mode = args[3].upper() if len(args) > 3 else b"ALL"
+    if mode not in (b"WRITE", b"ALL") or len(args) > 4:
+        raise CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
+    milliseconds = parse_int(args[2], "ERR timeout is not an integer or out of range")
+    if milliseconds < 0:
+        raise CommandError("ERR timeout is negative")
+    session.server.pause.begin(milliseconds / 1000, writes_only=mode == b"WRITE")
+    return OK
+
+
+@command("CLIENT UNPAUSE", arity=2, flags="admin " + BASE, group="connection", since="6.2.0")
+def unpause(session: Session, args: Args) -> bytes:
+    session.server.pause.end()
+    return OK
+
+
+@command("CLIENT NO-EVICT", arity=3, flags="admin " + BASE, group="connection", since="7.0.0")
+def no_evict(session: Session, args: Args) -> bytes:
+    session.no_evict = _on_off(args[2])
+    return OK
+
+
+@command("CLIENT NO-TOUCH", arity=3, flags=BASE, group="connection", since="7.2.0")
+def no_touch(session: Session, args: Args) -> bytes:
+    session.no_touch = _on_off(args[2])
+    return OK
+
+
+@command("CLIENT GETREDIR", arity=2, flags=BASE, group="connection", since="6.0.0")
+def getredir(session: Session, args: Args) -> bytes:
+    return integer(-1)  # tracking is not offered, so nothing is redirected
+
+
+@command("CLIENT TRACKINGINFO", arity=2, flags=BASE, group="connection", since="6.2.0")
+def trackinginfo(session: Session, args: Args) -> bytes:
+    resp = session.resp
+    fields = [bulk(b"flags"), resp.set([bulk(b"off")]), bulk(b"redirect"), integer(-1), bulk(b"prefixes"), array([])]
+    return resp.map(fields)
+
+
+@command("CLIENT KILL", arity=-3, flags="admin " + BASE, group="connection", since="2.4.0")
+def kill(session: Session, args: Args) -> bytes:
+    if len(args) == 3:
+        return _kill_address(session, args[2].decode("utf-8", "surrogateescape"))
+    filters, skip_me = _filters(args)
+    doomed = [
+        each
+        for each in list(session.server.sessions.values())
+        if all(_matches(each, name, value) for name, value in filters) and not (skip_me and each is session)
+    ]
+    for each in doomed:
+        each.kill(by=session)
+    return integer(len(doomed))
+
+
+def _kill_address(session: Session, address: str) -> bytes:
+    for each in list(session.server.sessions.values()):
+        if each.conn is not None and show_address(each.conn.remote_addr) == address:
+            each.kill(by=session)
+            return OK
+    raise CommandError(NO_SUCH_CLIENT)
+
+
+def _filters(args: Args) -> tuple[list[tuple[str, str]], bool]:
+    if len(args) % 2:
+        raise CommandError(SYNTAX_ERROR)
+    filters: list[tuple[str, str]] = []
+    skip_me = True
+    for option, value in zip(args[2::2], args[3::2], strict=True):
+        name, text = option.upper().decode("latin-1"), value.decode("utf-8", "surrogateescape")
+        if name == "ID":
+            identity = to_int(value)
+            if identity is None or identity < 1:
+                raise CommandError("ERR client-id should be greater than 0")
+        elif name == "TYPE":
+            text = parse_type(value)
+        elif name == "USER":
+            if text != "default":
+                raise CommandError(f"ERR No such user '{text}'")
+        elif name == "SKIPME":
+            if text.lower() not in ("yes", "no"):
+                raise CommandError(SYNTAX_ERROR)
+            skip_me = text.lower() == "yes"
+            continue
+        elif name not in ("ADDR", "LADDR"):
+            raise CommandError(SYNTAX_ERROR)
+        filters.append((name, text))
+    return filters, skip_me
+
+
+def _matches(session: Session, name: str, value: str) -> bool:
+    conn = session.conn
+    if conn is None:
+        return False
+    if name == "ID":
+        return session.id == int(value)
+    if name == "TYPE":
+        return client_type(session) == value
+    if name == "USER":
+        return session.authenticated
+    return show_address(conn.remote_addr if name == "ADDR" else conn.local_addr) == value
+
+
+HELP = """\
+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+GETNAME
+    The name of this connection.
+GETREDIR
+    The client that invalidation messages go to; always -1.
+HELP
+    This text.
+ID
+    The id of this connection.
+INFO
+    What LIST says of this connection.
+KILL <ip:port>
+    Close the connection from this address.
+KILL <option> <value> [<option> <value> [...]]
+    Close the connections that all of these fit: ADDR, LADDR, TYPE, USER, ID; SKIPME (YES|NO) spares this one or not.
+LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <id> ...]
+    A line for each connection.
+NO-EVICT (ON|OFF)
+    Protect this connection from eviction.
+NO-TOUCH (ON|OFF)
+    Leave the last access times of keys alone.
+PAUSE <milliseconds> [WRITE|ALL]
+    Make commands wait.
+REPLY (ON|OFF|SKIP)
+    Which replies this connection wants.
+SETINFO (LIB-NAME|LIB-VER) <value>
+    What the client library is.
+SETNAME <name>
+    Name this connection.
+TRACKINGINFO
+    The state of tracking; always off.
+UNBLOCK <id> [TIMEOUT|ERROR]
+    Free a blocked client.
+UNPAUSE
+    End a pause."""
+
+
+@command("CLIENT HELP", arity=2, flags="loading stale", group="connection", since="5.0.0")
+def help_(session: Session, args: Args) -> bytes:
+    return array([simple(line) for line in HELP.splitlines()])

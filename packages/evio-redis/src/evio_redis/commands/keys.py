@@ -1,0 +1,220 @@
+"""Keys, whatever they hold.
+
+https://redis.io/docs/latest/commands/?group=generic
+"""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..command import Args, command
+from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
+from ..glob import matcher
+from ..numbers import parse_int
+from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
+from ..scan import parse_cursor, parse_options
+
+if TYPE_CHECKING:
+    from ..database import Database
+    from ..session import Session
+
+__all__ = ["type_name"]
+
+TYPE_NAMES = {"List": "list", "Hash": "hash", "Set": "set", "SortedSet": "zset"}
+
+
+def type_name(value: Any) -> str:
+    """A value's type as TYPE names it."""
+    return "string" if type(value) is bytes else TYPE_NAMES[type(value).__name__]
+
+
+def _database(session: Session, text: bytes, error: str | None = None) -> Database:
+    index = parse_int(text) if error is None else parse_int(text, error)
+    databases = session.server.keyspace.databases
+    if not 0 <= index < len(databases):
+        raise CommandError(BAD_DB_INDEX)
+    return databases[index]
+
+
+@command("DEL", arity=-2, flags="write", keys=(1, -1, 1), group="generic")
+def del_(session: Session, args: Args) -> bytes:
+    database = session.db
+    count = 0
+    for key in args[1:]:
+        if database.lookup(key) is not None:
+            database.remove(key)
+            database.changed(key, "g", "del")
+            count += 1
+    return integer(count)
+
+
+@command("UNLINK", arity=-2, flags="write fast", keys=(1, -1, 1), group="generic", since="4.0.0")
+def unlink(session: Session, args: Args) -> bytes:
+    return del_(session, args)
+
+
+@command("EXISTS", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="generic")
+def exists(session: Session, args: Args) -> bytes:
+    lookup = session.db.lookup
+    return integer(sum(lookup(key) is not None for key in args[1:]))
+
+
+@command("TOUCH", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="generic", since="3.2.1")
+def touch(session: Session, args: Args) -> bytes:
+    return exists(session, args)
+
+
+@command("TYPE", arity=2, flags="readonly fast", keys=(1,), group="generic")
+def type_(session: Session, args: Args) -> bytes:
+    value = session.db.lookup(args[1])
+    return b"+%b\r\n" % (b"none" if value is None else type_name(value).encode())
+
+
+@command("DBSIZE", arity=1, flags="readonly fast", group="server")
+def dbsize(session: Session, args: Args) -> bytes:
+    return integer(len(session.db.data))
+
+
+@command("RANDOMKEY", arity=1, flags="readonly", group="generic")
+def randomkey(session: Session, args: Args) -> bytes:
+    database = session.db
+    while database.data:
+        # Walking there is O(N), as a dict has no index; in a large one a hundredth of a second.
+        key = next(islice(database.data, random.randrange(len(database.data)), None))
+        if database.lookup(key) is not None:
+            return bulk(key)
+    return session.resp.null
+
+
+@command("KEYS", arity=2, flags="readonly", group="generic")
+def keys(session: Session, args: Args) -> bytes:
+    database, match = session.db, matcher(args[1])
+    found = [key for key in database.data if match(key)]
+    if database.expires:
+        found = [key for key in found if database.lookup(key) is not None]
+    return bulks(found)
+
+
+@command("SCAN", arity=-2, flags="readonly", group="generic", since="2.8.0")
+def scan(session: Session, args: Args) -> bytes:
+    cursor = parse_cursor(args[1])
+    match, count, kind = parse_options(args, 2, with_type=True)
+    database = session.db
+    cursor, found = session.server.scans.scan(database, lambda: list(database.data), cursor, count)
+    if match is not None:
+        found = [key for key in found if match(key)]
+    values = [(key, database.lookup(key)) for key in found]
+    there = [key for key, value in values if value is not None and kind in (None, type_name(value).encode())]
+    return array([bulk(b"%d" % cursor), bulks(there)])
+
+
+@command("RENAME", arity=3, flags="write", keys=(1, 2), group="generic")
+def rename(session: Session, args: Args) -> bytes:
+    _rename(session, args[1], args[2])
+    return OK
+
+
+@command("RENAMENX", arity=3, flags="write fast", keys=(1, 2), group="generic")
+def renamenx(session: Session, args: Args) -> bytes:
+    database = session.db
+    if database.lookup(args[1]) is None:
+        raise CommandError(NO_SUCH_KEY)
+    if database.lookup(args[2]) is not None:
+        return ZERO
+    _rename(session, args[1], args[2])
+    return ONE
+
+
+def _rename(session: Session, old: bytes, new: bytes) -> None:
+    database = session.db
+    value = database.lookup(old)
+    if value is None:
+        raise CommandError(NO_SUCH_KEY)
+    if old == new:
+        return
+    expiry = database.expires.get(old)
+    database.lookup(new)  # an expired one is told of as expired
+    database.remove(old)
+    database.put(new, value)
+    if expiry is not None:
+        database.set_expiry(new, expiry)
+    database.changed(old, "g", "rename_from")
+    database.changed(new, "g", "rename_to")
+
+
+@command("COPY", arity=-3, flags="write denyoom", keys=(1, 2), group="generic", since="6.2.0")
+def copy(session: Session, args: Args) -> bytes:
+    source, target, replace = session.db, session.db, False
+    options = iter(args[3:])
+    for option in options:
+        if option.upper() == b"REPLACE":
+            replace = True
+        elif option.upper() == b"DB" and (index := next(options, None)) is not None:
+            target = _database(session, index)
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    if source is target and args[1] == args[2]:
+        raise CommandError(SAME_OBJECT)
+    value = source.lookup(args[1])
+    if value is None or (target.lookup(args[2]) is not None and not replace):
+        return ZERO
+    target.put(args[2], value if type(value) is bytes else value.copy())
+    if args[1] in source.expires:
+        target.set_expiry(args[2], source.expires[args[1]])
+    target.changed(args[2], "g", "copy_to")
+    return ONE
+
+
+@command("MOVE", arity=3, flags="write fast", keys=(1,), group="generic")
+def move(session: Session, args: Args) -> bytes:
+    source, target, key = session.db, _database(session, args[2]), args[1]
+    if source is target:
+        raise CommandError(SAME_OBJECT)
+    value = source.lookup(key)
+    if value is None or target.lookup(key) is not None:
+        return ZERO
+    expiry = source.expires.get(key)
+    source.remove(key)
+    target.add(key, value)
+    if expiry is not None:
+        target.set_expiry(key, expiry)
+    source.changed(key, "g", "move_from")
+    target.changed(key, "g", "move_to")
+    return ONE
+
+
+@command("SWAPDB", arity=3, flags="write fast", group="server", since="4.0.0")
+def swapdb(session: Session, args: Args) -> bytes:
+    one = _database(session, args[1], "ERR invalid first DB index")
+    other = _database(session, args[2], "ERR invalid second DB index")
+    session.server.keyspace.swap(one, other)
+    return OK
+
+
+@command("FLUSHDB", arity=-1, flags="write", group="server")
+def flushdb(session: Session, args: Args) -> bytes:
+    _check_flush(args)
+    session.server.keyspace.flush([session.db])
+    return OK
+
+
+@command("FLUSHALL", arity=-1, flags="write", group="server")
+def flushall(session: Session, args: Args) -> bytes:
+    _check_flush(args)
+    session.server.keyspace.flush(session.server.keyspace.databases)
+    return OK
+
+
+def _check_flush(args: Args) -> None:
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"SYNC", b"ASYNC")):
+        raise CommandError(SYNTAX_ERROR)
+
+
+@command("WAIT", arity=3, flags="noscript", group="generic", since="3.0.0")
+def wait(session: Session, args: Args) -> bytes:
+    parse_int(args[1])
+    if parse_int(args[2], "ERR timeout is not an integer or out of range") < 0:
+        raise CommandError("ERR timeout is negative")
+    return ZERO  # there are no replicas to wait for

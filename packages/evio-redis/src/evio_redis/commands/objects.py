@@ -1,0 +1,90 @@
+"""OBJECT: how values are kept, and how long ago they were used.
+
+https://redis.io/docs/latest/commands/object/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..command import Args, command
+from ..errors import CommandError
+from ..numbers import to_int
+from ..resp import array, bulk, integer, simple
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__ = ["encoding_name"]
+
+EMBEDDED_MAX = 44
+"""Bytes of a string that Redis keeps in one piece with its header."""
+
+SHARED_INTEGERS = 10000
+"""Integers below this are shared objects in Redis, with a reference count that never changes."""
+
+SHARED_REFCOUNT = 2147483647
+
+
+def encoding_name(value: Any) -> str:
+    """The encoding that Redis would use."""
+    if type(value) is not bytes:
+        return str(value.encoding())
+    if to_int(value) is not None:
+        return "int"
+    return "embstr" if len(value) <= EMBEDDED_MAX else "raw"
+
+
+def _value(session: Session, args: Args) -> Any:
+    return session.db.lookup(args[2])
+
+
+@command("OBJECT ENCODING", arity=3, flags="readonly", keys=(2,), group="generic", since="2.2.3")
+def encoding(session: Session, args: Args) -> bytes:
+    value = _value(session, args)
+    return session.resp.null if value is None else bulk(encoding_name(value).encode())
+
+
+@command("OBJECT REFCOUNT", arity=3, flags="readonly", keys=(2,), group="generic", since="2.2.3")
+def refcount(session: Session, args: Args) -> bytes:
+    value = _value(session, args)
+    if value is None:
+        return session.resp.null
+    number = to_int(value) if type(value) is bytes else None
+    return integer(SHARED_REFCOUNT if number is not None and 0 <= number < SHARED_INTEGERS else 1)
+
+
+@command("OBJECT IDLETIME", arity=3, flags="readonly", keys=(2,), group="generic", since="2.2.3")
+def idletime(session: Session, args: Args) -> bytes:
+    if _value(session, args) is None:
+        return session.resp.null
+    return integer(session.server.accesses.idle(session.db, args[2]))
+
+
+@command("OBJECT FREQ", arity=3, flags="readonly", keys=(2,), group="generic", since="4.0.0")
+def freq(session: Session, args: Args) -> bytes:
+    if _value(session, args) is None:
+        return session.resp.null
+    raise CommandError(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching"
+        " between policies at runtime LRU and LFU data will take some time to adjust."
+    )
+
+
+HELP = """\
+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+ENCODING <key>
+    The internal representation that Redis would keep the value of <key> in.
+FREQ <key>
+    How often <key> is used, on a logarithmic scale; needs an LFU maxmemory-policy.
+HELP
+    This text.
+IDLETIME <key>
+    Seconds since <key> was last used.
+REFCOUNT <key>
+    References to the value of <key>."""
+
+
+@command("OBJECT HELP", arity=2, flags="loading stale", group="generic", since="6.2.0")
+def help_(session: Session, args: Args) -> bytes:
+    return array([simple(line) for line in HELP.splitlines()])

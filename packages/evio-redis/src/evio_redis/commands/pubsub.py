@@ -1,0 +1,132 @@
+"""Publish and subscribe.
+
+https://redis.io/docs/latest/commands/?group=pubsub
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import CommandError
+from ..glob import matcher
+from ..pubsub import CHANNEL, PATTERN, SHARD, Kind
+from ..resp import array, bulk, bulks, integer, simple
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+def _subscribe(session: Session, kind: Kind, names: Args) -> bytes:
+    confirmations = [session.server.pubsub.subscribe(session, kind, name) for name in names]
+    session.settle()
+    return b"".join(confirmations)
+
+
+def _unsubscribe(session: Session, kind: Kind, names: Args) -> bytes:
+    pubsub = session.server.pubsub
+    wanted: list[bytes | None] = list(names or kind.of(session)) or [None]
+    confirmations = [pubsub.unsubscribe(session, kind, name) for name in wanted]
+    session.settle()
+    return b"".join(confirmations)
+
+
+@command("SUBSCRIBE", arity=-2, flags="pubsub noscript loading stale", since="2.0.0")
+def subscribe(session: Session, args: Args) -> bytes:
+    return _subscribe(session, CHANNEL, args[1:])
+
+
+@command("PSUBSCRIBE", arity=-2, flags="pubsub noscript loading stale", since="2.0.0")
+def psubscribe(session: Session, args: Args) -> bytes:
+    return _subscribe(session, PATTERN, args[1:])
+
+
+@command("SSUBSCRIBE", arity=-2, flags="pubsub noscript loading stale", since="7.0.0")
+def ssubscribe(session: Session, args: Args) -> bytes:
+    return _subscribe(session, SHARD, args[1:])
+
+
+@command("UNSUBSCRIBE", arity=-1, flags="pubsub noscript loading stale", since="2.0.0")
+def unsubscribe(session: Session, args: Args) -> bytes:
+    return _unsubscribe(session, CHANNEL, args[1:])
+
+
+@command("PUNSUBSCRIBE", arity=-1, flags="pubsub noscript loading stale", since="2.0.0")
+def punsubscribe(session: Session, args: Args) -> bytes:
+    return _unsubscribe(session, PATTERN, args[1:])
+
+
+@command("SUNSUBSCRIBE", arity=-1, flags="pubsub noscript loading stale", since="7.0.0")
+def sunsubscribe(session: Session, args: Args) -> bytes:
+    return _unsubscribe(session, SHARD, args[1:])
+
+
+@command("PUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", since="2.0.0")
+def publish(session: Session, args: Args) -> bytes:
+    return integer(session.server.pubsub.publish(args[1], args[2]))
+
+
+@command("SPUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", since="7.0.0")
+def spublish(session: Session, args: Args) -> bytes:
+    return integer(session.server.pubsub.publish_sharded(args[1], args[2]))
+
+
+def _active(session: Session, kind: Kind, args: Args) -> bytes:
+    names = list(session.server.pubsub.listeners[kind])
+    if len(args) > 3:
+        shown = args[1].decode().lower()
+        raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try PUBSUB HELP.")
+    return bulks(filter(matcher(args[2]), names) if len(args) > 2 else names)
+
+
+def _counts(session: Session, kind: Kind, names: Args) -> bytes:
+    listeners = session.server.pubsub.listeners[kind]
+    return array([part for name in names for part in (bulk(name), integer(len(listeners.get(name, ()))))])
+
+
+@command("PUBSUB CHANNELS", arity=-2, flags="pubsub loading stale", since="2.8.0")
+def channels(session: Session, args: Args) -> bytes:
+    return _active(session, CHANNEL, args)
+
+
+@command("PUBSUB SHARDCHANNELS", arity=-2, flags="pubsub loading stale", since="7.0.0")
+def shardchannels(session: Session, args: Args) -> bytes:
+    return _active(session, SHARD, args)
+
+
+@command("PUBSUB NUMSUB", arity=-2, flags="pubsub loading stale", since="2.8.0")
+def numsub(session: Session, args: Args) -> bytes:
+    return _counts(session, CHANNEL, args[2:])
+
+
+@command("PUBSUB SHARDNUMSUB", arity=-2, flags="pubsub loading stale", since="7.0.0")
+def shardnumsub(session: Session, args: Args) -> bytes:
+    return _counts(session, SHARD, args[2:])
+
+
+@command("PUBSUB NUMPAT", arity=2, flags="pubsub loading stale", since="2.8.0")
+def numpat(session: Session, args: Args) -> bytes:
+    return integer(len(session.server.pubsub.listeners[PATTERN]))
+
+
+HELP = """\
+PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+CHANNELS [<pattern>]
+    The channels that have subscribers.
+HELP
+    This text.
+NUMPAT
+    How many patterns are subscribed to.
+NUMSUB [<channel> ...]
+    How many subscribers each channel has, not counting those of patterns.
+SHARDCHANNELS [<pattern>]
+    The shard channels that have subscribers.
+SHARDNUMSUB [<shardchannel> ...]
+    How many subscribers each shard channel has."""
+
+
+@command("PUBSUB HELP", arity=2, flags="loading stale", since="6.2.0")
+def help_(session: Session, args: Args) -> bytes:
+    return array([simple(line) for line in HELP.splitlines()])

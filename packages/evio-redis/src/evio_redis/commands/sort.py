@@ -1,0 +1,160 @@
+"""SORT.
+
+https://redis.io/docs/latest/commands/sort/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
+from ..numbers import parse_double, parse_int
+from ..resp import array, bulk, integer
+from ..types.hashes import Hash
+from ..types.lists import List
+from ..types.sets import Set
+from ..types.zsets import SortedSet
+
+if TYPE_CHECKING:
+    from ..database import Database
+    from ..session import Session
+
+__all__: list[str] = []
+
+NOT_A_SCORE = "ERR One or more scores can't be converted into double"
+
+
+@dataclass(slots=True)
+class _Query:
+    by: bytes | None = None
+    offset: int = 0
+    count: int = -1
+    gets: list[bytes] = field(default_factory=list)
+    descending: bool = False
+    alpha: bool = False
+    store: bytes | None = None
+
+    @property
+    def unsorted(self) -> bool:
+        """BY a pattern without ``*`` leaves the order as it is."""
+        return self.by is not None and b"*" not in self.by
+
+
+def _parse(args: Args, with_store: bool) -> _Query:
+    query = _Query()
+    words = iter(args[2:])
+
+    def operand() -> bytes:
+        word = next(words, None)
+        if word is None:
+            raise CommandError(SYNTAX_ERROR)
+        return word
+
+    for word in words:
+        option = word.upper()
+        if option in (b"ASC", b"DESC"):
+            query.descending = option == b"DESC"
+        elif option == b"ALPHA":
+            query.alpha = True
+        elif option == b"LIMIT":
+            offset, count = operand(), operand()
+            query.offset, query.count = parse_int(offset), parse_int(count)
+        elif option == b"BY":
+            query.by = operand()
+        elif option == b"GET":
+            query.gets.append(operand())
+        elif option == b"STORE" and with_store:
+            query.store = operand()
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    return query
+
+
+def _store_positions(args: Args) -> list[int]:
+    stores = [at + 1 for at in range(2, len(args) - 1) if args[at].upper() == b"STORE"]
+    return [1, *stores[-1:]]
+
+
+@command("SORT", arity=-2, flags="write denyoom movablekeys", keys=(1,), group="generic", get_keys=_store_positions)
+def sort(session: Session, args: Args) -> bytes:
+    query = _parse(args, with_store=True)
+    found = _sorted(session.db, args[1], query)
+    if query.store is None:
+        return array([session.resp.null if each is None else bulk(each) for each in found])
+    database, target = session.db, query.store
+    if found:
+        database.put(target, List([each or b"" for each in found]))
+        database.changed(target, "l", "sortstore")
+    elif database.lookup(target) is not None:
+        database.remove(target)
+        database.changed(target, "g", "del")
+    return integer(len(found))
+
+
+@command("SORT_RO", arity=-2, flags="readonly movablekeys", keys=(1,), group="generic", since="7.0.0")
+def sort_ro(session: Session, args: Args) -> bytes:
+    found = _sorted(session.db, args[1], _parse(args, with_store=False))
+    return array([session.resp.null if each is None else bulk(each) for each in found])
+
+
+def _sorted(database: Database, key: bytes, query: _Query) -> list[bytes | None]:
+    elements = _elements(database.lookup(key), query)
+    if not query.unsorted or (query.store is not None and type(database.lookup(key)) is Set):
+        # A set has no order of its own, and what is stored must not depend on chance.
+        plain = _Query(alpha=True, descending=query.descending) if query.unsorted else query
+        elements = _in_order(database, elements, plain)
+    start = min(max(query.offset, 0), len(elements))
+    stop = len(elements) if query.count < 0 else min(start + query.count, len(elements))
+    elements = elements[start:stop]
+    if not query.gets:
+        return list(elements)
+    return [_look_up(database, pattern, element) for element in elements for pattern in query.gets]
+
+
+def _elements(value: Any, query: _Query) -> list[bytes]:
+    if value is None:
+        return []
+    if type(value) not in (List, Set, SortedSet):
+        raise CommandError(WRONGTYPE)
+    elements = list(value)
+    if type(value) is SortedSet and query.unsorted and query.descending:
+        elements.reverse()
+    return elements
+
+
+def _look_up(database: Database, pattern: bytes, element: bytes) -> bytes | None:
+    """The value at the key, or field of a hash, that the pattern gives with the element in place of ``*``."""
+    if pattern == b"#":
+        return element
+    if b"*" not in pattern:
+        return None
+    star = pattern.index(b"*")
+    arrow = pattern.find(b"->", star)
+    hash_field = pattern[arrow + 2 :] if arrow >= 0 and arrow + 2 < len(pattern) else None
+    rest = pattern[star + 1 :] if hash_field is None else pattern[star + 1 : arrow]
+    value = database.lookup(pattern[:star] + element + rest)
+    if hash_field is not None:
+        return value.get(hash_field) if type(value) is Hash else None
+    return value if type(value) is bytes else None
+
+
+def _in_order(database: Database, elements: list[bytes], query: _Query) -> list[bytes]:
+    by: Callable[[bytes], bytes | None] = lambda element: element  # noqa: E731
+    pattern = query.by
+    if pattern is not None:
+        by = lambda element: _look_up(database, pattern, element)  # noqa: E731
+    if query.alpha:
+        missing_first = {
+            element: (weight is not None, weight or b"") for element in elements for weight in [by(element)]
+        }
+        return sorted(elements, key=missing_first.__getitem__, reverse=query.descending)
+    scores = {element: _score(by(element)) for element in elements}
+    # Equal scores are in the order of the elements, both ways round when descending.
+    return sorted(elements, key=lambda element: (scores[element], element), reverse=query.descending)
+
+
+def _score(weight: bytes | None) -> float:
+    return 0.0 if weight is None else parse_double(weight, NOT_A_SCORE)

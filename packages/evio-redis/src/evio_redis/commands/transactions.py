@@ -1,0 +1,63 @@
+"""Transactions.
+
+https://redis.io/docs/latest/develop/interact/transactions/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import CommandError
+from ..resp import OK, array
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+@command("MULTI", arity=1, flags="noscript loading stale fast", since="1.2.0")
+def multi(session: Session, args: Args) -> bytes:
+    if session.queue is not None:
+        raise CommandError("ERR MULTI calls can not be nested")
+    session.queue = []
+    session.dirty_exec = False
+    session.settle()
+    return OK
+
+
+@command("EXEC", arity=1, flags="noscript loading stale skip_slowlog", since="1.2.0")
+def exec_(session: Session, args: Args) -> bytes:
+    if session.queue is None:
+        raise CommandError("ERR EXEC without MULTI")
+    queue, failed = session.queue, session.dirty_exec
+    modified = session.dirty_cas or session.watched_expired()
+    session.leave_multi()
+    if failed:
+        raise CommandError("EXECABORT Transaction discarded because of previous errors.")
+    if modified:
+        return session.resp.null_array
+    return array(session.server.dispatcher.run_atomically(session, queue))
+
+
+@command("DISCARD", arity=1, flags="noscript loading stale fast", since="2.0.0")
+def discard(session: Session, args: Args) -> bytes:
+    if session.queue is None:
+        raise CommandError("ERR DISCARD without MULTI")
+    session.leave_multi()
+    return OK
+
+
+@command("WATCH", arity=-2, flags="noscript loading stale fast", keys=(1, -1, 1), since="2.2.0")
+def watch(session: Session, args: Args) -> bytes:
+    if session.queue is not None:
+        raise CommandError("ERR WATCH inside MULTI is not allowed")
+    session.watch(args[1:])
+    return OK
+
+
+@command("UNWATCH", arity=1, flags="noscript loading stale fast", since="2.2.0")
+def unwatch(session: Session, args: Args) -> bytes:
+    session.unwatch()
+    return OK

@@ -1,0 +1,65 @@
+"""Glob-style patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them.
+
+``*``, ``?``, ``[abc]``, ``[^a-z]``, and a backslash before what is meant literally
+(https://redis.io/docs/latest/commands/keys/).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+__all__ = ["matcher"]
+
+
+@lru_cache(maxsize=1024)
+def matcher(pattern: bytes) -> Callable[[bytes], object]:
+    """A function that is true for what the whole pattern matches."""
+    if pattern == b"*":
+        return lambda text: True
+    return re.compile(_translate(pattern), re.DOTALL).fullmatch
+
+
+def _translate(pattern: bytes) -> bytes:
+    parts: list[bytes] = []
+    at, size = 0, len(pattern)
+    while at < size:
+        char = pattern[at : at + 1]
+        at += 1
+        if char == b"*":
+            if not parts or parts[-1] != b".*":  # several would make the search exponential
+                parts.append(b".*")
+        elif char == b"?":
+            parts.append(b".")
+        elif char == b"[":
+            at = _translate_class(pattern, at, parts)
+        else:
+            if char == b"\\" and at < size:
+                char = pattern[at : at + 1]
+                at += 1
+            parts.append(re.escape(char))
+    return b"".join(parts)
+
+
+def _translate_class(pattern: bytes, at: int, parts: list[bytes]) -> int:
+    """Translate what follows a ``[``; returns where it ends. One that is never closed ends with the pattern."""
+    negated = pattern[at : at + 1] == b"^"
+    at += negated
+    members: set[int] = set()
+    while at < len(pattern) and pattern[at] != ord("]"):
+        if pattern[at] == ord("\\") and at + 1 < len(pattern):
+            members.add(pattern[at + 1])
+            at += 2
+        elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
+            low, high = sorted((pattern[at], pattern[at + 2]))
+            members.update(range(low, high + 1))
+            at += 3
+        else:
+            members.add(pattern[at])
+            at += 1
+    if members:
+        parts.append(b"[%b%b]" % (b"^" if negated else b"", b"".join(re.escape(bytes([each])) for each in members)))
+    else:
+        parts.append(b"." if negated else b"(?!)")
+    return at + 1

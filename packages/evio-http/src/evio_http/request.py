@@ -1,0 +1,115 @@
+"""A request: what the bytes of one message mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["Headers", "Request"]
+
+
+class Headers:
+    """The fields of a message; names are compared without regard to case (RFC 9110 section 5.1). Values are
+    decoded as Latin-1; several lines of one name are one value, joined by ", " (section 5.3)."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        """FIELDS has lower-case names."""
+        self._fields = fields
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The value of a field, or DEFAULT."""
+        return self._fields.get(name.lower(), default)
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._fields
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._fields.items())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._fields!r})"
+
+
+class Request:
+    """One request. A request without a body may be given again when the same bytes arrive again, on any connection:
+    it is not to be changed."""
+
+    __slots__ = (
+        "body",
+        "client",
+        "has_body",
+        "headers",
+        "host",
+        "hot",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "scheme",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        version: str,
+        headers: Headers,
+        *,
+        path: bytes,
+        query: bytes,
+        host: str,
+        scheme: str = "http",
+        keep_alive: bool = True,
+        has_body: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """The request target as it came (RFC 9112 section 3.2)."""
+        self.version = version
+        """``"1.0"`` or ``"1.1"``."""
+        self.headers = headers
+        self.path = path
+        """The path of the target, not decoded; ``b"*"`` for ``OPTIONS *``."""
+        self.query = query
+        """What follows the first "?", not decoded; empty if there is none."""
+        self.host = host
+        """The host and port that were asked for, in lower case; empty in HTTP/1.0 without Host."""
+        self.scheme = scheme
+        """``"http"``, or ``"https"`` over TLS."""
+        self.keep_alive = keep_alive
+        """Whether the client can use the connection for another request (RFC 9112 section 9.3)."""
+        self.has_body = has_body
+        self.body = b""
+        """The content; empty unless a handler of the program's own is asked."""
+        self.client = ""
+        """The peer's address, or behind trusted proxies the one they name; set for handlers of the program's own."""
+        self.hot: Any = None
+        """What the site that answered it has in memory for the next time; see ``hot.py``."""
+
+    def for_handler(self, client: str) -> Request:
+        """A copy that is the handler's own."""
+        copy = Request(
+            self.method,
+            self.target,
+            self.version,
+            self.headers,
+            path=self.path,
+            query=self.query,
+            host=self.host,
+            scheme=self.scheme,
+            keep_alive=self.keep_alive,
+            has_body=self.has_body,
+        )
+        copy.body = self.body
+        copy.client = client
+        return copy
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r} HTTP/{self.version}>"

@@ -1,0 +1,390 @@
+"""HTTP over evio's events: bytes to requests, requests to handlers, responses to bytes.
+
+The common case is in ``data`` of :func:`http_events`: the bytes are a head that was seen before, and what answered it
+is in memory. Everything else goes through :class:`HttpServer`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+
+from evio_core import Action, Conn, Events, Options, Reply
+
+from .admission import Admission
+from .hot import HotAnswer, HotCache
+from .limits import Limits
+from .memo import Memo
+from .observer import Observer
+from .paths import is_current
+from .peers import TrustedProxies, peer_address
+from .protocol import CONTINUE, Protocol, Refused
+from .request import Request
+from .response import Clock, FileBody, Later, Response, date_offset, render_head
+from .session import Session, Timer, Waiting
+from .site import error_response
+
+__all__ = ["Handler", "HttpServer", "http_events"]
+
+Handler = Callable[[Request], Response | Later | None]
+"""Answers a request, or returns None to leave it to the next handler."""
+
+AHEAD = 256 * 1024
+"""Bytes of answers queued for one connection beyond which the next of its requests has to wait."""
+
+AT_ONCE = 16 * 1024
+"""The last answer of a connection is left to ``CLOSE``, which gives it a few seconds, if it is no longer than what any
+kernel buffers; longer ones are waited for."""
+
+WORKERS = 4
+QUEUED_WORK = 64
+"""Threads for responses that take longer, and how many of those may wait; then it is 503."""
+
+CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+log = logging.getLogger("evio_http")
+
+
+def http_events(
+    *handlers: Handler,
+    limits: Limits | None = None,
+    server_name: str = "evio-http",
+    hot_bytes: int = 64 * 1024 * 1024,
+    revalidate: float = 0.0,
+    observers: Sequence[Observer] = (),
+    trusted: TrustedProxies | None = None,
+    num_loops: int = 1,
+) -> Events:
+    """The events of an HTTP server: give them to :func:`evio_core.serve` or :func:`evio_core.workers`.
+
+    Each request is given to HANDLERS in turn until one returns a response; 404 if none does. A :class:`Site` is a
+    handler. They run on the loops and must not block. An exception in one is logged and answered with 500.
+
+    ``hot_bytes`` bounds the answers kept in memory; ``revalidate``: for how many seconds one is sent without looking at
+    its file. ``server_name`` is the value of Server; empty: it is not sent. ``observers`` are told of every response.
+    """
+    if revalidate < 0:
+        raise ValueError(f"revalidate must be 0 or more, not {revalidate}")
+    server = HttpServer(handlers, limits or Limits(), server_name, hot_bytes, revalidate, observers, trusted)
+    # Handlers of the program's own in front of the site are to see every request.
+    shortcut = bool(handlers) and getattr(handlers[0], "shared_requests", False)
+    return Events(
+        opened=server.opened,
+        data=_data(server) if shortcut else server.received,
+        eof=server.eof,
+        closed=server.closed,
+        num_loops=num_loops,
+        options=Options(idle_timeout=server.limits.keep_alive),
+    )
+
+
+def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
+    """The ``data`` of a server whose answers may come from memory.
+
+    It is one function with everything bound to its names, because this is where the time goes.
+    """
+    received, observe, revalidate, now = server.received, server.observe, server.revalidate, monotonic
+    current, observed = is_current, bool(server.observers)
+
+    def data(conn: Any, chunk: bytes) -> Reply:
+        session: Session = conn.context
+        if session.ready:
+            request = session.lookup(chunk)
+            if request is not None:
+                answer: HotAnswer | None = request.hot
+                if answer is not None:
+                    start = now()
+                    if start < answer.until and (
+                        start < answer.checked_until
+                        or (current(answer.path, answer.version) and (not answer.others or answer.is_current()))
+                    ):
+                        if revalidate and start >= answer.checked_until:
+                            answer.checked_until = start + revalidate
+                        if observed:
+                            session.started = start
+                            observe(session, request, answer.status, answer.length)
+                        return answer.wire
+        return received(conn, chunk)
+
+    return data
+
+
+class HttpServer:
+    """The connections of one server."""
+
+    def __init__(
+        self,
+        handlers: Sequence[Handler],
+        limits: Limits,
+        server_name: str,
+        hot_bytes: int,
+        revalidate: float,
+        observers: Sequence[Observer],
+        trusted: TrustedProxies | None,
+    ) -> None:
+        self.limits = limits
+        self.revalidate = revalidate
+        self.observers = tuple(observers)
+        self.hot = HotCache(hot_bytes)
+        self._handlers = [(handler, getattr(handler, "shared_requests", False)) for handler in handlers]
+        self._keep_body = not all(shared for _, shared in self._handlers)
+        self._server_line = _server_line(server_name)
+        self._clock = Clock()
+        self._memos = {"http": Memo(), "https": Memo()}
+        self._admission = Admission(limits.connections, limits.connections_per_address)
+        self._trusted = trusted or TrustedProxies()
+        self._pool: ThreadPoolExecutor | None = None
+        self._work = threading.Semaphore(WORKERS + QUEUED_WORK)
+
+    # -- events
+
+    def opened(self, conn: Conn) -> Reply:
+        """A connection begins."""
+        tls = conn.tls
+        scheme = "https" if tls is not None else "http"
+        memo = self._memos[scheme]
+        protocol = Protocol(self.limits, memo, scheme=scheme, keep_body=self._keep_body)
+        session = Session(protocol, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
+        conn.context = session
+        if not self._admission.enter(session.address):
+            session.closing = True
+            self.observe(session, None, 503, 0)
+            return self._render(error_response(503), None, close=True), Action.CLOSE
+        if self.limits.header_timeout:
+            session.timer = Timer.HEAD
+            conn.set_deadline(self.limits.header_timeout)
+        return None
+
+    def closed(self, conn: Conn, error: BaseException | None) -> None:
+        """A connection has ended."""
+        session: Session | None = conn.context
+        if session is not None:
+            self._admission.leave(session.address)
+            if error is not None:
+                log.debug("connection of %s ended: %s", session.address, error)
+
+    def received(self, conn: Conn, chunk: bytes) -> Reply:
+        """Bytes have arrived; none after a wake."""
+        session: Session = conn.context
+        session.ready = False
+        if chunk:
+            if self.observers and session.protocol.idle:
+                session.started = monotonic()
+            session.protocol.receive(chunk)
+        if session.waiting is not Waiting.NOTHING:
+            return self._woken(conn, session) if not chunk else None
+        return self._advance(conn, session, [])
+
+    def eof(self, conn: Conn) -> Reply:
+        """The peer sends no more; what it asked for is still answered."""
+        session: Session = conn.context
+        session.ready = False
+        session.ended = True
+        if session.waiting is not Waiting.NOTHING:
+            return None
+        return self._finish(conn, session, [])
+
+    def _woken(self, conn: Conn, session: Session) -> Reply:
+        output: list[bytes] = []
+        if session.waiting is Waiting.OUTPUT:
+            if conn.pending:
+                conn.wake_when_drained()
+                return None
+            if session.closing:
+                return Action.CLOSE
+        elif session.result is None:
+            return None
+        else:
+            request, response = session.request, session.result
+            session.request = session.result = None
+            assert request is not None
+            self._send(conn, session, request, response, output)
+        session.waiting = Waiting.NOTHING
+        conn.resume_reading()
+        return self._advance(conn, session, output)
+
+    # -- requests
+
+    def _advance(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+        """Answer what has arrived, as far as the peer takes the answers."""
+        protocol = session.protocol
+        while not session.closing:
+            if conn.pending + sum(map(len, output)) > AHEAD and not protocol.idle:
+                self._wait_for_peer(conn, session, output)
+                return None
+            event = protocol.next_event()
+            if event is None:
+                break
+            if type(event) is Request:
+                if session.timer is Timer.HEAD or session.timer is Timer.CONTENT:
+                    session.timer = Timer.STALE
+                if not self._on_request(conn, session, event, output):
+                    self._write(conn, output)
+                    return None
+            elif event is CONTINUE:
+                output.append(CONTINUE_LINE)
+            elif type(event) is Refused:
+                self._refuse(session, event, output)
+        return self._finish(conn, session, output)
+
+    def _on_request(self, conn: Conn, session: Session, request: Request, output: list[bytes]) -> bool:
+        """False: the response comes later."""
+        answer: HotAnswer | None = request.hot
+        if answer is not None:
+            now = monotonic()
+            if self.hot.renew(answer, self._clock.tell(now), self._clock.until):
+                self.observe(session, request, answer.status, answer.length)
+                output.append(answer.wire)
+                return True
+            request.hot = None
+        response = self._ask(session, request)
+        if type(response) is Later:
+            if self._work.acquire(blocking=False):
+                self._begin_work(conn, session, request, response)
+                return False
+            response = error_response(503)
+        assert isinstance(response, Response)
+        self._send(conn, session, request, response, output)
+        return True
+
+    def _ask(self, session: Session, request: Request) -> Response | Later:
+        try:
+            for handler, shared in self._handlers:
+                asked = request if shared else request.for_handler(self._trusted.client(session.address, request))
+                response = handler(asked)
+                if response is not None:
+                    return response
+        except Exception:
+            log.exception("the handler failed for %r", request)
+            return error_response(500)
+        return error_response(404)
+
+    def _begin_work(self, conn: Conn, session: Session, request: Request, later: Later) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="evio-http")
+        session.waiting = Waiting.WORK
+        session.request = request
+        session.timer = Timer.NONE
+        conn.set_deadline(None)
+        conn.pause_reading()
+
+        def work() -> None:
+            try:
+                response = later.work()
+            except Exception:
+                log.exception("the handler failed for %r", request)
+                response = error_response(500)
+            self._work.release()
+            session.result = response
+            conn.wake()
+
+        self._pool.submit(work)
+
+    def _refuse(self, session: Session, refused: Refused, output: list[bytes]) -> None:
+        log.debug("refused %s: %d %s", session.address, refused.status, refused.reason)
+        session.closing = True
+        output.append(self._render(error_response(refused.status), None, close=True))
+        self.observe(session, None, refused.status, 0)
+
+    # -- responses
+
+    def _send(self, conn: Conn, session: Session, request: Request, response: Response, output: list[bytes]) -> None:
+        """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
+        session.closing = session.closing or (session.ended and session.protocol.idle) or not request.keep_alive
+        head = self._render(response, request, close=session.closing)
+        body = response.body
+        length = 0 if request.method == "HEAD" else len(body) if isinstance(body, bytes) else body.length
+        self.observe(session, request, response.status, length)
+        if not length:
+            output.append(head)
+            body = b""
+        elif isinstance(body, bytes):
+            output += (head, body)
+        else:
+            output.append(head)
+            self._send_file(conn, session, body, output)
+        response.close()
+        if response.source is not None and not session.closing and isinstance(body, bytes) and not request.has_body:
+            until = self._clock.until
+            request.hot = self.hot.keep(
+                head, body, response.source, response.status, date_offset(response.status), until
+            )
+
+    def _send_file(self, conn: Conn, session: Session, body: FileBody, output: list[bytes]) -> None:
+        self._write(conn, output)
+        for piece in body.pieces:
+            if isinstance(piece, bytes):
+                conn.write(piece)
+            else:
+                conn.send_file(body.file.fd, *piece)
+        self._limit_output(conn, session)
+
+    def _limit_output(self, conn: Conn, session: Session) -> None:
+        session.timer = Timer.OUTPUT
+        conn.set_deadline(self.limits.transfer_time(conn.pending))
+
+    def _render(self, response: Response, request: Request | None, *, close: bool) -> bytes:
+        """The head; with the content, for a request that could not be read."""
+        connection = "close" if close else "keep-alive" if request is not None and request.version == "1.0" else ""
+        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
+        return head if request is not None or not isinstance(response.body, bytes) else head + response.body
+
+    # -- where a connection goes from here
+
+    def _write(self, conn: Conn, output: list[bytes]) -> None:
+        for piece in output:
+            conn.write(piece)
+        output.clear()
+
+    def _wait_for_peer(self, conn: Conn, session: Session, output: list[bytes]) -> None:
+        """Go on when all answers have left."""
+        self._write(conn, output)
+        self._limit_output(conn, session)
+        session.waiting = Waiting.OUTPUT
+        if not session.ended:
+            conn.pause_reading()
+        conn.wake_when_drained()
+
+    def _finish(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+        """All that has arrived is answered."""
+        session.closing = session.closing or session.ended
+        if session.closing:
+            if conn.pending + sum(map(len, output)) > AT_ONCE:
+                self._wait_for_peer(conn, session, output)
+                return None
+            return b"".join(output), Action.CLOSE
+        self._limit(conn, session)
+        return b"".join(output) if output else None
+
+    def _limit(self, conn: Conn, session: Session) -> None:
+        """See that what comes next comes in time."""
+        awaited = session.protocol.awaited
+        if awaited is not None:
+            timer, seconds = Timer.CONTENT, self.limits.transfer_time(awaited)
+        elif not session.protocol.idle:
+            timer, seconds = Timer.HEAD, self.limits.header_timeout or None
+        elif session.timer is Timer.OUTPUT and conn.pending:
+            return
+        else:
+            timer, seconds = Timer.NONE, None
+        if timer is not session.timer:
+            session.timer = timer
+            conn.set_deadline(seconds)
+        session.ready = timer is Timer.NONE
+
+    def observe(self, session: Session, request: Request | None, status: int, length: int) -> None:
+        """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
+        for observer in self.observers:
+            observer.answered(session, request, status, length)
+
+
+def _server_line(name: str) -> bytes:
+    if not name:
+        return b""
+    if not name.isascii() or not name.isprintable():
+        raise ValueError(f"the server's name must be printable ASCII, not {name!r}")
+    return f"Server: {name}\r\n".encode("ascii")

@@ -1,0 +1,75 @@
+"""What is known of one connection between its events."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from .protocol import Protocol
+from .request import Request
+from .response import Response
+
+__all__ = ["Session", "Timer", "Waiting"]
+
+
+class Waiting(enum.Enum):
+    """What the next request has to wait for."""
+
+    NOTHING = "nothing"
+    OUTPUT = "output"
+    """The peer has to take what was answered."""
+    WORK = "work"
+    """Another thread is at the response."""
+
+
+class Timer(enum.Enum):
+    """What the connection's deadline limits."""
+
+    NONE = "none"
+    HEAD = "head"
+    CONTENT = "content"
+    OUTPUT = "output"
+    STALE = "stale"
+    """Something that is over: the deadline is to be taken back or set anew."""
+
+
+class Session:
+    """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
+    way in, nothing waits, no deadline has to be taken back."""
+
+    __slots__ = (
+        "address",
+        "closing",
+        "ended",
+        "lookup",
+        "protocol",
+        "ready",
+        "request",
+        "result",
+        "started",
+        "timer",
+        "tls",
+        "waiting",
+    )
+
+    def __init__(self, protocol: Protocol, lookup: Callable[[bytes], Request | None], address: str, tls: str) -> None:
+        self.protocol = protocol
+        self.lookup = lookup
+        """``Memo.get`` of the connection's scheme."""
+        self.address = address
+        """The peer's host, or path of a unix socket."""
+        self.tls = tls
+        """``"TLSv1.3"``, or empty."""
+        self.ready = False
+        self.waiting = Waiting.NOTHING
+        self.timer = Timer.NONE
+        self.closing = False
+        """The last response has been given."""
+        self.ended = False
+        """The peer sends no more."""
+        self.started = 0.0
+        """When the request began to arrive; ``time.monotonic``."""
+        self.request: Request | None = None
+        """What another thread is at..."""
+        self.result: Response | None = None
+        """...and what it made of it."""

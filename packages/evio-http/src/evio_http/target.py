@@ -1,0 +1,51 @@
+"""The request target in its forms (RFC 9112 section 3.2), and the host it is meant for (RFC 9110 section 7.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .refused import Refused
+
+__all__ = ["Target", "is_host", "parse_target"]
+
+# RFC 3986 section 3.2.2 allows more in a registered name; no name that resolves has it, and attacks do.
+_HOST = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~-]{1,255})(?::[0-9]{0,5})?"
+_IS_HOST = re.compile(_HOST)
+_ABSOLUTE = re.compile(rf"(?i:https?)://(?P<host>{_HOST})(?P<rest>[/?].*)?".encode())
+
+
+class Target(NamedTuple):
+    """A parsed target: path and query as they came, and the host of the absolute form in lower case."""
+
+    path: bytes
+    query: bytes
+    host: str
+
+
+def is_host(value: str) -> bool:
+    """Whether the value of Host is a host with an optional port; an empty one is not."""
+    return _IS_HOST.fullmatch(value) is not None
+
+
+def parse_target(method: str, target: bytes) -> Target:
+    """Raises :class:`Refused` for what is no target of METHOD."""
+    if b"#" in target:
+        raise Refused(400, "fragment in the request target")  # RFC 9112 section 3.2: it has none
+    if method == "CONNECT":
+        raise Refused(501, "not a proxy")
+    if target == b"*":
+        if method != "OPTIONS":
+            raise Refused(400, "asterisk-form is for OPTIONS")
+        return Target(b"*", b"", "")
+    host = ""
+    if not target.startswith(b"/"):
+        found = _ABSOLUTE.fullmatch(target)
+        if found is None:
+            raise Refused(400, "malformed request target")
+        host = found["host"].decode("ascii").lower()
+        target = found["rest"] or b"/"
+        if target.startswith(b"?"):
+            target = b"/" + target
+    path, _, query = target.partition(b"?")
+    return Target(path, query, host)

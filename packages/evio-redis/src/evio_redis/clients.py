@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from .errors import CommandError
 
 if TYPE_CHECKING:
+    from evio_core import Conn
+
     from .session import Session
 
-__all__ = ["client_type", "describe", "parse_type", "show_address"]
+__all__ = ["client_type", "describe", "local_peer", "parse_type", "show_address"]
 
 CLIENT_TYPES = ("normal", "master", "replica", "slave", "pubsub")
 
@@ -22,6 +24,12 @@ def show_address(address: Any) -> str:
         return f"{path}:0"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_peer(conn: Conn) -> bool:
+    """Whether the peer is on this machine."""
+    remote = conn.remote_addr
+    return not isinstance(remote, tuple) or remote[0].startswith("127.") or remote[0] in ("::1", "::ffff:127.0.0.1")
 
 
 def client_type(session: Session) -> str:

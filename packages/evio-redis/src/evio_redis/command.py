@@ -166,6 +166,22 @@ class Registry:
             self.commands[container] = Command(container.lower(), _no_such_call, -2, group=new.group)
         self.commands[container].subcommands[name] = new
 
+    def all(self) -> list[Command]:
+        """All commands and subcommands, but no mere containers."""
+        tops = self.commands.values()
+        return [each for top in tops for each in ((top, *top.subcommands.values()) if top.subcommands else (top,))]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a command another name, or none at all (``rename-command``). Raises ``ValueError``."""
+        found = self.commands.get(old)
+        if found is None:
+            raise ValueError(f"there is no command {old}")
+        if new in self.commands:
+            raise ValueError(f"there is a command {new} already")
+        del self.commands[old]
+        if new:
+            self.commands[new] = found
+
     def own(
         self,
         name: str,
@@ -191,9 +207,9 @@ class Registry:
         tables: list[dict[bytes, Function]] = []
         for count in range(MOST_DIRECT_ARGUMENTS + 1):
             table: dict[bytes, Function] = {}
-            for each in self.commands.values():
+            for name, each in self.commands.items():
                 if each.direct and not each.subcommands and each.accepts(count) and wanted(each):
-                    table[each.name.encode()] = table[each.name.upper().encode()] = each.function
+                    table[name.encode()] = table[name.lower().encode()] = each.function
             tables.append(table)
         return tables
 

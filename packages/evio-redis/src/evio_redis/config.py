@@ -1,22 +1,238 @@
-"""Configuration."""
+"""A server's configuration: from a file, from the command line, from a program, from CONFIG SET."""
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from evio_core import LoadBalance
+from evio_core import url
 
-__all__ = ["Config"]
+from .directives import ALIASES, DIRECTIVES, Directive, OutputLimits
+from .errors import ConfigError
+from .inline import split_inline
+from .monitor import quoted
+
+__all__ = ["Config", "find_directive", "read_file"]
+
+
+def find_directive(name: str) -> Directive:
+    """The directive of that name. Raises :class:`ConfigError`, which names the nearest one."""
+    found = DIRECTIVES.get(ALIASES.get(name.lower(), name.lower()))
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(name.lower(), DIRECTIVES, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"unknown directive '{name}'{hint}")
+
+
+def read_file(path: str) -> list[tuple[str, str]]:
+    """The directives of a ``redis.conf``, in order. Raises :class:`ConfigError` with file and line, and ``OSError``."""
+    found: list[tuple[str, str]] = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        words = split_inline(line)
+        if not words:
+            raise ConfigError(f"{path}, line {number}: unbalanced quotes")
+        name, *values = (word.decode("utf-8", "surrogateescape") for word in words)
+        try:
+            if name.lower() == "include":
+                for each in values:
+                    found += read_file(each)
+                continue
+            directive = find_directive(name)
+            if not values:
+                raise ConfigError(f"'{name}' needs a value")
+            text = " ".join(values) if directive.name != "rename-command" else " ".join(map(_quoted, values))
+            directive.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"{path}, line {number}: {name}: {error}") from None
+        found.append((directive.name, text))
+    return found
+
+
+def _quoted(text: str) -> str:
+    return quoted(text.encode("utf-8", "surrogateescape"))
 
 
 class Config:
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.databases = 16
-        self.requirepass = settings.get("requirepass", "")
-        self.maxclients = 10000
-        self.loops = 1
-        self.balance = LoadBalance.ROUND_ROBIN
-        self.port = settings.get("port", 6380)
+    """The values in force, as attributes: ``tcp-keepalive`` is ``tcp_keepalive``."""
+
+    # What the rest of the package reads.
+    aof_load_truncated: bool
+    active_expire_effort: int
+    appenddirname: str
+    appendfilename: str
+    appendfsync: str
+    appendonly: bool
+    auto_aof_rewrite_min_size: int
+    auto_aof_rewrite_percentage: int
+    balance: str
+    bind: tuple[str, ...]
+    client_output_buffer_limit: OutputLimits
+    client_query_buffer_limit: int
+    databases: int
+    dir: str
+    enable_debug_command: str
+    hash_max_listpack_entries: int
+    hash_max_listpack_value: int
+    hz: int
+    latency_monitor_threshold: int
+    list_max_listpack_size: int
+    logfile: str
+    loglevel: str
+    loops: int
+    maxclients: int
+    maxmemory: int
+    maxmemory_policy: str
+    no_appendfsync_on_rewrite: bool
+    notify_keyspace_events: str
+    pidfile: str
+    port: int
+    proto_max_bulk_len: int
+    protected_mode: bool
+    rename_command: Mapping[str, str]
+    requirepass: str
+    set_max_intset_entries: int
+    shutdown_timeout: int
+    slowlog_log_slower_than: int
+    slowlog_max_len: int
+    tcp_backlog: int
+    tcp_keepalive: int
+    timeout: int
+    tls_auth_clients: str
+    tls_ca_cert_file: str
+    tls_cert_file: str
+    tls_key_file: str
+    tls_port: int
+    unixsocket: str
+    unixsocketperm: int
+    zset_max_listpack_entries: int
+    zset_max_listpack_value: int
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, path: str = "") -> None:
+        self.path = path
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        for directive in DIRECTIVES.values():
+            setattr(self, directive.attribute, directive.default)
+        for name, value in (settings or {}).items():
+            self.load(name.replace("_", "-"), value)
+        if self.tls_port and not (self.tls_cert_file and self.tls_key_file):
+            raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
+
+    def load(self, name: str, value: Any) -> None:
+        """Set a directive while the server does not run; a value may be text or what the directive shows as text.
+        Raises :class:`ConfigError`."""
+        directive = find_directive(name)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif isinstance(value, tuple | list):
+            value = " ".join(map(str, value))
+        elif isinstance(value, bytes):
+            value = value.decode("utf-8", "surrogateescape")
+        try:
+            parsed = directive.parse(str(value))
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error} (given {str(value)!r})") from None
+        if directive.name == "rename-command":
+            parsed = {**self.rename_command, **parsed}
+        setattr(self, directive.attribute, parsed)
+
+    # -- at run time
+
+    def on_change(self, name: str, watcher: Callable[[], None]) -> None:
+        """Have ``watcher()`` called when CONFIG SET has changed a directive."""
+        self._watchers.setdefault(name, []).append(watcher)
+
+    def set(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Change directives, all or none (CONFIG SET). Raises :class:`ConfigError` in Redis's words."""
+        changes: dict[str, tuple[Directive, Any]] = {}
+        given = list(pairs)
+        for name, _ in given:
+            if ALIASES.get(name.lower(), name.lower()) not in DIRECTIVES or name.lower() == "rename-command":
+                raise ConfigError(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
+        for name, text in given:
+            directive = find_directive(name)
+            try:
+                if not directive.mutable:
+                    protected = directive.name == "dir"
+                    raise ConfigError("can't set protected config" if protected else "can't set immutable config")
+                if directive.name in changes:
+                    raise ConfigError("duplicate parameter")
+                changes[directive.name] = directive, directive.parse(text)
+            except ConfigError as error:
+                raise ConfigError(f"CONFIG SET failed (possibly related to argument '{name}') - {error}") from None
+        for directive, value in changes.values():
+            setattr(self, directive.attribute, value)
+        for name in changes:
+            for watcher in self._watchers.get(name, ()):
+                watcher()
+
+    def shown(self) -> dict[str, str]:
+        """Every directive that CONFIG GET knows, old names included, with its value as text."""
+        values = {each.name: self._show(each) for each in DIRECTIVES.values() if each.name != "rename-command"}
+        return values | {alias: values[name] for alias, name in ALIASES.items()}
+
+    def _show(self, directive: Directive) -> str:
+        if directive.name == "dir":
+            return os.path.abspath(self.dir)
+        return directive.show(getattr(self, directive.attribute))
+
+    def rewrite(self) -> None:
+        """Bring the file up to date (CONFIG REWRITE): lines of directives that have changed are replaced, new ones
+        added at the end, comments stay. Raises :class:`ConfigError` without a file, and ``OSError``."""
+        if not self.path:
+            raise ConfigError("The server is running without a config file")
+        path = Path(self.path)
+        lines: list[str] = []
+        written: set[str] = set()
+        for line in path.read_text("utf-8", "surrogateescape").splitlines():
+            name = line.split(None, 1)[0].lower() if line.strip() else "#"
+            name = ALIASES.get(name, name)
+            if name not in DIRECTIVES or name == "rename-command":
+                lines.append(line)
+            elif name not in written:
+                written.add(name)
+                lines.append(self._line(DIRECTIVES[name]))
+        for directive in DIRECTIVES.values():
+            changed = getattr(self, directive.attribute) != directive.default
+            if changed and directive.name not in written and directive.name != "rename-command":
+                lines.append(self._line(directive))
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+        os.replace(temporary, path)
+
+    def _line(self, directive: Directive) -> str:
+        text = self._show(directive)
+        several = directive.name in ("bind", "client-output-buffer-limit")
+        return f"{directive.name} {text if several or (text and text.isalnum()) else _quoted(text)}"
+
+    # -- where to listen
 
     def addresses(self) -> list[str]:
-        return [f"tcp://127.0.0.1:{self.port}"]
+        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none."""
+        found: list[str] = []
+        backlog = {"backlog": str(self.tcp_backlog)}
+        hosts = ["" if host == "*" else host.removeprefix("-") for host in self.bind]
+        if self.port or not (self.unixsocket or self.tls_port):
+            found += [_address(url("tcp", (host, self.port)), backlog) for host in hosts]
+        if self.tls_port:
+            found += [_address(url("tls", (host, self.tls_port)), backlog | self._tls_options()) for host in hosts]
+        if self.unixsocket:
+            mode = {"mode": f"{self.unixsocketperm:o}"} if self.unixsocketperm else {}
+            found.append(_address(f"unix://{quote(self.unixsocket)}", backlog | mode))
+        return found
+
+    def _tls_options(self) -> dict[str, str]:
+        options = {"cert": self.tls_cert_file, "key": self.tls_key_file}
+        if self.tls_ca_cert_file and self.tls_auth_clients == "yes":
+            options["client_ca"] = self.tls_ca_cert_file
+        return options
+
+
+def _address(base: str, options: Mapping[str, str]) -> str:
+    return base + "?" + "&".join(f"{name}={quote(value)}" for name, value in options.items())

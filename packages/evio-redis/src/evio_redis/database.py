@@ -6,6 +6,7 @@ Values are ``bytes`` (strings) and the classes of :mod:`evio_redis.types`. Times
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import WRONGTYPE, CommandError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Database"]
 
 T = TypeVar("T")
+
+TTL_SAMPLE = 20
+"""Keys looked at to estimate how long keys have left."""
 
 
 class Database:
@@ -105,6 +109,12 @@ class Database:
     def persist(self, key: bytes) -> bool:
         """Take an expiry time back, whether there was one."""
         return self.expires.pop(key, None) is not None
+
+    def average_ttl(self) -> int:
+        """Milliseconds that volatile keys have left on average, estimated from a few."""
+        now = self.keyspace.clock.ms()
+        sample = [max(0, when - now) for when in islice(self.expires.values(), TTL_SAMPLE)]
+        return sum(sample) // len(sample) if sample else 0
 
     def clear(self) -> int:
         """Remove all keys; returns how many there were."""

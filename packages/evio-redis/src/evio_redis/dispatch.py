@@ -63,7 +63,7 @@ class Dispatcher:
         server = self._server
         if server.monitors or server.pause.active or server.times_everything or server.accesses.recording:
             self.tables = self._none
-        elif server.blocking.waiting or server.log is not None or server.maxmemory:
+        elif server.blocking.waiting or server.log is not None or server.config.maxmemory:
             self.tables = self._reads
         else:
             self.tables = self._all
@@ -141,7 +141,7 @@ class Dispatcher:
             raise wrong_arity(command.name)
         if not session.authenticated and "no_auth" not in command.flags:
             raise CommandError("NOAUTH Authentication required.")
-        if server.maxmemory and "denyoom" in command.flags and server.out_of_memory():
+        if server.config.maxmemory and "denyoom" in command.flags and server.out_of_memory():
             raise CommandError(OOM)
         if server.pause.active and server.pause.holds(session, command):
             raise _Paused
@@ -195,6 +195,7 @@ class Dispatcher:
             raise CommandError("ERR internal error, see the server's log") from None
         finally:
             taken = perf_counter() - begin
+            server.latency.sample("fast-command" if "fast" in command.flags else "command", taken)
             if server.accesses.recording and command.name != "object|idletime" and not session.no_touch:
                 server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])
             command.calls += 1

@@ -63,8 +63,15 @@ class Parser:
         """Bytes held of a command under way."""
         return len(self._buffer) + self._have + sum(map(len, self._args))
 
-    def parse(self, chunk: bytes) -> list[list[bytes]]:
-        """The commands that this chunk completes; none after an ``error``."""
+    def take(self) -> bytes:
+        """Give up input that is not understood yet, if a command begins with it."""
+        if self._missing:
+            return b""
+        buffer, self._buffer = self._buffer, b""
+        return buffer
+
+    def parse(self, chunk: bytes, first_only: bool = False) -> list[list[bytes]]:
+        """The commands that this chunk completes, or only the first of them; none after an ``error``."""
         commands: list[list[bytes]] = []
         if self._parts:
             chunk = self._collect(chunk)
@@ -76,7 +83,7 @@ class Parser:
         while at < size and self.error is None:
             before = at
             at = self._argument(data, at, commands) if self._missing else self._command(data, at, commands)
-            if at == before:
+            if at == before or (first_only and commands):
                 break
         self._buffer = b"" if self.error is not None else data[at:]
         if self._length >= INLINE_MAX and self._missing:

@@ -1,30 +1,40 @@
-"""The server: events of evio_core on one side, sessions and commands on the other."""
+"""The server: its parts, its life, and the events of evio_core."""
 
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import secrets
+import select
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
-import hiredis
-
 import evio_core
-from evio_core import Action, Conn, Events
+from evio_core import Action, Conn, Events, LoadBalance, Options
 
 from . import commands as _commands  # noqa: F401  # declares the built-in ones
+from . import memory
 from .accesses import Accesses
 from .blocking import Blocking
+from .clients import local_peer
 from .command import Function, Registry
 from .config import Config
 from .dispatch import Dispatcher
-from .errors import CommandError
+from .errors import CommandError, ConfigError
+from .expirer import Expirer
+from .fast import make_data
 from .keyspace import Keyspace
+from .latency import Latency
 from .monitor import Monitors
+from .outputs import OutputGuard
 from .pause import Pause
 from .pubsub import PubSub
+from .rates import Rates
 from .scan import Scans
 from .session import Session
 from .slowlog import SlowLog
@@ -33,8 +43,19 @@ __all__ = ["Server"]
 
 log = logging.getLogger("evio_redis")
 
-TICK = 0.1
-"""Seconds between looks at time-outs and expired keys (Redis's ``hz 10``)."""
+UNLIMITED = 1 << 60
+"""Bytes. Redis reads on whatever a client leaves unread: one that sends a long pipeline before it reads the first reply
+would otherwise wait for ever. What may pile up is ``client-output-buffer-limit``'s business."""
+
+SHORT_COMMAND_USEC = 1000
+"""With a lower ``slowlog-log-slower-than`` even commands of constant time are timed."""
+
+TOO_MANY = b"-ERR max number of clients reached\r\n"
+PROTECTED = (
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the"
+    b" default user. In this mode connections are only accepted from the loopback interface. To connect from other"
+    b" machines, set a password with 'requirepass' or, in a network that you trust, 'protected-mode no'.\r\n"
+)
 
 
 class Server:
@@ -48,34 +69,74 @@ class Server:
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.config = Config(settings)
-        self.now = time.time()
-        self.started = self.now
+        self.config = settings.pop("config", None) or Config(settings)
+        self.now = self.started = self.last_save = time.time()
+        self.run_id = secrets.token_hex(20)
+        self.poller = "epoll" if hasattr(select, "epoll") else "kqueue" if hasattr(select, "kqueue") else "select"
+        self.startup_memory = memory.resident()
         self.registry = Registry()
         self.keyspace = Keyspace(self.config.databases)
         self.sessions: dict[int, Session] = {}
-        self.monitors = Monitors(self)
-        self.times_everything = False  # SLOWLOG wants to see short commands too
-        self.maxmemory = 0
-        self.write_error = ""
+        self.write_error = ""  # why writes are refused, as an error reply; empty while they are not
         self.log: Any = None  # the append-only file, when on
-        self.commands_processed = 0
-        self.connections_received = 0
-        self.errors: dict[str, int] = {}
-        self.slowlog = SlowLog()
+        self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
+        self.reset_statistics()
         self.scans = Scans()
+        self.slowlog = SlowLog(self.config)
+        self.latency = Latency(self.config)
+        self.monitors = Monitors(self)
         self.accesses = Accesses(self)
         self.pause = Pause(self)
         self.blocking = Blocking(self)
+        self.outputs = OutputGuard(self)
+        self.expirer = Expirer(self.keyspace)
         self.pubsub = PubSub()
         self.keyspace.publish = self.pubsub.publish
         self.lock = threading.RLock()  # held by callbacks if there are several loops
+        self._used_memory = self.startup_memory
         self._ids = 0
         self._core: evio_core.Server | None = None
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None
+        for old, new in self.config.rename_command.items():
+            self._rename(old, new)
         self.dispatcher = Dispatcher(self)
+        self._follow_config()
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            self.registry.rename(old, new)
+        except ValueError as error:
+            raise ConfigError(f"rename-command: {error}") from None
+
+    def _follow_config(self) -> None:
+        for name in ("slowlog-log-slower-than", "maxmemory"):
+            self.config.on_change(name, self._limits_changed)
+        self.config.on_change("notify-keyspace-events", self._events_changed)
+        self.config.on_change("active-expire-effort", self._events_changed)
+        self._events_changed()
+        self._limits_changed()
+
+    def _limits_changed(self) -> None:
+        self._used_memory = memory.resident()
+        self.dispatcher.choose_tables()
+
+    def _events_changed(self) -> None:
+        self.keyspace.set_events(self.config.notify_keyspace_events)
+        self.expirer.effort = self.config.active_expire_effort
+
+    def reset_statistics(self) -> None:
+        """Set to zero what CONFIG RESETSTAT does."""
+        self.commands_processed = 0
+        self.connections_received = 0
+        self.rejected_connections = 0
+        self.errors: dict[str, int] = {}
+        self.rates = Rates()
+        self.keyspace.expired_keys = 0
+        for command in self.registry.all():
+            command.calls = command.rejected = command.failed = 0
+            command.usec = 0.0
 
     # -- own commands
 
@@ -153,15 +214,17 @@ class Server:
     def events(self) -> Events:
         """The callbacks for :func:`evio_core.serve`."""
         several = self.config.loops not in (0, 1)
-        guard = self._guarded if several else (lambda callback: callback)
+        guard = self._guarded if several else _unguarded
         return Events(
             serving=self._serving,
             opened=guard(self._opened),
-            data=guard(self._make_data()),
+            data=guard(make_data(self)),
             closed=guard(self._closed),
             tick=guard(self._tick),
             num_loops=self.config.loops,
-            load_balance=self.config.balance,
+            load_balance=LoadBalance(self.config.balance),
+            options=Options(tcp_keepalive=self.config.tcp_keepalive, high_water=UNLIMITED, max_pending=0),
+            shutdown_timeout=self.config.shutdown_timeout,
         )
 
     def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -176,15 +239,27 @@ class Server:
 
     def _serving(self, core: evio_core.Server) -> None:
         self._core = core
+        log.info("evio-redis %s, process %d, Python %s", version("evio-redis"), os.getpid(), platform.python_version())
+        for address, name in zip(self.config.addresses(), core.addrs, strict=True):
+            log.info("Ready to accept connections on %s", evio_core.url(address.partition("://")[0], name))
         self._started.set()
 
     def _opened(self, conn: Conn) -> Any:
         self.connections_received += 1
-        if len(self.sessions) >= self.config.maxclients:
-            return b"-ERR max number of clients reached\r\n", Action.CLOSE
+        refusal = self._refusal(conn)
+        if refusal is not None:
+            self.rejected_connections += 1
+            return refusal, Action.CLOSE
         self._ids += 1
         session = conn.context = Session(self, conn, self._ids)
         self.sessions[session.id] = session
+        return None
+
+    def _refusal(self, conn: Conn) -> bytes | None:
+        if len(self.sessions) >= self.config.maxclients:
+            return TOO_MANY
+        if self.config.protected_mode and not self.config.requirepass and not local_peer(conn):
+            return PROTECTED
         return None
 
     def _closed(self, conn: Conn, error: BaseException | None) -> None:
@@ -204,88 +279,42 @@ class Server:
         session.closing = True
         session.settle()
 
-    def _make_data(self) -> Callable[[Conn, bytes], Any]:
-        # A closure: its names are the hot path's locals. One reader serves all sessions, as it only ever sees whole
-        # commands: whatever else a chunk holds, it is replaced and the session's own parser takes the chunk.
-        reader = hiredis.Reader()
-        feed, gets = reader.feed, reader.gets
-        dispatcher, process, receive = self.dispatcher, self.dispatcher.process, self._receive
-
-        def data(conn: Conn, chunk: bytes) -> Any:
-            nonlocal feed, gets
-            session: Session = conn.context
-            if not session.plain:
-                return receive(session, chunk)
-            try:
-                feed(chunk)
-                args = gets()
-                following = gets()
-                if following is False:
-                    commands = [args]
-                    count = len(args)
-                else:
-                    commands = [args, following, *iter(gets, False)]
-                    count = sum(map(len, commands))
-            except (hiredis.HiredisError, TypeError):
-                count = -1
-            # Each argument has a length line of its own: with another number of them, something is not whole, not a
-            # bulk string or not a command. A value that happens to hold one is no harm, only slower.
-            if count != chunk.count(b"\r\n$"):
-                fresh = hiredis.Reader()
-                feed, gets = fresh.feed, fresh.gets
-                return receive(session, chunk)
-            session.seen = self.now
-            self.commands_processed += len(commands)
-            tables = dispatcher.tables
-            replies: list[bytes] = []
-            session.last_command = commands[-1][0] if commands[-1] else b""
-            pending = iter(commands)
-            for args in pending:
-                try:
-                    function = tables[len(args)][args[0]]
-                except (KeyError, IndexError):
-                    if not args:
-                        continue
-                    replies.append(process(session, args))
-                    if not session.plain:
-                        return self._end(session, dispatcher.run_all(session, pending, replies))
-                    continue
-                try:
-                    replies.append(function(session, args))
-                except CommandError as error:
-                    replies.append(error.reply)
-                    self.count_error(error)
-                except Exception:
-                    log.exception("%r failed", args[0])
-                    replies.append(b"-ERR internal error, see the server's log\r\n")
-            return replies[0] if len(replies) == 1 else b"".join(replies)
-
-        return data
-
-    def _receive(self, session: Session, chunk: bytes) -> Any:
-        """Input of a session in a rare state, or with something else than whole commands."""
-        session.seen = self.now
-        commands = session.parser.parse(chunk)
-        replies = self.dispatcher.run_all(session, commands, [])
-        return self._end(session, replies)
-
-    def _end(self, session: Session, replies: list[bytes]) -> Any:
-        error = session.parser.error
-        if error is not None and not session.closing:
-            replies.append(CommandError(f"ERR Protocol error: {error}").reply)
-            session.closing = True
-        session.settle()
-        output = b"".join(replies)
-        return (output, Action.CLOSE) if session.closing else output
-
     def _tick(self) -> float:
         self.now = time.time()
         self.pause.tick()
-        return TICK
+        self.expirer.cycle()
+        self.outputs.check()
+        if self.config.maxmemory:
+            self._used_memory = memory.resident()
+        core = self.core_stats()
+        self.rates.sample(self.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
+        return 1.0 / self.config.hz
 
     # -- what commands need
+
+    def shut_down(self) -> None:
+        """Stop (SHUTDOWN)."""
+        assert self._core is not None
+        self._core.stop(self.config.shutdown_timeout)
+
+    def core_stats(self) -> evio_core.Stats:
+        """The counters of the loops."""
+        return self._core.stats() if self._core is not None else evio_core.Stats([])
+
+    @property
+    def times_everything(self) -> bool:
+        """Whether the slow log wants to see short commands too."""
+        return 0 <= self.config.slowlog_log_slower_than < SHORT_COMMAND_USEC
+
+    def out_of_memory(self) -> bool:
+        """Whether more memory is used than ``maxmemory``, as of the last tick."""
+        return 0 < self.config.maxmemory < self._used_memory
 
     def count_error(self, error: CommandError) -> None:
         """``INFO errorstats``: errors by their code."""
         code = str(error).partition(" ")[0]
         self.errors[code] = self.errors.get(code, 0) + 1
+
+
+def _unguarded(callback: Callable[..., Any]) -> Callable[..., Any]:
+    return callback

@@ -1,5 +1,16 @@
 """The commands, a file for each of Redis's groups. Importing a file declares what is in it."""
 
-from . import client, connection, expiry, keys, objects, pubsub, strings, transactions
+from . import client, connection, debug, expiry, keys, objects, pubsub, server, strings, transactions
 
-__all__ = ["client", "connection", "expiry", "keys", "objects", "pubsub", "strings", "transactions"]
+__all__ = [
+    "client",
+    "connection",
+    "debug",
+    "expiry",
+    "keys",
+    "objects",
+    "pubsub",
+    "server",
+    "strings",
+    "transactions",
+]

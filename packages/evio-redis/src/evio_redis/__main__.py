@@ -1,0 +1,111 @@
+"""The command line: ``python -m evio_redis [redis.conf] [--port 7000 ...]``, as redis-server has it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+import evio_core
+
+from .config import Config, find_directive, read_file
+from .directives import DIRECTIVES
+from .errors import ConfigError, LogCorrupt
+from .server import Server
+
+__all__ = ["main"]
+
+EXAMPLES = """\
+examples:
+  evio-redis                                  serve 127.0.0.1:6380; try: redis-cli -p 6380
+  evio-redis --port 7000 --appendonly yes     keep every write in ./appendonlydir
+  evio-redis redis.conf --loglevel verbose    a redis.conf; what follows it wins
+  evio-redis --port 0 --unixsocket /tmp/s     a unix socket only
+"""
+
+LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": logging.INFO, "warning": logging.WARNING}
+
+MARKS = {logging.DEBUG: ".", logging.INFO: "*", logging.WARNING: "#", logging.ERROR: "#", logging.CRITICAL: "#"}
+"""How Redis marks the levels of its log."""
+
+
+class _Formatter(logging.Formatter):
+    """Lines as people know them: ``4711:M 23 Nov 2026 12:00:00.123 * Ready to accept connections``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = self.formatTime(record, "%d %b %Y %H:%M:%S")
+        text = f"{record.process}:M {when}.{int(record.msecs):03d} {MARKS[record.levelno]} {record.getMessage()}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def usage() -> str:
+    """The help text, made from the directives."""
+    lines = ["usage: evio-redis [FILE] [--DIRECTIVE VALUE ...]", "", "A key-value server that speaks RESP.", ""]
+    lines.append("directives, as in redis.conf (default):")
+    for each in DIRECTIVES.values():
+        left = f"  --{each.name} {each.metavar}"
+        default = each.show(each.default)
+        right = f"{each.help} ({default})" if default and len(default) < 24 else each.help
+        lines += [f"{left:<40} {right}"] if len(left) < 40 else [left, f"{'':<40} {right}"]
+    lines += [f"{'  --help, --version':<40} this text; the version", "", EXAMPLES.rstrip()]
+    return "\n".join(lines)
+
+
+def parse_arguments(arguments: list[str]) -> Config:
+    """The configuration that the arguments ask for. Raises :class:`ConfigError` and, for a file, ``OSError``."""
+    path = ""
+    config = Config()
+    if arguments and not arguments[0].startswith("-"):
+        path, *arguments = arguments
+        config.path = os.path.abspath(path)
+        for name, text in read_file(path):
+            config.load(name, text)
+    at = 0
+    while at < len(arguments):
+        flag, _, attached = arguments[at].partition("=")
+        if not flag.startswith("--"):
+            raise ConfigError(f"'{arguments[at]}' is neither a directive (--port 7000) nor the first argument, a file")
+        directive = find_directive(flag[2:])
+        at += 1
+        values = [attached] if attached else []
+        while not attached and at < len(arguments) and not arguments[at].startswith("--"):
+            values.append(arguments[at])
+            at += 1
+        if not values:
+            raise ConfigError(f"--{directive.name} needs a value: {directive.help}")
+        config.load(directive.name, " ".join(values))
+    return config
+
+
+def configure_logging(config: Config) -> None:
+    """Log to the file or to standard output. Raises ``OSError``."""
+    handler = logging.FileHandler(config.logfile) if config.logfile else logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(handlers=[handler], level=LEVELS[config.loglevel], force=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; returns the exit status: 2 for arguments that are wrong, 1 for what the system refuses."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--help" in given or "-h" in given:
+        print(usage())
+        return 0
+    if "--version" in given or "-v" in given:
+        print(f"evio-redis {version('evio-redis')}")
+        return 0
+    try:
+        server = Server(config=parse_arguments(given))
+        configure_logging(server.config)
+        server.run()
+    except (ConfigError, evio_core.AddressError) as error:
+        print(f"evio-redis: {error}", file=sys.stderr)
+        return 2
+    except (evio_core.EvioError, LogCorrupt, OSError) as error:
+        print(f"evio-redis: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""What operators and tools ask for, but for COMMAND.
+
+https://redis.io/docs/latest/commands/?group=server
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from .. import info as _info
+from .. import memory as _memory
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, CommandError, ConfigError
+from ..glob import matcher
+from ..numbers import parse_int, to_int
+from ..resp import OK, array, bulk, bulks, integer, simple
+from .connection import REDIS_VERSION
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+ADMIN = "admin noscript loading stale"
+
+
+@command("INFO", arity=-1, flags="loading stale")
+def info(session: Session, args: Args) -> bytes:
+    wanted = [name.decode("latin-1").lower() for name in args[1:]]
+    return session.resp.verbatim(_info.render(session.server, wanted).encode())
+
+
+@command("TIME", arity=1, flags="loading stale fast", since="2.6.0")
+def time_(session: Session, args: Args) -> bytes:
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    return bulks([b"%d" % seconds, b"%d" % microseconds])
+
+
+@command("LASTSAVE", arity=1, flags="loading stale fast")
+def lastsave(session: Session, args: Args) -> bytes:
+    return integer(int(session.server.last_save))
+
+
+@command("MONITOR", arity=1, flags=ADMIN)
+def monitor(session: Session, args: Args) -> bytes:
+    session.server.monitors.add(session)
+    return OK
+
+
+@command("SHUTDOWN", arity=-1, flags="admin noscript loading stale no_multi allow_busy")
+def shutdown(session: Session, args: Args) -> bytes:
+    words = [word.upper() for word in args[1:]]
+    if set(words) - {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"} or {b"SAVE", b"NOSAVE"} <= set(words):
+        raise CommandError(SYNTAX_ERROR)
+    if b"ABORT" in words:
+        if len(words) > 1:
+            raise CommandError(SYNTAX_ERROR)
+        raise CommandError("ERR No shutdown in progress.")
+    if b"SAVE" in words:
+        raise CommandError("ERR there are no snapshots to save; what is to survive is kept by 'appendonly yes'")
+    session.closing = True
+    session.server.shut_down()
+    return b""
+
+
+@command("LOLWUT", arity=-1, flags="readonly fast", since="5.0.0")
+def lolwut(session: Session, args: Args) -> bytes:
+    return session.resp.verbatim(f"Redis ver. {REDIS_VERSION}\n".encode())
+
+
+# -- CONFIG
+
+
+@command("CONFIG GET", arity=-3, flags=ADMIN, since="2.0.0")
+def config_get(session: Session, args: Args) -> bytes:
+    patterns = [matcher(word.lower()) for word in args[2:]]
+    shown = session.server.config.shown()
+    found = [name for name in shown if any(pattern(name.encode()) for pattern in patterns)]
+    return session.resp.map(
+        [part for name in found for part in (bulk(name.encode()), bulk(shown[name].encode("utf-8", "surrogateescape")))]
+    )
+
+
+@command("CONFIG SET", arity=-4, flags=ADMIN, since="2.0.0")
+def config_set(session: Session, args: Args) -> bytes:
+    if len(args) % 2:
+        raise CommandError(SYNTAX_ERROR)
+    words = [word.decode("utf-8", "surrogateescape") for word in args[2:]]
+    try:
+        session.server.config.set(zip(words[::2], words[1::2], strict=True))
+    except ConfigError as error:
+        raise CommandError(f"ERR {error}") from None
+    return OK
+
+
+@command("CONFIG RESETSTAT", arity=2, flags=ADMIN, since="2.0.0")
+def config_resetstat(session: Session, args: Args) -> bytes:
+    session.server.reset_statistics()
+    return OK
+
+
+@command("CONFIG REWRITE", arity=2, flags=ADMIN, since="2.8.0")
+def config_rewrite(session: Session, args: Args) -> bytes:
+    try:
+        session.server.config.rewrite()
+    except ConfigError as error:
+        raise CommandError(f"ERR {error}") from None
+    except OSError as error:
+        raise CommandError(f"ERR Rewriting config file: {error.strerror}") from None
+    return OK
+
+
+# -- SLOWLOG
+
+
+@command("SLOWLOG GET", arity=-2, flags=ADMIN, since="2.2.12")
+def slowlog_get(session: Session, args: Args) -> bytes:
+    count = 10
+    if len(args) > 2:
+        count = parse_int(args[2], "ERR count should be greater than or equal to -1")
+        if count < -1:
+            raise CommandError("ERR count should be greater than or equal to -1")
+    entries = list(session.server.slowlog.entries)
+    return array(
+        [
+            array(
+                [
+                    *(integer(entry.id), integer(entry.when), integer(entry.taken), bulks(entry.args)),
+                    *(bulk(entry.address), bulk(entry.name)),
+                ]
+            )
+            for entry in (entries if count == -1 else entries[:count])
+        ]
+    )
+
+
+@command("SLOWLOG LEN", arity=2, flags=ADMIN, since="2.2.12")
+def slowlog_len(session: Session, args: Args) -> bytes:
+    return integer(len(session.server.slowlog.entries))
+
+
+@command("SLOWLOG RESET", arity=2, flags=ADMIN, since="2.2.12")
+def slowlog_reset(session: Session, args: Args) -> bytes:
+    session.server.slowlog.entries.clear()
+    return OK
+
+
+# -- LATENCY
+
+
+@command("LATENCY LATEST", arity=2, flags=ADMIN, since="2.8.13")
+def latency_latest(session: Session, args: Args) -> bytes:
+    latency = session.server.latency
+    rows = []
+    for event, samples in latency.events.items():
+        when, last = samples[-1]
+        rows.append(array([bulk(event.encode()), integer(when), integer(last), integer(latency.worst[event])]))
+    return array(rows)
+
+
+@command("LATENCY HISTORY", arity=3, flags=ADMIN, since="2.8.13")
+def latency_history(session: Session, args: Args) -> bytes:
+    samples = session.server.latency.events.get(args[2].decode("latin-1"), ())
+    return array([array([integer(when), integer(taken)]) for when, taken in samples])
+
+
+@command("LATENCY RESET", arity=-2, flags=ADMIN, since="2.8.13")
+def latency_reset(session: Session, args: Args) -> bytes:
+    events = [word.decode("latin-1") for word in args[2:]]
+    return integer(session.server.latency.reset(events or None))
+
+
+@command("LATENCY DOCTOR", arity=2, flags=ADMIN, since="2.8.13")
+def latency_doctor(session: Session, args: Args) -> bytes:
+    server = session.server
+    if not server.config.latency_monitor_threshold:
+        text = "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on."
+    elif not server.latency.events:
+        text = f"Nothing took {server.config.latency_monitor_threshold} ms or more."
+    else:
+        lines = [
+            f"{event}: {len(samples)} spikes, the last {samples[-1][1]} ms, the worst {server.latency.worst[event]} ms"
+            for event, samples in server.latency.events.items()
+        ]
+        text = "\n".join(lines)
+    return session.resp.verbatim(text.encode() + b"\n")
+
+
+# -- MEMORY
+
+
+@command("MEMORY USAGE", arity=-3, flags="readonly", keys=(2,), since="4.0.0")
+def memory_usage(session: Session, args: Args) -> bytes:
+    samples = _memory.SAMPLES
+    if len(args) > 3:
+        number = to_int(args[4]) if len(args) == 5 and args[3].upper() == b"SAMPLES" else None
+        if number is None or number < 0:
+            raise CommandError(SYNTAX_ERROR)
+        samples = number
+    value = session.db.lookup(args[2])
+    return session.resp.null if value is None else integer(_memory.size_of(args[2], value, samples))
+
+
+@command("MEMORY DOCTOR", arity=2, flags="", since="4.0.0")
+def memory_doctor(session: Session, args: Args) -> bytes:
+    used, limit = _memory.resident(), session.server.config.maxmemory
+    text = f"The process uses {_memory.human(used)}, of which the keys had it grow by "
+    text += f"{_memory.human(max(0, used - session.server.startup_memory))}."
+    if limit and used > limit:
+        text += f" That is more than maxmemory ({_memory.human(limit)}): writes are refused."
+    return session.resp.verbatim(text.encode() + b"\n")
+
+
+# -- what cannot be scripted yet can be flushed: test harnesses do
+
+
+@command("FUNCTION FLUSH", arity=-2, flags="noscript write", group="scripting", since="7.0.0")
+def function_flush(session: Session, args: Args) -> bytes:
+    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
+        raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
+    return OK
+
+
+@command("SCRIPT FLUSH", arity=-2, flags="noscript", group="scripting", since="2.6.0")
+def script_flush(session: Session, args: Args) -> bytes:
+    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
+        raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    return OK
+
+
+# -- HELP of each container
+
+
+def _declare_help(container: str, text: str) -> None:
+    lines = array([simple(line) for line in text.splitlines()])
+
+    @command(f"{container} HELP", arity=2, flags="loading stale", since="5.0.0")
+    def help_(session: Session, args: Args) -> bytes:
+        return lines
+
+
+_declare_help(
+    "CONFIG",
+    """\
+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+GET <pattern> [<pattern> ...]
+    The directives whose names match, with their values.
+HELP
+    This text.
+RESETSTAT
+    Set the statistics of INFO to zero.
+REWRITE
+    Bring the configuration file up to date.
+SET <directive> <value> [<directive> <value> ...]
+    Change directives, all of them or none.""",
+)
+_declare_help(
+    "SLOWLOG",
+    """\
+SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+GET [<count>]
+    The latest slow commands (10 unless told, -1 for all): id, Unix time, microseconds, arguments, address, name.
+HELP
+    This text.
+LEN
+    How many there are.
+RESET
+    Forget them.""",
+)
+_declare_help(
+    "LATENCY",
+    """\
+LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+DOCTOR
+    What has taken long, in words.
+HELP
+    This text.
+HISTORY <event>
+    The spikes of an event: Unix time, milliseconds.
+LATEST
+    Of each event: its name, when and how long it was last, how long at worst.
+RESET [<event> ...]
+    Forget the spikes of some or all events.""",
+)
+_declare_help(
+    "MEMORY",
+    """\
+MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+DOCTOR
+    How much memory is used, in words.
+HELP
+    This text.
+USAGE <key> [SAMPLES <count>]
+    About how many bytes a key takes; of a collection <count> members are looked at (5 unless told, 0 for all).""",
+)

@@ -1,0 +1,136 @@
+"""The short way of a request: from a chunk of input to its replies.
+
+It is right for sessions that are ``plain`` and for commands that the dispatcher leaves in its tables; everything else
+is handed to the dispatcher.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+
+from evio_core import Action, Conn
+
+from .errors import CommandError
+from .parser import Parser
+
+if TYPE_CHECKING:
+    from .server import Server
+    from .session import Session
+
+__all__ = ["make_data"]
+
+log = logging.getLogger("evio_redis")
+
+INTERNAL_ERROR = b"-ERR internal error, see the server's log\r\n"
+
+
+def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
+    """The ``data`` callback. A closure: its names are the hot path's locals."""
+    dispatcher, process = server.dispatcher, server.dispatcher.process
+    # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
+    # replaced and the session's own parser takes the chunk.
+    reader = hiredis.Reader()
+    feed, gets = reader.feed, reader.gets
+
+    def data(conn: Conn, chunk: bytes) -> Any:
+        nonlocal feed, gets
+        session: Session = conn.context
+        if not session.plain:
+            return receive(server, session, chunk)
+        try:
+            feed(chunk)
+            args = gets()
+            following = gets()
+            if following is False:
+                commands = [args]
+                count = len(args)
+            else:
+                commands = [args, following, *iter(gets, False)]
+                count = sum(map(len, commands))
+        except (hiredis.HiredisError, TypeError):
+            count = -1
+        # Each argument has a length line of its own: with another number of them, something is not whole, not a bulk
+        # string or not a command. A value that happens to hold one does no harm, it only takes longer.
+        if count != chunk.count(b"\r\n$"):
+            fresh = hiredis.Reader()
+            feed, gets = fresh.feed, fresh.gets
+            return receive(server, session, chunk)
+        session.seen = server.now
+        session.last_command = commands[-1][0] if commands[-1] else b""
+        server.commands_processed += len(commands)
+        tables = dispatcher.tables
+        replies: list[bytes] = []
+        pending = iter(commands)
+        for args in pending:
+            try:
+                function = tables[len(args)][args[0]]
+            except (KeyError, IndexError):
+                if args:
+                    server.commands_processed -= 1  # counted where it is run
+                    replies.append(process(session, args))
+                    if not session.plain:
+                        return finish(server, session, dispatcher.run_all(session, pending, replies))
+                continue
+            try:
+                replies.append(function(session, args))
+            except CommandError as error:
+                replies.append(error.reply)
+                server.count_error(error)
+            except Exception:
+                log.exception("%r failed", args[0])
+                replies.append(INTERNAL_ERROR)
+        return replies[0] if len(replies) == 1 else b"".join(replies)
+
+    return data
+
+
+def receive(server: Server, session: Session, chunk: bytes) -> Any:
+    """Input of a session that is not plain, or that is something else than whole commands."""
+    session.seen = server.now
+    parser = session.parser
+    if len(chunk) >= SPLIT_FROM and parser.authenticated:
+        commands = [] if parser.empty else parser.parse(chunk, first_only=True)
+        rest = parser.take() if commands else chunk if parser.empty else b""
+        if rest:
+            commands += _parse_most(parser, rest)
+    else:
+        commands = parser.parse(chunk)
+    replies = server.dispatcher.run_all(session, commands, [])
+    if parser.buffered > server.config.client_query_buffer_limit:
+        log.warning("closing client %d: it exceeds client-query-buffer-limit", session.id)
+        session.closing = True
+    return finish(server, session, replies)
+
+
+SPLIT_FROM = 4096
+"""Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""
+
+
+def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
+    """The same as ``parser.parse(chunk)``, faster for a chunk of many commands that ends in the middle of one."""
+    cut = chunk.rfind(b"\r\n*") + 2
+    head = chunk[:cut]
+    reader = hiredis.Reader()
+    try:
+        reader.feed(head)
+        commands: list[list[bytes]] = list(iter(reader.gets, False))
+        if cut > 2 and sum(map(len, commands)) == head.count(b"\r\n$"):
+            return [args for args in commands if args] + parser.parse(chunk[cut:])
+    except (hiredis.HiredisError, TypeError):
+        pass  # the parser says what is wrong, and where
+    return parser.parse(chunk)
+
+
+def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
+    """What the callback returns after commands that were run the long way."""
+    error = session.parser.error
+    if error is not None and not session.closing and session.blocked is None:
+        replies.append(CommandError(f"ERR Protocol error: {error}").reply)
+        session.closing = True
+    session.settle()
+    output = b"".join(replies)
+    return (output, Action.CLOSE) if session.closing else output

@@ -1,0 +1,66 @@
+"""How much memory is used: by the process, and about how much by one value."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+if sys.platform != "win32":
+    import resource
+
+__all__ = ["human", "resident", "size_of", "total"]
+
+SAMPLES = 5
+"""Members looked at to estimate a collection."""
+
+KEY_OVERHEAD = 104
+"""Bytes of a dict's slot for a key, at its usual load."""
+
+
+def resident() -> int:
+    """Bytes of physical memory that the process has now; where that is unknown, the most it has had."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak()
+
+
+def peak() -> int:
+    """The most it has had."""
+    if sys.platform == "win32":
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def total() -> int:
+    """Bytes of the machine's memory; 0 where that is unknown."""
+    if sys.platform == "win32":
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def human(size: float) -> str:
+    """A size as INFO shows it to people: ``1.58M``."""
+    if size < 1024:
+        return f"{int(size)}B"
+    for unit in "KMGTP":
+        size /= 1024
+        if size < 1024 or unit == "P":
+            break
+    return f"{size:.2f}{unit}"
+
+
+def size_of(key: bytes, value: Any, samples: int = SAMPLES) -> int:
+    """About how many bytes a key and its value take; of a collection so many members are looked at, 0 for all."""
+    size = KEY_OVERHEAD + sys.getsizeof(key) + sys.getsizeof(value)
+    if type(value) is bytes:
+        return size
+    members: list[int] = []
+    for member in value:
+        if samples and len(members) >= samples:
+            break
+        members.append(sys.getsizeof(member))
+    return size + (sum(members) * len(value) // len(members) if members else 0)

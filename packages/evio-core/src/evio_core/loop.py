@@ -35,8 +35,9 @@ READ_SIZE = 16 * 1024
 """How much of a connection's input is read in a turn at first. ``os.read`` allocates what it asks for, so more
 costs something even if little arrives."""
 
-LARGE_READ_SIZE = 256 * 1024
-"""How much once a read came back full, until one comes back small."""
+LARGE_READ_SIZE = 120 * 1024
+"""How much once a read came back full, until one comes back small. From 128 KiB on malloc would map fresh pages for
+each read (M_MMAP_THRESHOLD, mallopt(3)), which costs four times as much as the read itself."""
 
 COMPACT_TIMERS = 256
 """With more cancelled timers than this, and more cancelled than alive, the heap is rebuilt."""
@@ -196,7 +197,7 @@ class Loop:
         return timer
 
     def cancel(self, timer: Timer) -> None:
-        """Forget a timer. It stays in the heap, without its target, until its time or a rebuild."""
+        """Forget a timer. It stays in the heap, without its target, until it is the first or there is a rebuild."""
         timer[2] = None
         self._cancelled += 1
         if self._cancelled > COMPACT_TIMERS and self._cancelled * 2 > len(self._timers):
@@ -215,6 +216,9 @@ class Loop:
                 self._cancelled -= 1
             else:
                 target.on_timer(now)
+        while timers and timers[0][2] is None:  # nobody is to be woken for these
+            heapq.heappop(timers)
+            self._cancelled -= 1
         return max(0.0, timers[0][0] - now) if timers else None
 
     # -- work from other threads

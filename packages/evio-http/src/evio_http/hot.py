@@ -33,7 +33,10 @@ class HotAnswer:
 
     __slots__ = (
         "checked_until",
+        "ctime",
         "date_at",
+        "device",
+        "inode",
         "key",
         "length",
         "others",
@@ -41,14 +44,13 @@ class HotAnswer:
         "source",
         "status",
         "until",
-        "version",
         "wire",
     )
 
     def __init__(self, key: tuple[object, ...], source: Source, status: int, date_at: int, length: int) -> None:
         self.key = key
         self.source = source
-        self.path, self.version = source.files[0]
+        self.path, (self.inode, _, self.ctime, _, self.device) = source.files[0]
         self.others = source.files[1:]
         self.status = status
         self.length = length
@@ -63,9 +65,7 @@ class HotAnswer:
 
     def is_current(self) -> bool:
         """Whether each file still is what it was."""
-        if not is_current(self.path, self.version):
-            return False
-        return not self.others or all(is_current(path, version) for path, version in self.others)
+        return all(is_current(path, version) for path, version in self.source.files)
 
 
 class HotCache:

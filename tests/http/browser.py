@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from tests.core.harness import TIMEOUT
 
@@ -86,9 +89,17 @@ class Browser:
         return message
 
 
+def _pin(certificate: bytes) -> str:
+    """The certificate's public key as Chromium wants to be told of it. (With all errors ignored, it would load the
+    pages but not keep them.)"""
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(encoded).digest()).decode()
+
+
 @contextlib.contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
-    """Run a browser with a fresh profile; skip the test where there is none."""
+def browser(profile: Path, trusting: bytes) -> Iterator[Browser]:
+    """Run a browser with a fresh profile that trusts a certificate (PEM); skip the test where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     their_input, to_browser = os.pipe()
@@ -96,7 +107,8 @@ def browser(profile: Path) -> Iterator[Browser]:
     # The shell puts the pipes where Chromium expects them; "exec": the process is the browser itself.
     script = f'exec "$0" "$@" 3<&{their_input} 4>&{their_output}'
     flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--ignore-certificate-errors",
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        f"--ignore-certificate-errors-spki-list={_pin(trusting)}",
         "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage", "--remote-debugging-pipe",
         f"--user-data-dir={profile}", "about:blank",
     ]  # fmt: skip

@@ -232,7 +232,10 @@ class Connection(Handler):
 
     def _opened(self) -> None:
         self._phase = OPEN
-        self._set_deadline(0.0)
+        self._deadline = 0.0
+        if self._timer is not None:
+            self.loop.cancel(self._timer)
+            self._timer = None
         self._start_idle_timer()
         self._update()
         if self._out is not None:

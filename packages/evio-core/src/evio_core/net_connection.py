@@ -122,6 +122,7 @@ class _StreamProtocol(asyncio.Protocol):
         self._loop.turn_soon()
 
     def data_received(self, data: bytes) -> None:
+        self._loop.now = monotonic()
         if not self._conn.gone:
             if self._parser is not None:
                 self._preface(self._parser, data)

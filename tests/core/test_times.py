@@ -1,0 +1,218 @@
+"""Ticks, deadlines and time-outs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from typing import Any
+
+import pytest
+
+from evio_core import Action, CloseTimeout, Conn, DeadlineExceeded, Events, IdleTimeout, Options, Server
+
+from .conftest import Variant
+from .harness import Recorder, connect, receive, receive_all, running
+
+
+def test_ticks_come_after_serving_and_after_each_delay(variant: Variant) -> None:
+    log: list[tuple[str, float]] = []
+
+    def tick() -> Any:
+        log.append(("tick", time.monotonic()))
+        return 0.05 if len(log) < 4 else Action.SHUTDOWN
+
+    def serving(server: Server) -> None:
+        log.append(("serving", time.monotonic()))
+
+    with running(Events(serving=serving, tick=tick, num_loops=variant.num_loops), variant.address) as run:
+        run.join()
+    assert [name for name, _ in log] == ["serving", "tick", "tick", "tick"]
+    assert all(after - before >= 0.049 for (_, before), (_, after) in itertools.pairwise(log[1:]))
+
+
+def test_none_ends_the_ticking(variant: Variant) -> None:
+    record = Recorder()
+    events = Events(tick=lambda: record.add("tick"), data=lambda conn, chunk: chunk, num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        record.wait_for("tick")
+        for _ in range(20):
+            peer.sendall(b"x")
+            assert receive(peer, 1) == b"x"
+    assert record.names() == ["tick"]
+
+
+def test_a_tick_without_delay_starves_nobody(variant: Variant) -> None:
+    events = Events(tick=lambda: 0.0, data=lambda conn, chunk: chunk, num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        for _ in range(50):
+            peer.sendall(b"x")
+            assert receive(peer, 1) == b"x"
+
+
+def test_a_tick_may_give_delay_and_action() -> None:
+    with running(Events(tick=lambda: (1.0, Action.SHUTDOWN)), "tcp://127.0.0.1:0") as run:
+        run.join()
+
+
+@pytest.mark.parametrize("reply", ["soon", -1.0, math.nan, math.inf, (1.0, "now"), (1.0,), Conn])
+def test_a_tick_that_returns_nonsense_ends_the_server(reply: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"tick return(ed|s)"):
+        with running(Events(tick=lambda: reply), "tcp://127.0.0.1:0") as run:
+            run.join()
+
+
+def test_a_tick_that_raises_ends_the_server_with_that_error(variant: Variant) -> None:
+    def tick() -> Any:
+        raise LookupError("in tick")
+
+    with pytest.raises(LookupError, match="in tick"):
+        with running(Events(tick=tick, num_loops=variant.num_loops), variant.address) as run:
+            run.join()
+
+
+# -- time-outs
+
+
+def test_an_idle_connection_is_ended_and_a_busy_one_is_not(variant: Variant) -> None:
+    record = Recorder()
+    events = Events(
+        data=lambda conn, chunk: chunk,
+        closed=lambda conn, error: record.add("closed", error, time.monotonic()),
+        options=Options(idle_timeout=0.25),
+        num_loops=variant.num_loops,
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as busy:
+        idle = connect(run.addr, variant.trust)
+        begin = time.monotonic()
+        while time.monotonic() - begin < 0.6:
+            busy.sendall(b"x")
+            assert receive(busy, 1) == b"x"
+            time.sleep(0.02)
+        closed = record.wait_for("closed")
+        assert len(closed) == 1
+        assert isinstance(closed[0][1], IdleTimeout)
+        assert 0.2 < closed[0][2] - begin < 0.55
+        busy.sendall(b"x")
+        assert receive(busy, 1) == b"x"
+        idle.close()
+
+
+def test_a_deadline_ends_a_busy_connection_and_may_be_moved_and_taken_back(variant: Variant) -> None:
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        if chunk == b"d":
+            conn.set_deadline(30.0)
+            conn.set_deadline(0.2)  # an earlier one counts
+        elif chunk == b"c":
+            conn.set_deadline(0.05)
+            conn.set_deadline(None)
+        return chunk
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", error), num_loops=variant.num_loops)
+    with running(events, variant.address) as run:
+        with connect(run.addr, variant.trust) as kept, connect(run.addr, variant.trust) as ended:
+            kept.sendall(b"c")
+            ended.sendall(b"d")
+            assert receive(kept, 1) == b"c"
+            assert receive(ended, 1) == b"d"
+            assert isinstance(record.wait_for("closed")[0][1], DeadlineExceeded)
+            kept.sendall(b"x")
+            assert receive(kept, 1) == b"x"
+
+
+def test_a_peer_that_does_not_take_the_end_is_dropped_after_close_timeout() -> None:
+    record = Recorder()
+    events = Events(
+        data=lambda conn, chunk: (bytes(32 << 20), Action.CLOSE),
+        closed=lambda conn, error: record.add("closed", error),
+        options=Options(close_timeout=0.2),
+    )
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        peer.sendall(b"x")
+        error = record.wait_for("closed")[0][1]
+        assert isinstance(error, CloseTimeout)
+        assert "not taken by the peer" in str(error)
+
+
+def test_stop_gives_output_the_time_it_says_and_a_second_one_none() -> None:
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: bytes(32 << 20), closed=lambda conn, error: record.add("closed", error), shutdown_timeout=60
+    )
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        receive(peer, 1)
+        begin = time.monotonic()
+        run.server.stop(0.3)
+        run.join()
+        assert 0.25 < time.monotonic() - begin < 3
+        assert isinstance(record.wait_for("closed")[0][1], CloseTimeout)
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        receive(peer, 1)
+        begin = time.monotonic()
+        run.server.stop()
+        run.server.stop()
+        run.join()
+        assert time.monotonic() - begin < 3
+
+
+# -- other threads
+
+
+def test_call_runs_on_loop_0_and_what_it_raises_is_logged(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    record = Recorder()
+
+    def fail() -> None:
+        raise RuntimeError("in call")
+
+    with running(Events(num_loops=variant.num_loops), variant.address) as run:
+        import threading
+
+        run.server.call(lambda: record.add("called", threading.get_ident()))
+        run.server.call(fail)
+        run.server.call(lambda: record.add("called", threading.get_ident()))
+        calls = record.wait_for("called", 2)
+    assert len({ident for _, ident in calls}) == 1
+    assert "in call" in caplog.text
+
+
+def test_wakes_from_other_threads_are_coalesced_and_none_is_lost(variant: Variant) -> None:
+    record = Recorder()
+    conns: list[Conn] = []
+
+    def opened(conn: Conn) -> bytes:
+        conns.append(conn)
+        return b"+"
+
+    events = Events(opened=opened, data=lambda conn, chunk: record.add("data", chunk), num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        assert receive(peer, 1) == b"+"
+        before = run.server.stats().total("turns")
+        for _ in range(10_000):
+            conns[0].wake()
+        record.wait_for("data")
+        count = record.names().count("data")
+        conns[0].wake()
+        record.wait(lambda seen: len(seen) > count, "the last wake")
+        assert run.server.stats().total("turns") - before < 10_000
+
+
+def test_writes_from_another_thread_arrive_in_order(variant: Variant) -> None:
+    conns: list[Conn] = []
+
+    def opened(conn: Conn) -> bytes:
+        conns.append(conn)
+        return b"+"
+
+    with running(Events(opened=opened, num_loops=variant.num_loops), variant.address) as run:
+        with connect(run.addr, variant.trust) as peer:
+            assert receive(peer, 1) == b"+"
+            for number in range(2000):
+                conns[0].write(b"%d\n" % number)
+            conns[0].close()
+            assert receive_all(peer) == b"".join(b"%d\n" % number for number in range(2000))
+        conns[0].write(b"too late")
+        conns[0].wake()
+        conns[0].close()
+        conns[0].abort()

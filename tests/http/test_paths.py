@@ -740,6 +740,18 @@ def test_a_snapshot_is_of_the_version_that_was_found(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_is_dropped_is_closed(site: Path) -> None:
+    root = Root(str(site))
+    for names in (["a.txt"], ["in"]):
+        opened = root.open(names)
+        assert opened is not None
+        fd = opened.fd
+        os.fstat(fd)
+        del opened
+        with pytest.raises(OSError):
+            os.fstat(fd)
+
+
 def test_a_snapshot_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
     settled(tmp_path / "f")

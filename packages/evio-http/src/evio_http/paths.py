@@ -145,18 +145,30 @@ def is_settled(status: os.stat_result, now_ns: int | None = None) -> bool:
     return status.st_ctime_ns + granularity <= now_ns
 
 
-@dataclass(slots=True)
-class OpenedFile:
-    """A regular file, open for reading; ``stat`` is of the moment when it was found."""
+class _Opened:
+    """What closes its ``fd``. Whoever has it should; when it is dropped it does so by itself, as file objects do: an
+    exception on the way to a peer, or a peer that has gone while a thread was at work, must not cost a descriptor."""
+
+    __slots__ = ()
 
     fd: int
-    stat: os.stat_result
 
     def close(self) -> None:
         """Close the descriptor. A second call does nothing."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class OpenedFile(_Opened):
+    """A regular file, open for reading; ``stat`` is of the moment when it was found."""
+
+    fd: int
+    stat: os.stat_result
 
     def snapshot(self) -> bytes | None:
         """The content, for keeping under ``identity(self.stat)``; None when the file is being changed or
@@ -184,19 +196,13 @@ class Entry:
 
 
 @dataclass(slots=True)
-class OpenedDirectory:
+class OpenedDirectory(_Opened):
     """A directory; it need not be readable as long as ``entries`` is not asked."""
 
     fd: int
     stat: os.stat_result
     _root: Root = field(repr=False)
     _segments: list[str] = field(repr=False)
-
-    def close(self) -> None:
-        """Close the descriptor. A second call does nothing."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
 
     def entries(self) -> list[Entry]:
         """What can be requested below it, in no order: one ``stat`` each. Left out is what ``Root.open`` would

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qs
 
 from .auth import BasicAuth, Verdict
 from .encodings import CompressedCache
@@ -183,10 +182,11 @@ class Site:
             opened.close()
 
     def _list(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
-        query = parse_qs(request.query.decode("ascii"), max_num_fields=100, errors="replace")
-        sort, descending = query.get("sort", ["name"])[0], query.get("order") == ["desc"]
+        query = request.query.split(b"&")
+        sort = next((field[5:].decode("ascii") for field in query if field.startswith(b"sort=")), "name")
+        descending = b"order=desc" in query
         path, entries = _decoded(self._mount + segments).rstrip("/") + "/", opened.entries()
-        wants_json = "application/json" in (request.headers.get("accept") or "") or query.get("format") == ["json"]
+        wants_json = "application/json" in (request.headers.get("accept") or "") or b"format=json" in query
         if wants_json:
             fields = [("Content-Type", "application/json")]
             body = json_listing(path, entries, sort, descending)

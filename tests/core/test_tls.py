@@ -213,6 +213,15 @@ def test_junk_fails_cleanly_and_harms_nobody(junk: bytes, address: str, certific
     assert record.names() == ["opened"]
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT"])
+def test_plain_http_is_answered_in_plain(method: bytes, address: str) -> None:
+    answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+    with running(Events(data=echo, options=Options(plain_http_answer=answer)), address) as run:
+        with connect(run.addr) as peer:
+            peer.sendall(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert receive_all(peer) == answer
+
+
 def test_a_large_write_does_not_multiply_in_memory(address: str, certificates: Certificates) -> None:
     size = 64 << 20
     peaks: list[int] = []

@@ -123,10 +123,13 @@ class Options:
     receive_buffer: int = 0
     """``SO_RCVBUF``."""
 
+    plain_http_answer: bytes = b""
+    """What a ``tls`` address sends, as it is, to a client that speaks plain HTTP to it; empty: a TLS alert."""
+
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if not isinstance(value, bool) and not value >= 0:
+            if not isinstance(value, (bool, bytes)) and not value >= 0:
                 raise ValueError(f"{name} must be 0 or more, not {value!r}")
         if self.low_water > self.high_water:
             raise ValueError(f"low_water ({self.low_water}) must not exceed high_water ({self.high_water})")

@@ -165,6 +165,8 @@ class TLSConnection(Connection):
     def _tls_failed(self, error: ssl.SSLError) -> None:
         """Tell the peer, if it listens, and end."""
         self._cipher = bytes(self._cipher) + self._session.outgoing.read()  # the alert
+        if error.reason == "HTTP_REQUEST" and self.options.plain_http_answer:  # OpenSSL knows them by their methods
+            self._cipher = self.options.plain_http_answer
         with suppress(OSError):  # the reason to report is the TLS error
             self._send_cipher()
         failure = TLSError(reason(error))

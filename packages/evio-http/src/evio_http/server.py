@@ -19,6 +19,7 @@ from evio_core import Action, Conn, Events, Options, Reply
 from .admission import Admission
 from .hot import HotAnswer, HotCache
 from .limits import Limits
+from .markup import document
 from .memo import Memo
 from .observer import Observer
 from .peers import TrustedProxies, peer_address
@@ -70,15 +71,13 @@ def http_events(
     if revalidate < 0:
         raise ValueError(f"revalidate must be 0 or more, not {revalidate}")
     server = HttpServer(handlers, limits or Limits(), server_name, hot_bytes, revalidate, observers, trusted)
-    # Handlers of the program's own in front of the site are to see every request.
-    shortcut = bool(handlers) and getattr(handlers[0], "shared_requests", False)
     return Events(
         opened=server.opened,
-        data=_data(server) if shortcut else server.received,
+        data=_data(server),
         eof=server.eof,
         closed=server.closed,
         num_loops=num_loops,
-        options=Options(idle_timeout=server.limits.keep_alive),
+        options=Options(idle_timeout=server.limits.keep_alive, plain_http_answer=_wrong_port()),
     )
 
 
@@ -168,7 +167,7 @@ class HttpServer:
         if not self._admission.enter(session.address):
             session.closing = True
             self.observe(session, None, 503, 0)
-            return self._render(error_response(503), None, close=True), Action.CLOSE
+            return self.refusal(503), Action.CLOSE
         if self.limits.header_timeout:
             session.timer = Timer.HEAD
             conn.set_deadline(self.limits.header_timeout)
@@ -268,9 +267,13 @@ class HttpServer:
 
     def _ask(self, session: Session, request: Request) -> Response | Later:
         try:
+            own = None
             for handler, shared in self._handlers:
-                asked = request if shared else request.for_handler(self._trusted.client(session.address, request))
-                response = handler(asked)
+                if not shared and own is None:
+                    own = request.for_handler(self._trusted.client(session.address, request))
+                response = handler(request if shared or own is None else own)
+                if isinstance(response, Response) and own is not None:
+                    response.source = None  # the program's own handlers are to see every request
                 if response is not None:
                     return response
         except Exception:
@@ -302,7 +305,7 @@ class HttpServer:
     def _refuse(self, session: Session, refused: Refused, output: list[bytes]) -> None:
         log.debug("refused %s: %d %s", session.address, refused.status, refused.reason)
         session.closing = True
-        output.append(self._render(error_response(refused.status), None, close=True))
+        output.append(self.refusal(refused.status))
         self.observe(session, None, refused.status, 0)
 
     # -- responses
@@ -312,7 +315,10 @@ class HttpServer:
         session.closing = session.closing or (session.ended and session.protocol.idle) or not request.keep_alive
         head = self._render(response, request, close=session.closing)
         body = response.body
-        length = 0 if request.method == "HEAD" else len(body) if isinstance(body, bytes) else body.length
+        length = len(body) if isinstance(body, bytes) else body.length
+        # RFC 9112 section 6.3: with these the next response begins right after the head, whatever a handler gave.
+        if request.method == "HEAD" or response.status in (204, 304):
+            length = 0
         self.observe(session, request, response.status, length)
         if not length:
             output.append(head)
@@ -391,10 +397,22 @@ class HttpServer:
             conn.set_deadline(seconds)
         session.ready = timer is Timer.NONE
 
+    def refusal(self, status: int) -> bytes:
+        """A whole answer to what could not be read."""
+        return self._render(error_response(status), None, close=True)
+
     def observe(self, session: Session, request: Request | None, status: int, length: int) -> None:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
         for observer in self.observers:
             observer.answered(session, request, status, length)
+
+
+def _wrong_port() -> bytes:
+    """The whole answer to plain HTTP on a port of TLS; without Date, as it is made in advance."""
+    text = "<h1>400 Bad Request</h1>\n<p>This port speaks HTTPS: the address begins with https://</p>\n"
+    page = document("400 Bad Request", text)
+    fields = b"Content-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n" % len(page)
+    return b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (fields, page)
 
 
 def _server_line(name: str) -> bytes:

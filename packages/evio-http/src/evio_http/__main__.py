@@ -1,0 +1,80 @@
+"""``python -m evio_http DIR``: the command line."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import sys
+from types import FrameType
+
+from evio_core import EvioError, ListenError, WorkerError, serve, workers
+
+from .arguments import parse_arguments
+from .setup import Setup
+
+__all__ = ["main"]
+
+log = logging.getLogger("evio_http")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve as ARGUMENTS ask. Returns the exit status: 0, 1 when an address cannot be had, 2 when what was asked for
+    cannot be."""
+    flags = parse_arguments(arguments)
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s", level=logging.DEBUG if flags.verbose else logging.WARNING
+    )
+    allow_files()
+    try:
+        setup = Setup(flags)
+        try:
+            run(setup, flags.workers)
+        finally:
+            setup.close()
+    except (EvioError, OSError, ValueError) as error:
+        print(f"evio-http: {describe(error)}", file=sys.stderr)
+        return 1 if isinstance(error, (ListenError, WorkerError)) else 2
+    return 0
+
+
+def run(setup: Setup, count: int) -> None:
+    """Serve until stopped."""
+    if count:
+        workers(count, setup.events, *setup.addresses)
+        return
+
+    def reload() -> None:
+        try:
+            setup.reload()
+        except (OSError, EvioError) as error:
+            log.error("%s; what is in use stays", describe(error))
+
+    def on_hangup(number: int, frame: FrameType | None) -> None:
+        if setup.server is not None:
+            setup.server.call(reload)
+
+    before = signal.signal(signal.SIGHUP, on_hangup)
+    try:
+        serve(setup.events, *setup.addresses)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def allow_files() -> None:
+    """As many open connections and files as the system lets us have without asking."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    if type(error) in (OSError, FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError):
+        assert isinstance(error, OSError)
+        name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
+        return f"{name}: {error.strerror}" if name else str(error.strerror)
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .address import Address

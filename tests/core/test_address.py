@@ -1,0 +1,146 @@
+"""Address strings: what is understood, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evio_core import AddressError, url
+from evio_core.address import parse_address
+
+VALID: list[tuple[str, dict[str, Any]]] = [
+    ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),
+    ("localhost:5000", {"scheme": "tcp", "host": "localhost", "port": 5000}),
+    ("tcp://:0", {"host": "", "port": 0}),
+    ("tcp4://127.0.0.1:65535", {"base": "tcp", "family": 4, "port": 65535}),
+    ("tcp6://[::1]:1", {"base": "tcp", "family": 6, "host": "::1"}),
+    ("tcp://[fe80::1%eth0]:1", {"host": "fe80::1%eth0"}),
+    ("udp://127.0.0.1:1", {"base": "udp", "family": 0}),
+    ("udp4://127.0.0.1:1", {"base": "udp", "family": 4}),
+    ("udp6://[::1]:1", {"base": "udp", "family": 6}),
+    ("unix:///run/a.sock", {"base": "unix", "path": "/run/a.sock"}),
+    ("unix://relative.sock", {"path": "relative.sock"}),
+    ("unix:///what%3Fis%25this", {"path": "/what?is%this"}),
+    ("unix://@name", {"path": "\0name"}),
+    ("unix:///a?mode=0660&backlog=5", {"path": "/a", "mode": 0o660, "backlog": 5}),
+    ("fd://3", {"base": "fd", "fd": 3}),
+    ("systemd://web", {"base": "systemd", "name": "web"}),
+    ("systemd://", {"name": ""}),
+    ("tcp-net://:1", {"scheme": "tcp-net", "base": "tcp", "fallback": True}),
+    ("udp6-net://[::]:1", {"base": "udp", "family": 6, "fallback": True}),
+    ("tcp://:1?reuseport=true&proxy_protocol=yes", {"reuseport": True, "proxy_protocol": True}),
+    ("tls://:1?cert=a.pem&key=b.pem", {"certs": (("a.pem", "b.pem"),)}),
+    ("tls://:1?cert=a&key=b&cert=c&alpn=h2,http/1.1&client_ca=d", {"certs": (("a", "b"), ("c", None))}),
+    ("tls://:1?cert=a&alpn=h2,http/1.1", {"alpn": ("h2", "http/1.1")}),
+    ("tls://:1?cert=with%26and%3D", {"certs": (("with&and=", None),)}),
+]
+
+INVALID: list[tuple[str, str]] = [
+    ("tpc://localhost:1", "unknown scheme 'tpc'; did you mean tcp? allowed are tcp, tcp4"),
+    ("", "expected host:port"),
+    ("tcp://localhost", "expected host:port, as in localhost:5000"),
+    ("tcp://localhost:", "expected host:port"),
+    ("tcp://localhost:x", "expected host:port"),
+    ("tcp://localhost:65536", "port 65536 is not between 0 and 65535"),
+    ("tcp://::1:5000", "expected host:port"),
+    ("tcp://[localhost]:5", "not an IPv6 address"),
+    ("tcp://[]:5", "expected host:port"),
+    ("tcp://a b:5", "expected host:port"),
+    ("tcp://a/b:5", "expected host:port"),
+    ("tcp://user@host:5", "expected host:port"),
+    ("tcp://:1?reuseprot=true", "tcp has no option 'reuseprot'; did you mean reuseport? allowed are"),
+    ("tcp://:1?", "tcp has no option ''"),
+    ("tcp://:1?reuseport", "option reuseport must be true or false, not ''"),
+    ("tcp://:1?reuseport=maybe", "option reuseport must be true or false, not 'maybe'"),
+    ("tcp://:1?backlog=0", "option backlog must be a number from 1"),
+    ("tcp://:1?backlog=1&backlog=2", "option backlog is given twice"),
+    ("tcp://:1?mode=0600", "tcp has no option 'mode'"),
+    ("unix:///a?reuseport=true", "unix has no option 'reuseport'"),
+    ("unix:///a?mode=9", "option mode must be octal permissions"),
+    ("unix:///a?mode=1777", "option mode must be octal permissions"),
+    ("unix://", "expected a path or @name"),
+    ("unix://@", "expected a path or @name"),
+    ("unix:///a%00b", "expected a path"),
+    ("unix:///" + "x" * 200, "path longer than"),
+    ("udp://:1?backlog=3", "udp has no option 'backlog'"),
+    ("fd://", "is not a descriptor number"),
+    ("fd://-1", "is not a descriptor number"),
+    ("fd://x", "is not a descriptor number"),
+    ("tls://:1?key=a", "key has no cert before it"),
+    ("tls://:1?cert=a&key=b&key=c", "key has no cert before it"),
+    ("tls://:1?cert=", "option cert must be a file name"),
+    ("tls://:1?cert=a&alpn=", "option alpn must be protocol names"),
+    ("fd://3?alpn=h2", "client_ca and alpn need a cert"),
+    ("tcp-web://:1", "each also with -net"),
+]
+
+
+@pytest.mark.parametrize("text, fields", VALID, ids=[text for text, _ in VALID])
+def test_what_is_understood(text: str, fields: dict[str, Any]) -> None:
+    address = parse_address(text)
+    assert address.text == text
+    assert {name: getattr(address, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize("text, why", INVALID, ids=[text[:40] for text, _ in INVALID])
+def test_what_is_refused_names_the_address_and_what_is_allowed(text: str, why: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_address(text)
+    assert text in str(caught.value)
+    assert why in str(caught.value)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
+    try:
+        assert parse_address(text).text == text
+    except AddressError as error:
+        assert text in str(error)
+
+
+@given(
+    st.sampled_from(["tcp", "udp", "tcp4-net"]),
+    st.sampled_from([("127.0.0.1", 4), ("::1", 6), ("::ffff:1.2.3.4", 6), ("localhost", 4), ("", 4)]),
+    st.integers(0, 65535),
+)
+@settings(max_examples=50, deadline=None)
+def test_url_is_what_parse_takes(scheme: str, host: tuple[str, int], port: int) -> None:
+    name = (host[0], port) if host[1] == 4 else (host[0], port, 0, 0)
+    address = parse_address(url(scheme, name))
+    assert (address.scheme, address.host, address.port) == (scheme, host[0], port)
+
+
+def test_url_of_unix_names() -> None:
+    assert url("unix", "/run/a") == "unix:///run/a"
+    assert url("unix", b"\0name") == "unix://@name"
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("tls://:1", "needs cert=FILE"),
+        ("tls://:1?cert=a&ca=b", "ca is for dialling"),
+    ],
+)
+def test_what_cannot_be_served(text: str, why: str) -> None:
+    with pytest.raises(AddressError, match=why):
+        parse_address(text).check_listen()
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("udp://host:1", "cannot dial udp; allowed are tcp, tls and unix"),
+        ("fd://3", "cannot dial fd"),
+        ("tcp://:1", "needs a host and a port"),
+        ("tcp://host:0", "needs a host and a port"),
+        ("tcp://host:1?reuseport=true", "reuseport is for listening"),
+    ],
+)
+def test_what_cannot_be_dialled(text: str, why: str) -> None:
+    with pytest.raises(AddressError, match=why):
+        parse_address(text).check_dial()

@@ -1,0 +1,263 @@
+"""Outgoing connections."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from evio_core import (
+    Action,
+    AddressError,
+    Buffer,
+    Conn,
+    ConnectTimeout,
+    Events,
+    Options,
+    Server,
+)
+
+from .conftest import Certificates, Variant
+from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
+
+
+@contextmanager
+def accepting(kind: str, tmp_path: Any) -> Iterator[tuple[socket.socket, str]]:
+    """A listening socket and how to dial it."""
+    if kind == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "target"))
+        listener.listen()
+        address = f"unix://{tmp_path}/target"
+    else:
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    listener.settimeout(TIMEOUT)
+    with listener:
+        yield listener, address
+
+
+POLLERS = pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+
+
+def server_address(poller: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    return "tcp://127.0.0.1:0"
+
+
+@POLLERS
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_dialled_connection_fires_the_same_events(
+    poller: str, kind: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+
+    def opened(conn: Conn) -> bytes:
+        record.add("opened", conn.context, conn.addr_index)
+        return b"+"
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        record.add("data", chunk)
+        return chunk
+
+    events = Events(opened=opened, data=data, closed=lambda conn, error: record.add("closed", error))
+    with accepting(kind, tmp_path) as (listener, address):
+        with running(events, server_address(poller, monkeypatch)) as run:
+            conn = run.server.dial(address, "mine")
+            conn.write(b"early")  # before it is open
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.settimeout(TIMEOUT)
+                assert receive(accepted, 6) == b"early+"
+                accepted.sendall(b"hello")
+                assert receive(accepted, 5) == b"hello"
+            record.wait_for("closed")
+    assert record.events == [("opened", "mine", -1), ("data", b"hello"), ("closed", None)]
+
+
+@POLLERS
+def test_a_refused_attempt_arrives_in_closed(poller: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", conn.context, error)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        refused = free.getsockname()[1]
+    with running(events, server_address(poller, monkeypatch)) as run:
+        run.server.dial(f"tcp://127.0.0.1:{refused}", 1)
+        run.server.dial(f"unix://{tmp_path}/missing", 2)
+        run.server.dial("tcp://no-such-host.invalid:1", 3)
+        errors = {context: error for _, context, error in record.wait_for("closed", 3)}
+    assert isinstance(errors[1], ConnectionRefusedError)
+    assert isinstance(errors[2], FileNotFoundError)
+    assert isinstance(errors[3], OSError)
+    assert record.names() == ["closed"] * 3
+
+
+@POLLERS
+def test_an_attempt_without_answer_times_out(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    events = Events(closed=lambda conn, error: record.add("closed", error))
+    with socket.socket() as full:  # a backlog that is full: the kernel drops further SYNs
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        for _ in range(3):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+            fillers.append(filler)
+        with running(events, server_address(poller, monkeypatch)) as run:
+            run.server.dial(f"tcp://127.0.0.1:{full.getsockname()[1]}", timeout=0.3)
+            assert isinstance(record.wait_for("closed")[0][1], ConnectTimeout)
+        for filler in fillers:
+            filler.close()
+
+
+@POLLERS
+def test_dialling_over_tls_verifies_the_certificate(
+    poller: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> bytes | None:
+        if conn.addr_index < 0:
+            record.add("answer", chunk)
+            return None
+        return chunk
+
+    def opened(conn: Conn) -> bytes | None:
+        return b"hello" if conn.addr_index < 0 else None
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        if conn.addr_index < 0:
+            record.add("closed", error)
+
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    address = f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
+    with running(Events(opened=opened, data=data, closed=closed), address) as run:
+        port = run.addr[1]
+        conn = run.server.dial(f"tls://localhost:{port}?ca={certificates.ca}")
+        assert record.wait_for("answer") == [("answer", b"hello")]
+        conn.close()
+        assert record.wait_for("closed") == [("closed", None)]
+        run.server.dial(f"tls://localhost:{port}")  # not from an authority that the system trusts
+        error = record.wait_for("closed", 2)[1][1]
+        assert "certificate verify failed" in str(error)
+
+
+def test_what_cannot_be_dialled_is_refused_at_once() -> None:
+    with running(Events(), "tcp://127.0.0.1:0") as run:
+        with pytest.raises(AddressError, match="cannot dial udp"):
+            run.server.dial("udp://127.0.0.1:1")
+        with pytest.raises(AddressError, match="this server has no -net address"):
+            run.server.dial("tcp-net://127.0.0.1:1")
+
+
+def test_a_dialled_connection_belongs_to_the_loop_that_dials() -> None:
+    record = Recorder()
+    servers: list[Server] = []
+
+    def opened(conn: Conn) -> None:
+        if conn.addr_index >= 0:
+            servers[0].dial(f"tcp://127.0.0.1:{servers[0].addrs[0][1]}", conn.loop_index)
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        record.add("data")
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        if conn.addr_index < 0:
+            record.add("dialled", conn.context, conn.loop_index)
+
+    # Each accepted connection dials the server itself, so it stops after a few.
+    count = iter(range(6))
+
+    def limited(conn: Conn) -> Any:
+        if conn.addr_index < 0:
+            return Action.CLOSE
+        if next(count, None) is None:
+            return Action.CLOSE
+        return opened(conn)
+
+    events = Events(serving=servers.append, opened=limited, data=data, closed=closed, num_loops=3)
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr):
+        for _, dialled_on, index in record.wait_for("dialled", 6):
+            assert dialled_on == index
+
+
+def proxy_events(target: list[str], highest: list[int]) -> Events:
+    """A TCP proxy: two connections that are each other's context."""
+    servers: list[Server] = []
+
+    def opened(conn: Conn) -> None:
+        if conn.addr_index >= 0:
+            conn.context = servers[0].dial(target[0], conn)
+
+    def data(conn: Conn, chunk: Buffer) -> None:
+        other: Conn = conn.context
+        other.write(chunk)
+        highest[0] = max(highest[0], other.pending)
+        if other.pending > 1 << 20:
+            conn.pause_reading()
+
+    def drained(conn: Conn) -> None:
+        conn.context.resume_reading()
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        if conn.context is not None:
+            conn.context.close()
+
+    return Events(serving=servers.append, opened=opened, data=data, drained=drained, closed=closed)
+
+
+def test_a_proxy_moves_50_mib_each_way_with_bounded_memory(variant: Variant) -> None:
+    if variant.num_loops > 1:
+        pytest.skip("both connections of a pair belong to one loop: the number of loops changes nothing")
+    size = 50 << 20 if variant.transport == "tcp" else 5 << 20
+    block = os.urandom(1 << 16)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT)
+
+        def echo() -> None:
+            upstream, _ = listener.accept()
+            with upstream:
+                upstream.settimeout(TIMEOUT)
+                while chunk := upstream.recv(1 << 16):
+                    upstream.sendall(chunk)
+
+        server = threading.Thread(target=echo)
+        server.start()
+        highest = [0]
+        events = proxy_events([f"tcp://127.0.0.1:{listener.getsockname()[1]}"], highest)
+        events.options = Options(high_water=1 << 30)  # so that only the proxy's own pausing bounds it
+        with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+
+            def send() -> None:
+                for _ in range(size // len(block)):
+                    peer.sendall(block)
+
+            if variant.transport == "tls":  # one TLS session, one thread
+                for _ in range(size // len(block)):
+                    peer.sendall(block)
+                    assert receive(peer, len(block)) == block
+            else:
+                sender = threading.Thread(target=send)
+                sender.start()
+                for _ in range(size // len(block)):
+                    assert receive(peer, len(block)) == block
+                sender.join(TIMEOUT)
+        server.join(TIMEOUT)
+    assert highest[0] < 2 << 20
+
+
+def test_an_unreachable_target_closes_the_client_of_the_proxy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        refused = free.getsockname()[1]
+    with running(proxy_events([f"tcp://127.0.0.1:{refused}"], [0]), "tcp://127.0.0.1:0") as run:
+        with connect(run.addr) as peer:
+            assert receive_all(peer) == b""

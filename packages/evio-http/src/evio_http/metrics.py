@@ -9,6 +9,7 @@ from typing import Any
 from .request import Request
 from .response import Response
 from .session import Session
+from .site import KNOWN_METHODS
 
 __all__ = ["Metrics"]
 
@@ -46,8 +47,8 @@ class Metrics:
 
     def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
         """See :class:`~evio_http.observer.Observer`."""
-        # A method is whatever the client likes: only those that were served become a label.
-        method = request.method if request is not None and status not in (400, 501) else "-"
+        # A method is whatever the client likes, and each label is kept for good.
+        method = request.method if request is not None and request.method in KNOWN_METHODS else "-"
         counter = self._counters.get((method, status))
         if counter is None:
             counter = self._counters[method, status] = self._responses.labels(method, status)

@@ -54,6 +54,7 @@ _HEAD = re.compile(
 )
 _FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding|expect|upgrade):([^\r]*+)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+BARE_LF = "a line ends without CR"
 _LENGTH = re.compile(r"[0-9]+")
 LONGEST_LENGTH = 18
 """Digits of a Content-Length that may be a number of bytes; more is too long whatever the limit is."""
@@ -167,7 +168,7 @@ class Protocol:
         window = self._buffer[self._start : self._start + self._limits.head]
         _check_request_line(window, self._limits.request_line)
         if _BARE_LF.search(window, self._searched):
-            raise Refused(400, "a line ends without CR")
+            raise Refused(400, BARE_LF)
         if len(window) == self._limits.head:
             raise Refused(431, "head too long")
         self._searched = max(0, len(window) - 3)
@@ -176,7 +177,7 @@ class Protocol:
         _check_request_line(head, self._limits.request_line)
         found = _HEAD.fullmatch(head)
         if found is None:
-            raise Refused(400, "malformed head")
+            raise Refused(400, BARE_LF if _BARE_LF.search(head) else "malformed head")
         if found["major"] != b"1" or found["minor"] not in b"01":
             raise Refused(505, "HTTP version not supported")
         if head.count(b"\n") - 2 > self._limits.fields:
@@ -226,10 +227,9 @@ class Protocol:
             body.check = ChunkedCheck(self._limits.body, self._limits.head)
         else:
             self._state = _FIXED
-            length = framing["content-length"][0].lstrip("0")
-            if len(length) > LONGEST_LENGTH or int(length) > self._limits.body:
+            body.remaining = int(framing["content-length"][0])
+            if body.remaining > self._limits.body:
                 raise Refused(413, "content too long")
-            body.remaining = int(length)
         self._body = body
         # RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is to be ignored.
         if request.version == "1.1" and "expect" in framing:
@@ -292,6 +292,8 @@ def _check_framing(framing: dict[str, list[str]], *, modern: bool) -> None:
     lengths = framing.get("content-length", [])
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise Refused(400, "malformed Content-Length")
+    if lengths and len(lengths[0].lstrip("0")) > LONGEST_LENGTH:
+        raise Refused(413, "content too long")
     if "transfer-encoding" in framing:
         if lengths or not modern:
             raise Refused(400, "Transfer-Encoding with Content-Length or in HTTP/1.0")  # RFC 9112 section 6.1

@@ -80,7 +80,8 @@ class HotCache:
 
     def keep(self, head: bytes, body: bytes, source: Source, status: int, date_at: int, until: float) -> HotAnswer:
         """The answer with this head and body, which was made of SOURCE just now."""
-        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :])
+        # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
+        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :], len(body))
         with self._lock:
             answer = self._kept.get(key)
             if answer is None or answer.source != source:

@@ -58,8 +58,10 @@ class Representations:
             raise
         if type(response.body) is not FileBody:
             chosen.opened.close()
-        settled = response.status in (200, 206, 304) and is_settled(chosen.opened.stat)
-        if lasting and settled and isinstance(response.body, bytes):
+        settled = is_settled(chosen.opened.stat)
+        # Of several ranges only the content itself says which: too rare to be told apart in memory.
+        single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
+        if lasting and settled and single and isinstance(response.body, bytes):
             response.source = chosen.source
         return response
 

@@ -77,7 +77,8 @@ def http_events(
         eof=server.eof,
         closed=server.closed,
         num_loops=num_loops,
-        options=Options(idle_timeout=server.limits.keep_alive, plain_http_answer=_wrong_port()),
+        # Files count as pending output, and may be larger than any memory; what is in memory is bounded by AHEAD.
+        options=Options(idle_timeout=server.limits.keep_alive, max_pending=0, plain_http_answer=_wrong_port()),
     )
 
 

@@ -1,0 +1,685 @@
+"""The server over sockets: answers in order, never stale, within limits, whatever peers do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evio_core import Action
+from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
+from evio_http.paths import is_settled
+from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, running
+
+BIG = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory whose files are old enough to be kept in memory."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    for name, content in {"a.txt": b"aaa", "b.txt": b"bbbb", "big.bin": BIG, "index.html": b"<h1>home</h1>"}.items():
+        (directory / name).write_bytes(content)
+    wait_until_settled(directory)
+    return directory
+
+
+def wait_until_settled(directory: Path) -> None:
+    """Until no file is so young that another write could leave its times as they are."""
+    deadline = time.monotonic() + TIMEOUT
+    while not all(is_settled(path.stat()) for path in directory.rglob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def serving(*handlers: Any, **options: Any) -> Iterator[Running]:
+    with running(http_events(*handlers, **options), "tcp://127.0.0.1:0") as run:
+        yield run
+
+
+def get(path: str, *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", *fields]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+class Answer:
+    """A response as it came."""
+
+    def __init__(self, status: int, fields: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.fields = fields
+        self.body = body
+
+
+def answer(sock: socket.socket, method: str = "GET") -> Answer:
+    """Read one response."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        assert byte, f"ended in the middle of a head: {head!r}"
+        head += byte
+    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    status = int(first.split()[1])
+    bodiless = method == "HEAD" or status in (100, 204, 304)
+    body = b"" if bodiless else receive(sock, int(fields["content-length"]))
+    return Answer(status, fields, body)
+
+
+def ask(sock: socket.socket, *arguments: str, method: str = "GET", version: str = "1.1") -> Answer:
+    sock.sendall(get(*arguments, method=method, version=version))
+    return answer(sock, method)
+
+
+def once(addr: Any, *arguments: str, method: str = "GET") -> Answer:
+    with connect(addr) as sock:
+        return ask(sock, *arguments, method=method)
+
+
+# -- answers from memory
+
+
+def test_the_same_request_is_answered_from_memory(site: Path) -> None:
+    events = http_events(Site(str(site)))
+    opened: list[str] = []
+    real = os.open
+
+    def counting(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(str(path))
+        return real(path, *arguments, **options)
+
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as sock:
+        first = ask(sock, "/a.txt")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", counting)
+            for _ in range(20):
+                again = ask(sock, "/a.txt")
+                assert (again.status, again.body, again.fields["etag"]) == (200, b"aaa", first.fields["etag"])
+    assert opened == []
+
+
+def change_in_place(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"new")
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"new")
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.rename(path)
+
+
+def change_and_set_the_time_back(path: Path) -> None:
+    before = path.stat()
+    path.write_bytes(b"new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [change_in_place, replace, change_and_set_the_time_back])
+@pytest.mark.parametrize("field", ["", "Accept-Encoding: gzip"])
+def test_a_changed_file_is_never_stale(site: Path, change: Callable[[Path], None], field: str) -> None:
+    fields = [field] if field else []
+    with serving(Site(str(site), compress=True)) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert ask(sock, "/a.txt", *fields).body == b"aaa"
+        change(site / "a.txt")
+        assert ask(sock, "/a.txt", *fields).body == b"new"
+
+
+@pytest.mark.parametrize("how", ["delete", "rename", "directory", "unsearchable", "link", "fifo"])
+def test_a_file_that_is_gone_is_gone(site: Path, how: str) -> None:
+    inner = site / "inner"
+    inner.mkdir()
+    (inner / "a.txt").write_bytes(b"aaa")
+    wait_until_settled(site)
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert ask(sock, "/inner/a.txt").body == b"aaa"
+        path = inner / "a.txt"
+        if how == "delete":
+            path.unlink()
+        elif how == "rename":
+            path.rename(site / "c.txt")
+        elif how == "directory":
+            inner.rename(site / "elsewhere")
+        elif how == "unsearchable":
+            inner.chmod(0)
+            if os.geteuid() == 0:  # whom modes do not keep out
+                inner.chmod(0o755)
+                path.unlink()
+        else:
+            path.unlink()
+            path.symlink_to("/etc/passwd") if how == "link" else os.mkfifo(path)
+        assert ask(sock, "/inner/a.txt").status in (403, 404)
+        inner.chmod(0o755) if inner.exists() else None
+
+
+def test_a_file_that_appears_is_there(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert ask(sock, "/new.txt").status == 404
+        (site / "new.txt").write_bytes(b"new")
+        assert ask(sock, "/new.txt").body == b"new"
+
+
+def test_revalidate_trades(site: Path) -> None:
+    with serving(Site(str(site)), revalidate=1000.0) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").body == b"aaa"
+        assert ask(sock, "/a.txt").body == b"aaa"
+        (site / "a.txt").write_bytes(b"new")
+        # Within the second of its Date, at the latest, it is sent without a look.
+        assert ask(sock, "/a.txt").body in (b"aaa", b"new")
+
+
+def test_a_sibling_that_is_made_is_found(site: Path) -> None:
+    import gzip
+
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        assert "content-encoding" not in ask(sock, "/a.txt", "Accept-Encoding: gzip").fields
+        (site / "a.txt.gz").write_bytes(gzip.compress(b"aaa"))
+        deadline = time.monotonic() + TIMEOUT
+        while "content-encoding" not in (found := ask(sock, "/a.txt", "Accept-Encoding: gzip")).fields:
+            assert found.body == b"aaa"
+            assert time.monotonic() < deadline  # it is a second; see hot.py
+        assert gzip.decompress(found.body) == b"aaa"
+        (site / "a.txt").write_bytes(b"changed")
+        assert ask(sock, "/a.txt", "Accept-Encoding: gzip").body == b"changed"  # the sibling is older now
+
+
+def test_date_moves_on_and_is_right(site: Path) -> None:
+    from evio_http.conditional import parse_http_date
+
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        first = ask(sock, "/a.txt").fields["date"]
+        deadline = time.monotonic() + TIMEOUT
+        while (date := ask(sock, "/a.txt").fields["date"]) == first:
+            assert time.monotonic() < deadline
+        told = parse_http_date(date)
+        assert told is not None
+        assert abs(told - time.time()) < 2
+
+
+def test_head_304_and_ranges_from_memory_are_what_they_were(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        etag = ask(sock, "/a.txt").fields["etag"]
+        for _ in range(3):
+            head = ask(sock, "/a.txt", method="HEAD")
+            assert (head.status, head.fields["content-length"]) == (200, "3")
+            assert ask(sock, "/a.txt", f"If-None-Match: {etag}").status == 304
+            part = ask(sock, "/a.txt", "Range: bytes=1-1")
+            assert (part.status, part.body, part.fields["content-range"]) == (206, b"a", "bytes 1-1/3")
+            assert ask(sock, "/a.txt").body == b"aaa"
+
+
+# -- connections
+
+
+def test_keep_alive_and_close(site: Path) -> None:
+    with serving(Site(str(site))) as run:
+        with connect(run.addr) as sock:
+            assert "connection" not in ask(sock, "/a.txt").fields
+            last = ask(sock, "/a.txt", "Connection: close")
+            assert (last.fields["connection"], last.body) == ("close", b"aaa")
+            assert sock.recv(1) == b""
+        with connect(run.addr) as sock:
+            assert ask(sock, "/a.txt", version="1.0").fields["connection"] == "close"
+            assert sock.recv(1) == b""
+        with connect(run.addr) as sock:
+            for _ in range(3):
+                assert ask(sock, "/a.txt", "Connection: keep-alive", version="1.0").fields["connection"] == "keep-alive"
+
+
+@pytest.mark.parametrize("paths", [["/a.txt", "/b.txt"] * 500, ["/big.bin", "/a.txt"] * 10, ["/a.txt", "/none"] * 50])
+def test_pipelined_requests_are_answered_in_order(site: Path, paths: list[str]) -> None:
+    expected = {"/a.txt": b"aaa", "/b.txt": b"bbbb", "/big.bin": BIG}
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        sender = threading.Thread(target=sock.sendall, args=(b"".join(map(get, paths)),))
+        sender.start()
+        for path in paths:
+            got = answer(sock)
+            assert (got.status == 404 and path == "/none") or got.body == expected[path]
+        sender.join(TIMEOUT)
+
+
+def test_a_pipeline_whose_answers_nobody_reads_is_bounded(site: Path) -> None:
+    (site / "mid.bin").write_bytes(b"x" * 100_000)
+    wait_until_settled(site)
+    request = get("/mid.bin")
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        before = resident()
+        sock.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sock.sendall(request * 1000)  # 100 MB of answers each
+        assert once(run.addr, "/a.txt").body == b"aaa"
+        assert resident() - before < 40 << 20
+
+
+def test_the_last_requests_of_a_peer_that_ends_are_answered(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        sock.sendall(get("/big.bin") + get("/a.txt"))
+        sock.shutdown(socket.SHUT_WR)
+        assert answer(sock).body == BIG
+        assert answer(sock).body == b"aaa"
+        assert sock.recv(1) == b""
+
+
+def test_a_slow_reader_of_a_last_answer_gets_all_of_it(site: Path) -> None:
+    events = http_events(Site(str(site)))
+    # Longer than this a closing connection may not take: a large answer has to leave before it closes.
+    events.options = type(events.options)(idle_timeout=75.0, close_timeout=0.2)
+    with running(events, "tcp://127.0.0.1:0") as run, small_buffer(run.addr) as sock:
+        sock.sendall(get("/big.bin", "Connection: close"))
+        deadline = time.monotonic() + 0.5
+        got = b""
+        while time.monotonic() < deadline:
+            got += sock.recv(2048)
+            time.sleep(0.005)
+        got += receive_all(sock)
+    assert got.endswith(b"\r\n\r\n" + BIG)
+
+
+def small_buffer(addr: Any) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(TIMEOUT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(addr)
+    return sock
+
+
+def test_malformed_requests_are_answered_and_the_connection_is_closed(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        sock.sendall(get("/a.txt") + b"GET / HTTP/1.1\nHost: a\r\n\r\n" + get("/b.txt"))
+        assert answer(sock).body == b"aaa"
+        refused = answer(sock)
+        assert (refused.status, refused.fields["connection"]) == (400, "close")
+        assert sock.recv(1) == b""
+
+
+def test_content_is_drained_and_expectations_are_met(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        sock.sendall(b"POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
+        refused = answer(sock)
+        assert (refused.status, refused.fields["allow"]) == (405, "GET, HEAD, OPTIONS")
+        sock.sendall(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert answer(sock).status == 100
+        sock.sendall(b"xx")
+        assert answer(sock).body == b"aaa"
+
+
+def test_methods(site: Path) -> None:
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt", method="OPTIONS").fields["allow"] == "GET, HEAD, OPTIONS"
+        assert ask(sock, "*", method="OPTIONS").status == 204
+        assert ask(sock, "/a.txt", method="DELETE").status == 405
+        assert ask(sock, "/a.txt", method="FROB").status == 501
+        assert ask(sock, "/a.txt").body == b"aaa"
+
+
+# -- time and number
+
+
+@pytest.mark.parametrize("piece", [b"", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n", b"\r\n"])
+def test_a_head_has_to_come_in_time(site: Path, piece: bytes) -> None:
+    with serving(Site(str(site)), limits=Limits(header_timeout=0.1)) as run, connect(run.addr) as sock:
+        sock.sendall(piece)
+        assert sock.recv(1) == b""
+
+
+def test_a_byte_at_a_time_does_not_extend_the_time_for_a_head(site: Path) -> None:
+    limits = Limits(header_timeout=0.3)
+    with serving(Site(str(site)), limits=limits) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").body == b"aaa"
+        start = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in get("/a.txt", "X: " + "y" * 900):
+                sock.sendall(bytes([byte]))
+                time.sleep(0.01)
+                if time.monotonic() - start > 5:
+                    pytest.fail("the connection is still there")
+        assert 0.2 < time.monotonic() - start < 5
+
+
+def test_the_time_for_a_head_is_over_with_the_head(site: Path) -> None:
+    limits = Limits(header_timeout=0.2, keep_alive=60.0)
+    with serving(Site(str(site)), limits=limits) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").body == b"aaa"
+        sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.settimeout(TIMEOUT)
+        assert ask(sock, "/a.txt").body == b"aaa"
+
+
+def test_an_idle_connection_is_closed(site: Path) -> None:
+    with serving(Site(str(site)), limits=Limits(keep_alive=0.1)) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").body == b"aaa"
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("request_", [get("/big.bin"), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx"])
+def test_who_is_too_slow_is_dropped(site: Path, request_: bytes) -> None:
+    limits = Limits(min_rate=1 << 30, rate_grace=0.1)
+    with serving(Site(str(site)), limits=limits) as run, small_buffer(run.addr) as sock:
+        sock.sendall(request_)
+        time.sleep(0.3)
+        with contextlib.suppress(ConnectionResetError):
+            assert len(receive_all(sock)) < len(BIG)
+
+
+def test_limits_of_connections(site: Path) -> None:
+    with serving(Site(str(site)), limits=Limits(connections=2)) as run:
+        with connect(run.addr) as first, connect(run.addr) as second:
+            assert ask(first, "/a.txt").status == ask(second, "/a.txt").status == 200
+            with connect(run.addr) as third:
+                refused = answer(third)
+                assert (refused.status, refused.fields["connection"]) == (503, "close")
+            assert ask(first, "/a.txt").status == 200
+        deadline = time.monotonic() + TIMEOUT
+        while once_or_refused(run.addr) != 200:
+            assert time.monotonic() < deadline
+
+
+def once_or_refused(addr: Any) -> int:
+    with connect(addr) as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(get("/a.txt"))
+        return answer(sock).status
+
+
+def test_limits_of_connections_from_one_address(site: Path) -> None:
+    with serving(Site(str(site)), limits=Limits(connections_per_address=1)) as run, connect(run.addr) as first:
+        assert ask(first, "/a.txt").status == 200
+        with connect(run.addr) as second:
+            assert answer(second).status == 503
+        with socket.socket() as other:
+            other.settimeout(TIMEOUT)
+            other.bind(("127.0.0.2", 0))
+            other.connect(run.addr)
+            assert ask(other, "/a.txt").status == 200
+
+
+def test_slow_heads_cost_nobody_else(site: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(serving(Site(str(site))))
+        slow = [stack.enter_context(connect(run.addr)) for _ in range(300)]
+        for sock in slow:
+            sock.sendall(b"GET / HTTP/1.1\r\nHo")
+        with connect(run.addr) as sock:
+            times = []
+            for _ in range(100):
+                start = time.perf_counter()
+                assert ask(sock, "/a.txt").body == b"aaa"
+                times.append(time.perf_counter() - start)
+                slow[len(times) % 300].sendall(b"s")
+        assert sorted(times)[50] < 0.05
+        slow[0].sendall(b"st: a\r\n\r\n")
+        assert answer(slow[0]).status in (200, 400)
+
+
+# -- files that do not stay what they are, and a system that has no more
+
+
+def test_a_file_that_is_truncated_ends_the_connection_and_nothing_else(site: Path) -> None:
+    with serving(Site(str(site))) as run, small_buffer(run.addr) as sock:
+        sock.sendall(get("/big.bin"))
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        os.truncate(site / "big.bin", 1000)
+        with contextlib.suppress(ConnectionResetError):
+            assert len(receive_all(sock)) < len(BIG)
+        assert once(run.addr, "/a.txt").body == b"aaa"
+        assert len(once(run.addr, "/big.bin").body) == 1000
+
+
+@pytest.mark.parametrize("how", ["delete", "replace"])
+def test_a_file_that_goes_away_meanwhile_is_sent_as_it_was(site: Path, how: str) -> None:
+    with serving(Site(str(site))) as run, small_buffer(run.addr) as sock:
+        sock.sendall(get("/big.bin"))
+        head = sock.recv(10)
+        if how == "delete":
+            (site / "big.bin").unlink()
+        else:
+            (site / "other").write_bytes(b"other")
+            (site / "other").rename(site / "big.bin")
+        sock.sendall(get("/a.txt", "Connection: close"))
+        got = head + receive_all(sock)
+        assert BIG in got
+
+
+def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").status == 200
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used - 1, hard))
+        try:
+            assert ask(sock, "/b.txt").status == 503
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert ask(sock, "/b.txt").body == b"bbbb"
+
+
+def test_many_readers_of_a_large_file_cost_little_memory(site: Path) -> None:
+    with (site / "huge.bin").open("wb") as file:
+        file.truncate(1 << 30)
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(serving(Site(str(site))))
+        assert once(run.addr, "/a.txt").status == 200
+        before = resident()
+        readers = [stack.enter_context(small_buffer(run.addr)) for _ in range(10)]
+        for sock in readers:
+            sock.sendall(get("/huge.bin"))
+        for sock in readers:
+            assert len(receive(sock, 1 << 20)) == 1 << 20
+        assert resident() - before < 16 << 20
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+# -- handlers
+
+
+def test_a_handler_beside_a_site(site: Path) -> None:
+    def hello(request: Request) -> Response | None:
+        if request.path != b"/hello":
+            return None
+        return Response.json({"client": request.client, "method": request.method, "body": request.body.decode()})
+
+    with serving(hello, Site(str(site))) as run, connect(run.addr) as sock:
+        for body in ("", "x"):
+            fields = ["Content-Length: 1"] if body else []
+            sock.sendall(get("/hello", *fields, method="POST") + body.encode())
+            assert answer(sock).body == b'{"client": "127.0.0.1", "method": "POST", "body": "%b"}' % body.encode()
+        assert ask(sock, "/a.txt").body == b"aaa"
+
+
+def test_a_handler_in_front_of_a_site_sees_every_request(site: Path) -> None:
+    seen: list[bytes] = []
+
+    def spy(request: Request) -> None:
+        seen.append(request.path)
+
+    with serving(spy, Site(str(site))) as run, connect(run.addr) as sock:
+        for _ in range(5):
+            assert ask(sock, "/a.txt").body == b"aaa"
+    assert seen == [b"/a.txt"] * 5
+
+
+def test_a_handler_that_fails_is_500_and_the_connection_lives(site: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Request) -> Response | None:
+        if request.path == b"/fail":
+            raise RuntimeError("of the test")
+        return None
+
+    with serving(fail, Site(str(site))) as run, connect(run.addr) as sock:
+        assert ask(sock, "/fail").status == 500
+        assert ask(sock, "/a.txt").body == b"aaa"
+    assert "of the test" in caplog.text
+
+
+def test_a_response_that_comes_later_keeps_its_place(site: Path) -> None:
+    release = threading.Event()
+
+    def slow() -> Response:
+        assert release.wait(TIMEOUT)
+        return Response.text("slow")
+
+    def handler(request: Request) -> Later | None:
+        return Later(slow) if request.path == b"/slow" else None
+
+    with serving(handler, Site(str(site))) as run, connect(run.addr) as sock:
+        sock.sendall(get("/slow") + get("/a.txt"))
+        assert once(run.addr, "/b.txt").body == b"bbbb"  # nobody else waits
+        release.set()
+        assert answer(sock).body == b"slow"
+        assert answer(sock).body == b"aaa"
+
+
+def test_no_handler_is_404() -> None:
+    with serving() as run:
+        assert once(run.addr, "/").status == 404
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (99, []),
+        (100, []),
+        (600, []),
+        (200, [("X", "a\r\nY: b")]),
+        (200, [("X y", "z")]),
+        (200, [("Content-Length", "5")]),
+    ],
+)
+def test_a_response_that_cannot_be_sent(status: int, fields: list[tuple[str, str]]) -> None:
+    with pytest.raises(ValueError):
+        Response(status, fields)
+
+
+def test_virtual_hosts(site: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.txt").write_bytes(b"other")
+    hosts = VirtualHosts({"Other.example": Site(str(other))}, Site(str(site)))
+    with serving(hosts) as run, connect(run.addr) as sock:
+        for _ in range(2):
+            for host, content in [("other.example", b"other"), ("OTHER.example.:80", b"other"), ("localhost", b"aaa")]:
+                sock.sendall(f"GET /a.txt HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                assert answer(sock).body == content
+        sock.sendall(b"GET http://other.example/a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer(sock).body == b"other"
+    with pytest.raises(ValueError, match="not the name of a host"):
+        VirtualHosts({"a/b": Site(str(other))}, Site(str(site)))
+
+
+# -- properties
+
+
+class FakeConn:
+    """A connection without a socket whose peer takes everything at once."""
+
+    def __init__(self, events: Any) -> None:
+        self.events = events
+        self.context: Any = None
+        self.remote_addr = ("192.0.2.1", 1)
+        self.tls = None
+        self.sent = b""
+        self.closed = False
+        self.woken = False
+        self._reply(events.opened(self))
+
+    @property
+    def pending(self) -> int:
+        return 0
+
+    def feed(self, data: bytes) -> None:
+        if data and not self.closed:
+            self._reply(self.events.data(self, data))
+        while self.woken and not self.closed:
+            self.woken = False
+            self._reply(self.events.data(self, b""))
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def send_file(self, file: int, offset: int, count: int) -> None:
+        self.sent += os.pread(file, count, offset)
+
+    def wake_when_drained(self) -> None:
+        self.woken = True
+
+    def set_deadline(self, seconds: float | None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def _reply(self, reply: Any) -> None:
+        output, action = (
+            reply if isinstance(reply, tuple) else (None, reply) if isinstance(reply, Action) else (reply, None)
+        )
+        self.sent += output or b""
+        self.closed = self.closed or action is Action.CLOSE
+
+
+REQUESTS = st.sampled_from(
+    [
+        get("/a.txt"),
+        get("/a.txt", method="HEAD"),
+        get("/b.txt"),
+        get("/big.bin", "Range: bytes=5-9"),
+        get("/a.txt", "Range: bytes=1-"),
+        get("/b.txt", "Range: bytes=0-0,2-2"),
+        get("/b.txt", "Range: bytes=1-1,3-3"),
+        get("/a.txt", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"),
+        get("/a.txt", 'If-Match: "x"'),
+        get("/"),
+        get("/none"),
+        get("/a.txt", method="OPTIONS"),
+        get("/a.txt", method="POST"),
+        get("/a.txt", "Content-Length: 3") + b"xyz",
+        get("/../a.txt"),
+        get("/a.txt", "Connection: keep-alive", version="1.0"),
+        get("/a.txt", "Connection: close"),
+        b"bad\r\n\r\n",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(REQUESTS, max_size=12), data=st.data())
+def test_memory_and_splits_change_no_answer(site: Path, requests: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(requests)
+    splits = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+
+    def answers(events: Any, pieces: list[bytes]) -> tuple[bytes, bool]:
+        conn = FakeConn(events)
+        for piece in pieces:
+            conn.feed(piece)
+        return re.sub(rb"Date: [^\r]+", b"Date:", conn.sent), conn.closed
+
+    hot, cold = http_events(Site(str(site))), http_events(Site(str(site)), hot_bytes=0)
+    ends = [*splits, len(stream)]
+    expected = answers(cold, [stream])
+    assert answers(hot, requests) == expected
+    assert answers(hot, requests) == expected  # from memory now
+    assert answers(hot, [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]) == expected

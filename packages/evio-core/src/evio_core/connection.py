@@ -122,6 +122,11 @@ class Connection(Handler):
         return self.loop.index
 
     @property
+    def turn(self) -> int:
+        # Below the loop's number, so that no two loops have one in common.
+        return self.loop.stats.turns << 16 | self.loop.index
+
+    @property
     def remote_addr(self) -> SocketAddress:
         return self._remote
 

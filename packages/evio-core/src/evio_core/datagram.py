@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import threading
@@ -21,6 +22,10 @@ __all__ = ["DATAGRAMS_PER_TURN", "DatagramPeer", "DatagramSocket"]
 DATAGRAMS_PER_TURN = 64
 
 LARGEST_DATAGRAM = 65535
+
+
+own_turns = itertools.count(-1, -1)
+"""Turns of what does not say which events were found together. The others count upwards from 0."""
 
 
 class DatagramSocket(Handler):
@@ -181,6 +186,10 @@ class DatagramPeer(Handler):
     @property
     def local_addr(self) -> SocketAddress:
         return self._socket.name
+
+    @property
+    def turn(self) -> int:
+        return next(own_turns)  # many datagrams are of one look, which is not worth telling
 
     @property
     def remote_addr(self) -> SocketAddress:

@@ -157,6 +157,12 @@ class Conn(Protocol):
         """Which loop owns it, from 0."""
 
     @property
+    def turn(self) -> int:
+        """The turn of the loop: equal for two ``data`` events exactly if both connections were found ready by the same
+        look at all of them. What is looked up for the first of them, after that moment, is as fresh as if it were
+        looked up for each."""
+
+    @property
     def local_addr(self) -> SocketAddress:
         """Our end."""
 

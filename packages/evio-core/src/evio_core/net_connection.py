@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .address import Address
 from .connection import NOT_POLLED, Connection
-from .datagram import DatagramPeer, DatagramSocket
+from .datagram import DatagramPeer, DatagramSocket, own_turns
 from .errors import ConnectTimeout, ProxyProtocolError
 from .events import Action, Buffer, SocketAddress
 from .listener import SKIPPED, Accepted, Listener, Origin
@@ -35,6 +35,10 @@ class _Boundary(Connection):
     loop: NetLoop
     transport: asyncio.Transport | None
     full: bool
+
+    @property
+    def turn(self) -> int:
+        return next(own_turns)  # asyncio does not say which events were found together: each is a turn of its own
 
     @property
     def pending(self) -> int:

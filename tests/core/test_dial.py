@@ -68,8 +68,8 @@ def test_a_dialled_connection_fires_the_same_events(
     events = Events(opened=opened, data=data, closed=lambda conn, error: record.add("closed", error))
     with accepting(kind, tmp_path) as (listener, address):
         with running(events, server_address(poller, monkeypatch)) as run:
-            conn = run.server.dial(address, "mine")
-            conn.write(b"early")  # before it is open
+            # On the loop, which cannot open it before this returns.
+            run.server.call(lambda: run.server.dial(address, "mine").write(b"early"))
             accepted, _ = listener.accept()
             with accepted:
                 accepted.settimeout(TIMEOUT)

@@ -99,8 +99,9 @@ class Waker(Handler):
         return self._read_fd
 
     def wake(self) -> None:
-        """Have ``poll`` return. Work is queued before this is called, and the flag is cleared before the queue
-        is drained: work is either seen by that drain or sees the flag cleared. A burst costs one wake-up."""
+        """Have ``poll`` return. Work is queued before this is called, and the flag is cleared after the wake-up is
+        taken and before the queue is drained: work is either seen by that drain or sees the flag cleared. A burst
+        costs one wake-up."""
         if not self._woken:
             self._woken = True
             self.force()
@@ -113,10 +114,10 @@ class Waker(Handler):
                     os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
 
     def on_event(self, mask: int) -> None:
-        self._woken = False
         with suppress(BlockingIOError):
             while os.read(self._read_fd, 512) and self._read_fd != self._write_fd:
                 pass
+        self._woken = False  # not earlier: reading would take away a wake-up that came in between, and leave its flag
 
     def shut_down(self) -> None:
         """Nothing to finish: it lives as long as the loop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -304,8 +305,10 @@ class NetListener(Listener):
             self._loop.turn_soon()
 
     def expire(self) -> None:
-        self._task.cancel()
-        self._loop.aio.remove_reader(self._sock)
+        with suppress(NotImplementedError):  # Windows' event loop accepts without a reader
+            self._loop.aio.remove_reader(self._sock)
+        # Not at once: a connection that asyncio has accepted already and not handed over yet would be lost unclosed.
+        self._loop.aio.call_soon(self._task.cancel)
         super().expire()
 
 

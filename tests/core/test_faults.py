@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, Server, listener
+from evio_core import Action, Conn, Events, Options, Server, listener
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -449,3 +450,47 @@ def test_sigterm_under_load_cuts_no_reply() -> None:
         each.join(TIMEOUT)
     process.stdout.close()
     assert incomplete == []
+
+
+# -- times
+
+
+FAR_AWAY = pytest.mark.parametrize("seconds", [3e6, 1e300, math.inf])
+"""epoll counts milliseconds in an int, which is 24.8 days; the others have limits of their own."""
+
+
+@FAR_AWAY
+@pytest.mark.parametrize("what", ["idle_timeout", "deadline", "tick"])
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_a_time_too_far_away_for_the_kernel_is_no_error(
+    poller: str, what: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    events = Events(data=lambda conn, chunk: chunk)
+    if what == "idle_timeout":
+        events.options = Options(idle_timeout=seconds)
+    elif what == "deadline":
+        events.opened = lambda conn: conn.set_deadline(seconds)
+    else:
+        events.tick = lambda: min(seconds, 1e300)  # an infinite delay is refused: None says that
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        for _ in range(2):  # the wait in between is one with that time-out
+            peer.sendall(b"x")
+            assert receive(peer, 1) == b"x"
+
+
+@FAR_AWAY
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_so_is_a_stop_that_may_take_as_long_as_it_wants(
+    poller: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    size = 8 << 20  # more than both kernel buffers take: the stop has to wait for the peer
+    events = Events(data=lambda conn, chunk: bytes(size), options=Options(close_timeout=seconds))
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        peer.sendall(b"x")
+        assert receive(peer, 1) == b"\0"
+        run.server.stop(seconds)
+        assert len(receive_all(peer)) == size - 1
+        peer.close()
+        run.join()

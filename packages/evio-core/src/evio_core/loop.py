@@ -42,6 +42,10 @@ each read (M_MMAP_THRESHOLD, mallopt(3)), which costs four times as much as the 
 COMPACT_TIMERS = 256
 """With more cancelled timers than this, and more cancelled than alive, the heap is rebuilt."""
 
+LONGEST_WAIT = 24 * 3600.0
+"""Seconds that one look at the descriptors may take. Kernels count them in types of their own: epoll_wait(2) takes
+milliseconds in an ``int``, and a time-out of a month, let alone an infinite one, does not fit."""
+
 Timer = list[Any]
 """``[when, tie-breaker, target]``; a cancelled one has no target."""
 
@@ -220,7 +224,7 @@ class Loop:
         while timers and timers[0][2] is None:  # nobody is to be woken for these
             heapq.heappop(timers)
             self._cancelled -= 1
-        return max(0.0, timers[0][0] - now) if timers else None
+        return min(max(0.0, timers[0][0] - now), LONGEST_WAIT) if timers else None
 
     # -- work from other threads
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -212,32 +210,6 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         BasicAuth.from_file(str(tmp_path / "users"))
     with pytest.raises(FileNotFoundError):
         BasicAuth.from_file(str(tmp_path / "nothing"))
-
-
-def run(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evio_http.auth", *arguments],
-        input=password, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-
-
-def test_the_command_makes_a_line(tmp_path: Path) -> None:
-    done = run("ann", password="secret\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    (tmp_path / "users").write_text(done.stdout)
-    assert BasicAuth.from_file(str(tmp_path / "users")).verify(basic("ann", "secret"))
-
-
-@pytest.mark.parametrize("arguments", [(), ("a:b",), ("",), ("a", "b"), ("a\nb",)])
-def test_the_command_says_how_it_is_used(arguments: tuple[str, ...]) -> None:
-    assert auth.main(list(arguments)) == 2
-
-
-def test_an_empty_password_is_refused() -> None:
-    done = run("ann", password="\n")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "empty" in done.stderr
 
 
 def test_what_is_known_costs_little(access: BasicAuth) -> None:

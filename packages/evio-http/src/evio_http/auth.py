@@ -2,7 +2,7 @@
 
 A line of the file is ``user:hash``. Hashes are
 
-- ``$scrypt$ln=14,r=8,p=5$SALT$HASH``: scrypt (RFC 7914); what ``python -m evio_http.auth USER`` makes;
+- ``$scrypt$ln=14,r=8,p=5$SALT$HASH``: scrypt (RFC 7914); what ``python -m evio_http.passwd USER`` makes;
 - ``$pbkdf2-sha256$ROUNDS$SALT$HASH``: PBKDF2 (RFC 8018), as passlib writes it;
 - ``$2b$...``: bcrypt, as ``htpasswd -B`` writes it, if the package ``bcrypt`` is installed.
 
@@ -18,13 +18,11 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-import getpass
 import hashlib
 import hmac
 import importlib
 import re
 import secrets
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -95,7 +93,7 @@ class BasicAuth:
         for number, line in significant_lines(text):
             user, separator, hashed = line.partition(":")
             if not separator or not user:
-                raise LineError(path, number, "a line is user:hash (python -m evio_http.auth USER makes one)")
+                raise LineError(path, number, "a line is user:hash (python -m evio_http.passwd USER makes one)")
             if user in users:
                 raise LineError(path, number, f"the user {user!r} is already there")
             try:
@@ -173,7 +171,7 @@ def _check(text: str) -> Check:
     if _BCRYPT.fullmatch(text):
         return _bcrypt_check(text)
     raise ValueError(
-        "not a hash of $scrypt$, $pbkdf2-sha256$ or $2b$ (bcrypt): python -m evio_http.auth USER makes one"
+        "not a hash of $scrypt$, $pbkdf2-sha256$ or $2b$ (bcrypt): python -m evio_http.passwd USER makes one"
     )
 
 
@@ -215,26 +213,3 @@ def _unbase64(text: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         raise ValueError("the hash is not well-formed base64") from None
-
-
-def main(arguments: list[str]) -> int:
-    """``python -m evio_http.auth USER``: ask for a password and print the line for the file."""
-    if len(arguments) != 1 or not arguments[0] or ":" in arguments[0] or not arguments[0].isprintable():
-        print("usage: python -m evio_http.auth USER  (a name without colon)", file=sys.stderr)
-        return 2
-    if sys.stdin.isatty():
-        password = getpass.getpass("Password: ")
-        if getpass.getpass("Again: ") != password:
-            print("the passwords differ", file=sys.stderr)
-            return 1
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    if not password.isprintable() or not password:
-        print("the password must not be empty or have control characters (RFC 7617 section 2)", file=sys.stderr)
-        return 1
-    print(f"{arguments[0]}:{hash_password(password)}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

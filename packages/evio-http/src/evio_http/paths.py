@@ -149,7 +149,7 @@ class _Opened:
     """What closes its ``fd``. Whoever has it should; when it is dropped it does so by itself, as file objects do: an
     exception on the way to a peer, or a peer that has gone while a thread was at work, must not cost a descriptor."""
 
-    __slots__ = ()
+    __slots__ = ("fd",)
 
     fd: int
 

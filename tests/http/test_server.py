@@ -464,11 +464,16 @@ def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with serving(Site(str(site))) as run, connect(run.addr) as sock:
         assert ask(sock, "/a.txt").status == 200
-        used = len(os.listdir("/proc/self/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used - 1, hard))
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
         try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
             assert ask(sock, "/b.txt").status == 503
         finally:
+            for fd in taken:
+                os.close(fd)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert ask(sock, "/b.txt").body == b"bbbb"
 
@@ -599,6 +604,7 @@ class FakeConn:
         self.context: Any = None
         self.remote_addr = ("192.0.2.1", 1)
         self.tls = None
+        self.turn = 0
         self.sent = b""
         self.closed = False
         self.woken = False
@@ -609,6 +615,7 @@ class FakeConn:
         return 0
 
     def feed(self, data: bytes) -> None:
+        self.turn += 1
         if data and not self.closed:
             self._reply(self.events.data(self, data))
         while self.woken and not self.closed:

@@ -85,7 +85,7 @@ def _content(group: argparse._ArgumentGroup) -> None:
         "--error-page", action="append", default=[], type=_error_page, metavar="STATUS=PATH", help="a page of the site"
     )
     group.add_argument("--redirects", metavar="FILE", help="lines of FROM TO [STATUS]")
-    group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.auth USER makes one")
+    group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
     group.add_argument("--health", metavar="PATH", help="always 200, for load balancers")
     group.add_argument("--metrics", metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
 
@@ -158,9 +158,9 @@ def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hot-file",
         type=_whole,
-        default=128 << 10,
+        default=32 << 10,
         metavar="BYTES",
-        help="the largest file among them (default 128 KiB)",
+        help="the largest file among them (default 32 KiB)",
     )
     group.add_argument(
         "--revalidate",

@@ -8,6 +8,8 @@ An answer is used between two looks:
 - on every request, ``stat`` of each file it was made of (unless ``--revalidate`` allows a time without);
 - once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not.
 
+A file that is not small is not in memory but held open: ``wire`` is the head, and the kernel copies the rest.
+
 Requests with different heads that get the very same answer share it. When an answer has to make room, ``wire`` is
 emptied: those who still refer to it then see that it is gone.
 """
@@ -21,11 +23,28 @@ from collections import OrderedDict
 from .paths import is_current
 from .response import DATE_SIZE, Source
 
-__all__ = ["HotAnswer", "HotCache"]
+__all__ = ["HeldFile", "HotAnswer", "HotCache"]
 
 OVERHEAD = 1024
 """Bytes that an answer takes besides its own, by tracemalloc and rounded up: the objects of it, its key and its
 source."""
+
+
+class HeldFile:
+    """A part of an open file. It is closed when nobody refers to it: another thread may be about to send from it when
+    the cache lets go of it, and must not find the number given to another file."""
+
+    __slots__ = ("count", "fd", "offset")
+
+    def __init__(self, fd: int, offset: int, count: int) -> None:
+        """Duplicates FD. Raises ``OSError``."""
+        self.offset = offset
+        self.count = count
+        self.fd = os.dup(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
 
 
 class HotAnswer:
@@ -36,6 +55,7 @@ class HotAnswer:
         "ctime",
         "date_at",
         "device",
+        "file",
         "inode",
         "key",
         "length",
@@ -43,6 +63,7 @@ class HotAnswer:
         "path",
         "source",
         "status",
+        "turn",
         "until",
         "wire",
     )
@@ -56,6 +77,11 @@ class HotAnswer:
         self.length = length
         """Bytes of content."""
         self.date_at = date_at
+        self.file: HeldFile | None = None
+        """Where the content is, if not in ``wire``."""
+        self.turn: int | None = None
+        """In which turn of a loop the files were last looked at (``Conn.turn``): not again for what was found ready in
+        the same one."""
         self.wire = b""
         """All of it; empty when it is no longer kept."""
         self.until = 0.0
@@ -69,45 +95,53 @@ class HotAnswer:
 
 
 class HotCache:
-    """Answers in at most MAX_BYTES. Those renewed least recently go first. It may be shared by threads."""
+    """Answers in at most MAX_BYTES, with at most MAX_FILES open. Those renewed least recently go first. For several
+    threads."""
 
-    def __init__(self, max_bytes: int, revalidate: float = 0.0) -> None:
+    def __init__(self, max_bytes: int, max_files: int) -> None:
         self._max_bytes = max_bytes
-        self.revalidate = revalidate
-        self._bytes = 0
+        self._max_files = max_files
+        self._bytes = self._files = 0
         self._kept: OrderedDict[tuple[object, ...], HotAnswer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, head: bytes, body: bytes, source: Source, status: int, date_at: int, until: float) -> HotAnswer:
+    def keep(
+        self, head: bytes, body: bytes | HeldFile, source: Source, status: int, date_at: int, until: float
+    ) -> HotAnswer:
         """The answer with this head and body, which was made of SOURCE just now."""
+        length = body.count if isinstance(body, HeldFile) else len(body)
         # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
-        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :], len(body))
+        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :], length)
         with self._lock:
             answer = self._kept.get(key)
             if answer is None or answer.source != source:
-                answer = HotAnswer(key, source, status, date_at, len(body))
-            self._store(answer, head + body)
-        answer.until = until
+                answer = HotAnswer(key, source, status, date_at, length)
+            self._discard(key, answer)
+            if isinstance(body, HeldFile):
+                answer.file, answer.wire = body, head
+            else:
+                answer.wire = head + body
+            self._kept[key] = answer
+            self._bytes += len(answer.wire) + OVERHEAD
+            self._files += answer.file is not None
+            while self._bytes > self._max_bytes or self._files > self._max_files:
+                self._discard(next(iter(self._kept)), None)
+        answer.until = until if answer.wire else 0.0
         return answer
 
-    def _store(self, answer: HotAnswer, wire: bytes) -> None:
-        before = self._kept.pop(answer.key, None)
-        if before is not None:
-            self._bytes -= len(before.wire) + OVERHEAD
-            if before is not answer:
-                before.wire, before.until = b"", 0.0
-        answer.wire = wire
-        self._kept[answer.key] = answer
-        self._bytes += len(wire) + OVERHEAD
-        while self._bytes > self._max_bytes:
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= len(gone.wire) + OVERHEAD
-            gone.wire, gone.until = b"", 0.0
+    def _discard(self, key: tuple[object, ...], successor: HotAnswer | None) -> None:
+        gone = self._kept.pop(key, None)
+        if gone is None:
+            return
+        self._bytes -= len(gone.wire) + OVERHEAD
+        self._files -= gone.file is not None
+        if gone is not successor:
+            gone.wire, gone.until, gone.file = b"", 0.0, None
 
     def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
         """Give an answer a new Date; False if it is no longer right, or no longer kept."""
         wire = answer.wire
-        if not wire or any(map(os.path.lexists, answer.source.absent)) or not answer.is_current():
+        if not wire or not answer.is_current() or _appeared(answer.source):
             self.drop(answer)
             return False
         renewed = wire[: answer.date_at] + date + wire[answer.date_at + DATE_SIZE :]
@@ -123,14 +157,12 @@ class HotCache:
         """Keep it no longer."""
         with self._lock:
             if self._kept.get(answer.key) is answer:
-                del self._kept[answer.key]
-                self._bytes -= len(answer.wire) + OVERHEAD
-            answer.wire, answer.until = b"", 0.0
+                self._discard(answer.key, None)
+            answer.wire, answer.until, answer.file = b"", 0.0, None
 
-    def clear(self) -> None:
-        """Keep nothing."""
-        with self._lock:
-            for answer in self._kept.values():
-                answer.wire, answer.until = b"", 0.0
-            self._kept.clear()
-            self._bytes = 0
+
+def _appeared(source: Source) -> bool:
+    """Whether there is something now that was not there."""
+    if source.directory is not None and is_current(*source.directory):
+        return False
+    return any(map(os.path.lexists, source.absent))

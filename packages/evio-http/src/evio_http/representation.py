@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .conditional import Outcome, evaluate, http_date, make_etag, range_applies
 from .encodings import EXTENSIONS, CompressedCache, choose
 from .media_types import content_type, is_compressible
-from .paths import OpenedFile, Root, identity, is_settled
+from .paths import Identity, OpenedFile, Root, identity, is_settled
 from .ranges import content_range, multipart, parse_range, unsatisfied_range
 from .request import Request
 from .response import FileBody, Response, Source
@@ -61,7 +61,7 @@ class Representations:
         settled = is_settled(chosen.opened.stat)
         # Of several ranges only the content itself says which: too rare to be told apart in memory.
         single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
-        if lasting and settled and single and isinstance(response.body, bytes):
+        if lasting and settled and single:
             response.source = chosen.source
         return response
 
@@ -71,6 +71,7 @@ class Representations:
         location = self._root.locate(segments)
         original = (location, identity(opened.stat))
         accepted = request.headers.get("accept-encoding")
+        directory = _settled_directory(location) if self._precompressed else None
         siblings = [(coding, location + suffix.encode()) for coding, suffix in self._suffixes()]
         there = [coding for coding, path in siblings if os.path.lexists(path)]
         absent = tuple(path for coding, path in siblings if coding not in there)
@@ -80,8 +81,8 @@ class Representations:
             if sibling is not None:
                 version = (location + EXTENSIONS[coding].encode(), identity(sibling.stat))
                 opened.close()
-                return _Chosen(sibling, coding, Source((original, version), absent), True)
-        chosen = _Chosen(opened, None, Source((original,), absent), bool(there))
+                return _Chosen(sibling, coding, Source((original, version), absent, directory), True)
+        chosen = _Chosen(opened, None, Source((original,), absent, directory), bool(there))
         self._compress(accepted, segments[-1], chosen)
         return chosen
 
@@ -165,3 +166,10 @@ class Representations:
         spans = [piece if isinstance(piece, bytes) else (piece[0], piece[1] - piece[0]) for piece in pieces]
         length = sum(len(span) if isinstance(span, bytes) else span[1] for span in spans)
         return FileBody(chosen.opened, spans, length)
+
+
+def _settled_directory(path: bytes) -> tuple[bytes, Identity] | None:
+    """The directory of a path and its version; None while a new name in it might leave its times as they are."""
+    directory = os.path.dirname(path)
+    status = os.stat(directory)
+    return (directory, identity(status)) if is_settled(status) else None

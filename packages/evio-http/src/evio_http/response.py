@@ -36,11 +36,12 @@ class FileBody:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a response was made of, for making it again: it is still right as long as each of ``files`` leads to this
-    version of it and none of ``absent`` exists."""
+    """What a response was made of: it is still right as long as each of ``files`` leads to this version of it and none
+    of ``absent`` exists, which is so as long as ``directory``, if known, is what it was."""
 
     files: tuple[tuple[bytes, Identity], ...]
     absent: tuple[bytes, ...] = ()
+    directory: tuple[bytes, Identity] | None = None
 
 
 class Response:

@@ -17,7 +17,7 @@ from typing import Any
 from evio_core import Action, Conn, Events, Options, Reply
 
 from .admission import Admission
-from .hot import HotAnswer, HotCache
+from .hot import HeldFile, HotAnswer, HotCache
 from .limits import Limits
 from .markup import document
 from .memo import Memo
@@ -44,6 +44,9 @@ kernel buffers; longer ones are waited for."""
 WORKERS = 4
 QUEUED_WORK = 64
 """Threads for responses that take longer, and how many of those may wait; then it is 503."""
+
+HELD_FILES = 512
+"""Files held open because they were asked for again."""
 
 CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -89,7 +92,8 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
     kernel's: ``read``, ``stat``, ``write``.
     """
     received, observe, revalidate, now, stat = server.received, server.observe, server.revalidate, monotonic, os.stat
-    observed = bool(server.observers)
+    send_held, send_after_file = server.send_held, server.send_after_file
+    observed, no_timer = bool(server.observers), Timer.NONE
 
     def data(conn: Any, chunk: bytes) -> Reply:
         session: Session = conn.context
@@ -100,29 +104,33 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                 if answer is not None:
                     start = now()
                     if start < answer.until:
-                        if start < answer.checked_until:
-                            if observed:
-                                session.started = start
-                                observe(session, request, answer.status, answer.length)
+                        turn = conn.turn
+                        if answer.turn != turn:
+                            if start >= answer.checked_until:
+                                try:
+                                    found = stat(answer.path)
+                                except OSError:
+                                    return received(conn, chunk)
+                                # As ``paths.is_current``, without what the ctime says already: no write, truncation,
+                                # rename or utime leaves it as it was.
+                                if (
+                                    found.st_ctime_ns != answer.ctime
+                                    or found.st_ino != answer.inode
+                                    or found.st_dev != answer.device
+                                    or (answer.others and not answer.is_current())
+                                ):
+                                    return received(conn, chunk)
+                                if revalidate:
+                                    answer.checked_until = start + revalidate
+                            answer.turn = turn
+                        if observed:
+                            session.started = start
+                            observe(session, request, answer.status, answer.length)
+                        if answer.file is not None:
+                            return send_held(conn, session, answer)
+                        if session.timer is no_timer:
                             return answer.wire
-                        try:
-                            found = stat(answer.path)
-                        except OSError:
-                            return received(conn, chunk)
-                        # As ``paths.is_current``, without what the ctime says already: no write, truncation, rename
-                        # or utime leaves it as it was.
-                        if (
-                            found.st_ctime_ns == answer.ctime
-                            and found.st_ino == answer.inode
-                            and found.st_dev == answer.device
-                            and (not answer.others or answer.is_current())
-                        ):
-                            if revalidate:
-                                answer.checked_until = start + revalidate
-                            if observed:
-                                session.started = start
-                                observe(session, request, answer.status, answer.length)
-                            return answer.wire
+                        return send_after_file(conn, session, answer)
         return received(conn, chunk)
 
     return data
@@ -144,7 +152,7 @@ class HttpServer:
         self.limits = limits
         self.revalidate = revalidate
         self.observers = tuple(observers)
-        self.hot = HotCache(hot_bytes)
+        self.hot = HotCache(hot_bytes, HELD_FILES if hot_bytes else 0)
         self._handlers = [(handler, getattr(handler, "shared_requests", False)) for handler in handlers]
         self._keep_body = not all(shared for _, shared in self._handlers)
         self._server_line = _server_line(server_name)
@@ -251,9 +259,10 @@ class HttpServer:
         answer: HotAnswer | None = request.hot
         if answer is not None:
             now = monotonic()
-            if self.hot.renew(answer, self._clock.tell(now), self._clock.until):
+            fresh = now < answer.until and answer.is_current()
+            if fresh or self.hot.renew(answer, self._clock.tell(now), self._clock.until):
                 self.observe(session, request, answer.status, answer.length)
-                output.append(answer.wire)
+                self._put(conn, session, answer, output)
                 return True
             request.hot = None
         response = self._ask(session, request)
@@ -265,6 +274,25 @@ class HttpServer:
         assert isinstance(response, Response)
         self._send(conn, session, request, response, output)
         return True
+
+    def _put(self, conn: Conn, session: Session, answer: HotAnswer, output: list[bytes]) -> None:
+        wire, file = answer.wire, answer.file
+        output.append(wire)
+        if file is not None:
+            self._write(conn, output)
+            conn.send_file(file.fd, file.offset, file.count)
+            self._limit_output(conn, session)
+
+    def send_held(self, conn: Conn, session: Session, answer: HotAnswer) -> None:
+        """Send an answer whose content is in a held file."""
+        self._put(conn, session, answer, [])
+
+    def send_after_file(self, conn: Conn, session: Session, answer: HotAnswer) -> bytes:
+        """Send an answer on a connection that has been given time for a file."""
+        if not conn.pending:
+            session.timer = Timer.NONE
+            conn.set_deadline(None)
+        return answer.wire
 
     def _ask(self, session: Session, request: Request) -> Response | Later:
         try:
@@ -329,12 +357,17 @@ class HttpServer:
         else:
             output.append(head)
             self._send_file(conn, session, body, output)
+        if response.source is not None and not session.closing and not request.has_body:
+            self._keep(request, response, head, body)
         response.close()
-        if response.source is not None and not session.closing and isinstance(body, bytes) and not request.has_body:
-            until = self._clock.until
-            request.hot = self.hot.keep(
-                head, body, response.source, response.status, date_offset(response.status), until
-            )
+
+    def _keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> None:
+        """Have the same request answered from memory the next time."""
+        assert response.source is not None
+        content = body if isinstance(body, bytes) else _held(body)
+        if content is not None:
+            at = date_offset(response.status)
+            request.hot = self.hot.keep(head, content, response.source, response.status, at, self._clock.until)
 
     def _send_file(self, conn: Conn, session: Session, body: FileBody, output: list[bytes]) -> None:
         self._write(conn, output)
@@ -390,6 +423,7 @@ class HttpServer:
         elif not session.protocol.idle:
             timer, seconds = Timer.HEAD, self.limits.header_timeout or None
         elif session.timer is Timer.OUTPUT and conn.pending:
+            session.ready = True
             return
         else:
             timer, seconds = Timer.NONE, None
@@ -406,6 +440,17 @@ class HttpServer:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
         for observer in self.observers:
             observer.answered(session, request, status, length)
+
+
+def _held(body: FileBody) -> HeldFile | None:
+    """The one part of a file that BODY is, held open; None if it is none, or there are no descriptors left."""
+    piece = body.pieces[0]
+    if len(body.pieces) != 1 or isinstance(piece, bytes):
+        return None
+    try:
+        return HeldFile(body.file.fd, *piece)
+    except OSError:
+        return None
 
 
 def _wrong_port() -> bytes:

@@ -35,7 +35,7 @@ class Timer(enum.Enum):
 
 class Session:
     """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
-    way in, nothing waits, no deadline has to be taken back."""
+    way in, nothing waits, and the only deadline there may be is that of output."""
 
     __slots__ = (
         "address",

@@ -72,7 +72,7 @@ class Site:
         auth: BasicAuth | None = None,
         error_pages: Mapping[int, str] | None = None,
         health: str | None = None,
-        hot_file: int = 128 * 1024,
+        hot_file: int = 32 * 1024,
     ) -> None:
         self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles)
         self._mount = decode_target_path(mount.encode())

@@ -8,15 +8,18 @@ PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src) tests tools
 
-.PHONY: help echo test lint format bench clean
+.PHONY: help echo test test-all test-compiled lint format bench docs clean
 
 help:
-	@echo "make echo    run an echo server on 127.0.0.1:5000 (tcp and udp)"
-	@echo "make test    run the tests"
-	@echo "make lint    ruff and mypy (linux, darwin, win32)"
-	@echo "make format  let ruff format the code"
-	@echo "make bench   measure the echo server beside its peers"
-	@echo "make clean   remove what make made"
+	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
+	@echo "make test           run the tests"
+	@echo "make test-all       run them on every Python from 3.11 on that is found"
+	@echo "make test-compiled  run those of the core over its compiled wheel"
+	@echo "make lint           ruff and mypy (linux, darwin, win32)"
+	@echo "make format         let ruff format the code"
+	@echo "make docs           build the documentation into site/"
+	@echo "make bench          measure the echo server beside its peers"
+	@echo "make clean          remove what make made"
 
 $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "evio needs Python 3.11 or newer, and none was found (set PYTHON=...)" >&2; exit 1; }
@@ -37,6 +40,32 @@ echo: $(VENV)/.stamp
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest
 
+# Interpreters by name and, as pyenv has them, by version.
+PYTHONS = $(wildcard $(foreach version,3.11 3.12 3.13 3.14,\
+	$(shell command -v python$(version)) $(HOME)/.pyenv/versions/$(version).*/bin/python))
+
+test-all:
+	@tested=""; for python in $(PYTHONS); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+		case " $$tested " in *" $$version "*) continue;; esac; \
+		tested="$$tested $$version"; echo "== Python $$version"; \
+		$(MAKE) --no-print-directory test PYTHON=$$python VENV=build/venv-$$version || exit 1; \
+	done; echo "tested on:$$tested"; test -n "$$tested"
+
+COMPILED := build/venv-compiled
+
+$(COMPILED)/.stamp: requirements-dev.txt $(PROJECTS) $(wildcard packages/evio-core/*.py packages/evio-core/src/evio_core/*.py)
+	@test -n "$(PYTHON)" || { echo "evio needs Python 3.11 or newer, and none was found (set PYTHON=...)" >&2; exit 1; }
+	@echo "making $(COMPILED) ..."
+	@rm -rf $(COMPILED)
+	@$(PYTHON) -m venv $(COMPILED)
+	@EVIO_COMPILE=1 $(COMPILED)/bin/python -m pip install -q --disable-pip-version-check \
+		-r requirements-dev.txt ./packages/evio-core ./packages/evio-echo
+	@touch $@
+
+test-compiled: $(COMPILED)/.stamp
+	EVIO_COMPILED=1 $(COMPILED)/bin/python -m pytest tests/core tests/echo
+
 lint: $(VENV)/.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -51,5 +80,9 @@ format: $(VENV)/.stamp
 bench: $(VENV)/.stamp
 	$(BIN)/python -m tools.bench echo
 
+docs: $(VENV)/.stamp
+	$(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

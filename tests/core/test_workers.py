@@ -74,10 +74,14 @@ class Supervised:
         """A connection and the pid of the worker that has it."""
         sock = socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
         greeting = b""
-        while not greeting.endswith(b"\n"):
-            byte = sock.recv(1)
-            assert byte, "closed unserved"
-            greeting += byte
+        try:
+            while not greeting.endswith(b"\n"):
+                byte = sock.recv(1)
+                assert byte, "closed unserved"
+                greeting += byte
+        except BaseException:
+            sock.close()
+            raise
         return sock, int(greeting)
 
 

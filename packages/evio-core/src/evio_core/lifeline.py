@@ -16,6 +16,8 @@ class Lifeline(Handler):
 
     __slots__ = ("_fd", "_loop", "_stop")
 
+    is_descriptor = True
+
     def __init__(self, fd: int, stop: Callable[[int, object], None]) -> None:
         self._fd = fd
         self._stop = stop

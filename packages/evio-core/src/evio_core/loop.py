@@ -55,6 +55,9 @@ class Handler:
 
     __slots__ = ()
 
+    is_descriptor = False
+    """Whether it is about a descriptor itself, rather than a connection: what the fallback's loop has to poll."""
+
     plain = False
     """True only for a stream connection in the one state that ``Loop.run`` serves by itself."""
 
@@ -166,8 +169,9 @@ class Loop:
         self._timer_count = 0
         self._cancelled = 0
         self._ops: deque[tuple[Callable[[Any], object], Any]] = deque()
+        self.permanent = 0  # handlers that live as long as the loop
         self._waker = Waker()
-        self.add(self._waker.fileno(), self._waker, READ)
+        self.keep(self._waker.fileno(), self._waker, READ)
 
     @property
     def open_connections(self) -> int:
@@ -180,6 +184,11 @@ class Loop:
         """Watch a descriptor. Raises ``OSError`` when the poller cannot."""
         self.poller.register(fd, mask, exclusive)
         self.handlers[fd] = handler
+
+    def keep(self, fd: int, handler: Handler, mask: int) -> None:
+        """The same until the loop ends, which does not wait for this one."""
+        self.add(fd, handler, mask)
+        self.permanent += 1
 
     def remove(self, fd: int) -> None:
         """Watch it no more. Explicit even when it is to be closed: a copy of the descriptor in a forked
@@ -274,7 +283,7 @@ class Loop:
             timeout = self._run_timers() if timers else None
             if ops or dirty or unclosed:
                 timeout = 0
-            elif self.stopping and len(handlers) == 1:
+            elif self.stopping and len(handlers) == self.permanent:
                 return
             ready = poll(timeout, max_events)
             received = sent = 0

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 from .events import Events
-from .lifeline import Lifeline
 from .loop import Handler, Loop, Timer
 from .poller import MAX_EVENTS, READ, WRITE
 
@@ -68,6 +67,7 @@ class NetLoop(Loop):
         self.transports: dict[int, asyncio.BaseTransport] = {}
         super().__init__(index, events, NetPoller(self), stop)
         self.remove(self._waker.fileno())
+        self.permanent = 0
         self._waker.close()  # asyncio has its own
         self.owned = aio is None
         self.aio = aio or asyncio.new_event_loop()
@@ -80,11 +80,12 @@ class NetLoop(Loop):
     def add(self, fd: int, handler: Handler, mask: int, exclusive: bool = False) -> None:
         self.handlers[fd] = handler
         self.poller.register(fd, mask)
-        if isinstance(handler, Lifeline):
+        if handler.is_descriptor:
             self.aio.add_reader(fd, self.deliver, fd, mask)
 
     def remove(self, fd: int) -> None:
-        if isinstance(self.handlers.get(fd), Lifeline):
+        handler = self.handlers.get(fd)
+        if handler is not None and handler.is_descriptor:
             self.aio.remove_reader(fd)
         super().remove(fd)
 
@@ -132,7 +133,7 @@ class NetLoop(Loop):
 
     def turn_soon(self) -> None:
         """Have what is pending done after the current callback."""
-        ending = self.stopping and not self.handlers
+        ending = self.stopping and len(self.handlers) == self.permanent
         if not self._scheduled and (self._ops or self.dirty or self._unclosed or ending):
             self._scheduled = True
             self.aio.call_soon(self._turn)
@@ -150,7 +151,7 @@ class NetLoop(Loop):
             self.fail(error)
             self._drop_everything()
             self._close_dropped()
-        if self.stopping and not self.handlers and not self._ops:
+        if self.stopping and len(self.handlers) == self.permanent and not self._ops:
             self._done.set()
         else:
             self.turn_soon()

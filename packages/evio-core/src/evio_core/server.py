@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from .listener import Accepted, Listener, Origin, adopt
 from .loop import Loop, log
 from .net_loop import NetLoop
 from .poller import choice, make_poller
+from .signal_pipe import SignalPipe
 from .ticker import Ticker
 from .tls import ServerCredentials
 
@@ -267,15 +269,19 @@ class RunningServer:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Stop on SIGINT and SIGTERM, which Python delivers to the main thread only."""
-        if not self._events.handle_signals or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM) if self._events.handle_signals else ()
+        pipe = SignalPipe(self._loops[0]) if sys.platform != "win32" else None
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if pipe is not None:
+                pipe.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop()

@@ -235,6 +235,11 @@ class Setup:
 
     def _serving(self, metrics: Metrics | None) -> Callable[[Server], Action | None]:
         starter = os.getpid()
+        # Whoever takes the byte, the only one, says where we are: one of the workers.
+        token, put = os.pipe()
+        os.write(put, b"1")
+        os.close(put)
+        self._stack.callback(os.close, token)
 
         def serving(server: Server) -> None:
             self.server = server
@@ -242,7 +247,7 @@ class Setup:
                 metrics.watch_connections(lambda: server.stats().total("connections"))
             if os.getpid() != starter and self._access_log is not None:
                 self._access_log.reopen()  # a worker that replaces another: the file may have been rotated away
-            else:
+            if os.read(token, 1):
                 self._banner(server)
 
         return serving

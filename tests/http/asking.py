@@ -1,0 +1,65 @@
+"""A site asked without sockets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from evio_http.limits import Limits
+from evio_http.protocol import Protocol
+from evio_http.request import Request
+from evio_http.response import FileBody, Later, Response
+from evio_http.server import Handler
+
+__all__ = ["Asked", "ask", "make_request"]
+
+
+def make_request(
+    target: str, *fields: str, method: str = "GET", scheme: str = "http", host: str = "localhost"
+) -> Request:
+    """A request as the protocol makes it."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
+    protocol = Protocol(Limits(), None, scheme=scheme)
+    protocol.receive("\r\n".join(lines).encode("latin-1"))
+    request = protocol.next_event()
+    assert isinstance(request, Request), request
+    return request
+
+
+@dataclass
+class Asked:
+    """A response, its content read."""
+
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+
+def ask(
+    handler: Handler, target: str, *fields: str, method: str = "GET", scheme: str = "http", host: str = "localhost"
+) -> Asked:
+    """What HANDLER answers, even if later."""
+    response = handler(make_request(target, *fields, method=method, scheme=scheme, host=host))
+    if isinstance(response, Later):
+        response = response.work()
+    assert isinstance(response, Response)
+    names = [name.lower() for name, _ in response.headers]
+    assert len(set(names)) == len(names), f"a field twice: {names}"
+    try:
+        return Asked(
+            response.status, dict(zip(names, (value for _, value in response.headers), strict=True)), content(response)
+        )
+    finally:
+        response.close()
+
+
+def content(response: Response) -> bytes:
+    body = response.body
+    if not isinstance(body, FileBody):
+        return body
+    pieces = [
+        piece if isinstance(piece, bytes) else os.pread(body.file.fd, piece[1], piece[0]) for piece in body.pieces
+    ]
+    joined = b"".join(pieces)
+    assert len(joined) == body.length
+    return joined

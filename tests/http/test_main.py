@@ -1,0 +1,351 @@
+"""The command line: what it takes, what it refuses, and what its flags do to a running server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.core.harness import TIMEOUT, connect, receive_all
+
+from .serving import FILES, Served, make_site, serving
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> str:
+    return str(make_site(tmp_path / "site"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evio_http", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+def fetch(served: Served, path: str = "/data.json", *fields: str, number: int = 0) -> bytes:
+    """The whole answer to one request."""
+    port = int(served.urls[number].rpartition(":")[2])
+    with connect(("127.0.0.1", port)) as sock:
+        return exchange(sock, path, *fields)
+
+
+def exchange(sock: socket.socket, path: str, *fields: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *fields, "", ""]
+    sock.sendall("\r\n".join(lines).encode())
+    return receive_all(sock)
+
+
+def issue(directory: Path, *names: str) -> tuple[trustme.CA, Path, Path]:
+    """A certificate in files of DIRECTORY."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(*names)
+    cert, key = directory / f"{names[0]}.pem", directory / f"{names[0]}.key"
+    write_pair(certificate, cert, key)
+    return authority, cert, key
+
+
+def write_pair(certificate: trustme.LeafCert, cert: Path, key: Path) -> None:
+    cert.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+
+
+def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **options: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if "cert" in options:
+        context.load_cert_chain(options["cert"], options["key"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    sock = socket.create_connection(("127.0.0.1", int(served.urls[0].rpartition(":")[2])), timeout=TIMEOUT)
+    return context.wrap_socket(sock, server_hostname=name)
+
+
+# -- usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["no-such-directory"], "no-such-directory"),
+        (["--port", "x"], "'x' is not a port: a number from 0 to 65535"),
+        (["--port", "70000"], "is not a port"),
+        (["--max-body", "-1"], "is not a whole number from 0"),
+        (["--max-head", "0"], "head must be a number from 1"),
+        (["--keep-alive", "nan"], "is not a number of seconds"),
+        (["--cache", "*.css"], "has no = between"),
+        (["--cache", "a/b=x"], 'a pattern begins with "/"'),
+        (["--header", "/*=Content-Length: 5"], "the server's own to set"),
+        (["--error-page", "200=/x"], "is not a status and a path"),
+        (["--host", "a/b=."], "not the name of a host"),
+        (["--trust", "10.0.0.0/40"], "10.0.0.0/40"),
+        (["--log-format", "xml"], "choose from"),
+        (["--tls-key", "x"], "each --tls-cert needs its --tls-key"),
+        (["--tls-client-ca", "x"], "--tls-client-ca needs --tls-cert"),
+        (["--tls-cert", "no-such-file"], "no-such-file"),
+        (["--tls-self-signed", "--tls-cert", "x"], "exclude each other"),
+        (["--auth", "no-such-file"], "no-such-file"),
+        (["--redirects", "no-such-file"], "no-such-file"),
+        (["--access-log", "/no-such-directory/log"], "/no-such-directory/log"),
+        ([".", "tpc://x:1"], "did you mean tcp"),
+        (["--loops", "-5"], "num_loops must be"),
+        (["--workers", "-5"], "workers must be"),
+        (["--no-such-flag"], "--no-such-flag"),
+        (["--spa", "../x"], "does not begin with /"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("evio-http: ")
+    assert text in done.stderr
+
+
+def test_an_address_in_use_is_one_line_and_status_1(site: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run(site, "--port", str(other.getsockname()[1]))
+    assert done.returncode == 1
+    assert done.stderr.startswith("evio-http: cannot listen on tcp://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_teaches_and_version() -> None:
+    text = run("--help").stdout
+    assert "examples:" in text
+    assert "SIGHUP" in text
+    assert run("--version").stdout == "evio-http 0.1.0\n"
+
+
+# -- running
+
+
+@pytest.mark.parametrize("flags", [[], ["--loops", "2"], ["--workers", "2"], ["--reuseport", "--loops", "2"]])
+def test_it_serves_and_ends_in_good_order(site: str, flags: list[str]) -> None:
+    with serving(site, "--port", "0", *flags) as served:
+        for _ in range(4):
+            assert fetch(served).endswith(FILES["data.json"])
+        assert served.stop() == 0
+    assert served.said == []
+
+
+def test_several_addresses_and_hosts(site: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data.json").write_bytes(b"other")
+    path = tmp_path / "socket"
+    with serving(site, "tcp://127.0.0.1:0", f"unix://{path}", "--host", f"other.example={other}", count=2) as served:
+        assert fetch(served).endswith(FILES["data.json"])
+        with connect(str(path)) as sock:
+            sock.sendall(b"GET /data.json HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
+            assert receive_all(sock).endswith(b"\r\n\r\nother")
+
+
+def test_flags_reach_the_site(site: str, tmp_path: Path) -> None:
+    (tmp_path / "redirects").write_text("/old /new 308\n")
+    flags = ["--no-server-name", "--spa", "/index.html", "--health", "/up", "--redirects", str(tmp_path / "redirects")]
+    flags += ["--cache", "*.json=no-cache", "--header", "/*=X-A: b", "--security-headers", "--cors", "*"]
+    flags += ["--index", "none.html", "--index", "index.html", "--error-page", "404=/about.html", "--dotfiles"]
+    with serving(site, "--port", "0", *flags) as served:
+        answer = fetch(served)
+        for line in (
+            b"Cache-Control: no-cache",
+            b"X-A: b",
+            b"X-Frame-Options: DENY",
+            b"Access-Control-Allow-Origin: *",
+        ):
+            assert b"\r\n" + line + b"\r\n" in answer
+        assert b"\r\nServer:" not in answer
+        assert fetch(served, "/").endswith(FILES["index.html"])
+        assert fetch(served, "/some/route").endswith(FILES["index.html"])
+        assert fetch(served, "/missing.js").endswith(FILES["about.html"])
+        assert fetch(served, "/up").endswith(b"ok\n")
+        assert fetch(served, "/.env").endswith(FILES[".env"])
+        assert b"\r\nLocation: /new\r\n" in fetch(served, "/old")
+
+
+def test_limits(site: str) -> None:
+    with serving(site, "--port", "0", "--max-body", "5", "--max-fields", "3", "--header-timeout", "0.2") as served:
+        assert fetch(served, "/", "Content-Length: 6").startswith(b"HTTP/1.1 413")
+        assert fetch(served, "/", "A: 1", "B: 2").startswith(b"HTTP/1.1 431")
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"GET")
+            assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("form", ["common", "combined", "json"])
+def test_access_log_and_its_rotation(site: str, tmp_path: Path, form: str) -> None:
+    log = tmp_path / "log"
+    flags = ["--access-log", str(log), "--log-format", form, "--trust", "127.0.0.1"]
+    with serving(site, "--port", "0", *flags) as served:
+        fetch(served, "/data.json?a", "User-Agent: x\ty", "X-Forwarded-For: 203.0.113.9")
+        wait_for_line(log, "/data.json?a")
+        log.rename(tmp_path / "old")
+        served.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT
+        while not log.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        fetch(served, "/none")
+        assert served.stop() == 0
+    first, second = (tmp_path / "old").read_text(), log.read_text()
+    assert (first.count("\n"), second.count("\n")) == (1, 1)
+    assert "203.0.113.9" in first
+    if form == "json":
+        assert (json.loads(first)["status"], json.loads(second)["status"]) == (200, 404)
+        assert json.loads(first)["user_agent"] == "x\ty"
+
+
+def wait_for_line(path: Path, text: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, "no line in the access log"
+        time.sleep(0.01)
+
+
+def test_every_answer_from_memory_is_logged(site: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(site, "--port", "0", "--access-log", str(log)) as served:
+        with connect(("127.0.0.1", served.port)) as sock:
+            for _ in range(20):
+                sock.sendall(b"GET /data.json HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert sock.recv(65536).endswith(FILES["data.json"])
+        assert served.stop() == 0
+    assert log.read_text().count('"GET /data.json HTTP/1.1" 200 15 ') == 20
+
+
+def test_metrics(site: str) -> None:
+    with serving(site, "--port", "0", "--metrics", "/metrics") as served:
+        for _ in range(3):
+            fetch(served)
+        text = fetch(served, "/metrics").decode()
+    assert 'evio_http_responses_total{method="GET",status="200"} 3.0' in text
+    assert "evio_http_content_bytes_total 45.0" in text
+    assert "evio_http_connections 1.0" in text
+
+
+def test_workers_are_replaced_on_sighup_without_a_refusal(site: str) -> None:
+    with serving(site, "--port", "0", "--workers", "2") as served:
+        for round_ in range(30):
+            assert fetch(served).endswith(FILES["data.json"])
+            if round_ == 10:
+                served.process.send_signal(signal.SIGHUP)
+        assert served.stop() == 0
+
+
+def test_proxy_protocol(site: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(site, "--port", "0", "--proxy-protocol", "--access-log", str(log)) as served:
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 5 80\r\n")
+            assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        assert served.stop() == 0
+    assert log.read_text().startswith("203.0.113.9 ")
+
+
+def test_socket_activation(site: str) -> None:
+    code = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
+        "os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.set_inheritable(True)
+        environment = dict(os.environ, LISTEN_FDS="1")
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            str(listener.fileno()),
+            sys.executable,
+            "-m",
+            "evio_http",
+            site,
+            "systemd://",
+        ]
+        process = subprocess.Popen(
+            command, env=environment, pass_fds=(listener.fileno(), 3), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        try:
+            with connect(listener.getsockname()) as sock:
+                assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        finally:
+            process.terminate()
+            process.communicate(timeout=TIMEOUT)
+
+
+# -- TLS
+
+
+def test_https_with_sni_alpn_hsts_and_a_redirect(site: str, tmp_path: Path) -> None:
+    first_ca, first_cert, first_key = issue(tmp_path, "localhost")
+    second_ca, second_cert, second_key = issue(tmp_path, "other.example")
+    flags = ["--tls-cert", str(first_cert), "--tls-key", str(first_key), "--hsts", "300", "--https-redirect", "8443"]
+    flags += ["--tls-cert", str(second_cert), "--tls-key", str(second_key)]
+    with serving(site, "tls://127.0.0.1:0", "tcp://127.0.0.1:0", *flags, count=2) as served:
+        assert [url.partition(":")[0] for url in served.urls] == ["https", "http"]
+        for authority, name in ((first_ca, "localhost"), (second_ca, "other.example")):
+            with over_tls(served, authority, name) as sock:
+                assert sock.selected_alpn_protocol() == "http/1.1"
+                answer = exchange(sock, "/data.json")
+                assert answer.endswith(FILES["data.json"])
+                assert b"Strict-Transport-Security: max-age=300" in answer
+        moved = fetch(served, "/x?y", number=1)
+        assert moved.startswith(b"HTTP/1.1 301 ")
+        assert b"\r\nLocation: https://localhost:8443/x?y\r\n" in moved
+
+
+def test_client_certificates(site: str, tmp_path: Path) -> None:
+    authority, cert, key = issue(tmp_path, "localhost")
+    clients = trustme.CA()
+    clients.cert_pem.write_to_path(str(tmp_path / "clients.pem"))
+    write_pair(clients.issue_cert("me@example.org"), tmp_path / "me.pem", tmp_path / "me.key")
+    flags = ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(tmp_path / "clients.pem")]
+    with serving(site, "--port", "0", *flags) as served:
+        mine = {"cert": str(tmp_path / "me.pem"), "key": str(tmp_path / "me.key")}
+        with over_tls(served, authority, **mine) as sock:
+            assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            with over_tls(served, authority) as sock:
+                exchange(sock, "/data.json")
+
+
+def test_certificates_are_renewed_and_bad_ones_are_not_taken(site: str, tmp_path: Path) -> None:
+    old, cert, key = issue(tmp_path, "localhost")
+    new = trustme.CA()
+    with serving(site, "--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
+        with over_tls(served, old) as sock:
+            assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        good = cert.read_bytes()
+        cert.write_bytes(b"junk")
+        served.process.send_signal(signal.SIGHUP)
+        with over_tls(served, old) as sock:
+            assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        cert.write_bytes(good)
+        write_pair(new.issue_cert("localhost"), cert, key)
+        with over_tls(served, new) as sock:
+            assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+        assert served.stop() == 0
+    assert any("in use stay" in line for line in served.said)
+
+
+def test_self_signed(site: str) -> None:
+    command = [sys.executable, "-m", "evio_http", site, "--port", "0", "--tls-self-signed"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url, trusted = process.stdout.readline().split()[-1], process.stdout.readline().split()[-1]
+            context = ssl.create_default_context(cafile=trusted)
+            port = int(url.rstrip("/").rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as sock:
+                with context.wrap_socket(sock, server_hostname="localhost") as secure:
+                    assert exchange(secure, "/data.json").endswith(FILES["data.json"])
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
+    assert not Path(trusted).exists()

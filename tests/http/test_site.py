@@ -1,0 +1,302 @@
+"""A directory as a site: which file a path is, and what is said about it."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from evio_http import Policy, Site
+from evio_http.auth import BasicAuth, hash_password
+from evio_http.https_redirect import HttpsRedirect
+from evio_http.paths import Root
+from evio_http.rules import CacheRules, HeaderRules, Redirects
+
+from .asking import ask, make_request
+
+TEXT = b"All the world's a stage.\n" * 100
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for name, data in {
+        "index.html": b"home",
+        "about.html": b"about",
+        "404.html": b"own 404",
+        "text.txt": TEXT,
+        "large.bin": bytes(200_000),
+        "sub/index.html": b"sub",
+        "sub/\u00fc \u20ac.txt": b"umlaut",
+        "plain/a.txt": b"a",
+        ".env": b"secret",
+        ".well-known/x": b"known",
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "outside.txt").write_bytes(b"outside")
+    (root / "link").symlink_to(tmp_path / "outside.txt")
+    os.mkfifo(root / "fifo")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "body"),
+    [
+        ("/", 200, b"home"),
+        ("/index.html", 200, b"home"),
+        ("//index.html", 200, b"home"),
+        ("/sub/../index.html", 200, b"home"),
+        ("/./index.html?x=y", 200, b"home"),
+        ("/%69ndex.html", 200, b"home"),
+        ("/sub/", 200, b"sub"),
+        ("/sub/%C3%BC%20%E2%82%AC.txt", 200, b"umlaut"),
+        ("http://elsewhere/index.html", 200, b"home"),
+        ("/.well-known/x", 200, b"known"),
+        ("/nothing", 404, None),
+        ("/index.html/", 404, None),
+        ("/index.html/x", 404, None),
+        ("/.env", 404, None),
+        ("/%2eenv", 404, None),
+        ("/link", 404, None),
+        ("/fifo", 404, None),
+        ("/plain/", 403, None),
+        ("/INDEX.HTML", 404, None),
+        ("/about", 404, None),
+        ("/../outside.txt", 400, None),
+        ("/sub/../../outside.txt", 400, None),
+        ("/%2e%2e/outside.txt", 400, None),
+        ("/..%2foutside.txt", 400, None),
+        ("/..%5coutside.txt", 400, None),
+        ("/sub%2findex.html", 400, None),
+        ("/a%00b", 400, None),
+        ("/%c0%ae%c0%ae/outside.txt", 400, None),
+        ("/%ff", 400, None),
+        ("/%zz", 400, None),
+        ("/%", 400, None),
+    ],
+)
+def test_paths(directory: Path, target: str, status: int, body: bytes | None) -> None:
+    asked = ask(Site(str(directory)), target)
+    assert asked.status == status
+    if body is not None:
+        assert asked.body == body
+    else:
+        assert target.encode() not in asked.body  # error pages repeat nothing of the request
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/sub", "/sub/"),
+        ("/sub?a=b&c", "/sub/?a=b&c"),
+        ("//sub", "/sub/"),
+        ("//evil.example/../sub", "/sub/"),
+        ("/./sub", "/sub/"),
+        ("http://elsewhere/sub", "/sub/"),
+    ],
+)
+def test_a_directory_redirects_within_the_site(directory: Path, target: str, location: str) -> None:
+    (directory / "evil.example").mkdir()
+    asked = ask(Site(str(directory)), target)
+    assert (asked.status, asked.fields["location"]) == (301, location)
+
+
+def test_fields_of_a_file(directory: Path) -> None:
+    fields = ask(Site(str(directory)), "/text.txt").fields
+    assert fields["content-type"] == "text/plain; charset=utf-8"
+    assert fields["accept-ranges"] == "bytes"
+    assert fields["etag"].startswith('"')
+    assert fields["last-modified"].endswith("GMT")
+    assert "vary" not in fields
+
+
+def test_methods(directory: Path) -> None:
+    site = Site(str(directory))
+    assert ask(site, "/", method="OPTIONS").fields == {"allow": "GET, HEAD, OPTIONS"}
+    assert ask(site, "*", method="OPTIONS").status == 204
+    for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
+        asked = ask(site, "/", method=method)
+        assert (asked.status, asked.fields["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert ask(site, "/", method="FROB").status == 501
+
+
+def test_conditions_and_ranges(directory: Path) -> None:
+    site = Site(str(directory))
+    fields = ask(site, "/text.txt").fields
+    assert ask(site, "/text.txt", f"If-None-Match: {fields['etag']}").status == 304
+    assert ask(site, "/text.txt", f"If-Modified-Since: {fields['last-modified']}").status == 304
+    assert ask(site, "/text.txt", 'If-Match: "other"').status == 412
+    part = ask(site, "/text.txt", "Range: bytes=4-6", f"If-Range: {fields['etag']}")
+    assert (part.status, part.body, part.fields["content-range"]) == (206, b"the", f"bytes 4-6/{len(TEXT)}")
+    assert ask(site, "/text.txt", "Range: bytes=4-6", 'If-Range: "other"').body == TEXT
+    none = ask(site, "/text.txt", "Range: bytes=9999-")
+    assert (none.status, none.fields["content-range"]) == (416, f"bytes */{len(TEXT)}")
+    several = ask(site, "/large.bin", "Range: bytes=0-1,5-6,-1")
+    assert several.status == 206
+    assert several.body.count(b"Content-Range: bytes ") == 3
+    assert ask(site, "/text.txt", "Range: bytes=0-1", method="HEAD").status == 200
+
+
+def test_precompressed_siblings(directory: Path) -> None:
+    packed = gzip.compress(TEXT)
+    (directory / "text.txt.gz").write_bytes(packed)
+    (directory / "text.txt.br").write_bytes(b"as brotli")
+    site = Site(str(directory))
+    for accepted, coding, body in [
+        ("gzip", "gzip", packed),
+        ("gzip, br", "br", b"as brotli"),
+        ("gzip;q=1, br;q=0.5", "gzip", packed),
+        ("br;q=0, gzip;q=0", None, TEXT),
+        ("identity", None, TEXT),
+    ]:
+        asked = ask(site, "/text.txt", f"Accept-Encoding: {accepted}")
+        assert (asked.fields.get("content-encoding"), asked.body) == (coding, body)
+        assert asked.fields["vary"] == "Accept-Encoding"
+        assert asked.fields["content-type"] == "text/plain; charset=utf-8"
+    plain = ask(site, "/text.txt")
+    assert (plain.body, plain.fields["vary"]) == (TEXT, "Accept-Encoding")
+    assert plain.fields["etag"] != ask(site, "/text.txt", "Accept-Encoding: gzip").fields["etag"]
+    assert ask(Site(str(directory), precompressed=False), "/text.txt", "Accept-Encoding: gzip").body == TEXT
+
+
+def test_a_sibling_older_than_its_file_is_not_sent(directory: Path) -> None:
+    (directory / "text.txt.gz").write_bytes(gzip.compress(b"old"))
+    os.utime(directory / "text.txt.gz", (1, 1))
+    assert ask(Site(str(directory)), "/text.txt", "Accept-Encoding: gzip").body == TEXT
+
+
+def test_a_sibling_that_leaves_the_root_is_not_sent(directory: Path) -> None:
+    (directory / "text.txt.gz").symlink_to(directory.parent / "outside.txt")
+    assert ask(Site(str(directory)), "/text.txt", "Accept-Encoding: gzip").body == TEXT
+
+
+def test_compression(directory: Path) -> None:
+    os.utime(directory / "text.txt", (1, 1))
+    site = Site(str(directory), compress=True)
+    asked = ask(site, "/text.txt", "Accept-Encoding: gzip")
+    if asked.fields.get("content-encoding") is None:  # so young that another write might go unseen
+        assert asked.body == TEXT
+        return
+    assert gzip.decompress(asked.body) == TEXT
+    assert ask(site, "/large.bin", "Accept-Encoding: gzip").fields.get("content-encoding") is None
+
+
+def test_listing(directory: Path) -> None:
+    site = Site(str(directory), listing=True)
+    page = ask(site, "/plain/")
+    assert b'a.txt">' in page.body
+    assert "script" not in page.fields["content-security-policy"]
+    listed = json.loads(ask(site, "/plain/", "Accept: application/json").body)
+    assert [entry["name"] for entry in listed["entries"]] == ["a.txt"]
+    assert json.loads(ask(site, "/plain/?format=json").body) == listed
+    assert ask(site, "/").body == b"home"
+
+
+def test_spa_and_clean_urls(directory: Path) -> None:
+    site = Site(str(directory), spa="/index.html", clean_urls=True)
+    assert ask(site, "/app/route").body == b"home"
+    assert ask(site, "/about").body == b"about"
+    assert ask(site, "/text.txt").body == TEXT
+    assert ask(site, "/missing.js", "Accept: */*").status == 404
+    assert ask(site, "/missing.page", "Accept: text/html").body == b"home"
+    assert ask(site, "/.env", "Accept: text/html").status == 404
+    assert make_and_source(site, "/app/route") is None  # found only because no file is there
+
+
+def make_and_source(site: Site, target: str) -> object:
+    response = site(make_request(target))
+    return getattr(response, "source", None)
+
+
+def test_error_pages(directory: Path) -> None:
+    site = Site(str(directory), error_pages={404: "/404.html", 403: "/missing.html"})
+    own = ask(site, "/none", 'If-Match: "x"', "Range: bytes=0-0")
+    assert (own.status, own.body) == (404, b"own 404")
+    assert "etag" not in own.fields
+    assert b"403" in ask(site, "/plain/").body
+
+
+def test_redirects_and_health_and_mount(directory: Path) -> None:
+    redirects = Redirects.parse("/old /new\n/blog/* /b/:splat 302\n", "test")
+    site = Site(str(directory), redirects=redirects, health="/healthz")
+    assert ask(site, "/old?q").fields["location"] == "/new?q"
+    assert ask(site, "/blog/x/y").fields["location"] == "/b/x/y"
+    assert ask(site, "/healthz").body == b"ok\n"
+    mounted = Site(str(directory), mount="/docs")
+    assert ask(mounted, "/docs/text.txt").body == TEXT
+    assert ask(mounted, "/docs/sub").fields["location"] == "/docs/sub/"
+    assert mounted(make_request("/text.txt")) is None
+    assert mounted(make_request("/docsx/text.txt")) is None
+
+
+def test_auth(directory: Path) -> None:
+    site = Site(str(directory), auth=BasicAuth({"me": hash_password("secret")}))
+    refused = ask(site, "/text.txt")
+    assert (refused.status, refused.fields["www-authenticate"][:5]) == (401, "Basic")
+    for _ in range(2):
+        assert ask(site, "/text.txt", "Authorization: Basic bWU6c2VjcmV0").body == TEXT
+        assert ask(site, "/text.txt", "Authorization: Basic bWU6d3Jvbmc=").status == 401
+    assert make_and_source(site, "/text.txt") is None
+
+
+def test_policy(directory: Path) -> None:
+    cache, headers = CacheRules(), HeaderRules()
+    cache.add("*.txt", "max-age=60")
+    headers.add("/text.txt", "X-Robots-Tag: noindex")
+    headers.add("/text.txt", "X-Frame-Options: SAMEORIGIN")
+    policy = Policy(cache=cache, headers=headers, security=True, origins=["https://a.example"], hsts=300)
+    site = Site(str(directory), policy=policy)
+    fields = ask(site, "/text.txt", "Origin: https://a.example", scheme="https").fields
+    assert fields["cache-control"] == "max-age=60"
+    assert fields["x-robots-tag"] == "noindex"
+    assert fields["x-frame-options"] == "SAMEORIGIN"  # the site's own wins over the preset
+    assert fields["x-content-type-options"] == "nosniff"
+    assert fields["access-control-allow-origin"] == "https://a.example"
+    assert fields["vary"] == "Origin"
+    assert fields["strict-transport-security"] == "max-age=300"
+    other = ask(site, "/none.txt", "Origin: https://b.example").fields
+    assert not {"cache-control", "access-control-allow-origin", "strict-transport-security"} & other.keys()
+    assert other["x-content-type-options"] == "nosniff"
+    preflight = ask(
+        site, "/text.txt", "Origin: https://a.example", "Access-Control-Request-Method: GET", method="OPTIONS"
+    )
+    assert preflight.fields["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+
+
+def test_vary_is_one_field(directory: Path) -> None:
+    (directory / "text.txt.gz").write_bytes(gzip.compress(TEXT))
+    site = Site(str(directory), policy=Policy(origins=["https://a.example"]))
+    assert ask(site, "/text.txt").fields["vary"] == "Accept-Encoding, Origin"
+
+
+def test_the_system_s_errors(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(str(directory))
+    for number, status in ((errno.EMFILE, 503), (errno.EIO, 500), (errno.EACCES, 500)):
+
+        def fail(self: Root, segments: list[str], number: int = number) -> None:
+            raise OSError(number, "of the test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Root, "open", fail)
+            assert ask(site, "/text.txt").status == status
+
+
+def test_https_redirect() -> None:
+    redirect = HttpsRedirect(443)
+    assert ask(redirect, "/a?b", host="x.example:8080").fields["location"] == "https://x.example/a?b"
+    assert ask(HttpsRedirect(8443), "/", host="[::1]:80").fields["location"] == "https://[::1]:8443/"
+    assert ask(redirect, "/", method="POST").status == 308
+    assert ask(redirect, "//evil.example").fields["location"] == "https://localhost//evil.example"
+    assert redirect(make_request("/", scheme="https")) is None
+    assert redirect(make_request("/.well-known/acme-challenge/x")) is None
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        Site(str(tmp_path / "none"))

@@ -25,10 +25,10 @@ class SignalPipe(Handler):
     is_descriptor = True
 
     def __init__(self, loop: Loop) -> None:
-        assert sys.platform != "win32", "its event loop has such a pipe itself"
         self._read_fd, self._write_fd = os.pipe()
-        for fd in (self._read_fd, self._write_fd):
-            os.set_blocking(fd, False)
+        if sys.platform != "win32":  # whose event loop has such a pipe itself
+            os.set_blocking(self._read_fd, False)
+            os.set_blocking(self._write_fd, False)
         loop.keep(self._read_fd, self, READ)
         self._before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
 

@@ -48,7 +48,7 @@ def echo(*arguments: str, count: int = 1) -> Iterator[Echo]:
 
 
 def port(address: str) -> int:
-    return int(address.rpartition(":")[2])
+    return int(address.partition(" ")[0].rpartition(":")[2])
 
 
 def test_tcp_udp_and_unix_at_once(tmp_path: Path) -> None:
@@ -104,10 +104,54 @@ def test_trace_shows_what_passes_safely() -> None:
     with echo("tcp://127.0.0.1:0", "--trace") as server, connect(("127.0.0.1", port(server.urls[0]))) as peer:
         peer.sendall(b"\x1b[31mred")
         assert receive(peer, 8) == b"\x1b[31mred"
+        local = peer.getsockname()[1]
         peer.close()
-        assert "opened" in server.line()
-        assert r"b'\x1b[31mred'" in server.line()
-        assert server.line().endswith("closed")
+        name = f"#1 tcp://127.0.0.1:{local}"
+        assert [server.line() for _ in range(3)] == [f"{name} opened", rf"{name} b'\x1b[31mred'", f"{name} closed"]
+
+
+def test_trace_escapes_the_name_of_a_peer(tmp_path: Path) -> None:
+    path = f"{tmp_path}/echo.sock"
+    with echo(f"unix://{path}", "--trace") as server, socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(TIMEOUT)
+        peer.bind("\0\x1b[31m\n#2 forged")
+        peer.connect(path)
+        assert server.line() == r"#1 unix://@\x1b[31m\n#2 forged opened"
+
+
+@pytest.mark.parametrize("options", [(), ("--loops", "2"), ("--workers", "2")])
+def test_a_trace_that_nobody_reads_any_more_ends_the_server_in_good_order(options: tuple[str, ...]) -> None:
+    with echo("tcp://127.0.0.1:0", "--trace", *options, count=2 if "--workers" in options else 1) as server:
+        assert server.process.stdout is not None
+        assert server.process.stderr is not None
+        server.process.stdout.close()
+        with connect(("127.0.0.1", port(server.urls[0]))) as peer:
+            assert peer.recv(1) == b""
+        assert server.process.wait(TIMEOUT) == 0
+        assert set(server.process.stderr.read().splitlines()) == {"evio-echo: cannot print: Broken pipe"}
+
+
+def test_a_full_disk_is_one_line_and_status_1() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("tcp://127.0.0.1:0"), stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "evio-echo: [Errno 28] No space left on device\n")
+
+
+def test_an_address_without_a_scheme_is_tcp() -> None:
+    with echo("127.0.0.1:0", "--reuseport") as server:
+        assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", server.urls[0])
+
+
+def test_each_worker_says_which_process_it_is() -> None:
+    with echo("tcp://127.0.0.1:0", "--workers", "2", count=2) as server:
+        found = [re.fullmatch(r"tcp://127\.0\.0\.1:(\d+) \(process (\d+)\)", line) for line in server.urls]
+        assert all(found), server.urls
+        ports, processes = zip(*(match.groups() for match in found if match), strict=True)
+        assert ports[0] == ports[1]
+        assert processes[0] != processes[1]
+        assert server.stop() == 0
 
 
 def test_idle_timeout() -> None:
@@ -133,13 +177,16 @@ def test_reuseport_on_several_loops() -> None:
         (["--loops", "-5"], "num_loops must be"),
         (["--balance", "best"], "choose from"),
         (["--idle-timeout", "-1"], "idle_timeout must be 0 or more"),
+        (["--workers", "-5"], "workers must be -1"),
+        (["--loops", "many"], "invalid int value: 'many'"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> None:
     done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 2
-    assert text in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert re.fullmatch(r"evio-echo: .+\n", done.stderr)
+    assert text in done.stderr
 
 
 def test_port_in_use_is_one_line_and_status_1() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import functools
+import itertools
+import os
 import sys
 from importlib.metadata import version
+from typing import NoReturn
 
-from evio_core import Conn, Events, EvioError, ListenError, LoadBalance, Options, Server, serve, url, workers
-
-DEFAULT_ADDRESSES = ("tcp://127.0.0.1:5000", "udp://127.0.0.1:5000")
+from evio_core import Action, Conn, Events, EvioError, LoadBalance, Options, Server, TLSError, serve, url, workers
 
 EXAMPLES = """\
 addresses:
@@ -23,71 +24,73 @@ examples:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # argparse's own also prints the usage
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="evio-echo",
-        description="Send back whatever is received.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    balances = [balance.value for balance in LoadBalance]
-    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="where to listen; see below")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser("evio-echo", description="Send back what is received.", epilog=EXAMPLES, formatter_class=raw)
+    balances, default = [each.value for each in LoadBalance], ["tcp://127.0.0.1:5000", "udp://127.0.0.1:5000"]
+    parser.add_argument("addresses", nargs="*", default=default, metavar="ADDRESS", help="where to listen; see below")
     parser.add_argument("--loops", type=int, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes; -1: one per CPU")
     parser.add_argument("--balance", choices=balances, default="round-robin", help="which loop gets a connection")
-    parser.add_argument("--reuseport", action="store_true", help="a listening socket for each loop")
+    parser.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     parser.add_argument("--trace", action="store_true", help="print what passes, escaped")
     parser.add_argument("--idle-timeout", type=float, default=0.0, metavar="SECONDS", help="drop silent connections")
     parser.add_argument("--version", action="version", version=f"evio-echo {version('evio-echo')}")
     return parser.parse_args(arguments)
 
 
+def scheme(address: str) -> str:
+    return address.partition("://")[0] if "://" in address else "tcp"
+
+
 def with_reuseport(address: str) -> str:
-    """The address with ``reuseport=true``, where its scheme has that."""
-    if not address.startswith(("tcp", "udp", "tls")):
-        return address
-    return address + ("&" if "?" in address else "?") + "reuseport=true"
+    option = "&reuseport=true" if "?" in address else "?reuseport=true"
+    return address + option if scheme(address).startswith(("tcp", "udp", "tls")) else address
 
 
-def make_events(arguments: argparse.Namespace, addresses: list[str]) -> Events:
+def make_events(arguments: argparse.Namespace) -> Events:
+    schemes = [scheme(address) for address in arguments.addresses]
+    numbers = itertools.count(1)
+
     def serving(server: Server) -> None:
-        for address, bound in zip(addresses, server.addrs, strict=True):
-            print("listening on", url(address.partition("://")[0], bound), flush=True)
+        process = f" (process {os.getpid()})" if arguments.workers else ""
+        for name, bound in zip(schemes, server.addrs, strict=True):
+            print(f"listening on {url(name, bound)}{process}\n", end="", flush=True)  # workers share the output
 
-    def data(conn: Conn, chunk: bytes) -> bytes:
-        return chunk
+    def trace(conn: Conn, what: str) -> Action:
+        conn.context = conn.context or next(numbers)  # unix peers have no name, and a datagram is its own connection
+        line = f"#{conn.context} {url(schemes[conn.addr_index], conn.remote_addr)} {what}"
+        try:  # in one piece, as loops do too; escaped, as a terminal obeys what cannot be printed
+            print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) + "\n", end="", flush=True)
+        except OSError as error:  # whoever read it has gone, or the disk is full
+            print(f"evio-echo: cannot print: {error.strerror}", file=sys.stderr)
+            return Action.SHUTDOWN
+        return Action.NONE
 
-    def traced_data(conn: Conn, chunk: bytes) -> bytes:
-        print(conn.remote_addr, repr(chunk), flush=True)  # repr: what a peer sends must not drive the terminal
-        return chunk
-
-    def traced_closed(conn: Conn, error: BaseException | None) -> None:
-        print(conn.remote_addr, f"closed: {error!r}" if error else "closed", flush=True)
-
-    return Events(
-        serving=serving,
-        data=traced_data if arguments.trace else data,
-        opened=(lambda conn: print(conn.remote_addr, "opened", flush=True)) if arguments.trace else None,
-        closed=traced_closed if arguments.trace else None,
-        num_loops=arguments.loops,
-        load_balance=LoadBalance(arguments.balance),
-        options=Options(idle_timeout=arguments.idle_timeout),
-    )
+    events = Events(serving=serving, data=lambda conn, chunk: chunk, num_loops=arguments.loops)
+    events.load_balance = LoadBalance(arguments.balance)
+    events.options = Options(idle_timeout=arguments.idle_timeout)
+    if arguments.trace:
+        events.opened = lambda conn: trace(conn, "opened")
+        events.data = lambda conn, chunk: (chunk, trace(conn, repr(chunk)))
+        events.closed = lambda conn, error: trace(conn, f"closed: {error!r}" if error else "closed")
+    return events
 
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
-    addresses = list(parsed.addresses or DEFAULT_ADDRESSES)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    addresses = [with_reuseport(address) if parsed.reuseport else address for address in parsed.addresses]
+    run = functools.partial(workers, parsed.workers) if parsed.workers else serve
     try:
-        given = [with_reuseport(address) for address in addresses] if parsed.reuseport else addresses
-        if parsed.workers:
-            workers(parsed.workers, make_events(parsed, addresses), *given)
-        else:
-            serve(make_events(parsed, addresses), *given)
-    except (EvioError, ValueError) as error:
+        run(make_events(parsed), *addresses)
+    except (EvioError, OSError, ValueError) as error:
         print(f"evio-echo: {error}", file=sys.stderr)
-        return 1 if isinstance(error, ListenError) else 2
+        return 2 if isinstance(error, (ValueError, TLSError)) else 1
     return 0
 
 

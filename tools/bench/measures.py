@@ -16,7 +16,7 @@ from . import procfs
 from .load import TIMEOUT, RedisBenchmark, connections, echo_once, retransmissions
 from .server import Server
 
-__all__ = ["bulk", "idle", "idle_memory", "requests"]
+__all__ = ["bulk", "cpu", "idle", "idle_memory", "requests"]
 
 WARM_UP_REQUESTS = 5_000
 """Enough for CPython to have specialised the byte code it runs."""

@@ -93,15 +93,15 @@ def test_running_out_of_descriptors_is_told_once_costs_no_cpu_and_passes(poller:
 
 
 class Faulty:
-    """A listening socket whose ``accept`` fails as told before it works."""
+    """A listening socket whose ``accept`` fails as told, 0 being no failure, before it works."""
 
     def __init__(self, sock: socket.socket, errors: list[int]) -> None:
         self._sock = sock
         self._errors = errors
 
     def accept(self) -> Any:
-        if self._errors:
-            code = self._errors.pop(0)
+        code = self._errors.pop(0) if self._errors else 0
+        if code:
             raise OSError(code, os.strerror(code))
         return self._sock.accept()
 

@@ -160,6 +160,8 @@ class Dispatcher:
         clock = server.keyspace.clock
         clock.frozen = clock.ms()
         session.atomic = True
+        if server.log is not None:
+            server.log.begin_transaction()
         replies = []
         try:
             for args in queue:
@@ -173,6 +175,8 @@ class Dispatcher:
         finally:
             session.atomic = False
             clock.frozen = 0
+            if server.log is not None:
+                server.log.end_transaction(session)
         return replies
 
     def call(self, session: Session, command: Command, args: Args) -> bytes:

@@ -33,6 +33,7 @@ from .latency import Latency
 from .monitor import Monitors
 from .outputs import OutputGuard
 from .pause import Pause
+from .persistence import AppendOnlyFile
 from .pubsub import PubSub
 from .rates import Rates
 from .scan import Scans
@@ -78,7 +79,7 @@ class Server:
         self.keyspace = Keyspace(self.config.databases)
         self.sessions: dict[int, Session] = {}
         self.write_error = ""  # why writes are refused, as an error reply; empty while they are not
-        self.log: Any = None  # the append-only file, when on
+        self.log: AppendOnlyFile | None = None  # when appendonly is on
         self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
         self.reset_statistics()
         self.scans = Scans()
@@ -115,6 +116,7 @@ class Server:
             self.config.on_change(name, self._limits_changed)
         self.config.on_change("notify-keyspace-events", self._events_changed)
         self.config.on_change("active-expire-effort", self._events_changed)
+        self.config.on_change("appendonly", self._appendonly_changed)
         self._events_changed()
         self._limits_changed()
 
@@ -171,8 +173,34 @@ class Server:
         return int(ports[0]) if ports else 0
 
     def run(self) -> None:
-        """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises."""
-        evio_core.serve(self.events(), *self.config.addresses())
+        """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
+        when the append-only file cannot be trusted, and ``OSError`` when it cannot be read or written."""
+        if self.config.appendonly:
+            self._open_log(grouped=True)
+        try:
+            evio_core.serve(self.events(), *self.config.addresses())
+        finally:
+            self._close_log()
+
+    def _open_log(self, grouped: bool) -> None:
+        log_file = AppendOnlyFile(self, grouped)
+        log_file.open()
+        self.log = log_file
+        self.keyspace.propagate = log_file.feed
+        self.dispatcher.choose_tables()
+
+    def _close_log(self) -> None:
+        if self.log is not None:
+            self.log.close()
+            self.log = None
+            self.keyspace.propagate = None
+            self.dispatcher.choose_tables()
+
+    def _appendonly_changed(self) -> None:
+        if self.config.appendonly and self.log is None:
+            self._open_log(grouped=False)
+        elif not self.config.appendonly:
+            self._close_log()
 
     def start(self) -> None:
         """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
@@ -219,6 +247,7 @@ class Server:
             serving=self._serving,
             opened=guard(self._opened),
             data=guard(make_data(self)),
+            pre_write=self.log.flush if self.log is not None else None,
             closed=guard(self._closed),
             tick=guard(self._tick),
             num_loops=self.config.loops,
@@ -284,11 +313,15 @@ class Server:
         self.pause.tick()
         self.expirer.cycle()
         self.outputs.check()
+        if self.log is not None:
+            self.log.tick()
         if self.config.maxmemory:
             self._used_memory = memory.resident()
         core = self.core_stats()
         self.rates.sample(self.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
-        return 1.0 / self.config.hz
+        waiting = self.blocking.tick()
+        usual = 1.0 / self.config.hz
+        return usual if waiting is None else min(usual, max(waiting, 0.001))
 
     # -- what commands need
 

@@ -1,6 +1,23 @@
 """The commands, a file for each of Redis's groups. Importing a file declares what is in it."""
 
-from . import client, connection, debug, expiry, keys, objects, pubsub, server, strings, transactions
+from . import (
+    client,
+    connection,
+    debug,
+    expiry,
+    keys,
+    lists,
+    objects,
+    pubsub,
+    server,
+    sets,
+    sort,
+    strings,
+    transactions,
+    zset_algebra,
+    zset_ranges,
+    zsets,
+)
 
 __all__ = [
     "client",
@@ -8,9 +25,15 @@ __all__ = [
     "debug",
     "expiry",
     "keys",
+    "lists",
     "objects",
     "pubsub",
     "server",
+    "sets",
+    "sort",
     "strings",
     "transactions",
+    "zset_algebra",
+    "zset_ranges",
+    "zsets",
 ]

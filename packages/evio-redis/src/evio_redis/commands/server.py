@@ -69,6 +69,20 @@ def lolwut(session: Session, args: Args) -> bytes:
     return session.resp.verbatim(f"Redis ver. {REDIS_VERSION}\n".encode())
 
 
+@command("BGREWRITEAOF", arity=1, flags="admin noscript no_async_loading")
+def bgrewriteaof(session: Session, args: Args) -> bytes:
+    log = session.server.log
+    if log is None:
+        raise CommandError("ERR there is no append-only file to rewrite: 'appendonly' is off")
+    if log.rewriting.active:
+        raise CommandError("ERR Background append only file rewriting already in progress")
+    try:
+        log.rewrite()
+    except OSError as error:
+        raise CommandError(f"ERR Can't execute an AOF background rewriting: {error.strerror}") from None
+    return simple("Background append only file rewriting started")
+
+
 # -- CONFIG
 
 

@@ -1,0 +1,473 @@
+"""Lists.
+
+https://redis.io/docs/latest/commands/?group=list
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..blocking import parse_timeout
+from ..command import Args, command
+from ..errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
+from ..numbers import parse_int, to_int
+from ..resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer
+from ..types.lists import List
+
+if TYPE_CHECKING:
+    from ..database import Database
+    from ..session import Session
+
+__all__ = ["NOT_POSITIVE", "numkeys_positions", "read_count", "read_numkeys"]
+
+NOT_POSITIVE = "ERR value is out of range, must be positive"
+
+
+# -- pushing
+
+
+def _push(session: Session, args: Args, left: bool, only_existing: bool) -> bytes:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is not List or database.expires:
+        value = database.typed(key, List)
+        if value is None:
+            if only_existing:
+                return ZERO
+            value = List()
+    new = not value
+    if len(args) == 3:
+        value.appendleft(args[2]) if left else value.append(args[2])
+    else:
+        value.extendleft(args[2:]) if left else value.extend(args[2:])
+    size = len(value)
+    if new:
+        database.add(key, value)
+    database.changes += 1
+    if database.alert:
+        database.keyspace.touched(database, key)
+        database.keyspace.notify(database, "l", "lpush" if left else "rpush", key)
+    return integer(size)
+
+
+@command("LPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
+def lpush(session: Session, args: Args) -> bytes:
+    return _push(session, args, left=True, only_existing=False)
+
+
+@command("RPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
+def rpush(session: Session, args: Args) -> bytes:
+    return _push(session, args, left=False, only_existing=False)
+
+
+@command("LPUSHX", arity=-3, flags="write denyoom fast", keys=(1,), group="list", since="2.2.0")
+def lpushx(session: Session, args: Args) -> bytes:
+    return _push(session, args, left=True, only_existing=True)
+
+
+@command("RPUSHX", arity=-3, flags="write denyoom fast", keys=(1,), group="list", since="2.2.0")
+def rpushx(session: Session, args: Args) -> bytes:
+    return _push(session, args, left=False, only_existing=True)
+
+
+@command("LINSERT", arity=5, flags="write denyoom", keys=(1,), group="list", since="2.2.0")
+def linsert(session: Session, args: Args) -> bytes:
+    where = args[2].upper()
+    if where not in (b"BEFORE", b"AFTER"):
+        raise CommandError(SYNTAX_ERROR)
+    database, key = session.db, args[1]
+    value = database.typed(key, List)
+    if value is None:
+        return ZERO
+    try:
+        at = value.index(args[3])
+    except ValueError:
+        return integer(-1)
+    value.insert(at + (where == b"AFTER"), args[4])
+    database.changed(key, "l", "linsert")
+    return integer(len(value))
+
+
+# -- popping
+
+
+def read_count(text: bytes) -> int:
+    """The count of a pop. Raises :class:`CommandError`."""
+    count = to_int(text)
+    if count is None or count < 0:
+        raise CommandError(NOT_POSITIVE)
+    return count
+
+
+def _pop(session: Session, args: Args, left: bool) -> bytes:
+    if len(args) > 3:
+        raise wrong_arity("lpop" if left else "rpop")
+    count = read_count(args[2]) if len(args) == 3 else None
+    database, key = session.db, args[1]
+    value = database.typed(key, List)
+    if value is None:
+        return session.resp.null if count is None else session.resp.null_array
+    if count is None:
+        return bulk(_pop_one(database, key, value, left))
+    return bulks(pop_many(database, key, value, left, count)) if count else EMPTY_ARRAY
+
+
+def _pop_one(database: Database, key: bytes, value: List, left: bool) -> bytes:
+    element = value.popleft() if left else value.pop()
+    _popped(database, key, value, left)
+    return element
+
+
+def pop_many(database: Database, key: bytes, value: List, left: bool, count: int) -> list[bytes]:
+    """Pop up to ``count`` elements, at least one."""
+    pop = value.popleft if left else value.pop
+    found = [pop() for _ in range(min(count, len(value)))]
+    _popped(database, key, value, left)
+    return found
+
+
+def _popped(database: Database, key: bytes, value: List, left: bool) -> None:
+    database.changes += 1
+    if database.alert:
+        database.keyspace.touched(database, key)
+        database.keyspace.notify(database, "l", "lpop" if left else "rpop", key)
+    if not value:
+        database.remove_empty(key)
+
+
+@command("LPOP", arity=-2, flags="write fast", keys=(1,), group="list")
+def lpop(session: Session, args: Args) -> bytes:
+    return _pop(session, args, left=True)
+
+
+@command("RPOP", arity=-2, flags="write fast", keys=(1,), group="list")
+def rpop(session: Session, args: Args) -> bytes:
+    return _pop(session, args, left=False)
+
+
+# -- reading
+
+
+@command("LLEN", arity=2, flags="readonly fast", keys=(1,), group="list")
+def llen(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], List)
+    return integer(len(value)) if value is not None else ZERO
+
+
+@command("LINDEX", arity=3, flags="readonly", keys=(1,), group="list")
+def lindex(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], List)
+    at = parse_int(args[2])
+    if value is None or not -len(value) <= at < len(value):
+        return session.resp.null
+    return bulk(value[at])
+
+
+@command("LRANGE", arity=4, flags="readonly", keys=(1,), group="list")
+def lrange(session: Session, args: Args) -> bytes:
+    first, last = parse_int(args[2]), parse_int(args[3])
+    value = session.db.typed(args[1], List)
+    if value is None:
+        return EMPTY_ARRAY
+    start, stop = _bounds(first, last, len(value))
+    return bulks(_slice(value, start, stop)) if start < stop else EMPTY_ARRAY
+
+
+def _bounds(first: int, last: int, size: int) -> tuple[int, int]:
+    """Redis's inclusive, possibly negative indices as a range."""
+    start = max(first + size if first < 0 else first, 0)
+    stop = min((last + size if last < 0 else last) + 1, size)
+    return start, max(start, stop)
+
+
+def _slice(value: List, start: int, stop: int) -> list[bytes]:
+    if start > len(value) // 2:  # from the end it is nearer: a deque is walked from one of its ends
+        found = list(islice(reversed(value), len(value) - stop, len(value) - start))
+        found.reverse()
+        return found
+    return list(islice(value, start, stop))
+
+
+@command("LPOS", arity=-3, flags="readonly", keys=(1,), group="list", since="6.0.6")
+def lpos(session: Session, args: Args) -> bytes:
+    rank, count, longest = _lpos_options(args)
+    value = session.db.typed(args[1], List)
+    found: list[int] = []
+    if value is not None:
+        size, skip = len(value), abs(rank) - 1
+        elements = enumerate(value) if rank > 0 else ((size - 1 - at, each) for at, each in enumerate(reversed(value)))
+        for at, element in islice(elements, longest or None):
+            if element == args[2]:
+                if skip:
+                    skip -= 1
+                    continue
+                found.append(at)
+                if count != 0 and len(found) == (count or 1):
+                    break
+    if count is None:
+        return integer(found[0]) if found else session.resp.null
+    return array([integer(at) for at in found])
+
+
+def _lpos_options(args: Args) -> tuple[int, int | None, int]:
+    rank, count, longest = 1, None, 0
+    if len(args) % 2 == 0:
+        raise CommandError(SYNTAX_ERROR)
+    for option, text in zip(args[3::2], args[4::2], strict=True):
+        name = option.upper()
+        if name == b"RANK":
+            rank = parse_int(text)
+            if rank == 0:
+                raise CommandError(
+                    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative"
+                    " to start from the end of the list"
+                )
+            if rank < -(2**63) + 1:
+                raise CommandError("ERR value is out of range, must be greater than -9223372036854775808")
+        elif name == b"COUNT":
+            count = to_int(text)
+            if count is None or count < 0:
+                raise CommandError("ERR COUNT can't be negative")
+        elif name == b"MAXLEN":
+            number = to_int(text)
+            if number is None or number < 0:
+                raise CommandError("ERR MAXLEN can't be negative")
+            longest = number
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    return rank, count, longest
+
+
+# -- changing
+
+
+@command("LSET", arity=4, flags="write denyoom", keys=(1,), group="list")
+def lset(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, List)
+    if value is None:
+        raise CommandError(NO_SUCH_KEY)
+    at = parse_int(args[2])
+    if not -len(value) <= at < len(value):
+        raise CommandError(OUT_OF_RANGE)
+    value[at] = args[3]
+    database.changed(key, "l", "lset")
+    return OK
+
+
+@command("LREM", arity=4, flags="write", keys=(1,), group="list")
+def lrem(session: Session, args: Args) -> bytes:
+    count = parse_int(args[2])
+    database, key, element = session.db, args[1], args[3]
+    value = database.typed(key, List)
+    if value is None:
+        return ZERO
+    wanted = abs(count) or len(value)
+    kept: list[bytes] = []
+    removed = 0
+    for each in value if count >= 0 else reversed(value):
+        if each == element and removed < wanted:
+            removed += 1
+        else:
+            kept.append(each)
+    if removed:
+        value.clear()
+        value.extend(kept if count >= 0 else reversed(kept))
+        database.changed(key, "l", "lrem")
+        if not value:
+            database.remove_empty(key)
+    return integer(removed)
+
+
+@command("LTRIM", arity=4, flags="write", keys=(1,), group="list")
+def ltrim(session: Session, args: Args) -> bytes:
+    first, last = parse_int(args[2]), parse_int(args[3])
+    database, key = session.db, args[1]
+    value = database.typed(key, List)
+    if value is None:
+        return OK
+    start, stop = _bounds(first, last, len(value))
+    for _ in range(len(value) - stop if start < stop else len(value)):
+        value.pop()
+    for _ in range(min(start, len(value))):
+        value.popleft()
+    database.changed(key, "l", "ltrim")
+    if not value:
+        database.remove_empty(key)
+    return OK
+
+
+# -- moving
+
+
+def _left(word: bytes) -> bool:
+    """Whether LEFT, not RIGHT, is meant. Raises :class:`CommandError`."""
+    if word.upper() not in (b"LEFT", b"RIGHT"):
+        raise CommandError(SYNTAX_ERROR)
+    return word.upper() == b"LEFT"
+
+
+def _move(session: Session, source: bytes, target: bytes, left: bool, to_left: bool) -> bytes | None:
+    """Move an element; None if there is none. Raises :class:`CommandError`."""
+    database = session.db
+    value = database.typed(source, List)
+    if value is None:
+        return None
+    if source != target:
+        database.typed(target, List)
+    element = value.popleft() if left else value.pop()
+    other = database.lookup(target)
+    if other is None:
+        other = List()
+    other.appendleft(element) if to_left else other.append(element)
+    if len(other) == 1 and source != target:
+        database.add(target, other)
+    _popped(database, source, value, left)
+    database.changed(target, "l", "lpush" if to_left else "rpush")
+    session.rewrite(b"LMOVE", source, target, b"LEFT" if left else b"RIGHT", b"LEFT" if to_left else b"RIGHT")
+    return bulk(element)
+
+
+@command("RPOPLPUSH", arity=3, flags="write denyoom", keys=(1, 2), group="list", since="1.2.0")
+def rpoplpush(session: Session, args: Args) -> bytes:
+    return _move(session, args[1], args[2], left=False, to_left=True) or session.resp.null
+
+
+@command("LMOVE", arity=5, flags="write denyoom", keys=(1, 2), group="list", since="6.2.0")
+def lmove(session: Session, args: Args) -> bytes:
+    left, to_left = _left(args[3]), _left(args[4])
+    return _move(session, args[1], args[2], left, to_left) or session.resp.null
+
+
+# -- several keys, and waiting for one
+
+
+def read_numkeys(args: Args, at: int) -> list[bytes]:
+    """The keys that ``args[at]`` counts. Raises :class:`CommandError`."""
+    count = to_int(args[at])
+    if count is None or count <= 0:
+        raise CommandError("ERR numkeys should be greater than 0")
+    if at + 1 + count >= len(args):
+        raise CommandError(SYNTAX_ERROR)
+    return args[at + 1 : at + 1 + count]
+
+
+def numkeys_positions(at: int) -> Callable[[Args], list[int]]:
+    """For ``get_keys``: where the keys are that ``args[at]`` counts."""
+
+    def positions(args: Args) -> list[int]:
+        count = to_int(args[at]) if len(args) > at else None
+        return list(range(at + 1, at + 1 + count)) if count and 0 < count < len(args) - at else []
+
+    return positions
+
+
+def _mpop_options(args: Args, at: int) -> tuple[list[bytes], bool, int]:
+    """``numkeys key [key ...] LEFT|RIGHT [COUNT count]`` from ``args[at]`` on."""
+    keys = read_numkeys(args, at)
+    at += 1 + len(keys)
+    left = _left(args[at])
+    count = 1
+    if len(args) > at + 1:
+        if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
+            raise CommandError(SYNTAX_ERROR)
+        number = to_int(args[at + 2])
+        if number is None or number <= 0:
+            raise CommandError("ERR count should be greater than 0")
+        count = number
+    return keys, left, count
+
+
+def _mpop(session: Session, key: bytes, left: bool, count: int) -> bytes | None:
+    value = session.db.typed(key, List)
+    if value is None:
+        return None
+    found = pop_many(session.db, key, value, left, count)
+    session.rewrite(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
+    return array([bulk(key), bulks(found)])
+
+
+def _first_of(session: Session, keys: list[bytes], left: bool, count: int) -> bytes | None:
+    for key in keys:
+        reply = _mpop(session, key, left, count)
+        if reply is not None:
+            return reply
+    return None
+
+
+@command("LMPOP", arity=-4, flags="write movablekeys", group="list", since="7.0.0", get_keys=numkeys_positions(1))
+def lmpop(session: Session, args: Args) -> bytes:
+    keys, left, count = _mpop_options(args, 1)
+    return _first_of(session, keys, left, count) or session.resp.null_array
+
+
+@command(
+    "BLMPOP",
+    arity=-5,
+    flags="write noscript blocking movablekeys",
+    group="list",
+    since="7.0.0",
+    get_keys=numkeys_positions(2),
+)
+def blmpop(session: Session, args: Args) -> bytes:
+    timeout = parse_timeout(args[1])
+    keys, left, count = _mpop_options(args, 2)
+
+    def attempt(key: bytes) -> bytes | None:
+        return _mpop(session, key, left, count) if type(session.db.lookup(key)) is List else None
+
+    found = _first_of(session, keys, left, count)
+    return found or session.server.blocking.wait(session, keys, timeout, attempt, session.resp.null_array)
+
+
+def _bpop(session: Session, args: Args, left: bool) -> bytes:
+    timeout = parse_timeout(args[-1])
+    database = session.db
+
+    def pop(key: bytes, value: List) -> bytes:
+        element = _pop_one(database, key, value, left)
+        session.rewrite(b"LPOP" if left else b"RPOP", key)
+        return array([bulk(key), bulk(element)])
+
+    def attempt(key: bytes) -> bytes | None:
+        value = database.lookup(key)
+        return pop(key, value) if type(value) is List else None
+
+    for key in args[1:-1]:
+        value = database.typed(key, List)
+        if value is not None:
+            return pop(key, value)
+    return session.server.blocking.wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+
+
+@command("BLPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")
+def blpop(session: Session, args: Args) -> bytes:
+    return _bpop(session, args, left=True)
+
+
+@command("BRPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")
+def brpop(session: Session, args: Args) -> bytes:
+    return _bpop(session, args, left=False)
+
+
+def _bmove(session: Session, args: Args, left: bool, to_left: bool) -> bytes:
+    timeout = parse_timeout(args[-1])
+    source, target = args[1], args[2]
+
+    def attempt(key: bytes) -> bytes | None:
+        return _move(session, key, target, left, to_left) if type(session.db.lookup(key)) is List else None
+
+    found = _move(session, source, target, left, to_left)
+    return found or session.server.blocking.wait(session, [source], timeout, attempt, session.resp.null)
+
+
+@command("BRPOPLPUSH", arity=4, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="2.2.0")
+def brpoplpush(session: Session, args: Args) -> bytes:
+    return _bmove(session, args, left=False, to_left=True)
+
+
+@command("BLMOVE", arity=6, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="6.2.0")
+def blmove(session: Session, args: Args) -> bytes:
+    return _bmove(session, args, _left(args[3]), _left(args[4]))

@@ -1,0 +1,196 @@
+"""Unions, intersections and differences of sorted sets.
+
+https://redis.io/docs/latest/commands/zunionstore/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
+from ..numbers import parse_double, parse_int, to_int
+from ..resp import integer
+from ..types.sets import Set
+from ..types.zsets import Pair, SortedSet
+from .lists import numkeys_positions
+from .zset_ranges import pairs_reply, store
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+Scores = dict[bytes, float]
+
+
+def _sum(one: float, other: float) -> float:
+    total = one + other
+    return 0.0 if math.isnan(total) else total  # +inf and -inf: Redis says 0
+
+
+AGGREGATES: dict[bytes, Callable[[float, float], float]] = {b"SUM": _sum, b"MIN": min, b"MAX": max}
+
+
+@dataclass(slots=True)
+class _Call:
+    """The parsed arguments."""
+
+    keys: list[bytes]
+    weights: list[float]
+    aggregate: Callable[[float, float], float]
+    with_scores: bool = False
+
+
+def _parse(args: Args, at: int, name: str, stores: bool, weighted: bool) -> _Call:
+    count = to_int(args[at])
+    if count is None:
+        raise CommandError("ERR value is not an integer or out of range")
+    if count < 1:
+        raise CommandError(f"ERR at least 1 input key is needed for '{name}' command")
+    if count > len(args) - at - 1:
+        raise CommandError(SYNTAX_ERROR)
+    call = _Call(args[at + 1 : at + 1 + count], [1.0] * count, _sum)
+    at += 1 + count
+    while at < len(args):
+        option = args[at].upper()
+        if weighted and option == b"WEIGHTS" and at + count < len(args):
+            texts = args[at + 1 : at + 1 + count]
+            call.weights = [parse_double(text, "ERR weight value is not a float") for text in texts]
+            at += 1 + count
+        elif weighted and option == b"AGGREGATE" and at + 1 < len(args):
+            if args[at + 1].upper() not in AGGREGATES:
+                raise CommandError(SYNTAX_ERROR)
+            call.aggregate = AGGREGATES[args[at + 1].upper()]
+            at += 2
+        elif not stores and option == b"WITHSCORES":
+            call.with_scores = True
+            at += 1
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    return call
+
+
+def _scores(session: Session, key: bytes) -> Scores:
+    """The scores of a sorted set, or of a set, whose members count 1. Raises :class:`CommandError`."""
+    value = session.db.lookup(key)
+    if value is None:
+        return {}
+    if type(value) is SortedSet:
+        return value.scores
+    if type(value) is Set:
+        return dict.fromkeys(value, 1.0)
+    raise CommandError(WRONGTYPE)
+
+
+def _weigh(score: float, weight: float) -> float:
+    product = score * weight
+    return 0.0 if math.isnan(product) else product  # 0 times infinity
+
+
+def _union(sources: list[Scores], call: _Call) -> Scores:
+    result: Scores = {}
+    for source, weight in zip(sources, call.weights, strict=True):
+        for member, score in source.items():
+            weighed = _weigh(score, weight)
+            result[member] = call.aggregate(result[member], weighed) if member in result else weighed
+    return result
+
+
+def _inter(sources: list[Scores], call: _Call) -> Scores:
+    smallest = min(sources, key=len)
+    result: Scores = {}
+    for member in smallest:
+        if all(member in source for source in sources):
+            weighed = [_weigh(source[member], weight) for source, weight in zip(sources, call.weights, strict=True)]
+            total = weighed[0]
+            for each in weighed[1:]:
+                total = call.aggregate(total, each)
+            result[member] = total
+    return result
+
+
+def _diff(sources: list[Scores], call: _Call) -> Scores:
+    first, *others = sources
+    return {member: score for member, score in first.items() if not any(member in other for other in others)}
+
+
+Combine = Callable[[list[Scores], _Call], Scores]
+
+
+def _pairs(session: Session, call: _Call, combine: Combine) -> list[Pair]:
+    result = combine([_scores(session, key) for key in call.keys], call)
+    return sorted((score, member) for member, score in result.items())
+
+
+def _show(session: Session, args: Args, combine: Combine) -> bytes:
+    call = _parse(args, 1, args[0].decode().lower(), stores=False, weighted=combine is not _diff)
+    return pairs_reply(session, _pairs(session, call, combine), call.with_scores)
+
+
+def _store(session: Session, args: Args, combine: Combine) -> bytes:
+    name = args[0].decode().lower()
+    call = _parse(args, 2, name, stores=True, weighted=combine is not _diff)
+    return store(session, args[1], _pairs(session, call, combine), name)
+
+
+def _store_positions(args: Args) -> list[int]:
+    return [1, *numkeys_positions(2)(args)]
+
+
+READS = "readonly movablekeys"
+WRITES = "write denyoom movablekeys"
+
+
+@command("ZUNION", arity=-3, flags=READS, group="sorted-set", since="6.2.0", get_keys=numkeys_positions(1))
+def zunion(session: Session, args: Args) -> bytes:
+    return _show(session, args, _union)
+
+
+@command("ZINTER", arity=-3, flags=READS, group="sorted-set", since="6.2.0", get_keys=numkeys_positions(1))
+def zinter(session: Session, args: Args) -> bytes:
+    return _show(session, args, _inter)
+
+
+@command("ZDIFF", arity=-3, flags=READS, group="sorted-set", since="6.2.0", get_keys=numkeys_positions(1))
+def zdiff(session: Session, args: Args) -> bytes:
+    return _show(session, args, _diff)
+
+
+@command("ZUNIONSTORE", arity=-4, flags=WRITES, keys=(1,), group="sorted-set", since="2.0.0", get_keys=_store_positions)
+def zunionstore(session: Session, args: Args) -> bytes:
+    return _store(session, args, _union)
+
+
+@command("ZINTERSTORE", arity=-4, flags=WRITES, keys=(1,), group="sorted-set", since="2.0.0", get_keys=_store_positions)
+def zinterstore(session: Session, args: Args) -> bytes:
+    return _store(session, args, _inter)
+
+
+@command("ZDIFFSTORE", arity=-4, flags=WRITES, keys=(1,), group="sorted-set", since="6.2.0", get_keys=_store_positions)
+def zdiffstore(session: Session, args: Args) -> bytes:
+    return _store(session, args, _diff)
+
+
+@command("ZINTERCARD", arity=-3, flags=READS, group="sorted-set", since="7.0.0", get_keys=numkeys_positions(1))
+def zintercard(session: Session, args: Args) -> bytes:
+    count = to_int(args[1])
+    if count is None:
+        raise CommandError("ERR value is not an integer or out of range")
+    if count < 1:
+        raise CommandError("ERR at least 1 input key is needed for 'zintercard' command")
+    if count > len(args) - 2:
+        raise CommandError(SYNTAX_ERROR)
+    rest, limit = args[2 + count :], 0
+    if rest:
+        if len(rest) != 2 or rest[0].upper() != b"LIMIT":
+            raise CommandError(SYNTAX_ERROR)
+        limit = parse_int(rest[1], "ERR LIMIT can't be negative")
+        if limit < 0:
+            raise CommandError("ERR LIMIT can't be negative")
+    call = _Call(args[2 : 2 + count], [1.0] * count, _sum)
+    found = len(_inter([_scores(session, key) for key in call.keys], call))
+    return integer(min(found, limit) if limit else found)

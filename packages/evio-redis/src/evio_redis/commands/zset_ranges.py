@@ -1,0 +1,277 @@
+"""Ranges of sorted sets: by rank, by score, by name.
+
+https://redis.io/docs/latest/commands/zrange/
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, CommandError
+from ..numbers import parse_double, parse_int
+from ..resp import ZERO, array, bulk, integer
+from ..types.zsets import Pair, SortedSet
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__ = ["pairs_reply", "store"]
+
+NOT_A_RANGE = "ERR min or max is not a float"
+NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
+
+
+def pairs_reply(session: Session, pairs: list[Pair], with_scores: bool) -> bytes:
+    """Members, or members with scores: flat in RESP2, pairs in RESP3."""
+    if not with_scores:
+        return array([bulk(member) for _, member in pairs])
+    double = session.resp.double
+    if session.resp.version == 3:
+        return array([array([bulk(member), double(score)]) for score, member in pairs])
+    return array([part for score, member in pairs for part in (bulk(member), double(score))])
+
+
+def store(session: Session, target: bytes, pairs: list[Pair], event: str) -> bytes:
+    """Make a key of these members; without any, remove it."""
+    database = session.db
+    if not pairs:
+        if database.lookup(target) is not None:
+            database.remove(target)
+            database.changed(target, "g", "del")
+        return ZERO
+    config = session.server.config
+    value = SortedSet((member, score) for score, member in pairs)
+    longest = max(len(member) for _, member in pairs)
+    value.large = len(pairs) > config.zset_max_listpack_entries or longest > config.zset_max_listpack_value
+    database.put(target, value)
+    database.changed(target, "z", event)
+    return integer(len(pairs))
+
+
+# -- which ranks a range means
+
+
+def score_bound(text: bytes) -> tuple[float, bool]:
+    """A score and whether it is excluded, ``(1.5``. Raises :class:`CommandError`."""
+    exclusive = text[:1] == b"("
+    return parse_double(text[1:] if exclusive else text, NOT_A_RANGE), exclusive
+
+
+def by_score(value: SortedSet, low: tuple[float, bool], high: tuple[float, bool]) -> tuple[int, int]:
+    """The ranks of a range of scores."""
+    return _position(value, *low), _position(value, high[0], not high[1])
+
+
+def _position(value: SortedSet, score: float, behind: bool) -> int:
+    """How many have a lower score, or, with ``behind``, at most that one."""
+    if behind:
+        if score == math.inf:
+            return len(value)
+        score = math.nextafter(score, math.inf)
+    return value.position((score, b""))
+
+
+def lex_bound(text: bytes) -> tuple[int, bytes]:
+    """-1 or 1 for the ends, else 0, and the first name that is not before it. Raises :class:`CommandError`."""
+    if text in (b"-", b"+"):
+        return (-1 if text == b"-" else 1), b""
+    if text[:1] not in (b"[", b"("):
+        raise CommandError(NOT_A_LEX_RANGE)
+    return 0, text
+
+
+def by_lex(value: SortedSet, low: tuple[int, bytes], high: tuple[int, bytes]) -> tuple[int, int]:
+    """The ranks of a range of names, in a set where all scores are the same."""
+    return _lex_position(value, low, first=True), _lex_position(value, high, first=False)
+
+
+def _lex_position(value: SortedSet, bound: tuple[int, bytes], first: bool) -> int:
+    end, text = bound
+    if end:
+        return 0 if end < 0 else len(value)
+    behind = (text[:1] == b"(") == first
+    score = next(iter(value.items()))[0]
+    return value.position((score, text[1:] + (b"\0" if behind else b"")))  # no name is between one and that
+
+
+@dataclass(slots=True)
+class Query:
+    """What a ZRANGE asks for."""
+
+    by: str = "rank"
+    reverse: bool = False
+    offset: int = 0
+    count: int = -1
+    with_scores: bool = False
+
+    def find(self, value: SortedSet | None, first: bytes, last: bytes) -> list[Pair]:
+        """The members in the order asked for. Raises :class:`CommandError` for bad bounds, also without a value."""
+        low, high = (last, first) if self.reverse and self.by != "rank" else (first, last)
+        if self.by == "score":
+            scores = score_bound(low), score_bound(high)
+            start, stop = by_score(value, *scores) if value is not None else (0, 0)
+        elif self.by == "lex":
+            names = lex_bound(low), lex_bound(high)
+            start, stop = by_lex(value, *names) if value is not None else (0, 0)
+        else:
+            start, stop = self._ranks(parse_int(first), parse_int(last), len(value) if value is not None else 0)
+        return self._cut(value, start, max(start, stop)) if value is not None else []
+
+    def _ranks(self, first: int, last: int, size: int) -> tuple[int, int]:
+        start = max(first + size if first < 0 else first, 0)
+        stop = min((last + size if last < 0 else last) + 1, size)
+        stop = max(start, stop)
+        return (size - stop, size - start) if self.reverse and start < stop else (start, stop)
+
+    def _cut(self, value: SortedSet, start: int, stop: int) -> list[Pair]:
+        if self.by != "rank":
+            if self.offset < 0:
+                return []
+            if self.reverse:
+                stop -= self.offset
+                start = max(start, stop - self.count) if self.count >= 0 else start
+            else:
+                start += self.offset
+                stop = min(stop, start + self.count) if self.count >= 0 else stop
+        found = value.between(start, stop) if start < stop else []
+        return found[::-1] if self.reverse else found
+
+
+def _options(args: Args, at: int, query: Query, allowed: frozenset[bytes]) -> None:
+    """Options from ``args[at]`` on. Raises :class:`CommandError`."""
+    limited = False
+    while at < len(args):
+        option = args[at].upper()
+        if option not in allowed:
+            raise CommandError(SYNTAX_ERROR)
+        if option == b"LIMIT":
+            if at + 2 >= len(args):
+                raise CommandError(SYNTAX_ERROR)
+            query.offset, query.count = parse_int(args[at + 1]), parse_int(args[at + 2])
+            limited = True
+            at += 2
+        elif option == b"WITHSCORES":
+            query.with_scores = True
+        elif option == b"REV":
+            query.reverse = True
+        else:
+            query.by = "score" if option == b"BYSCORE" else "lex"
+        at += 1
+    if limited and query.by == "rank":
+        raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
+    if query.with_scores and query.by == "lex":
+        raise CommandError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+
+
+NEW = frozenset((b"BYSCORE", b"BYLEX", b"REV", b"LIMIT", b"WITHSCORES"))
+
+
+def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]) -> bytes:
+    _options(args, 4, query, allowed)
+    value = session.db.typed(args[1], SortedSet)
+    return pairs_reply(session, query.find(value, args[2], args[3]), query.with_scores)
+
+
+@command("ZRANGE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="1.2.0")
+def zrange(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query(), NEW)
+
+
+@command("ZREVRANGE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="1.2.0")
+def zrevrange(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query(reverse=True), frozenset((b"WITHSCORES",)))
+
+
+SCORED = frozenset((b"WITHSCORES", b"LIMIT"))
+
+
+@command("ZRANGEBYSCORE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="1.0.5")
+def zrangebyscore(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query("score"), SCORED)
+
+
+@command("ZREVRANGEBYSCORE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="2.2.0")
+def zrevrangebyscore(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query("score", reverse=True), SCORED)
+
+
+@command("ZRANGEBYLEX", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="2.8.9")
+def zrangebylex(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query("lex"), frozenset((b"LIMIT",)))
+
+
+@command("ZREVRANGEBYLEX", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="2.8.9")
+def zrevrangebylex(session: Session, args: Args) -> bytes:
+    return _range(session, args, Query("lex", reverse=True), frozenset((b"LIMIT",)))
+
+
+@command("ZRANGESTORE", arity=-5, flags="write denyoom", keys=(1, 2), group="sorted-set", since="6.2.0")
+def zrangestore(session: Session, args: Args) -> bytes:
+    query = Query()
+    _options(args, 5, query, NEW - {b"WITHSCORES"})
+    value = session.db.typed(args[2], SortedSet)
+    return store(session, args[1], query.find(value, args[3], args[4]), "zrangestore")
+
+
+# -- counting and removing ranges
+
+
+@command("ZCOUNT", arity=4, flags="readonly fast", keys=(1,), group="sorted-set", since="2.0.0")
+def zcount(session: Session, args: Args) -> bytes:
+    low, high = score_bound(args[2]), score_bound(args[3])
+    value = session.db.typed(args[1], SortedSet)
+    if value is None:
+        return ZERO
+    start, stop = by_score(value, low, high)
+    return integer(max(0, stop - start))
+
+
+@command("ZLEXCOUNT", arity=4, flags="readonly fast", keys=(1,), group="sorted-set", since="2.8.9")
+def zlexcount(session: Session, args: Args) -> bytes:
+    low, high = lex_bound(args[2]), lex_bound(args[3])
+    value = session.db.typed(args[1], SortedSet)
+    if value is None:
+        return ZERO
+    start, stop = by_lex(value, low, high)
+    return integer(max(0, stop - start))
+
+
+def _remove_range(session: Session, args: Args, by: str) -> bytes:
+    database, key = session.db, args[1]
+    if by == "rank":
+        parse_int(args[2])
+        parse_int(args[3])
+    elif by == "score":
+        score_bound(args[2])
+        score_bound(args[3])
+    else:
+        lex_bound(args[2])
+        lex_bound(args[3])
+    value = database.typed(key, SortedSet)
+    found = Query(by).find(value, args[2], args[3])
+    if value is None or not found:
+        return ZERO
+    for _, member in found:
+        value.discard(member)
+    database.changed(key, "z", f"zremrangeby{by}")
+    if not len(value):
+        database.remove_empty(key)
+    return integer(len(found))
+
+
+@command("ZREMRANGEBYRANK", arity=4, flags="write", keys=(1,), group="sorted-set", since="2.0.0")
+def zremrangebyrank(session: Session, args: Args) -> bytes:
+    return _remove_range(session, args, "rank")
+
+
+@command("ZREMRANGEBYSCORE", arity=4, flags="write", keys=(1,), group="sorted-set", since="1.2.0")
+def zremrangebyscore(session: Session, args: Args) -> bytes:
+    return _remove_range(session, args, "score")
+
+
+@command("ZREMRANGEBYLEX", arity=4, flags="write", keys=(1,), group="sorted-set", since="2.8.9")
+def zremrangebylex(session: Session, args: Args) -> bytes:
+    return _remove_range(session, args, "lex")

@@ -1,0 +1,341 @@
+"""Sorted sets, but for ranges and set algebra.
+
+https://redis.io/docs/latest/commands/?group=sorted-set
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+from ..blocking import parse_timeout
+from ..command import Args, command
+from ..errors import SYNTAX_ERROR, CommandError
+from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
+from ..resp import ZERO, array, bulk, integer
+from ..scan import parse_cursor, parse_options
+from ..types.zsets import Pair, SortedSet
+from .lists import NOT_POSITIVE, numkeys_positions, read_numkeys
+from .zset_ranges import pairs_reply
+
+if TYPE_CHECKING:
+    from ..database import Database
+    from ..session import Session
+
+__all__: list[str] = []
+
+NAN_SCORE = "ERR resulting score is not a number (NaN)"
+ZADD_OPTIONS = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
+
+
+@command("ZADD", arity=-4, flags="write denyoom fast", keys=(1,), group="sorted-set", since="1.2.0")
+def zadd(session: Session, args: Args) -> bytes:
+    at = 2
+    options: set[bytes] = set()
+    while at < len(args) and args[at].upper() in ZADD_OPTIONS:
+        options.add(args[at].upper())
+        at += 1
+    if (len(args) - at) % 2 or at == len(args):
+        raise CommandError(SYNTAX_ERROR)
+    if options:
+        _check_options(options, len(args) - at)
+    pairs = [(args[i + 1], parse_double(args[i])) for i in range(at, len(args), 2)]
+    return _add(session, args[1], pairs, options, "zadd")
+
+
+def _check_options(options: set[bytes], words: int) -> None:
+    if {b"NX", b"XX"} <= options:
+        raise CommandError("ERR XX and NX options at the same time are not compatible")
+    if len(options & {b"GT", b"LT", b"NX"}) > 1:
+        raise CommandError("ERR GT, LT, and/or NX options at the same time are not compatible")
+    if b"INCR" in options and words > 2:
+        raise CommandError("ERR INCR option supports a single increment-element pair")
+
+
+def _add(session: Session, key: bytes, pairs: list[tuple[bytes, float]], options: set[bytes], event: str) -> bytes:
+    database = session.db
+    value = database.typed(key, SortedSet)
+    if value is None:
+        if b"XX" in options:
+            return session.resp.null if b"INCR" in options else ZERO
+        value = SortedSet()
+    incr = b"INCR" in options
+    added = changed = 0
+    result: float | None = None
+    config = session.server.config
+    for member, given in pairs:
+        current = value.scores.get(member)
+        score = given if current is None or not incr else current + given
+        if math.isnan(score):
+            raise CommandError(NAN_SCORE)
+        if options and not _wanted(options, current, score):
+            continue
+        result = score
+        if current is None:
+            value.set(member, score)
+            value.grow(member, config.zset_max_listpack_entries, config.zset_max_listpack_value)
+            added += 1
+        elif current != score:
+            value.set(member, score)
+            changed += 1
+    if added and added == len(value):
+        database.add(key, value)
+    if added or changed:
+        database.changes += 1
+        if database.alert:
+            database.keyspace.touched(database, key)
+            database.keyspace.notify(database, "z", "zincr" if incr else event, key)
+    if incr:
+        return session.resp.null if result is None else session.resp.double(result)
+    return integer(added + changed if b"CH" in options else added)
+
+
+def _wanted(options: set[bytes], current: float | None, score: float) -> bool:
+    if current is None:
+        return b"XX" not in options
+    if b"NX" in options:
+        return False
+    return not ((b"GT" in options and score <= current) or (b"LT" in options and score >= current))
+
+
+@command("ZINCRBY", arity=4, flags="write denyoom fast", keys=(1,), group="sorted-set", since="1.2.0")
+def zincrby(session: Session, args: Args) -> bytes:
+    return _add(session, args[1], [(args[3], parse_double(args[2]))], {b"INCR"}, "zincr")
+
+
+@command("ZREM", arity=-3, flags="write fast", keys=(1,), group="sorted-set", since="1.2.0")
+def zrem(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, SortedSet)
+    if value is None:
+        return ZERO
+    removed = sum(value.discard(member) for member in args[2:])
+    if removed:
+        _removed(database, key, value, "zrem")
+    return integer(removed)
+
+
+def _removed(database: Database, key: bytes, value: SortedSet, event: str) -> None:
+    database.changed(key, "z", event)
+    if not len(value):
+        database.remove_empty(key)
+
+
+@command("ZSCORE", arity=3, flags="readonly fast", keys=(1,), group="sorted-set", since="1.2.0")
+def zscore(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], SortedSet)
+    score = value.scores.get(args[2]) if value is not None else None
+    return session.resp.null if score is None else session.resp.double(score)
+
+
+@command("ZMSCORE", arity=-3, flags="readonly fast", keys=(1,), group="sorted-set", since="6.2.0")
+def zmscore(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], SortedSet)
+    scores = value.scores if value is not None else {}
+    resp = session.resp
+    return array([resp.double(scores[each]) if each in scores else resp.null for each in args[2:]])
+
+
+@command("ZCARD", arity=2, flags="readonly fast", keys=(1,), group="sorted-set", since="1.2.0")
+def zcard(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], SortedSet)
+    return integer(len(value)) if value is not None else ZERO
+
+
+def _rank(session: Session, args: Args, reverse: bool) -> bytes:
+    value = session.db.typed(args[1], SortedSet)
+    if value is None or args[2] not in value:
+        return session.resp.null
+    rank = value.rank(args[2])
+    return integer(len(value) - 1 - rank if reverse else rank)
+
+
+@command("ZRANK", arity=3, flags="readonly fast", keys=(1,), group="sorted-set", since="2.0.0")
+def zrank(session: Session, args: Args) -> bytes:
+    return _rank(session, args, reverse=False)
+
+
+@command("ZREVRANK", arity=3, flags="readonly fast", keys=(1,), group="sorted-set", since="2.0.0")
+def zrevrank(session: Session, args: Args) -> bytes:
+    return _rank(session, args, reverse=True)
+
+
+# -- popping
+
+
+def _pop(database: Database, key: bytes, value: SortedSet, highest: bool, count: int) -> list[Pair]:
+    """Remove the lowest or highest; in that order."""
+    size = len(value)
+    count = min(count, size)
+    found = value.between(size - count, size)[::-1] if highest else value.between(0, count)
+    for _, member in found:
+        value.discard(member)
+    _removed(database, key, value, "zpopmax" if highest else "zpopmin")
+    return found
+
+
+def _pop_command(session: Session, args: Args, highest: bool) -> bytes:
+    if len(args) > 3:
+        raise CommandError(SYNTAX_ERROR)
+    count = None
+    if len(args) == 3:
+        count = to_int(args[2])
+        if count is None or count < 0:
+            raise CommandError(NOT_POSITIVE)
+    value = session.db.typed(args[1], SortedSet)
+    if value is None or count == 0:
+        return array([])
+    found = _pop(session.db, args[1], value, highest, 1 if count is None else count)
+    if count is None:
+        ((score, member),) = found
+        return array([bulk(member), session.resp.double(score)])
+    return pairs_reply(session, found, True)
+
+
+@command("ZPOPMIN", arity=-2, flags="write fast", keys=(1,), group="sorted-set", since="5.0.0")
+def zpopmin(session: Session, args: Args) -> bytes:
+    return _pop_command(session, args, highest=False)
+
+
+@command("ZPOPMAX", arity=-2, flags="write fast", keys=(1,), group="sorted-set", since="5.0.0")
+def zpopmax(session: Session, args: Args) -> bytes:
+    return _pop_command(session, args, highest=True)
+
+
+def _bzpop(session: Session, args: Args, highest: bool) -> bytes:
+    timeout = parse_timeout(args[-1])
+    database = session.db
+
+    def pop(key: bytes, value: SortedSet) -> bytes:
+        ((score, member),) = _pop(database, key, value, highest, 1)
+        session.rewrite(b"ZPOPMAX" if highest else b"ZPOPMIN", key)
+        return array([bulk(key), bulk(member), session.resp.double(score)])
+
+    def attempt(key: bytes) -> bytes | None:
+        value = database.lookup(key)
+        return pop(key, value) if type(value) is SortedSet else None
+
+    for key in args[1:-1]:
+        value = database.typed(key, SortedSet)
+        if value is not None:
+            return pop(key, value)
+    return session.server.blocking.wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+
+
+@command("BZPOPMIN", arity=-3, flags="write noscript blocking fast", keys=(1, -2, 1), group="sorted-set", since="5.0.0")
+def bzpopmin(session: Session, args: Args) -> bytes:
+    return _bzpop(session, args, highest=False)
+
+
+@command("BZPOPMAX", arity=-3, flags="write noscript blocking fast", keys=(1, -2, 1), group="sorted-set", since="5.0.0")
+def bzpopmax(session: Session, args: Args) -> bytes:
+    return _bzpop(session, args, highest=True)
+
+
+def _mpop_options(args: Args, at: int) -> tuple[list[bytes], bool, int]:
+    """``numkeys key [key ...] MIN|MAX [COUNT count]`` from ``args[at]`` on."""
+    keys = read_numkeys(args, at)
+    at += 1 + len(keys)
+    where = args[at].upper()
+    if where not in (b"MIN", b"MAX"):
+        raise CommandError(SYNTAX_ERROR)
+    count = 1
+    if len(args) > at + 1:
+        if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
+            raise CommandError(SYNTAX_ERROR)
+        number = to_int(args[at + 2])
+        if number is None or number <= 0:
+            raise CommandError("ERR count should be greater than 0")
+        count = number
+    return keys, where == b"MAX", count
+
+
+def _mpop(session: Session, key: bytes, highest: bool, count: int) -> bytes | None:
+    value = session.db.typed(key, SortedSet)
+    if value is None:
+        return None
+    found = _pop(session.db, key, value, highest, count)
+    session.rewrite(b"ZPOPMAX" if highest else b"ZPOPMIN", key, b"%d" % len(found))
+    double = session.resp.double
+    return array([bulk(key), array([array([bulk(member), double(score)]) for score, member in found])])
+
+
+def _first_of(session: Session, keys: list[bytes], highest: bool, count: int) -> bytes | None:
+    for key in keys:
+        reply = _mpop(session, key, highest, count)
+        if reply is not None:
+            return reply
+    return None
+
+
+@command("ZMPOP", arity=-4, flags="write movablekeys", group="sorted-set", since="7.0.0", get_keys=numkeys_positions(1))
+def zmpop(session: Session, args: Args) -> bytes:
+    keys, highest, count = _mpop_options(args, 1)
+    return _first_of(session, keys, highest, count) or session.resp.null_array
+
+
+@command(
+    "BZMPOP",
+    arity=-5,
+    flags="write noscript blocking movablekeys",
+    group="sorted-set",
+    since="7.0.0",
+    get_keys=numkeys_positions(2),
+)
+def bzmpop(session: Session, args: Args) -> bytes:
+    timeout = parse_timeout(args[1])
+    keys, highest, count = _mpop_options(args, 2)
+
+    def attempt(key: bytes) -> bytes | None:
+        return _mpop(session, key, highest, count) if type(session.db.lookup(key)) is SortedSet else None
+
+    found = _first_of(session, keys, highest, count)
+    return found or session.server.blocking.wait(session, keys, timeout, attempt, session.resp.null_array)
+
+
+# -- at random, and all of it
+
+
+@command("ZRANDMEMBER", arity=-2, flags="readonly", keys=(1,), group="sorted-set", since="6.2.0")
+def zrandmember(session: Session, args: Args) -> bytes:
+    with_scores = len(args) == 4 and args[3].upper() == b"WITHSCORES"
+    if len(args) > 3 and not with_scores:
+        raise CommandError(SYNTAX_ERROR)
+    count = parse_int(args[2]) if len(args) > 2 else None
+    if count is not None and not -LLONG_MAX // 2 <= count <= LLONG_MAX // 2:
+        raise CommandError("ERR value is out of range")
+    value = session.db.typed(args[1], SortedSet)
+    if value is None:
+        return session.resp.null if count is None else array([])
+    size = len(value)
+    if count is None:
+        return bulk(value.between(at := random.randrange(size), at + 1)[0][1])
+    if count >= size:
+        ranks: list[int] = list(range(size))
+    elif count >= 0:
+        ranks = random.sample(range(size), count)
+    else:
+        ranks = [random.randrange(size) for _ in range(-count)]
+    pairs = list(value.items()) if len(ranks) > 16 else []
+    found = [pairs[rank] if pairs else value.between(rank, rank + 1)[0] for rank in ranks]
+    return pairs_reply(session, found, with_scores)
+
+
+@command("ZSCAN", arity=-3, flags="readonly", keys=(1,), group="sorted-set", since="2.8.0")
+def zscan(session: Session, args: Args) -> bytes:
+    cursor = parse_cursor(args[2])
+    value = session.db.typed(args[1], SortedSet)
+    match, count, _ = parse_options(args, 3)
+    if value is None:
+        return array([bulk(b"0"), array([])])
+    if not value.large:  # a listpack is returned whole
+        cursor, found = 0, list(value)
+    else:
+        cursor, found = session.server.scans.scan(value, lambda: list(value.scores), cursor, count)
+    parts: list[bytes] = []
+    for member in found:
+        score = value.scores.get(member)
+        if score is not None and (match is None or match(member)):
+            parts += (bulk(member), bulk(format_double(score)))
+    return array([bulk(b"%d" % cursor), array(parts)])

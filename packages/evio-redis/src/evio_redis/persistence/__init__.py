@@ -1,0 +1,8 @@
+"""The append-only file, in Redis's own format: either server loads what the other wrote.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
+"""
+
+from .aof import AppendOnlyFile
+
+__all__ = ["AppendOnlyFile"]

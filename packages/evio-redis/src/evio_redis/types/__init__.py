@@ -1,0 +1,1 @@
+"""What keys can hold besides strings: a class for each type."""

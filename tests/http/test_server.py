@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
 from evio_http.paths import is_settled
+from evio_http.response import FileBody
 from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, running
+
+from .asking import make_request
 
 BIG = os.urandom(3 << 20)
 
@@ -556,6 +559,65 @@ def test_a_response_that_comes_later_keeps_its_place(site: Path) -> None:
         assert answer(sock).body == b"aaa"
 
 
+def test_a_handler_that_returns_something_else_is_500(caplog: pytest.LogCaptureFixture) -> None:
+    def wrong(request: Request) -> Any:
+        return "text"
+
+    with serving(wrong) as run:
+        assert once(run.addr, "/").status == 500
+    assert "a handler returns a Response" in caplog.text
+
+
+def test_a_file_that_comes_too_late_is_closed(site: Path) -> None:
+    begun, release, made = threading.Event(), threading.Event(), threading.Event()
+    inner = Site(str(site))
+    responses: list[Response] = []
+
+    def slow() -> Response:
+        begun.set()
+        assert release.wait(TIMEOUT)
+        response = inner(make_request("/big.bin"))
+        assert isinstance(response, Response)
+        responses.append(response)
+        made.set()
+        return response
+
+    with serving(lambda request: Later(slow) if request.path == b"/slow" else None, inner) as run:
+        with connect(run.addr) as sock:
+            sock.sendall(get("/slow"))
+            assert begun.wait(TIMEOUT)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert once(run.addr, "/a.txt").body == b"aaa"  # by now the reset has been seen
+        release.set()
+        assert made.wait(TIMEOUT)
+        body = responses[0].body
+        assert isinstance(body, FileBody)
+        deadline = time.monotonic() + TIMEOUT
+        while body.file.fd >= 0:
+            assert time.monotonic() < deadline, "the file is still open"
+            time.sleep(0.005)
+
+
+def test_heads_that_were_never_seen_share_an_answer(site: Path) -> None:
+    opened: list[Any] = []
+    real = os.open
+
+    def counting(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(path)
+        return real(path, *arguments, **options)
+
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        assert ask(sock, "/a.txt").body == b"aaa"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", counting)
+            for number in range(10):
+                assert ask(sock, "/a.txt", f"User-Agent: {number}").body == b"aaa"
+        assert opened == []
+        assert ask(sock, "/a.txt", "Range: bytes=0-0", "User-Agent: 11").body == b"a"
+        (site / "a.txt").write_bytes(b"new")
+        assert ask(sock, "/a.txt", "User-Agent: 12").body == b"new"
+
+
 def test_no_handler_is_404() -> None:
     with serving() as run:
         assert once(run.addr, "/").status == 404
@@ -653,6 +715,10 @@ REQUESTS = st.sampled_from(
         get("/a.txt"),
         get("/a.txt", method="HEAD"),
         get("/b.txt"),
+        get("/b.txt", "User-Agent: x"),
+        get("/b.txt", "User-Agent: y", "Accept-Encoding: gzip"),
+        get("/b.txt?query"),
+        get("/big.bin"),
         get("/big.bin", "Range: bytes=5-9"),
         get("/a.txt", "Range: bytes=1-"),
         get("/b.txt", "Range: bytes=0-0,2-2"),

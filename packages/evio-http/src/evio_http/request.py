@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = ["Headers", "Request"]
@@ -21,6 +21,10 @@ class Headers:
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a field, or DEFAULT."""
         return self._fields.get(name.lower(), default)
+
+    def pick(self, names: Iterable[str]) -> tuple[str | None, ...]:
+        """The values of several fields, given by their lower-case names."""
+        return tuple(map(self._fields.get, names))
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._fields

@@ -13,7 +13,7 @@ from typing import Any
 from .conditional import http_date
 from .paths import Identity, OpenedFile
 
-__all__ = ["DATE_SIZE", "Clock", "FileBody", "Later", "Response", "Source", "date_offset", "render_head"]
+__all__ = ["CONSIDERED", "DATE_SIZE", "Clock", "FileBody", "Later", "Response", "Source", "date_offset", "render_head"]
 
 DATE_SIZE = 29
 """Bytes of an IMF-fixdate (RFC 9110 section 5.6.7)."""
@@ -22,6 +22,19 @@ DATE_SIZE = 29
 _FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode() for status in HTTPStatus}
 _FRAMED_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
+
+
+CONSIDERED = (
+    "accept-encoding",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "origin",
+    "range",
+)
+"""The fields of a request that a response with a :class:`Source` may depend on."""
 
 
 @dataclass(slots=True)
@@ -37,7 +50,11 @@ class FileBody:
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a response was made of: it is still right as long as each of ``files`` leads to this version of it and none
-    of ``absent`` exists, which is so as long as ``directory``, if known, is what it was."""
+    of ``absent`` exists, which is so as long as ``directory``, if known, is what it was.
+
+    A response that has one depends on no more of its request than method, scheme, host, version, path and the fields in
+    ``CONSIDERED``.
+    """
 
     files: tuple[tuple[bytes, Identity], ...]
     absent: tuple[bytes, ...] = ()

@@ -25,7 +25,7 @@ from .observer import Observer
 from .peers import TrustedProxies, peer_address
 from .protocol import CONTINUE, Protocol, Refused
 from .request import Request
-from .response import Clock, FileBody, Later, Response, date_offset, render_head
+from .response import CONSIDERED, Clock, FileBody, Later, Response, date_offset, render_head
 from .session import Session, Timer, Waiting
 from .site import error_response
 
@@ -47,6 +47,9 @@ QUEUED_WORK = 64
 
 HELD_FILES = 512
 """Files held open because they were asked for again."""
+
+KNOWN = 16 * 1024
+"""Answers in memory that are also found for heads never seen before; when there are more, all are forgotten."""
 
 CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -157,6 +160,7 @@ class HttpServer:
         self._keep_body = not all(shared for _, shared in self._handlers)
         self._server_line = _server_line(server_name)
         self._clock = Clock()
+        self._known: dict[tuple[object, ...], HotAnswer] = {}
         self._memos = {"http": Memo(), "https": Memo()}
         self._admission = Admission(limits.connections, limits.connections_per_address)
         self._trusted = trusted or TrustedProxies()
@@ -186,6 +190,9 @@ class HttpServer:
         """A connection has ended."""
         session: Session | None = conn.context
         if session is not None:
+            session.gone = True
+            if session.result is not None:
+                session.result.close()
             self._admission.leave(session.address)
             if error is not None:
                 log.debug("connection of %s ended: %s", session.address, error)
@@ -257,21 +264,23 @@ class HttpServer:
     def _on_request(self, conn: Conn, session: Session, request: Request, output: list[bytes]) -> bool:
         """False: the response comes later."""
         answer: HotAnswer | None = request.hot
+        if answer is None and self._known and request.keep_alive and not request.has_body:
+            answer = self._known.get(_essence(request))
         if answer is not None:
             now = monotonic()
             fresh = now < answer.until and answer.is_current()
             if fresh or self.hot.renew(answer, self._clock.tell(now), self._clock.until):
                 self.observe(session, request, answer.status, answer.length)
                 self._put(conn, session, answer, output)
+                request.hot = answer
                 return True
             request.hot = None
         response = self._ask(session, request)
-        if type(response) is Later:
+        if isinstance(response, Later):
             if self._work.acquire(blocking=False):
                 self._begin_work(conn, session, request, response)
                 return False
             response = error_response(503)
-        assert isinstance(response, Response)
         self._send(conn, session, request, response, output)
         return True
 
@@ -303,8 +312,10 @@ class HttpServer:
                 response = handler(request if shared or own is None else own)
                 if isinstance(response, Response) and own is not None:
                     response.source = None  # the program's own handlers are to see every request
-                if response is not None:
+                if isinstance(response, (Response, Later)):
                     return response
+                if response is not None:
+                    raise TypeError(f"a handler returns a Response, a Later or None, not {response!r}")
         except Exception:
             log.exception("the handler failed for %r", request)
             return error_response(500)
@@ -327,6 +338,8 @@ class HttpServer:
                 response = error_response(500)
             self._work.release()
             session.result = response
+            if session.gone:  # nobody will send it
+                response.close()
             conn.wake()
 
         self._pool.submit(work)
@@ -367,7 +380,11 @@ class HttpServer:
         content = body if isinstance(body, bytes) else _held(body)
         if content is not None:
             at = date_offset(response.status)
-            request.hot = self.hot.keep(head, content, response.source, response.status, at, self._clock.until)
+            answer = self.hot.keep(head, content, response.source, response.status, at, self._clock.until)
+            request.hot = answer
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[_essence(request)] = answer
 
     def _send_file(self, conn: Conn, session: Session, body: FileBody, output: list[bytes]) -> None:
         self._write(conn, output)
@@ -440,6 +457,12 @@ class HttpServer:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
         for observer in self.observers:
             observer.answered(session, request, status, length)
+
+
+def _essence(request: Request) -> tuple[object, ...]:
+    """All of a request that an answer from memory can depend on."""
+    fields = request.headers.pick(CONSIDERED)
+    return request.method, request.scheme, request.host, request.version, request.path, fields
 
 
 def _held(body: FileBody) -> HeldFile | None:

@@ -41,6 +41,7 @@ class Session:
         "address",
         "closing",
         "ended",
+        "gone",
         "lookup",
         "protocol",
         "ready",
@@ -67,6 +68,8 @@ class Session:
         """The last response has been given."""
         self.ended = False
         """The peer sends no more."""
+        self.gone = False
+        """The connection has ended."""
         self.started = 0.0
         """When the request began to arrive; ``time.monotonic``."""
         self.request: Request | None = None

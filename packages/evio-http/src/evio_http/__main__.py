@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import resource
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from evio_core import EvioError, ListenError, WorkerError, serve, workers
@@ -43,6 +43,9 @@ def run(setup: Setup, count: int) -> None:
     if count:
         workers(count, setup.events, *setup.addresses)
         return
+    if sys.platform == "win32":  # which has no SIGHUP
+        serve(setup.events, *setup.addresses)
+        return
 
     def reload() -> None:
         try:
@@ -63,8 +66,12 @@ def run(setup: Setup, count: int) -> None:
 
 def allow_files() -> None:
     """As many open connections and files as the system lets us have without asking."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):  # macOS says "no limit" and then has one: what there is has to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def describe(error: BaseException) -> str:

@@ -102,6 +102,12 @@ def read_count(text: bytes) -> int:
 
 
 def _pop(session: Session, args: Args, left: bool) -> bytes:
+    if len(args) == 2:
+        database = session.db
+        value = database.data.get(args[1])
+        if type(value) is List and not database.expires and not database.alert and len(value) > 1:
+            database.changes += 1
+            return bulk(value.popleft() if left else value.pop())
     if len(args) > 3:
         raise wrong_arity("lpop" if left else "rpop")
     count = read_count(args[2]) if len(args) == 3 else None

@@ -26,12 +26,18 @@ __all__: list[str] = []
 @command("SADD", arity=-3, flags="write denyoom fast", keys=(1,), group="set")
 def sadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
-    value = database.typed(key, Set)
+    value = database.data.get(key)
+    if type(value) is not Set or database.expires:
+        value = database.typed(key, Set)
+    elif len(args) == 3 and args[2] in value:
+        return ZERO
     if value is None:
         value = Set()
         database.add(key, value)
     limit = session.server.config.set_max_intset_entries
-    added = sum(value.insert(member, limit) for member in args[2:])
+    added = 0
+    for member in args[2:]:
+        added += value.insert(member, limit)
     if added:
         database.changed(key, "s", "sadd")
     return integer(added)

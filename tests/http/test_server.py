@@ -559,6 +559,18 @@ def test_a_response_that_comes_later_keeps_its_place(site: Path) -> None:
         assert answer(sock).body == b"aaa"
 
 
+def test_a_last_answer_from_memory_ends_the_connection(site: Path) -> None:
+    with serving(Site(str(site))) as run:
+        for path, body in [("/a.txt", b"aaa"), ("/big.bin", BIG)] * 3:
+            for field, version in [("Connection: close", "1.1"), ("X: y", "1.0")]:
+                with connect(run.addr) as sock:
+                    last = ask(sock, path, field, version=version)
+                    assert (last.body, last.fields["connection"]) == (body, "close")
+                    assert sock.recv(1) == b""
+            with connect(run.addr) as sock:
+                assert ask(sock, path).body == ask(sock, path).body == body
+
+
 def test_a_handler_that_returns_something_else_is_500(caplog: pytest.LogCaptureFixture) -> None:
     def wrong(request: Request) -> Any:
         return "text"

@@ -264,7 +264,7 @@ class HttpServer:
     def _on_request(self, conn: Conn, session: Session, request: Request, output: list[bytes]) -> bool:
         """False: the response comes later."""
         answer: HotAnswer | None = request.hot
-        if answer is None and self._known and request.keep_alive and not request.has_body:
+        if answer is None and self._known and not request.has_body:
             answer = self._known.get(_essence(request))
         if answer is not None:
             now = monotonic()
@@ -272,7 +272,7 @@ class HttpServer:
             if fresh or self.hot.renew(answer, self._clock.tell(now), self._clock.until):
                 self.observe(session, request, answer.status, answer.length)
                 self._put(conn, session, answer, output)
-                request.hot = answer
+                self._remember(session, request, answer)
                 return True
             request.hot = None
         response = self._ask(session, request)
@@ -370,18 +370,27 @@ class HttpServer:
         else:
             output.append(head)
             self._send_file(conn, session, body, output)
-        if response.source is not None and not session.closing and not request.has_body:
-            self._keep(request, response, head, body)
+        # The head says whether the connection is closed: not so if only this peer's having ended is why.
+        if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
+            self._keep(session, request, response, head, body)
         response.close()
 
-    def _keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> None:
+    def _remember(self, session: Session, request: Request, answer: HotAnswer) -> None:
+        if request.keep_alive:
+            request.hot = answer
+        else:  # ``data`` must not find it, as it does not close
+            session.closing = True
+
+    def _keep(
+        self, session: Session, request: Request, response: Response, head: bytes, body: bytes | FileBody
+    ) -> None:
         """Have the same request answered from memory the next time."""
         assert response.source is not None
         content = body if isinstance(body, bytes) else _held(body)
         if content is not None:
             at = date_offset(response.status)
             answer = self.hot.keep(head, content, response.source, response.status, at, self._clock.until)
-            request.hot = answer
+            self._remember(session, request, answer)
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[_essence(request)] = answer
@@ -462,7 +471,7 @@ class HttpServer:
 def _essence(request: Request) -> tuple[object, ...]:
     """All of a request that an answer from memory can depend on."""
     fields = request.headers.pick(CONSIDERED)
-    return request.method, request.scheme, request.host, request.version, request.path, fields
+    return request.method, request.scheme, request.host, request.version, request.keep_alive, request.path, fields
 
 
 def _held(body: FileBody) -> HeldFile | None:

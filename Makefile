@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
-SOURCES := $(wildcard packages/*/src) tests tools
+SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools
 
 .PHONY: help echo test test-all test-compiled lint format bench docs clean
 
@@ -71,7 +71,7 @@ lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check $(SOURCES)
 	for platform in linux darwin win32; do \
 		$(BIN)/mypy --platform $$platform $(addsuffix /*,$(wildcard packages/*/src)) || exit 1; done
-	$(BIN)/mypy tests tools
+	$(BIN)/mypy tests tools $(wildcard packages/*/hatch_build.py)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff check -q --fix $(SOURCES)

@@ -2,14 +2,20 @@
 
     EVIO_COMPILE=1 pip wheel packages/evio-core
 
-needs a C compiler, and says so if there is none; Cython comes by itself. Without the variable nothing is compiled.
+needs a C compiler, and says so if there is none; Cython comes by itself, unless build isolation is off. Without the
+variable nothing is compiled, and nothing but hatchling is needed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +24,43 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULES = ("loop", "connection", "output")
 """Where the time of a request goes."""
 
+REQUIRED = ("Cython", "setuptools")
 
-class CompileHook(BuildHookInterface):  # type: ignore[misc]  # hatchling has no types for it
+SETUP = """\
+import sys
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+target, *names = sys.argv[1:]
+extensions = [Extension(f"evio_core.{name}", [f"src/evio_core/{name}.py"]) for name in names]
+# Loops share nothing that the GIL would have to protect: without the mark a free-threaded interpreter would take
+# the GIL back when it imports these.
+directives = {"language_level": 3, "freethreading_compatible": True}
+modules = cythonize(extensions, build_dir=f"{target}/c", quiet=True, compiler_directives=directives)
+setup(script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", f"{target}/o"], ext_modules=modules)
+"""
+"""Run in a process of its own: setuptools changes the state of the one it runs in, and prints."""
+
+
+class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
     """Adds the extensions to the wheel and marks it as made for this interpreter and platform."""
 
     def dependencies(self) -> list[str]:
         """What the build environment needs."""
-        return ["Cython>=3", "setuptools"] if wanted() else []
+        return ["Cython>=3.1", "setuptools>=70"] if wanted() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or version == "editable" or not wanted():
             return
-        built = compile_modules(Path(self.root))
+        # Kept until the wheel is complete; not in the source tree, where another interpreter would find it.
+        self.built = tempfile.TemporaryDirectory(prefix="evio-core-")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"].update({str(path): f"evio_core/{path.name}" for path in built})
+        for path in compile_modules(Path(self.root), Path(self.built.name)):
+            build_data["force_include"][str(path)] = f"evio_core/{path.name}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if hasattr(self, "built"):
+            self.built.cleanup()
 
 
 def wanted() -> bool:
@@ -40,23 +68,25 @@ def wanted() -> bool:
     return os.environ.get("EVIO_COMPILE") == "1"
 
 
-def compile_modules(root: Path) -> list[Path]:
-    """Compile, in a directory of its own; returns the extensions. Ends the build, in one line, where that fails."""
-    target = root / "build" / f"compiled-{sys.implementation.cache_tag}"
-    target.mkdir(parents=True, exist_ok=True)
-    sources = [root / "src" / "evio_core" / f"{name}.py" for name in MODULES]
-    code = (
-        "import sys\n"
-        "from Cython.Build import cythonize\n"
-        "from setuptools import Extension, setup\n"
-        "build, *files = sys.argv[1:]\n"
-        "extensions = [Extension('evio_core.' + file.rpartition('/')[2][:-3], [file]) for file in files]\n"
-        "setup(script_args=['-q', 'build_ext', '--build-lib', build, '--build-temp', build + '/tmp'],\n"
-        "      ext_modules=cythonize(extensions, build_dir=build + '/c', quiet=True, language_level=3))\n"
-    )
-    command = [sys.executable, "-c", code, str(target), *map(str, sources)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=root)
+def compile_modules(root: Path, target: Path) -> list[Path]:
+    """Compile into the directory TARGET; returns the extensions. Ends the build, saying why, where that fails."""
+    problem = missing()
+    if problem:
+        raise SystemExit(f"EVIO_COMPILE=1: {problem}")
+    done = subprocess.run([sys.executable, "-c", SETUP, str(target), *MODULES], check=False, cwd=root)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise SystemExit(f"EVIO_COMPILE=1 needs a C compiler and Python's headers: {last}")
-    return sorted((target / "evio_core").glob("*.so")) + sorted((target / "evio_core").glob("*.pyd"))
+        raise SystemExit("EVIO_COMPILE=1: the hot path did not compile; why is above (Python.h: install its headers)")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return [target / "evio_core" / f"{name}{suffix}" for name in MODULES]
+
+
+def missing() -> str | None:
+    """What has to be installed before anything can be compiled."""
+    for name in REQUIRED:
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed; pip install {name}"
+    # CC may be several words, and is unset where setuptools looks for Microsoft's compiler by itself.
+    words = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "")
+    if words and shutil.which(words[0]) is None:
+        return f"there is no C compiler {words[0]!r}; install one, or name another with CC=..."
+    return None

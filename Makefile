@@ -8,10 +8,12 @@ PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools
 
-.PHONY: help echo test test-all test-compiled lint format bench docs clean
+.PHONY: help echo redis http test test-all test-compiled lint format bench docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
+	@echo "make redis          run a key-value server on 127.0.0.1:6380; try: redis-cli -p 6380"
+	@echo "make http           serve examples/site on http://127.0.0.1:8080"
 	@echo "make test           run the tests"
 	@echo "make test-all       run them on every Python from 3.11 on that is found"
 	@echo "make test-compiled  run those of the core over its compiled wheel"
@@ -36,6 +38,12 @@ $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)
 
 echo: $(VENV)/.stamp
 	@$(BIN)/python -m evio_echo
+
+redis: $(VENV)/.stamp
+	@$(BIN)/python -m evio_redis
+
+http: $(VENV)/.stamp
+	@$(BIN)/python -m evio_http examples/site --listing
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest

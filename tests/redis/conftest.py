@@ -28,7 +28,7 @@ def execute(client: redis.Redis, *args: Any) -> Any:
     """A command's reply as the protocol has it, without redis-py's conversions; an error reply as its text."""
     connection = client.connection_pool.get_connection()
     try:
-        connection.send_command(*args)
+        connection.send_command(*args)  # type: ignore[no-untyped-call]
         return connection.read_response()
     except redis.ResponseError as error:
         return error

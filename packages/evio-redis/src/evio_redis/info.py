@@ -16,9 +16,6 @@ from . import memory
 from .commands.connection import REDIS_VERSION
 from .pubsub import CHANNEL, PATTERN, SHARD
 
-if sys.platform != "win32":
-    import resource
-
 if TYPE_CHECKING:
     from .server import Server
 
@@ -181,6 +178,8 @@ def _replication(server: Server) -> Mapping[str, Any]:
 def _cpu(server: Server) -> Mapping[str, Any]:
     if sys.platform == "win32":
         return {}
+    import resource
+
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "used_cpu_sys": f"{own.ru_stime:.6f}",

@@ -6,9 +6,6 @@ import os
 import sys
 from typing import Any
 
-if sys.platform != "win32":
-    import resource
-
 __all__ = ["human", "resident", "size_of", "total"]
 
 SAMPLES = 5
@@ -20,17 +17,22 @@ KEY_OVERHEAD = 104
 
 def resident() -> int:
     """Bytes of physical memory that the process has now; where that is unknown, the most it has had."""
+    if sys.platform == "win32":
+        return 0
     try:
         with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            pages = int(statm.read().split()[1])
     except OSError:
         return peak()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak() -> int:
     """The most it has had."""
     if sys.platform == "win32":
         return 0
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

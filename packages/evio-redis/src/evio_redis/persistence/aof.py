@@ -103,7 +103,7 @@ class AppendOnlyFile:
         if not self._manifest.increments:
             self._manifest.increments.append(self._manifest.next_increment())
         path = self._directory / self._manifest.increments[-1][0]
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._database = None
         self._manifest.save()
 

@@ -81,6 +81,8 @@ class Rewrite:
 
     def poll(self) -> bool | None:
         """Whether it succeeded; None while it goes on."""
+        if sys.platform == "win32":
+            return None
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if not pid:
             return None
@@ -94,7 +96,7 @@ class Rewrite:
 
     def abandon(self) -> None:
         """End it without result."""
-        if self._pid:
+        if sys.platform != "win32" and self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)

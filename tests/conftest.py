@@ -1,0 +1,30 @@
+"""Where tools are not optional: with ``EVIO_REQUIRE_TOOLS=1`` a test that lacks one fails instead of being skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+MISSING = re.compile(r"not installed|could not import|No module named")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("EVIO_REQUIRE_TOOLS") == "1" and MISSING.search(str(report.longrepr)):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.skipped and os.environ.get("EVIO_REQUIRE_TOOLS") == "1" and MISSING.search(str(report.longrepr)):
+        report.outcome = "failed"
+    return report

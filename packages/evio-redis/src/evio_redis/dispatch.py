@@ -135,7 +135,7 @@ class Dispatcher:
         command = server.registry.find(args)
         if command is None:
             raise _unknown(args)
-        if command.subcommands:
+        if command.subcommands and (len(args) > 1 or command.arity == -2):
             raise _unknown_subcommand(command, args)
         if not command.accepts(len(args)):
             raise wrong_arity(command.name)

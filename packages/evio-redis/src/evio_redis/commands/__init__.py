@@ -2,6 +2,7 @@
 
 from . import (
     client,
+    command,
     connection,
     debug,
     expiry,
@@ -21,6 +22,7 @@ from . import (
 
 __all__ = [
     "client",
+    "command",
     "connection",
     "debug",
     "expiry",

@@ -1,0 +1,205 @@
+"""COMMAND: the server's own description of its commands.
+
+https://redis.io/docs/latest/commands/command/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..command import Args, Command, command
+from ..errors import SYNTAX_ERROR, CommandError
+from ..glob import matcher
+from ..resp import array, bulk, bulks, integer, simple
+
+if TYPE_CHECKING:
+    from ..resp import Resp2
+    from ..session import Session
+
+__all__: list[str] = []
+
+CATEGORIES = {
+    "generic": "keyspace",
+    "string": "string",
+    "bitmap": "bitmap",
+    "list": "list",
+    "hash": "hash",
+    "set": "set",
+    "sorted-set": "sortedset",
+    "connection": "connection",
+    "transactions": "transaction",
+    "scripting": "scripting",
+}
+"""The ACL category of each group, where the group has one of its own."""
+
+GROUPS = {"strings": "string", "bitmaps": "bitmap", "hashes": "hash", "keys": "generic", "client": "connection"}
+GROUPS |= {"command": "server", "debug": "server"}
+"""Groups of commands whose module is named otherwise."""
+
+
+def group_of(each: Command) -> str:
+    """Its group as Redis names it."""
+    return GROUPS.get(each.group, each.group)
+
+
+def categories(each: Command) -> list[str]:
+    """Its ACL categories (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/)."""
+    found: list[str] = [name for name in ("write", "pubsub", "blocking", "fast") if name in each.flags]
+    if "readonly" in each.flags and group_of(each) != "scripting":
+        found.append("read")
+    if "fast" not in each.flags:
+        found.append("slow")
+    if "admin" in each.flags:
+        found += ["admin", "dangerous"]
+    own = CATEGORIES.get(group_of(each))
+    return found + ([own] if own else [])
+
+
+def _key_specs(each: Command, resp: Resp2) -> list[bytes]:
+    """Where its keys are (https://redis.io/docs/latest/develop/reference/key-specs/)."""
+    first, last, step = each.keys
+    if not first:
+        return []
+    access = ["RW", "update"] if "write" in each.flags else ["RO", "access"]
+    begin = _map(resp, type=bulk(b"index"), spec=_map(resp, index=integer(first)))
+    reach = last - first if last >= 0 else last
+    span = _map(resp, lastkey=integer(reach), keystep=integer(step), limit=integer(0))
+    find = _map(resp, type=bulk(b"range"), spec=span)
+    return [_map(resp, flags=resp.set([simple(flag) for flag in access]), begin_search=begin, find_keys=find)]
+
+
+def _map(resp: Resp2, **fields: bytes) -> bytes:
+    return resp.map([part for name, value in fields.items() for part in (bulk(name.encode()), value)])
+
+
+def _info(each: Command, resp: Resp2) -> bytes:
+    children = [_info(child, resp) for child in each.subcommands.values()]
+    return array(
+        [
+            bulk(each.name.encode()),
+            integer(each.arity),
+            resp.set([simple(flag) for flag in sorted(each.flags)]),
+            *map(integer, each.keys),
+            resp.set([simple(f"@{category}") for category in categories(each)]),
+            array([]),
+            resp.set(_key_specs(each, resp)) if resp.version == 3 else array(_key_specs(each, resp)),
+            array(children),
+        ]
+    )
+
+
+def _named(session: Session, names: Args) -> list[Command | None]:
+    find = session.server.registry.find
+    return [find(name.split(b"|")) for name in names]
+
+
+@command("COMMAND", arity=-1, flags="loading stale", group="server", since="2.8.13")
+def command_(session: Session, args: Args) -> bytes:
+    return array([_info(each, session.resp) for each in session.server.registry.commands.values()])
+
+
+@command("COMMAND COUNT", arity=2, flags="loading stale", group="server", since="2.8.13")
+def count(session: Session, args: Args) -> bytes:
+    return integer(len(session.server.registry.commands))
+
+
+@command("COMMAND INFO", arity=-2, flags="loading stale", group="server", since="2.8.13")
+def info(session: Session, args: Args) -> bytes:
+    if len(args) == 2:
+        return command_(session, args)
+    null = session.resp.null_array
+    return array([null if each is None else _info(each, session.resp) for each in _named(session, args[2:])])
+
+
+@command("COMMAND LIST", arity=-2, flags="loading stale", group="server", since="7.0.0")
+def list_(session: Session, args: Args) -> bytes:
+    wanted: Callable[[Command], object] = lambda each: True  # noqa: E731
+    if len(args) > 2:
+        wanted = _filter(args)
+    return bulks([each.name.encode() for each in session.server.registry.commands.values() if wanted(each)])
+
+
+def _filter(args: Args) -> Callable[[Command], object]:
+    if len(args) != 5 or args[2].upper() != b"FILTERBY":
+        raise CommandError(SYNTAX_ERROR)
+    kind, text = args[3].upper(), args[4]
+    if kind == b"MODULE":
+        return lambda each: False
+    if kind == b"ACLCAT":
+        return lambda each: text.decode("latin-1").lower() in categories(each)
+    if kind == b"PATTERN":
+        match = matcher(text.lower())
+        return lambda each: match(each.name.encode())
+    raise CommandError(SYNTAX_ERROR)
+
+
+@command("COMMAND DOCS", arity=-2, flags="loading stale", group="server", since="7.0.0")
+def docs(session: Session, args: Args) -> bytes:
+    known = list(session.server.registry.commands.values())
+    chosen = known if len(args) == 2 else [each for each in _named(session, args[2:]) if each is not None]
+    resp = session.resp
+    return resp.map([part for each in chosen for part in (bulk(each.name.encode()), _docs(each, resp))])
+
+
+def _docs(each: Command, resp: Resp2) -> bytes:
+    fields = {"summary": each.summary or each.name.upper().replace("|", " "), "since": each.since}
+    fields["group"] = group_of(each)
+    parts = [bulk(part.encode()) for field in fields.items() for part in field]
+    if each.subcommands:
+        children = [
+            part for child in each.subcommands.values() for part in (bulk(child.name.encode()), _docs(child, resp))
+        ]
+        parts += [bulk(b"subcommands"), resp.map(children)]
+    return resp.map(parts)
+
+
+def _keys_of(session: Session, args: Args) -> tuple[Command, list[int]]:
+    call = args[2:]
+    found = session.server.registry.find(call)
+    if found is None or (found.subcommands and found.function is not command_):
+        raise CommandError("ERR Invalid command specified")
+    if not found.keys[0] and found.get_keys is None:
+        raise CommandError("ERR The command has no key arguments")
+    if not found.accepts(len(call)):
+        raise CommandError("ERR Invalid number of arguments specified for command")
+    return found, found.key_positions(call)
+
+
+@command("COMMAND GETKEYS", arity=-3, flags="loading stale", group="server", since="2.8.13")
+def getkeys(session: Session, args: Args) -> bytes:
+    _, positions = _keys_of(session, args)
+    return bulks([args[2 + at] for at in positions])
+
+
+@command("COMMAND GETKEYSANDFLAGS", arity=-3, flags="loading stale", group="server", since="7.0.0")
+def getkeysandflags(session: Session, args: Args) -> bytes:
+    found, positions = _keys_of(session, args)
+    access = ["RW", "update"] if "write" in found.flags else ["RO", "access"]
+    flags = session.resp.set([simple(flag) for flag in access])
+    return array([array([bulk(args[2 + at]), flags]) for at in positions])
+
+
+HELP = """\
+COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+(no subcommand)
+    Describe every command.
+COUNT
+    How many commands there are.
+DOCS [<command> ...]
+    What commands do, since when, and in which group they are.
+GETKEYS <command> [<arg> ...]
+    The keys of a call.
+GETKEYSANDFLAGS <command> [<arg> ...]
+    The same, with how they are used.
+HELP
+    This text.
+INFO [<command> ...]
+    Describe commands.
+LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]
+    The names of commands."""
+
+
+@command("COMMAND HELP", arity=2, flags="loading stale", group="server", since="5.0.0")
+def help_(session: Session, args: Args) -> bytes:
+    return array([simple(line) for line in HELP.splitlines()])

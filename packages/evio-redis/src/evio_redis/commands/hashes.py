@@ -1,0 +1,203 @@
+"""Hashes.
+
+https://redis.io/docs/latest/commands/?group=hash
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
+from ..numbers import LLONG_MAX, LLONG_MIN, format_long_double, parse_double, parse_int
+from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
+from ..scan import parse_cursor, parse_options
+from ..types.hashes import Hash
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+def _writable(session: Session, key: bytes) -> Hash:
+    """The hash at a key, a new one if there is none. Raises :class:`CommandError`."""
+    value = session.db.typed(key, Hash)
+    return Hash() if value is None else value
+
+
+def _set(session: Session, key: bytes, value: Hash, pairs: Args) -> int:
+    """Set fields and values in turn; returns how many fields are new. The caller tells of the change."""
+    config = session.server.config
+    before = len(value)
+    new = not before
+    for at in range(0, len(pairs), 2):
+        value[pairs[at]] = pairs[at + 1]
+        if not value.large:
+            longest = config.hash_max_listpack_value
+            value.large = len(pairs[at]) > longest or len(pairs[at + 1]) > longest
+    if not value.large and len(value) > config.hash_max_listpack_entries:
+        value.large = True
+    if new:
+        session.db.add(key, value)
+    return len(value) - before
+
+
+@command("HSET", arity=-4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")
+def hset(session: Session, args: Args) -> bytes:
+    if len(args) % 2:
+        raise wrong_arity("hset")
+    key = args[1]
+    added = _set(session, key, _writable(session, key), args[2:])
+    session.db.changed(key, "h", "hset")
+    return integer(added)
+
+
+@command("HMSET", arity=-4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")
+def hmset(session: Session, args: Args) -> bytes:
+    if len(args) % 2:
+        raise wrong_arity("hmset")
+    hset(session, args)
+    return OK
+
+
+@command("HSETNX", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")
+def hsetnx(session: Session, args: Args) -> bytes:
+    key = args[1]
+    value = _writable(session, key)
+    if args[2] in value:
+        return ZERO
+    _set(session, key, value, args[2:])
+    session.db.changed(key, "h", "hset")
+    return ONE
+
+
+@command("HGET", arity=3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
+def hget(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], Hash)
+    found = value.get(args[2]) if value is not None else None
+    return session.resp.null if found is None else bulk(found)
+
+
+@command("HMGET", arity=-3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
+def hmget(session: Session, args: Args) -> bytes:
+    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    found = [value.get(field) for field in args[2:]]
+    return array([session.resp.null if each is None else bulk(each) for each in found])
+
+
+@command("HDEL", arity=-3, flags="write fast", keys=(1,), group="hash", since="2.0.0")
+def hdel(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, Hash)
+    if value is None:
+        return ZERO
+    removed = sum(value.pop(field, None) is not None for field in args[2:])
+    if removed:
+        database.changed(key, "h", "hdel")
+        if not value:
+            database.remove_empty(key)
+    return integer(removed)
+
+
+@command("HLEN", arity=2, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
+def hlen(session: Session, args: Args) -> bytes:
+    return integer(len(session.db.typed(args[1], Hash) or ()))
+
+
+@command("HSTRLEN", arity=3, flags="readonly fast", keys=(1,), group="hash", since="3.2.0")
+def hstrlen(session: Session, args: Args) -> bytes:
+    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    return integer(len(value.get(args[2], b"")))
+
+
+@command("HEXISTS", arity=3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
+def hexists(session: Session, args: Args) -> bytes:
+    return ONE if args[2] in (session.db.typed(args[1], Hash) or ()) else ZERO
+
+
+@command("HKEYS", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
+def hkeys(session: Session, args: Args) -> bytes:
+    return bulks(session.db.typed(args[1], Hash) or ())
+
+
+@command("HVALS", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
+def hvals(session: Session, args: Args) -> bytes:
+    return bulks((session.db.typed(args[1], Hash) or {}).values())
+
+
+@command("HGETALL", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
+def hgetall(session: Session, args: Args) -> bytes:
+    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    return session.resp.map([bulk(part) for pair in value.items() for part in pair])
+
+
+@command("HINCRBY", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")
+def hincrby(session: Session, args: Args) -> bytes:
+    key, field, by = args[1], args[2], parse_int(args[3])
+    value = _writable(session, key)
+    current = parse_int(value.get(field, b"0"), "ERR hash value is not an integer")
+    if not LLONG_MIN <= current + by <= LLONG_MAX:
+        raise CommandError(OVERFLOW)
+    _set(session, key, value, [field, b"%d" % (current + by)])
+    session.db.changed(key, "h", "hincrby")
+    return integer(current + by)
+
+
+@command("HINCRBYFLOAT", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.6.0")
+def hincrbyfloat(session: Session, args: Args) -> bytes:
+    key, field = args[1], args[2]
+    by = parse_double(args[3])
+    if math.isinf(by):
+        raise CommandError("ERR value is NaN or Infinity")
+    value = _writable(session, key)
+    current = parse_double(value.get(field, b"0"), "ERR hash value is not a float")
+    if not math.isfinite(current + by):
+        raise CommandError("ERR increment would produce NaN or Infinity")
+    text = format_long_double(current + by)
+    _set(session, key, value, [field, text])
+    session.db.changed(key, "h", "hincrbyfloat")
+    session.rewrite(b"HSET", key, field, text)
+    return bulk(text)
+
+
+@command("HRANDFIELD", arity=-2, flags="readonly", keys=(1,), group="hash", since="6.2.0")
+def hrandfield(session: Session, args: Args) -> bytes:
+    with_values = len(args) == 4 and args[3].upper() == b"WITHVALUES"
+    if len(args) > 4 or (len(args) == 4 and not with_values):
+        raise CommandError(SYNTAX_ERROR)
+    count = parse_int(args[2]) if len(args) > 2 else None
+    if count is not None and not -LLONG_MAX // 2 <= count <= LLONG_MAX // 2:
+        raise CommandError("ERR value is out of range")
+    value = session.db.typed(args[1], Hash)
+    if value is None:
+        return session.resp.null if count is None else array([])
+    fields = list(value)
+    if count is None:
+        return bulk(random.choice(fields))
+    if count >= 0:
+        fields = fields if count >= len(fields) else random.sample(fields, count)
+    else:
+        fields = random.choices(fields, k=-count)
+    if not with_values:
+        return bulks(fields)
+    if session.resp.version == 3:
+        return array([array([bulk(field), bulk(value[field])]) for field in fields])
+    return bulks([part for field in fields for part in (field, value[field])])
+
+
+@command("HSCAN", arity=-3, flags="readonly", keys=(1,), group="hash", since="2.8.0")
+def hscan(session: Session, args: Args) -> bytes:
+    cursor = parse_cursor(args[2])
+    value = session.db.typed(args[1], Hash)
+    match, count, _ = parse_options(args, 3)
+    if value is None:
+        return array([bulk(b"0"), array([])])
+    if not value.large:  # a listpack is returned whole
+        cursor, found = 0, list(value)
+    else:
+        cursor, found = session.server.scans.scan(value, lambda: list(value), cursor, count)
+    pairs = [(field, value[field]) for field in found if field in value and (match is None or match(field))]
+    return array([bulk(b"%d" % cursor), bulks([part for pair in pairs for part in pair])])

@@ -5,146 +5,284 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import resource
+import socket
+import stat
 import subprocess
 import sys
 import threading
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 
-from evio_core import Conn, Events, Server
+from evio_core import Events, Server
 
 from .conftest import Certificates
-from .harness import TIMEOUT, connect, receive, running
+from .harness import TIMEOUT, Recorder, Running, connect, receive, running
+from .test_faults import exchange, reset
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+@pytest.fixture(params=["epoll", "select", "asyncio"])
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("EVIO_POLLER", request.param)
+    return str(request.param)
 
 
-@pytest.mark.parametrize("num_loops", [1, 3])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
-def test_a_hundred_starts_and_stops_leave_nothing_behind(
-    poller: str, num_loops: int, tmp_path: Any, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
-    addresses = [
+@pytest.fixture
+def addresses(tmp_path: Any, certificates: Certificates) -> list[str]:
+    """tcp, unix, udp and tls."""
+    return [
         "tcp://127.0.0.1:0",
         f"unix://{tmp_path}/a.sock",
         "udp://127.0.0.1:0",
         f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}",
     ]
 
+
+def exchange_datagram(addr: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(TIMEOUT)
+        peer.sendto(b"x", addr)
+        assert peer.recv(2) == b"x"
+
+
+# -- what this process has
+
+
+class Held(NamedTuple):
+    descriptors: int
+    threads: int
+    objects: int
+    resident: int
+    """Bytes of memory."""
+
+
+def held() -> Held:
+    gc.collect()
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        pages = int(statm.read().split()[1])
+    return Held(
+        len(os.listdir("/proc/self/fd")),
+        threading.active_count(),
+        len(gc.get_objects()),
+        pages * resource.getpagesize(),
+    )
+
+
+def assert_nothing_is_left(step: Callable[[], None], warm_up: int, count: int) -> None:
+    """Steps leave no descriptor and no thread, and less of everything else than one object or buffer for each."""
+    for _ in range(warm_up):
+        step()
+    before = held()
+    for _ in range(count):
+        step()
+    after = held()
+    assert after.descriptors == before.descriptors
+    assert after.threads == before.threads
+    assert after.objects - before.objects < count
+    assert after.resident - before.resident < 6 << 20
+
+
+@pytest.mark.parametrize("num_loops", [1, 3])
+def test_a_hundred_starts_and_stops_leave_nothing_behind(
+    poller: str, num_loops: int, addresses: list[str], certificates: Certificates, tmp_path: Any
+) -> None:
     def cycle() -> None:
         with running(Events(data=lambda conn, chunk: chunk, num_loops=num_loops), *addresses) as run:
-            peers = [connect(run.server.addrs[0]), connect(run.server.addrs[1])]
+            tcp, unix, udp, tls = run.server.addrs
+            peers = [connect(tcp), connect(unix), connect(tls, certificates.ca), connect(tcp)]
             for peer in peers:
-                peer.sendall(b"x")
-                assert receive(peer, 1) == b"x"
-            peers.pop().close()  # the other is still open when the server stops
-        peers.pop().close()
+                exchange(peer, b"x")
+            exchange_datagram(udp)
+            reset(peers.pop())
+            peers.pop(0).close()  # the others are still open when the server stops
+        for peer in peers:
+            peer.close()
 
-    for _ in range(3):
-        cycle()
-    gc.collect()
-    before = descriptors(), threading.active_count(), len(gc.get_objects())
-    for _ in range(97):
-        cycle()
-    gc.collect()
-    after = descriptors(), threading.active_count(), len(gc.get_objects())
-    assert after[:2] == before[:2]
-    assert after[2] - before[2] < 500  # fewer than five objects a cycle: caches of the interpreter's
+    assert_nothing_is_left(cycle, 20, 80)
     assert not os.listdir(tmp_path)
 
 
-def test_thousands_of_connections_leave_nothing_behind() -> None:
-    with running(Events(data=lambda conn, chunk: chunk), "tcp://127.0.0.1:0") as run:
+def test_servers_that_fail_to_start_leave_nothing_behind(poller: str, addresses: list[str], tmp_path: Any) -> None:
+    def fail(server: Server) -> None:
+        raise LookupError("in serving")
 
-        def some(count: int) -> None:
-            for _ in range(count):
-                with connect(run.addr) as peer:
-                    peer.sendall(b"x")
-                    assert receive(peer, 1) == b"x"
+    def cycle() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            with (
+                pytest.raises(OSError, match="in use"),
+                running(Events(), *addresses, f"tcp://127.0.0.1:{other.getsockname()[1]}"),
+            ):
+                pass
+        with pytest.raises(LookupError), running(Events(serving=fail, num_loops=3), *addresses) as run:
+            run.join()
 
-        some(100)
-        gc.collect()
-        before = descriptors(), len(gc.get_objects())
-        some(3000)
-        while run.server.stats().total("connections"):
-            pass
-        gc.collect()
-        assert descriptors() <= before[0] + 1  # the last one's end may still be under way
-        assert len(gc.get_objects()) - before[1] < 200
+    assert_nothing_is_left(cycle, 10, 40)
+    assert not os.listdir(tmp_path)
 
 
-def test_every_descriptor_is_close_on_exec_and_sockets_do_not_block(certificates: Certificates, tmp_path: Any) -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    found: dict[str, tuple[bool, bool, str]] = {}
-
-    def look(server: Server) -> None:
-        for name in set(os.listdir("/proc/self/fd")) - before:
-            try:
-                target = os.readlink(f"/proc/self/fd/{name}")
-                cloexec = bool(fcntl.fcntl(int(name), fcntl.F_GETFD) & fcntl.FD_CLOEXEC)
-                nonblocking = bool(fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_NONBLOCK)
-            except OSError:
-                continue  # the directory that is being listed
-            found[name] = cloexec, nonblocking, target
-
-    seen = threading.Event()
-
-    def data(conn: Conn, chunk: bytes) -> bytes:
-        look(servers[0])
-        seen.set()
-        return chunk
-
-    servers: list[Server] = []
-    addresses = (
-        "tcp://127.0.0.1:0",
-        f"unix://{tmp_path}/a.sock",
-        "udp://127.0.0.1:0",
-        f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}",
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "dialled"])
+def test_thousands_of_connections_leave_nothing_behind(
+    poller: str, kind: str, addresses: list[str], certificates: Certificates
+) -> None:
+    batch = 10 if kind == "tls" else 50
+    record = Recorder()
+    events = Events(
+        data=lambda conn, chunk: chunk if conn.addr_index >= 0 else conn.close(),
+        closed=lambda conn, error: record.add("closed"),
+        num_loops=2,
     )
-    events = Events(serving=servers.append, data=data, num_loops=2)
-    with running(events, *addresses) as run, connect(run.addr) as peer:
-        own = peer.fileno()
-        peer.sendall(b"x")
-        assert seen.wait(TIMEOUT)
-        found.pop(str(own), None)
-    assert len(found) >= 7
-    assert all(cloexec for cloexec, _, _ in found.values()), found
-    assert all(nonblocking for _, nonblocking, target in found.values() if target.startswith("socket:")), found
+
+    def connect_and_leave(run: Running) -> None:
+        addr = run.server.addrs[{"tcp": 0, "unix": 1, "tls": 3}[kind]]
+        peers = [connect(addr, certificates.ca if kind == "tls" else None) for _ in range(batch)]
+        for peer in peers:
+            exchange(peer, b"x")
+        for number, peer in enumerate(peers):
+            if number % 2:
+                reset(peer)
+            else:
+                peer.close()
+        record.wait_for("closed", batch)
+
+    def dial_and_close(run: Running) -> None:
+        for _ in range(batch):
+            run.server.dial(f"tcp://127.0.0.1:{run.server.addrs[0][1]}").write(b"x")
+        record.wait_for("closed", 2 * batch)  # the one that closes and the one that sees it
+
+    def step() -> None:
+        (dial_and_close if kind == "dialled" else connect_and_leave)(run)
+        record.events.clear()
+        deadline = time.monotonic() + TIMEOUT
+        while len(os.listdir("/proc/self/fd")) != idle:  # descriptors are closed at the end of a turn
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    with running(events, *addresses) as run:
+        exchange_datagram(run.server.addrs[2])  # the fallback opens another descriptor for it
+        idle = len(os.listdir("/proc/self/fd"))
+        assert_nothing_is_left(step, 5, 20)
 
 
-def test_it_works_with_descriptor_0_closed() -> None:
-    program = """
-import os, socket, threading
-os.close(0)
-from evio_core import Action, Events, serve
-def serving(server):
-    threading.Thread(target=client, args=(server.addrs[0],)).start()
-def client(addr):
-    for _ in range(3):
-        with socket.create_connection(addr) as peer:
-            peer.sendall(b"x")
-            assert peer.recv(1) == b"x"
-    with socket.create_connection(addr) as peer:
-        peer.sendall(b"q")
-        assert peer.recv(1) == b""
-used = set()
-def data(conn, chunk):
-    used.update(os.listdir("/proc/self/fd"))
-    return Action.SHUTDOWN if chunk == b"q" else chunk
-serve(Events(serving=serving, data=data), "tcp://127.0.0.1:0")
-assert "0" in used
-print("served")
+LEAKY_WORKERS = """
+import os, sys, threading
+from evio_core import Action, Events, workers
+
+def cycle():
+    workers(2, Events(tick=lambda: Action.SHUTDOWN), "tcp://127.0.0.1:0", "unix://" + sys.argv[1])
+
+def held():
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+cycle()
+before = held()
+for _ in range(10):
+    cycle()
+assert held() == before, (before, held())
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no process")
 """
-    for poller in ("epoll", "select", "asyncio"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-            env={**os.environ, "EVIO_POLLER": poller},
-        )
-        assert (done.stdout, done.stderr) == (b"served\n", b"")
+
+
+def test_worker_processes_leave_nothing_behind(tmp_path: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LEAKY_WORKERS, f"{tmp_path}/a.sock"],
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (b"no process\n", b"")
+    assert not os.listdir(tmp_path)
+
+
+# -- flags of descriptors
+
+
+class Descriptor(NamedTuple):
+    kind: str
+    close_on_exec: bool
+    blocking: bool
+
+
+def descriptors() -> dict[int, Descriptor]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            mode = os.fstat(int(name)).st_mode
+            kind = "socket" if stat.S_ISSOCK(mode) else os.readlink(f"/proc/self/fd/{name}")
+            cloexec = bool(fcntl.fcntl(int(name), fcntl.F_GETFD) & fcntl.FD_CLOEXEC)
+            found[int(name)] = Descriptor(kind, cloexec, os.get_blocking(int(name)))
+        except OSError:
+            continue  # the directory that was being listed
+    return found
+
+
+def test_every_descriptor_is_close_on_exec_and_no_socket_blocks(
+    poller: str, addresses: list[str], certificates: Certificates
+) -> None:
+    before = set(descriptors())
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened", conn.addr_index),
+        data=lambda conn, chunk: chunk if conn.addr_index >= 0 else None,
+        num_loops=2,
+    )
+    with running(events, *addresses) as run:
+        tcp, unix, _, tls = run.server.addrs
+        peers = [connect(tcp), connect(unix), connect(tls, certificates.ca)]
+        run.server.dial(f"tcp://127.0.0.1:{tcp[1]}")
+        assert sorted(event[1] for event in record.wait_for("opened", 5)) == [-1, 0, 0, 1, 3]
+        own = before | {peer.fileno() for peer in peers}
+        found = {fd: descriptor for fd, descriptor in descriptors().items() if fd not in own}
+        for peer in peers:
+            peer.close()
+    sockets = [each for each in found.values() if each.kind == "socket"]
+    assert len(sockets) >= 4 + 5  # listening and connected
+    assert all(each.close_on_exec for each in found.values()), found
+    assert not any(each.blocking for each in sockets), found
+
+
+WITHOUT_DESCRIPTOR_0 = """
+import os, socket, sys
+from evio_core import Action, Events, serve
+
+def serving(server):
+    if sys.argv[1] == "connection":
+        os.close(0)
+    print(server.addrs[0][1], flush=True)
+
+def data(conn, chunk):
+    with socket.socket(fileno=os.dup(0)) as sock:
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return b"listener" if listening else b"connection"
+
+if sys.argv[1] == "listener":
+    os.close(0)
+serve(Events(serving=serving, data=data, closed=lambda conn, error: Action.SHUTDOWN), "tcp://127.0.0.1:0")
+try:
+    os.fstat(0)
+except OSError:
+    sys.exit(0)
+sys.exit("descriptor 0 was left open")
+"""
+
+
+@pytest.mark.parametrize("who", ["listener", "connection"])
+def test_descriptor_0_is_one_like_others(poller: str, who: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", WITHOUT_DESCRIPTOR_0, who], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        port = int(process.stdout.readline())
+        with connect(("127.0.0.1", port)) as peer:
+            for _ in range(2):
+                peer.sendall(b"x")
+                assert receive(peer, len(who)) == who.encode()
+    finally:
+        _, errors = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, errors) == (0, b"")

@@ -1,6 +1,7 @@
 """The commands, a file for each of Redis's groups. Importing a file declares what is in it."""
 
 from . import (
+    bitmaps,
     client,
     command,
     connection,
@@ -22,6 +23,7 @@ from . import (
 )
 
 __all__ = [
+    "bitmaps",
     "client",
     "command",
     "connection",

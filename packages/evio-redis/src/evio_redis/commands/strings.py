@@ -5,44 +5,421 @@ https://redis.io/docs/latest/commands/?group=string
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
-from ..errors import WRONGTYPE, CommandError
-from ..resp import HEADS, OK, bulk
+from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
+from ..numbers import LLONG_MAX, LLONG_MIN, format_long_double, parse_double, parse_int, to_int
+from ..resp import HEADS, OK, ONE, ZERO, array, bulk, integer
 
 if TYPE_CHECKING:
+    from ..database import Database
     from ..session import Session
 
-__all__: list[str] = []
+__all__ = ["check_length"]
+
+TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
-@command("GET", arity=2, flags="readonly fast", keys=(1,))
+def check_length(session: Session, size: int) -> None:
+    """Raises :class:`CommandError` for a string of more than ``proto-max-bulk-len`` bytes."""
+    if size > session.server.config.proto_max_bulk_len:
+        raise CommandError(TOO_LONG)
+
+
+def _changed(database: Database, key: bytes, event: str) -> None:
+    """What :meth:`Database.changed` does, without a call where nobody listens."""
+    database.changes += 1
+    if database.alert:
+        database.keyspace.touched(database, key)
+        database.keyspace.notify(database, "$", event, key)
+
+
+# -- reading
+
+
+@command("GET", arity=2, flags="readonly fast", keys=(1,), group="string")
 def get(session: Session, args: Args) -> bytes:
     database = session.db
     value = database.data.get(args[1])
     if type(value) is bytes and not database.expires:
         size = len(value)
         return HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
-    value = database.lookup(args[1])
+    value = database.typed(args[1], bytes)
+    return session.resp.null if value is None else bulk(value)
+
+
+@command("MGET", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="string")
+def mget(session: Session, args: Args) -> bytes:
+    null, lookup = session.resp.null, session.db.lookup
+    values = [lookup(key) for key in args[1:]]
+    return array([bulk(value) if type(value) is bytes else null for value in values])
+
+
+@command("STRLEN", arity=2, flags="readonly fast", keys=(1,), group="string", since="2.2.0")
+def strlen(session: Session, args: Args) -> bytes:
+    return integer(len(session.db.typed(args[1], bytes) or b""))
+
+
+@command("GETRANGE", arity=4, flags="readonly", keys=(1,), group="string", since="2.4.0")
+def getrange(session: Session, args: Args) -> bytes:
+    first, last = parse_int(args[2]), parse_int(args[3])
+    value = session.db.typed(args[1], bytes) or b""
+    size = len(value)
+    if first < 0 and last < 0 and first > last:
+        return bulk(b"")
+    start = max(first + size if first < 0 else first, 0)
+    stop = max(last + size if last < 0 else last, 0) + 1
+    return bulk(value[start:stop]) if size else bulk(b"")
+
+
+@command("SUBSTR", arity=4, flags="readonly", keys=(1,), group="string")
+def substr(session: Session, args: Args) -> bytes:
+    return getrange(session, args)
+
+
+# -- setting
+
+
+@command("SET", arity=-3, flags="write denyoom", keys=(1,), group="string")
+def set_(session: Session, args: Args) -> bytes:
+    if len(args) > 3:
+        return _set_with_options(session, args)
+    database, key = session.db, args[1]
+    if database.blocked:
+        database.put(key, args[2])
+    else:
+        database.data[key] = args[2]
+        if database.expires:
+            database.expires.pop(key, None)
+    database.changes += 1
+    if database.alert:
+        database.keyspace.touched(database, key)
+        database.keyspace.notify(database, "$", "set", key)
+    return OK
+
+
+UNITS = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
+"""Milliseconds of the unit, and whether the time is from now."""
+
+
+def _expiry_at(session: Session, unit: bytes, text: bytes, name: str) -> int:
+    """Unix milliseconds. Raises :class:`CommandError`."""
+    factor, relative = UNITS[unit]
+    number = parse_int(text)
+    now = session.db.keyspace.clock.ms() if relative else 0
+    if number <= 0 or number * factor + now > LLONG_MAX:
+        raise CommandError(f"ERR invalid expire time in '{name}' command")
+    return number * factor + now
+
+
+def _set_with_options(session: Session, args: Args) -> bytes:
+    words = iter(args[3:])
+    options: set[bytes] = set()
+    when: tuple[bytes, bytes] | None = None
+    for word in words:
+        option = word.upper()
+        if option in UNITS:
+            operand = next(words, None)
+            if operand is None or when is not None or b"KEEPTTL" in options:
+                raise CommandError(SYNTAX_ERROR)
+            when = option, operand
+        elif option in (b"NX", b"XX", b"GET") or (option == b"KEEPTTL" and when is None):
+            options.add(option)
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    if {b"NX", b"XX"} <= options:
+        raise CommandError(SYNTAX_ERROR)
+    expiry = _expiry_at(session, *when, "set") if when is not None else None
+    return _set(session, args[1], args[2], options, expiry)
+
+
+def _set(session: Session, key: bytes, value: bytes, options: set[bytes], expiry: int | None) -> bytes:
+    database = session.db
+    before = database.lookup(key)
+    reply = OK
+    if b"GET" in options:
+        if before is not None and type(before) is not bytes:
+            raise CommandError(WRONGTYPE)
+        reply = session.resp.null if before is None else bulk(before)
+    if (before is not None and b"NX" in options) or (before is None and b"XX" in options):
+        return reply if b"GET" in options else session.resp.null
+    kept = database.expires.get(key) if b"KEEPTTL" in options else None
+    database.put(key, value)
+    if expiry is not None:
+        database.set_expiry(key, expiry)
+    elif kept is not None:
+        database.set_expiry(key, kept)
+    _changed(database, key, "set")
+    if expiry is not None:
+        if database.alert:
+            database.keyspace.notify(database, "g", "expire", key)
+        session.rewrite(b"SET", key, value, b"PXAT", b"%d" % expiry)
+    return reply
+
+
+@command("SETNX", arity=3, flags="write denyoom fast", keys=(1,), group="string")
+def setnx(session: Session, args: Args) -> bytes:
+    return ONE if _set(session, args[1], args[2], {b"NX"}, None) is OK else ZERO
+
+
+@command("SETEX", arity=4, flags="write denyoom", keys=(1,), group="string", since="2.0.0")
+def setex(session: Session, args: Args) -> bytes:
+    return _set(session, args[1], args[3], set(), _expiry_at(session, b"EX", args[2], "setex"))
+
+
+@command("PSETEX", arity=4, flags="write denyoom", keys=(1,), group="string", since="2.6.0")
+def psetex(session: Session, args: Args) -> bytes:
+    return _set(session, args[1], args[3], set(), _expiry_at(session, b"PX", args[2], "psetex"))
+
+
+@command("GETSET", arity=3, flags="write denyoom fast", keys=(1,), group="string")
+def getset(session: Session, args: Args) -> bytes:
+    reply = _set(session, args[1], args[2], {b"GET"}, None)
+    session.rewrite(b"SET", args[1], args[2])
+    return reply
+
+
+@command("GETDEL", arity=2, flags="write fast", keys=(1,), group="string", since="6.2.0")
+def getdel(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, bytes)
     if value is None:
         return session.resp.null
-    if type(value) is not bytes:
-        raise CommandError(WRONGTYPE)
+    database.remove(key)
+    database.changed(key, "g", "del")
+    session.rewrite(b"DEL", key)
     return bulk(value)
 
 
-@command("SET", arity=-3, flags="write denyoom", keys=(1,))
-def set_(session: Session, args: Args) -> bytes:
-    database = session.db
-    if len(args) == 3:
-        key = args[1]
-        database.data[key] = args[2]
-        database.changes += 1
-        if database.expires:
-            database.expires.pop(key, None)
-        if database.alert:
-            database.keyspace.touched(database, key)
-            database.keyspace.notify(database, "$", "set", key)
-        return OK
+@command("GETEX", arity=-2, flags="write fast", keys=(1,), group="string", since="6.2.0")
+def getex(session: Session, args: Args) -> bytes:
+    persist, expiry = False, None
+    if len(args) == 3 and args[2].upper() == b"PERSIST":
+        persist = True
+    elif len(args) == 4 and args[2].upper() in UNITS:
+        expiry = _expiry_at(session, args[2].upper(), args[3], "getex")
+    elif len(args) != 2:
+        raise CommandError(SYNTAX_ERROR)
+    database, key = session.db, args[1]
+    value = database.typed(key, bytes)
+    if value is None:
+        return session.resp.null
+    if expiry is not None and expiry <= database.keyspace.clock.ms():
+        database.remove(key)
+        database.changed(key, "g", "del")
+        session.rewrite(b"DEL", key)
+    elif expiry is not None:
+        database.set_expiry(key, expiry)
+        database.changed(key, "g", "expire")
+        session.rewrite(b"PEXPIREAT", key, b"%d" % expiry)
+    elif persist and database.persist(key):
+        database.changed(key, "g", "persist")
+        session.rewrite(b"PERSIST", key)
+    return bulk(value)
+
+
+@command("MSET", arity=-3, flags="write denyoom", keys=(1, -1, 2), group="string")
+def mset(session: Session, args: Args) -> bytes:
+    if len(args) % 2 == 0:
+        raise wrong_arity("mset")
+    _mset(session.db, args)
     return OK
+
+
+def _mset(database: Database, args: Args) -> None:
+    for at in range(1, len(args), 2):
+        database.put(args[at], args[at + 1])
+        _changed(database, args[at], "set")
+
+
+@command("MSETNX", arity=-3, flags="write denyoom", keys=(1, -1, 2), group="string")
+def msetnx(session: Session, args: Args) -> bytes:
+    if len(args) % 2 == 0:
+        raise wrong_arity("msetnx")
+    database = session.db
+    if any(database.lookup(key) is not None for key in args[1::2]):
+        return ZERO
+    _mset(database, args)
+    return ONE
+
+
+# -- changing
+
+
+def _replace(database: Database, key: bytes, value: bytes, event: str) -> None:
+    """Give a key another value; its expiry time stays."""
+    if key in database.data:
+        database.data[key] = value
+    else:
+        database.add(key, value)
+    _changed(database, key, event)
+
+
+@command("APPEND", arity=3, flags="write denyoom fast", keys=(1,), group="string", since="2.0.0")
+def append(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, bytes) or b""
+    check_length(session, len(value) + len(args[2]))
+    _replace(database, key, value + args[2], "append")
+    return integer(len(value) + len(args[2]))
+
+
+@command("SETRANGE", arity=4, flags="write denyoom", keys=(1,), group="string", since="2.2.0")
+def setrange(session: Session, args: Args) -> bytes:
+    offset, piece = parse_int(args[2]), args[3]
+    if offset < 0:
+        raise CommandError("ERR offset is out of range")
+    database, key = session.db, args[1]
+    value = database.typed(key, bytes) or b""
+    if not piece:
+        return integer(len(value))
+    check_length(session, offset + len(piece))
+    padded = value.ljust(offset, b"\0")
+    _replace(database, key, padded[:offset] + piece + padded[offset + len(piece) :], "setrange")
+    return integer(max(len(value), offset + len(piece)))
+
+
+def _increment(session: Session, key: bytes, by: int) -> bytes:
+    database = session.db
+    value = database.data.get(key)
+    if type(value) is not bytes or database.expires:
+        value = database.typed(key, bytes)
+    current = 0
+    if value is not None:
+        number = to_int(value)
+        if number is None:
+            raise CommandError(NOT_AN_INTEGER)
+        current = number
+    current += by
+    if not LLONG_MIN <= current <= LLONG_MAX:
+        raise CommandError(OVERFLOW)
+    if value is None:
+        database.add(key, b"%d" % current)
+    else:
+        database.data[key] = b"%d" % current
+    _changed(database, key, "incrby")
+    return integer(current)
+
+
+@command("INCR", arity=2, flags="write denyoom fast", keys=(1,), group="string")
+def incr(session: Session, args: Args) -> bytes:
+    return _increment(session, args[1], 1)
+
+
+@command("DECR", arity=2, flags="write denyoom fast", keys=(1,), group="string")
+def decr(session: Session, args: Args) -> bytes:
+    return _increment(session, args[1], -1)
+
+
+@command("INCRBY", arity=3, flags="write denyoom fast", keys=(1,), group="string")
+def incrby(session: Session, args: Args) -> bytes:
+    return _increment(session, args[1], parse_int(args[2]))
+
+
+@command("DECRBY", arity=3, flags="write denyoom fast", keys=(1,), group="string")
+def decrby(session: Session, args: Args) -> bytes:
+    by = parse_int(args[2])
+    if by == LLONG_MIN:
+        raise CommandError("ERR decrement would overflow")
+    return _increment(session, args[1], -by)
+
+
+@command("INCRBYFLOAT", arity=3, flags="write denyoom fast", keys=(1,), group="string", since="2.6.0")
+def incrbyfloat(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.typed(key, bytes)
+    total = parse_double(value if value is not None else b"0") + parse_double(args[2])
+    if not math.isfinite(total):
+        raise CommandError("ERR increment would produce NaN or Infinity")
+    text = format_long_double(total)
+    _replace(database, key, text, "incrbyfloat")
+    session.rewrite(b"SET", key, text, b"KEEPTTL")
+    return bulk(text)
+
+
+# -- the longest common subsequence
+
+
+@command("LCS", arity=-3, flags="readonly", keys=(1, 2), group="string", since="7.0.0")
+def lcs(session: Session, args: Args) -> bytes:
+    options, shortest = _lcs_options(args)
+    values = [session.db.lookup(key) for key in args[1:3]]
+    if any(value is not None and type(value) is not bytes for value in values):
+        raise CommandError("ERR The specified keys must contain string values")
+    one, other = (value or b"" for value in values)
+    lengths = _lcs_lengths(one, other)
+    if b"LEN" in options:
+        return integer(lengths[0][0])
+    if b"IDX" not in options:
+        return bulk(_lcs_text(one, other, lengths))
+    matches = _lcs_matches(one, other, lengths)
+    rows = [row for row in matches if row[4] >= shortest]
+    encoded = []
+    for start, end, other_start, other_end, length in rows:
+        parts = [array([integer(start), integer(end)]), array([integer(other_start), integer(other_end)])]
+        encoded.append(array(parts + ([integer(length)] if b"WITHMATCHLEN" in options else [])))
+    return session.resp.map([bulk(b"matches"), array(encoded), bulk(b"len"), integer(lengths[0][0])])
+
+
+def _lcs_options(args: Args) -> tuple[set[bytes], int]:
+    options: set[bytes] = set()
+    shortest = 0
+    words = iter(args[3:])
+    for word in words:
+        option = word.upper()
+        if option == b"MINMATCHLEN":
+            operand = next(words, None)
+            if operand is None:
+                raise CommandError(SYNTAX_ERROR)
+            shortest = max(0, parse_int(operand))
+        elif option in (b"IDX", b"LEN", b"WITHMATCHLEN"):
+            options.add(option)
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    if {b"IDX", b"LEN"} <= options:
+        raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
+    return options, shortest
+
+
+def _lcs_lengths(one: bytes, other: bytes) -> list[list[int]]:
+    """``[i][j]``: the length for what is left of each string from ``i`` and ``j`` on."""
+    table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
+    for i in range(len(one) - 1, -1, -1):
+        row, below, byte = table[i], table[i + 1], one[i]
+        for j in range(len(other) - 1, -1, -1):
+            row[j] = below[j + 1] + 1 if byte == other[j] else max(below[j], row[j + 1])
+    return table
+
+
+def _lcs_text(one: bytes, other: bytes, lengths: list[list[int]]) -> bytes:
+    return bytes(one[i] for i, _ in _lcs_pairs(one, other, lengths))
+
+
+def _lcs_pairs(one: bytes, other: bytes, lengths: list[list[int]]) -> list[tuple[int, int]]:
+    pairs = []
+    i = j = 0
+    while i < len(one) and j < len(other):
+        if one[i] == other[j]:
+            pairs.append((i, j))
+            i += 1
+            j += 1
+        elif lengths[i + 1][j] >= lengths[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _lcs_matches(one: bytes, other: bytes, lengths: list[list[int]]) -> list[tuple[int, int, int, int, int]]:
+    """The ranges that match, the last one first, as Redis lists them."""
+    rows: list[tuple[int, int, int, int, int]] = []
+    for i, j in _lcs_pairs(one, other, lengths):
+        if rows and rows[-1][1] == i - 1 and rows[-1][3] == j - 1:
+            start, _, other_start, _, length = rows.pop()
+            rows.append((start, i, other_start, j, length + 1))
+        else:
+            rows.append((i, i, j, j, 1))
+    rows.reverse()
+    return rows

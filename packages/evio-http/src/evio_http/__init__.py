@@ -1,12 +1,12 @@
 """A static HTTP and HTTPS server on evio_core, and the parts to put dynamic answers beside it::
 
-from evio_core import serve
-from evio_http import Request, Response, Site, http_events
+    from evio_core import serve
+    from evio_http import Request, Response, Site, http_events
 
-def hello(request: Request) -> Response | None:
-    return Response.json({"hello": request.client}) if request.path == b"/hello" else None
+    def hello(request: Request) -> Response | None:
+        return Response.json({"hello": request.client}) if request.path == b"/hello" else None
 
-serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
+    serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
 """
 
 from .limits import Limits

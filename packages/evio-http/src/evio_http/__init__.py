@@ -1,4 +1,6 @@
-"""A static HTTP and HTTPS server on evio_core, and the parts to put dynamic answers beside it::
+"""A static HTTP and HTTPS server on evio_core, and the parts to put dynamic answers beside it.
+
+::
 
     from evio_core import serve
     from evio_http import Request, Response, Site, http_events

@@ -25,6 +25,16 @@ from .conftest import Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 
 
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Look until it holds; False when it never does."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 def reset(peer: socket.socket) -> None:
     """Close with a reset."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -111,6 +121,10 @@ class Faulty:
         if code:
             raise OSError(code, os.strerror(code))
         return self._sock.accept()
+
+    def fail(self, code: int, count: int) -> None:
+        """Fail ``count`` times from now on."""
+        self._errors += [code] * count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -631,6 +645,188 @@ def test_a_second_sigterm_stops_at_once(poller: str) -> None:
         server.terminate()
         assert server.end() == (0, b"")
         assert time.monotonic() - begin < 3.0
+
+
+# -- several at once
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not polled while it waits, and has to hear of the end all the same."""
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    before = listener.Listener.__init__
+    faulty: list[Faulty] = []
+
+    def init(self: listener.Listener, loop: Any, sock: Any, *rest: Any) -> None:
+        faulty.append(Faulty(sock, []))
+        before(self, loop, faulty[0], *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(listener.Listener, "__init__", init)
+    monkeypatch.setattr(listener, "FIRST_PAUSE", 0.01)
+    large = bytes(8 << 20)  # more than the kernel takes: the server has to wait for the peer
+    with running(Events(data=lambda conn, chunk: large), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        peer.sendall(b"x")
+        assert receive(peer, 1) == b"\0"
+        faulty[0].fail(errno.ENOMEM, 1)
+        with connect(run.addr):
+            assert wait_until(lambda: run.server.stats().total("accept_errors") == 1)
+            run.server.stop(TIMEOUT)
+            assert refuses(run.addr)
+        assert receive_all(peer) == large[1:]
+        peer.close()
+        run.thread.join(TIMEOUT / 2)  # long before the time of the stop is over
+        assert not run.thread.is_alive()
+        assert run.server.stats().total("accepted") == 1
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select"])
+def test_a_listener_that_cannot_be_polled_again_yet_tries_later(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """epoll_ctl(2) fails with ENOMEM or ENOSPC, when accept did so a moment before."""
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    before = listener.Listener.__init__
+    listeners: list[tuple[listener.Listener, Faulty]] = []
+
+    def init(self: listener.Listener, loop: Any, sock: Any, *rest: Any) -> None:
+        listeners.append((self, Faulty(sock, [errno.ENOMEM])))
+        before(self, loop, listeners[0][1], *rest)  # type: ignore[arg-type]
+
+    start = listener.Listener.start
+    starts = [0]
+
+    def failing_start(self: listener.Listener) -> None:
+        starts[0] += 1
+        if starts[0] in (2, 3):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        start(self)
+
+    monkeypatch.setattr(listener.Listener, "__init__", init)
+    monkeypatch.setattr(listener.Listener, "start", failing_start)
+    with running(Events(data=lambda conn, chunk: chunk), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        exchange(peer, b"x")
+    assert starts[0] == 4
+
+
+@pytest.mark.parametrize("how", ["close", "abort", "detach", "stop", "write"])
+def test_a_paused_connection_whose_peer_is_gone_ends_like_any_other(variant: Variant, how: str) -> None:
+    """Nobody polls it: a hang-up would be reported for ever."""
+    if variant.transport == "tls":
+        pytest.skip("the same code polls")
+    record = Recorder()
+
+    def opened(conn: Conn) -> None:
+        conn.pause_reading()
+        record.add("opened", conn)
+
+    def data(conn: Conn, chunk: bytes) -> Action:
+        return Action.DETACH
+
+    events = Events(
+        opened=opened,
+        data=data,
+        detached=lambda conn, sock: record.add("detached", sock),
+        closed=lambda conn, error: record.add("closed", conn),
+        num_loops=variant.num_loops,
+    )
+    with running(events, variant.address) as run:
+        gone = connect(run.addr)
+        conn: Conn = record.wait_for("opened")[0][1]
+        gone.close()
+        with connect(run.addr):
+            record.wait_for("opened", 2)
+            other_conn = record.events[-1][1]
+            other_conn.resume_reading()
+            before = sum(loop.turns for loop in run.server.stats().loops)
+            run.server.call(lambda: None)
+            assert wait_until(lambda: sum(loop.turns for loop in run.server.stats().loops) > before)
+            if how == "stop":
+                run.server.stop()
+                run.join()
+                return
+            if how == "write":
+                conn.write(b"to nobody")
+                conn.close()
+            else:
+                {"close": conn.close, "abort": conn.abort, "detach": conn.wake}[how]()
+            if how == "detach":
+                record.wait_for("detached")[0][1].close()
+            else:
+                record.wait(lambda seen: ("closed", conn) in seen, "closed")
+
+
+def test_a_failed_attempt_to_dial_does_not_disturb_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is looking up a name when the other one's first address refuses; then the server stops."""
+    look_up = socket.getaddrinfo
+    looked_up, stopped = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        refusing = unused.getsockname()
+
+    def slow_look_up(host: Any, *rest: Any) -> Any:
+        if host == "slow.test":
+            if socket.AI_NUMERICHOST in rest:
+                raise socket.gaierror
+            looked_up.set()
+            stopped.wait(TIMEOUT)
+            raise socket.gaierror
+        if host == "two.test":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", name) for name in (refusing, run.addr)]
+        return look_up(host, *rest)
+
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened", conn.context),
+        closed=lambda conn, error: record.add("closed", conn.context),
+    )
+    with running(events, "tcp://127.0.0.1:0") as run:
+        monkeypatch.setattr(socket, "getaddrinfo", slow_look_up)
+
+        def dial_both() -> None:
+            run.server.dial("tcp://two.test:1", "two")
+            run.server.dial("tcp://slow.test:1", "slow")
+
+        run.server.call(dial_both)
+        assert looked_up.wait(TIMEOUT)
+        record.wait(lambda seen: ("opened", "two") in seen and ("opened", None) in seen, "the connection")
+        run.server.stop()
+        run.join()
+        stopped.set()
+    assert sorted(str(event[1]) for event in record.events if event[0] == "closed") == ["None", "slow", "two"]
+
+
+@pytest.mark.parametrize("where", ["opened", "data", "closed", "wake"])
+def test_system_exit_in_a_callback_ends_the_server_with_every_closed(variant: Variant, where: str) -> None:
+    record = Recorder()
+
+    def leave(name: str) -> None:
+        if name == where:
+            raise SystemExit(f"in {name}")
+
+    def opened(conn: Conn) -> None:
+        record.add("opened")
+        if len(record.names()) == 3:
+            leave("opened")
+
+    def data(conn: Conn, chunk: bytes) -> Action:
+        leave("data" if chunk else "wake")
+        conn.wake()
+        return Action.CLOSE if where == "closed" else Action.NONE
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        record.add("closed")
+        leave("closed")
+
+    events = Events(opened=opened, data=data, closed=closed, num_loops=variant.num_loops)
+    with pytest.raises(SystemExit, match=f"in {where}"):
+        with running(events, variant.address) as run:
+            peers = [connect(run.addr, variant.trust) for _ in range(3)]
+            record.wait_for("opened", 3)
+            with contextlib.suppress(OSError):
+                peers[0].sendall(b"x")
+            for peer in peers:
+                with contextlib.suppress(OSError):
+                    receive_all(peer)
+                peer.close()
+            run.join()
+    assert sorted(record.names()) == ["closed"] * 3 + ["opened"] * 3
 
 
 # -- times

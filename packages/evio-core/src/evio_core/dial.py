@@ -41,6 +41,13 @@ def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: fl
     return conn
 
 
+def _wait_in_loop(handler: Handler, conn: Connection) -> None:
+    """Take a place among the loop's handlers without a descriptor, as the loop has to know of every connection to
+    wait for its end when it stops: below 0, and no other connection's."""
+    conn.in_stage(~id(conn), NOT_POLLED)
+    conn.loop.handlers[conn.fd] = handler
+
+
 class _Resolving(Handler):
     """Looks the host up. Numeric addresses are ready at once; a name is looked up in a thread of its own, as
     ``getaddrinfo`` may take seconds."""
@@ -58,9 +65,7 @@ class _Resolving(Handler):
         if conn.gone or loop.stopping:
             conn.lost(None)
             return
-        # A descriptor is always below 0 here: the loop must know of us to wait for our end when it stops.
-        conn.in_stage(-1 - loop.started, NOT_POLLED)
-        loop.handlers[conn.fd] = self
+        _wait_in_loop(self, conn)
         conn.limit_opening(self._timeout)
         if sys.platform != "win32" and self._address.base == "unix":
             self._resolved([(socket.AF_UNIX, self._address.path)])
@@ -166,8 +171,7 @@ class _Connecting(Handler):
         conn, loop = self._conn, self._conn.loop
         loop.remove(conn.fd)
         loop.bury(conn.fd)
-        conn.in_stage(-1 - loop.started, NOT_POLLED)
-        loop.handlers[conn.fd] = self
+        _wait_in_loop(self, conn)
 
     def shut_down(self) -> None:
         self.expire()

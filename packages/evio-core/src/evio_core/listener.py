@@ -130,7 +130,10 @@ class Listener(Handler):
         self._place((sock.detach(), remote, self._origin))
 
     def _back_off(self, error: OSError) -> None:
-        self._loop.remove(self._sock.fileno())
+        self._loop.poller.unregister(self._sock.fileno())  # and no more: it still has to hear that the server stops
+        self._try_later(error)
+
+    def _try_later(self, error: OSError) -> None:
         self._timer = self._loop.arm(self, monotonic() + self._failed(error))
 
     def _failed(self, error: OSError) -> float:
@@ -149,7 +152,10 @@ class Listener(Handler):
 
     def on_timer(self, now: float) -> None:
         self._timer = None
-        self.start()
+        try:
+            self.start()
+        except OSError as error:  # of epoll_ctl(2), which needs memory too
+            self._try_later(error)
 
     def stop_accepting(self) -> None:
         self.expire()
@@ -159,8 +165,10 @@ class Listener(Handler):
 
     def expire(self) -> None:
         """Accept no more."""
-        if self._timer is not None:
+        if self._timer is None:
+            self._loop.remove(self._sock.fileno())
+        else:
             self._loop.cancel(self._timer)
             self._timer = None
-        self._loop.remove(self._sock.fileno())
+            del self._loop.handlers[self._sock.fileno()]
         self._sock.close()

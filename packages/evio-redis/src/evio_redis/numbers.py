@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 from .errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
 
-__all__ = ["LLONG_MAX", "LLONG_MIN", "format_double", "format_long_double", "parse_double", "parse_int", "to_int"]
+__all__ = ["LLONG_MAX", "LLONG_MIN", "add_long_doubles", "format_double", "parse_double", "parse_int", "to_int"]
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 
@@ -47,7 +48,34 @@ def format_double(number: float) -> bytes:
     return f"{number:.17g}".encode()
 
 
-def format_long_double(number: float) -> bytes:
-    """What INCRBYFLOAT stores: 17 decimals at most, without trailing zeros and exponent."""
-    text = f"{number:.17f}".rstrip("0").rstrip(".")
-    return b"0" if text == "-0" else text.encode()
+MANTISSA = 64
+"""Bits of the mantissa of a long double on x86, in which Redis adds up (INCRBYFLOAT)."""
+
+DECIMALS = 17
+"""How many it shows of the result."""
+
+
+def add_long_doubles(one: bytes, other: bytes, error: str = NOT_A_FLOAT) -> bytes | None:
+    """The sum of two numbers as INCRBYFLOAT stores it: exact to a long double, without trailing zeros and exponent;
+    None if it is not finite. Raises :class:`CommandError` with ``error`` if ``one`` is no number."""
+    values = parse_double(one, error), parse_double(other)
+    if not all(map(math.isfinite, values)):
+        return None
+    total = _long_double(_exact(one)) + _long_double(_exact(other))
+    scaled = round(_long_double(total) * 10**DECIMALS)
+    sign, digits = ("-" if scaled < 0 else ""), str(abs(scaled)).rjust(DECIMALS + 1, "0")
+    text = f"{digits[:-DECIMALS]}.{digits[-DECIMALS:]}".rstrip("0").rstrip(".")
+    return (sign + text).encode() if text != "0" else b"0"
+
+
+def _exact(text: bytes) -> Fraction:
+    return Fraction(int(text, 16)) if b"x" in text.lower() else Fraction(text.decode())
+
+
+def _long_double(number: Fraction) -> Fraction:
+    """Rounded to what a long double can hold."""
+    if not number:
+        return number
+    exponent = number.numerator.bit_length() - number.denominator.bit_length() - MANTISSA
+    unit = Fraction(2) ** exponent
+    return round(number / unit) * unit

@@ -95,11 +95,13 @@ def _unit(word: bytes) -> bool:
 
 @command("BITCOUNT", arity=-2, flags="readonly", keys=(1,), group="bitmap", since="2.6.0")
 def bitcount(session: Session, args: Args) -> bytes:
+    value = session.db.typed(args[1], bytes)
+    if value is None:
+        return ZERO
     if len(args) == 3 or len(args) > 5:
         raise CommandError(SYNTAX_ERROR)
-    bits = _unit(args[4]) if len(args) == 5 else False
     bounds = (parse_int(args[2]), parse_int(args[3])) if len(args) > 3 else (0, -1)
-    value = session.db.typed(args[1], bytes)
+    bits = _unit(args[4]) if len(args) == 5 else False
     if not value:
         return ZERO
     start, stop = _bit_range(value, *bounds, bits)

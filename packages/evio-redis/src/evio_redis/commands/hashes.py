@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
-from ..numbers import LLONG_MAX, LLONG_MIN, format_long_double, parse_double, parse_int
+from ..numbers import LLONG_MAX, LLONG_MIN, add_long_doubles, parse_double, parse_int
 from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.hashes import Hash
@@ -149,14 +149,12 @@ def hincrby(session: Session, args: Args) -> bytes:
 @command("HINCRBYFLOAT", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.6.0")
 def hincrbyfloat(session: Session, args: Args) -> bytes:
     key, field = args[1], args[2]
-    by = parse_double(args[3])
-    if math.isinf(by):
+    if math.isinf(parse_double(args[3])):
         raise CommandError("ERR value is NaN or Infinity")
     value = _writable(session, key)
-    current = parse_double(value.get(field, b"0"), "ERR hash value is not a float")
-    if not math.isfinite(current + by):
+    text = add_long_doubles(value.get(field, b"0"), args[3], "ERR hash value is not a float")
+    if text is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
-    text = format_long_double(current + by)
     _set(session, key, value, [field, text])
     session.db.changed(key, "h", "hincrbyfloat")
     session.rewrite(b"HSET", key, field, text)
@@ -192,9 +190,9 @@ def hrandfield(session: Session, args: Args) -> bytes:
 def hscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
     value = session.db.typed(args[1], Hash)
-    match, count, _ = parse_options(args, 3)
     if value is None:
         return array([bulk(b"0"), array([])])
+    match, count, _ = parse_options(args, 3)
     if not value.large:  # a listpack is returned whole
         cursor, found = 0, list(value)
     else:

@@ -93,8 +93,11 @@ def smembers(session: Session, args: Args) -> bytes:
 @command("SMOVE", arity=4, flags="write fast", keys=(1, 2), group="set")
 def smove(session: Session, args: Args) -> bytes:
     database, source, target, member = session.db, args[1], args[2], args[3]
-    value, other = database.typed(source, Set), database.typed(target, Set)
-    if value is None or member not in value:
+    value = database.typed(source, Set)
+    if value is None:
+        return ZERO
+    other = database.typed(target, Set)
+    if member not in value:
         return ZERO
     if source == target:
         return ONE
@@ -264,9 +267,9 @@ def sintercard(session: Session, args: Args) -> bytes:
 def sscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
     value = session.db.typed(args[1], Set)
-    match, count, _ = parse_options(args, 3)
     if value is None:
         return array([bulk(b"0"), array([])])
+    match, count, _ = parse_options(args, 3)
     if not value.plain:  # an intset is returned whole
         cursor, found = 0, value.listed()
     else:

@@ -119,6 +119,8 @@ def _elements(value: Any, query: _Query) -> list[bytes]:
         return []
     if type(value) not in (List, Set, SortedSet):
         raise CommandError(WRONGTYPE)
+    if type(value) is SortedSet:
+        value.large = True  # Redis makes it a skiplist to read it, and leaves it one
     elements = list(value)
     if type(value) is SortedSet and query.unsorted and query.descending:
         elements.reverse()

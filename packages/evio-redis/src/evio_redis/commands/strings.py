@@ -5,12 +5,11 @@ https://redis.io/docs/latest/commands/?group=string
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
-from ..numbers import LLONG_MAX, LLONG_MIN, format_long_double, parse_double, parse_int, to_int
+from ..numbers import LLONG_MAX, LLONG_MIN, add_long_doubles, parse_int, to_int
 from ..resp import HEADS, OK, ONE, ZERO, array, bulk, integer
 
 if TYPE_CHECKING:
@@ -195,17 +194,15 @@ def getdel(session: Session, args: Args) -> bytes:
 
 @command("GETEX", arity=-2, flags="write fast", keys=(1,), group="string", since="6.2.0")
 def getex(session: Session, args: Args) -> bytes:
-    persist, expiry = False, None
-    if len(args) == 3 and args[2].upper() == b"PERSIST":
-        persist = True
-    elif len(args) == 4 and args[2].upper() in UNITS:
-        expiry = _expiry_at(session, args[2].upper(), args[3], "getex")
-    elif len(args) != 2:
+    persist = len(args) == 3 and args[2].upper() == b"PERSIST"
+    timed = len(args) == 4 and args[2].upper() in UNITS
+    if len(args) != 2 and not persist and not timed:
         raise CommandError(SYNTAX_ERROR)
     database, key = session.db, args[1]
     value = database.typed(key, bytes)
     if value is None:
         return session.resp.null
+    expiry = _expiry_at(session, args[2].upper(), args[3], "getex") if timed else None
     if expiry is not None and expiry <= database.keyspace.clock.ms():
         database.remove(key)
         database.changed(key, "g", "del")
@@ -330,10 +327,9 @@ def decrby(session: Session, args: Args) -> bytes:
 def incrbyfloat(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.typed(key, bytes)
-    total = parse_double(value if value is not None else b"0") + parse_double(args[2])
-    if not math.isfinite(total):
+    text = add_long_doubles(value if value is not None else b"0", args[2])
+    if text is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
-    text = format_long_double(total)
     _replace(database, key, text, "incrbyfloat")
     session.rewrite(b"SET", key, text, b"KEEPTTL")
     return bulk(text)

@@ -39,13 +39,13 @@ AGGREGATES: dict[bytes, Callable[[float, float], float]] = {b"SUM": _sum, b"MIN"
 class _Call:
     """The parsed arguments."""
 
-    keys: list[bytes]
+    sources: list[Scores]
     weights: list[float]
     aggregate: Callable[[float, float], float]
     with_scores: bool = False
 
 
-def _parse(args: Args, at: int, name: str, stores: bool, weighted: bool) -> _Call:
+def _parse(session: Session, args: Args, at: int, name: str, stores: bool, weighted: bool) -> _Call:
     count = to_int(args[at])
     if count is None:
         raise CommandError("ERR value is not an integer or out of range")
@@ -53,7 +53,8 @@ def _parse(args: Args, at: int, name: str, stores: bool, weighted: bool) -> _Cal
         raise CommandError(f"ERR at least 1 input key is needed for '{name}' command")
     if count > len(args) - at - 1:
         raise CommandError(SYNTAX_ERROR)
-    call = _Call(args[at + 1 : at + 1 + count], [1.0] * count, _sum)
+    sources = [_scores(session, key) for key in args[at + 1 : at + 1 + count]]
+    call = _Call(sources, [1.0] * count, _sum)
     at += 1 + count
     while at < len(args):
         option = args[at].upper()
@@ -91,16 +92,17 @@ def _weigh(score: float, weight: float) -> float:
     return 0.0 if math.isnan(product) else product  # 0 times infinity
 
 
-def _union(sources: list[Scores], call: _Call) -> Scores:
+def _union(call: _Call) -> Scores:
     result: Scores = {}
-    for source, weight in zip(sources, call.weights, strict=True):
+    for source, weight in zip(call.sources, call.weights, strict=True):
         for member, score in source.items():
             weighed = _weigh(score, weight)
             result[member] = call.aggregate(result[member], weighed) if member in result else weighed
     return result
 
 
-def _inter(sources: list[Scores], call: _Call) -> Scores:
+def _inter(call: _Call) -> Scores:
+    sources = call.sources
     smallest = min(sources, key=len)
     result: Scores = {}
     for member in smallest:
@@ -113,28 +115,27 @@ def _inter(sources: list[Scores], call: _Call) -> Scores:
     return result
 
 
-def _diff(sources: list[Scores], call: _Call) -> Scores:
-    first, *others = sources
+def _diff(call: _Call) -> Scores:
+    first, *others = call.sources
     return {member: score for member, score in first.items() if not any(member in other for other in others)}
 
 
-Combine = Callable[[list[Scores], _Call], Scores]
+Combine = Callable[[_Call], Scores]
 
 
-def _pairs(session: Session, call: _Call, combine: Combine) -> list[Pair]:
-    result = combine([_scores(session, key) for key in call.keys], call)
-    return sorted((score, member) for member, score in result.items())
+def _pairs(call: _Call, combine: Combine) -> list[Pair]:
+    return sorted((score, member) for member, score in combine(call).items())
 
 
 def _show(session: Session, args: Args, combine: Combine) -> bytes:
-    call = _parse(args, 1, args[0].decode().lower(), stores=False, weighted=combine is not _diff)
-    return pairs_reply(session, _pairs(session, call, combine), call.with_scores)
+    call = _parse(session, args, 1, args[0].decode().lower(), stores=False, weighted=combine is not _diff)
+    return pairs_reply(session, _pairs(call, combine), call.with_scores)
 
 
 def _store(session: Session, args: Args, combine: Combine) -> bytes:
     name = args[0].decode().lower()
-    call = _parse(args, 2, name, stores=True, weighted=combine is not _diff)
-    return store(session, args[1], _pairs(session, call, combine), name)
+    call = _parse(session, args, 2, name, stores=True, weighted=combine is not _diff)
+    return store(session, args[1], _pairs(call, combine), name)
 
 
 def _store_positions(args: Args) -> list[int]:
@@ -184,6 +185,7 @@ def zintercard(session: Session, args: Args) -> bytes:
         raise CommandError("ERR at least 1 input key is needed for 'zintercard' command")
     if count > len(args) - 2:
         raise CommandError(SYNTAX_ERROR)
+    call = _Call([_scores(session, key) for key in args[2 : 2 + count]], [1.0] * count, _sum)
     rest, limit = args[2 + count :], 0
     if rest:
         if len(rest) != 2 or rest[0].upper() != b"LIMIT":
@@ -191,6 +193,5 @@ def zintercard(session: Session, args: Args) -> bytes:
         limit = parse_int(rest[1], "ERR LIMIT can't be negative")
         if limit < 0:
             raise CommandError("ERR LIMIT can't be negative")
-    call = _Call(args[2 : 2 + count], [1.0] * count, _sum)
-    found = len(_inter([_scores(session, key) for key in call.keys], call))
+    found = len(_inter(call))
     return integer(min(found, limit) if limit else found)

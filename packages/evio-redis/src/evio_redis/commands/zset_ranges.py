@@ -171,6 +171,7 @@ NEW = frozenset((b"BYSCORE", b"BYLEX", b"REV", b"LIMIT", b"WITHSCORES"))
 
 def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]) -> bytes:
     _options(args, 4, query, allowed)
+    query.find(None, args[2], args[3])  # bad bounds are told of before a wrong type
     value = session.db.typed(args[1], SortedSet)
     return pairs_reply(session, query.find(value, args[2], args[3]), query.with_scores)
 
@@ -212,6 +213,7 @@ def zrevrangebylex(session: Session, args: Args) -> bytes:
 def zrangestore(session: Session, args: Args) -> bytes:
     query = Query()
     _options(args, 5, query, NEW - {b"WITHSCORES"})
+    query.find(None, args[3], args[4])
     value = session.db.typed(args[2], SortedSet)
     return store(session, args[1], query.find(value, args[3], args[4]), "zrangestore")
 

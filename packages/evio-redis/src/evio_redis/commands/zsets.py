@@ -326,9 +326,9 @@ def zrandmember(session: Session, args: Args) -> bytes:
 def zscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
     value = session.db.typed(args[1], SortedSet)
-    match, count, _ = parse_options(args, 3)
     if value is None:
         return array([bulk(b"0"), array([])])
+    match, count, _ = parse_options(args, 3)
     if not value.large:  # a listpack is returned whole
         cursor, found = 0, list(value)
     else:

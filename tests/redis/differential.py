@@ -1,0 +1,273 @@
+"""Sequences of commands, for running them on two servers and comparing the replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+__all__ = ["UNORDERED", "commands", "normalised"]
+
+KEYS = [b"a", b"b", b"c"]
+FIELDS = [b"f", b"g", b"h", b"1"]
+VALUES = [
+    b"",
+    b"x",
+    b"10",
+    b"-3",
+    b"1.5",
+    b"hello world",
+    b"abcabc",
+    b"\x00\xff",
+    b"9223372036854775807",
+    b"nan",
+    b"007",
+]
+NUMBERS = [b"0", b"1", b"2", b"-1", b"-2", b"10", b"x", b"1.5", b"9223372036854775807", b"-9223372036854775808", b""]
+SCORES = [b"0", b"1", b"-1.5", b"2", b"inf", b"-inf", b"nan", b"x", b"3e2", b"(1", b"+inf", b"0.1"]
+
+
+def pick(*words: bytes) -> st.SearchStrategy[bytes]:
+    """One of these words."""
+    return st.sampled_from(words)
+
+
+key = st.sampled_from(KEYS)
+field = st.sampled_from(FIELDS)
+value = st.sampled_from(VALUES)
+number = st.sampled_from(NUMBERS)
+small = pick(b"0", b"1", b"2", b"3", b"-1", b"-2", b"-3", b"100")
+score = st.sampled_from(SCORES)
+count = pick(b"1", b"2", b"5", b"0", b"-1")
+
+
+Part = bytes | st.SearchStrategy[Any]
+
+
+def call(*parts: Part) -> st.SearchStrategy[list[bytes]]:
+    """A command of fixed words and chosen ones; a chosen list stands for several words."""
+    drawn = st.tuples(*[part if isinstance(part, st.SearchStrategy) else st.just(part) for part in parts])
+
+    def flat(chosen: tuple[Any, ...]) -> list[bytes]:
+        words: list[bytes] = []
+        for each in chosen:
+            words.extend(each) if isinstance(each, list) else words.append(each)
+        return words
+
+    return drawn.map(flat)
+
+
+def some(*options: Part) -> st.SearchStrategy[list[bytes]]:
+    """None or one of some words or word sequences."""
+    return st.one_of(st.just([]), *[call(each) if isinstance(each, bytes) else each for each in options])
+
+
+def several(part: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[list[bytes]]:
+    return st.lists(part, min_size=1, max_size=most).map(
+        lambda found: [word for each in found for word in (each if isinstance(each, (list, tuple)) else [each])]
+    )
+
+
+pairs = several(st.tuples(field, value))
+scored = several(st.tuples(score, field))
+keys = several(key)
+
+STRINGS = st.one_of(
+    call(b"SET", key, value, some(b"NX", b"XX", b"GET", b"KEEPTTL", call(b"EX", number), call(b"PX", b"100000"))),
+    call(b"GET", key),
+    call(b"GETSET", key, value),
+    call(b"GETDEL", key),
+    call(b"GETEX", key, some(b"PERSIST", call(b"EX", number), b"FOO")),
+    call(b"MGET", keys),
+    call(b"MSET", several(st.tuples(key, value))),
+    call(b"MSETNX", several(st.tuples(key, value))),
+    call(b"SETNX", key, value),
+    call(b"SETEX", key, number, value),
+    call(b"APPEND", key, value),
+    call(b"STRLEN", key),
+    call(b"SETRANGE", key, small, value),
+    call(b"GETRANGE", key, small, small),
+    call(b"INCR", key),
+    call(b"DECR", key),
+    call(b"INCRBY", key, number),
+    call(b"DECRBY", key, number),
+    call(b"INCRBYFLOAT", key, pick(b"1.5", b"0.1", b"-2", b"x", b"1e3", b"inf")),
+    call(b"LCS", key, key, some(b"LEN", b"IDX", call(b"IDX", b"WITHMATCHLEN"), call(b"IDX", b"MINMATCHLEN", small))),
+)
+
+BITMAPS = st.one_of(
+    call(b"SETBIT", key, pick(b"0", b"7", b"8", b"21", b"-1", b"x"), pick(b"0", b"1", b"2")),
+    call(b"GETBIT", key, pick(b"0", b"7", b"9", b"100", b"x")),
+    call(b"BITCOUNT", key, some(call(small, small), call(small, small, pick(b"BIT", b"BYTE", b"X")), b"1")),
+    call(b"BITPOS", key, pick(b"0", b"1", b"2"), some(small, call(small, small), call(small, small, b"BIT"))),
+    call(b"BITOP", pick(b"AND", b"OR", b"XOR", b"NOT", b"NO"), key, keys),
+    call(
+        b"BITFIELD",
+        key,
+        some(
+            call(b"GET", b"u8", small),
+            call(b"SET", b"i5", b"#1", number),
+            call(b"OVERFLOW", pick(b"SAT", b"FAIL", b"WRAP", b"X"), b"INCRBY", b"u4", b"3", number),
+            call(b"GET", b"u64", b"0"),
+        ),
+    ),
+)
+
+HASHES = st.one_of(
+    call(b"HSET", key, pairs),
+    call(b"HSETNX", key, field, value),
+    call(b"HMSET", key, pairs),
+    call(b"HGET", key, field),
+    call(b"HMGET", key, several(field)),
+    call(b"HDEL", key, several(field)),
+    call(b"HLEN", key),
+    call(b"HSTRLEN", key, field),
+    call(b"HEXISTS", key, field),
+    call(b"HKEYS", key),
+    call(b"HVALS", key),
+    call(b"HGETALL", key),
+    call(b"HINCRBY", key, field, number),
+    call(b"HINCRBYFLOAT", key, field, pick(b"1.5", b"0.1", b"x", b"-2")),
+    call(b"HSCAN", key, b"0", some(call(b"MATCH", b"[fg]"), call(b"COUNT", count))),
+)
+
+where = pick(b"LEFT", b"RIGHT", b"left", b"UP")
+LISTS = st.one_of(
+    call(pick(b"LPUSH", b"RPUSH", b"LPUSHX", b"RPUSHX"), key, several(value)),
+    call(pick(b"LPOP", b"RPOP"), key, some(count)),
+    call(b"LLEN", key),
+    call(b"LRANGE", key, small, small),
+    call(b"LINDEX", key, small),
+    call(b"LSET", key, small, value),
+    call(b"LREM", key, small, value),
+    call(b"LTRIM", key, small, small),
+    call(b"LINSERT", key, pick(b"BEFORE", b"AFTER", b"X"), value, value),
+    call(b"LPOS", key, value, some(call(b"RANK", small), call(b"COUNT", small), call(b"MAXLEN", small))),
+    call(b"LMOVE", key, key, where, where),
+    call(b"RPOPLPUSH", key, key),
+    call(b"LMPOP", pick(b"1", b"2", b"0"), keys, where, some(call(b"COUNT", count))),
+    call(b"BLPOP", keys, b"0.01"),
+    call(b"BLMOVE", key, key, where, where, pick(b"0.01", b"-1", b"x")),
+)
+
+SETS = st.one_of(
+    call(b"SADD", key, several(value)),
+    call(b"SREM", key, several(value)),
+    call(b"SISMEMBER", key, value),
+    call(b"SMISMEMBER", key, several(value)),
+    call(b"SCARD", key),
+    call(b"SMEMBERS", key),
+    call(b"SMOVE", key, key, value),
+    call(pick(b"SINTER", b"SUNION", b"SDIFF"), keys),
+    call(pick(b"SINTERSTORE", b"SUNIONSTORE", b"SDIFFSTORE"), key, keys),
+    call(b"SINTERCARD", pick(b"1", b"2", b"0", b"9"), keys, some(call(b"LIMIT", count))),
+)
+
+bound = pick(b"[a", b"(f", b"-", b"+", b"[g", b"x")
+limit = some(call(b"LIMIT", small, small))
+ZSETS = st.one_of(
+    call(
+        b"ZADD",
+        key,
+        some(b"NX", b"XX", b"CH", b"INCR", call(b"GT", b"CH"), call(b"NX", b"XX"), call(b"GT", b"LT")),
+        scored,
+    ),
+    call(b"ZINCRBY", key, score, field),
+    call(b"ZREM", key, several(field)),
+    call(b"ZSCORE", key, field),
+    call(b"ZMSCORE", key, several(field)),
+    call(b"ZCARD", key),
+    call(b"ZCOUNT", key, score, score),
+    call(b"ZLEXCOUNT", key, bound, bound),
+    call(pick(b"ZRANK", b"ZREVRANK"), key, field),
+    call(
+        b"ZRANGE",
+        key,
+        small,
+        small,
+        some(b"REV", b"WITHSCORES", call(b"REV", b"WITHSCORES"), call(b"LIMIT", b"0", b"1")),
+    ),
+    call(b"ZRANGE", key, score, score, b"BYSCORE", some(b"REV", b"WITHSCORES"), limit),
+    call(b"ZREVRANGE", key, small, small, some(b"WITHSCORES")),
+    call(pick(b"ZRANGEBYSCORE", b"ZREVRANGEBYSCORE"), key, score, score, some(b"WITHSCORES"), limit),
+    call(b"ZREMRANGEBYRANK", key, small, small),
+    call(b"ZREMRANGEBYSCORE", key, score, score),
+    call(pick(b"ZPOPMIN", b"ZPOPMAX"), key, some(count)),
+    call(
+        b"ZMPOP",
+        pick(b"1", b"2"),
+        keys,
+        pick(b"MIN", b"MAX", b"X"),
+        some(call(b"COUNT", count)),
+    ),
+    call(b"ZRANGESTORE", key, key, small, small, some(b"REV")),
+    call(
+        pick(b"ZUNION", b"ZINTER"),
+        b"2",
+        key,
+        key,
+        some(call(b"WEIGHTS", score, score), call(b"AGGREGATE", pick(b"MIN", b"MAX", b"SUM", b"X"))),
+        some(b"WITHSCORES"),
+    ),
+    call(b"ZDIFF", b"2", key, key, some(b"WITHSCORES")),
+    call(pick(b"ZUNIONSTORE", b"ZINTERSTORE", b"ZDIFFSTORE"), key, b"2", key, key),
+    call(b"ZINTERCARD", b"2", key, key, some(call(b"LIMIT", count))),
+    call(b"BZPOPMIN", keys, b"0.01"),
+)
+
+GENERIC = st.one_of(
+    call(pick(b"DEL", b"UNLINK", b"EXISTS", b"TOUCH"), keys),
+    call(b"TYPE", key),
+    call(b"RENAME", key, key),
+    call(b"RENAMENX", key, key),
+    call(b"COPY", key, key, some(b"REPLACE", call(b"DB", b"1"), b"X")),
+    call(b"MOVE", key, pick(b"1", b"0", b"x")),
+    call(b"DBSIZE"),
+    call(
+        b"EXPIRE",
+        key,
+        pick(b"1000", b"-1", b"x"),
+        some(b"NX", b"XX", b"GT", b"LT", call(b"NX", b"XX"), b"Y"),
+    ),
+    call(b"PERSIST", key),
+    call(b"EXPIREAT", key, b"9999999999"),
+    call(b"EXPIRETIME", key),
+    call(b"OBJECT", b"ENCODING", key),
+    call(
+        b"SORT",
+        key,
+        some(
+            b"ALPHA",
+            b"DESC",
+            call(b"LIMIT", small, small),
+            call(b"BY", b"nosort"),
+            call(b"GET", b"#"),
+            call(b"STORE", key),
+        ),
+    ),
+    call(b"SELECT", pick(b"0", b"1")),
+    call(pick(b"GET", b"LLEN", b"SADD", b"ZADD", b"HGET", b"NOSUCH"), some(key)),
+)
+
+TRANSACTIONS = st.one_of(
+    call(b"MULTI"), call(b"EXEC"), call(b"DISCARD"), call(b"WATCH", key), call(b"UNWATCH"), call(b"SET", key, value)
+)
+
+commands = st.lists(
+    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GENERIC, GENERIC, TRANSACTIONS), min_size=5, max_size=40
+)
+
+UNORDERED = frozenset((b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"KEYS"))
+"""Commands whose replies have no order."""
+
+
+def normalised(command: bytes, reply: Any) -> Any:
+    """A reply in a form in which what Redis does not promise is the same."""
+    if command in (b"HGETALL", b"HSCAN") and isinstance(reply, list):
+        flat = reply[1] if command == b"HSCAN" and len(reply) == 2 and isinstance(reply[1], list) else reply
+        return sorted(zip(flat[::2], flat[1::2], strict=False))
+    if command == b"OBJECT" and reply in (b"int", b"embstr", b"raw"):
+        return b"string"  # Redis remembers how a string came about, which nobody can see otherwise
+    if command in UNORDERED and isinstance(reply, (list, set)):
+        return sorted(reply)
+    return reply

@@ -8,7 +8,7 @@ PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools
 
-.PHONY: help echo redis http test test-all test-compiled lint format bench docs clean
+.PHONY: help echo redis http test test-all test-compiled differential lint format bench docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test           run the tests"
 	@echo "make test-all       run them on every Python from 3.11 on that is found"
 	@echo "make test-compiled  run those of the core over its compiled wheel"
+	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
 	@echo "make lint           ruff and mypy (linux, darwin, win32)"
 	@echo "make format         let ruff format the code"
 	@echo "make docs           build the documentation into site/"
@@ -47,6 +48,11 @@ http: $(VENV)/.stamp
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest
+
+EXAMPLES ?= 5000
+
+differential: $(VENV)/.stamp
+	EVIO_DIFFERENTIAL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/redis/test_differential.py
 
 # Interpreters by name and, as pyenv has them, by version.
 PYTHONS = $(wildcard $(foreach version,3.11 3.12 3.13 3.14,\

@@ -267,6 +267,8 @@ def _bitfield(session: Session, args: Args, read_only: bool) -> bytes:
         replies.append(integer(before if step.name == b"SET" else number))
     if changed:
         _store(session, args[1], bytes(value))
+    elif len(value) > len(stored):  # room was made for writes that then failed to fit: Redis keeps it, and tells nobody
+        session.db.data[args[1]] = bytes(value)
     return array(replies)
 
 

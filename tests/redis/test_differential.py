@@ -83,12 +83,12 @@ def ours() -> Iterator[int]:
 
 def keys_of(client: Client) -> list[Any]:
     """Everything there is, by what is independent of how it is stored."""
-    reads = {
-        b"string": [b"GET"],
-        b"list": [b"LRANGE", 0, b"0", b"-1"],
-        b"set": [b"SMEMBERS"],
-        b"hash": [b"HGETALL"],
-        b"zset": [b"ZRANGE", 0, b"0", b"-1", b"WITHSCORES"],
+    reads: dict[bytes, tuple[bytes, ...]] = {
+        b"string": (b"GET",),
+        b"list": (b"LRANGE", b"0", b"-1"),
+        b"set": (b"SMEMBERS",),
+        b"hash": (b"HGETALL",),
+        b"zset": (b"ZRANGE", b"0", b"-1", b"WITHSCORES"),
     }
     found = []
     for number in (b"0", b"1"):
@@ -96,10 +96,10 @@ def keys_of(client: Client) -> list[Any]:
         for key in sorted(client.call([b"KEYS", b"*"])):
             kind = client.call([b"TYPE", key])
             name, *rest = reads[kind]
-            value = client.call([name, key, *rest[1:]])  # type: ignore[list-item]
+            value = client.call([name, key, *rest])
             encoding = normalised(b"OBJECT", client.call([b"OBJECT", b"ENCODING", key]))
             lives = client.call([b"TTL", key]) >= 0
-            found.append((number, key, kind, normalised(name, value), encoding, lives))  # type: ignore[arg-type]
+            found.append((number, key, kind, normalised(name, value), encoding, lives))
     return found
 
 

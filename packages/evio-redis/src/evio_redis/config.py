@@ -121,8 +121,6 @@ class Config:
             setattr(self, directive.attribute, directive.default)
         for name, value in (settings or {}).items():
             self.load(name.replace("_", "-"), value)
-        if self.tls_port and not (self.tls_cert_file and self.tls_key_file):
-            raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
 
     def load(self, name: str, value: Any) -> None:
         """Set a directive while the server does not run; a value may be text or what the directive shows as text.
@@ -214,13 +212,16 @@ class Config:
     # -- where to listen
 
     def addresses(self) -> list[str]:
-        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none."""
+        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Raises
+        :class:`ConfigError` for TLS without a certificate."""
         found: list[str] = []
         backlog = {"backlog": str(self.tcp_backlog)}
         hosts = ["" if host == "*" else host.removeprefix("-") for host in self.bind]
         if self.port or not (self.unixsocket or self.tls_port):
             found += [_address(url("tcp", (host, self.port)), backlog) for host in hosts]
         if self.tls_port:
+            if not (self.tls_cert_file and self.tls_key_file):
+                raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
             found += [_address(url("tls", (host, self.tls_port)), backlog | self._tls_options()) for host in hosts]
         if self.unixsocket:
             mode = {"mode": f"{self.unixsocketperm:o}"} if self.unixsocketperm else {}

@@ -1,0 +1,135 @@
+"""The command line and the configuration."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+import evio_redis
+from evio_redis.__main__ import main, parse_arguments
+from evio_redis.config import Config
+
+from .conftest import execute
+
+WRONG = [
+    (["--porrt", "1"], "unknown directive 'porrt'; did you mean 'port'?"),
+    (["--port"], "--port needs a value"),
+    (["--port", "x"], "argument couldn't be parsed into an integer"),
+    (["--port", "70000"], "argument must be between 0 and 65535 inclusive"),
+    (["--appendfsync", "sometimes"], "must be one of the following: everysec, always, no"),
+    (["--maxmemory", "lots"], "argument must be a memory value"),
+    (["--tls-port", "1"], "tls-port needs tls-cert-file and tls-key-file"),
+    (["--save", "60 1"], "snapshots are not offered"),
+    (["--port", "1", "file.conf"], "argument couldn't be parsed"),
+    (["--rename-command", "NOSUCH", "X"], "there is no command NOSUCH"),
+]
+
+
+@pytest.mark.parametrize("arguments, text", WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_what_is_wrong_is_one_line_and_status_2(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("evio-redis: ")
+    assert text in error
+    assert error.count("\n") == 1
+
+
+def test_a_port_in_use_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--port", str(taken.getsockname()[1]), "--loglevel", "warning"]) == 1
+    assert "Address already in use" in capsys.readouterr().err
+
+
+def test_help_names_every_directive(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--appendonly yes|no" in shown
+    assert all(f"--{name}" in shown for name in ("port", "loops", "balance", "maxclients"))
+
+
+def test_a_file_and_what_follows_it(tmp_path: Path) -> None:
+    path = tmp_path / "redis.conf"
+    path.write_text('# a comment\nport 7000\nbind 127.0.0.1 ::1\nrequirepass "two words"\nmaxmemory 1gb\n')
+    config = parse_arguments([str(path), "--port", "7001", "--notify-keyspace-events", "KEA"])
+    assert config.port == 7001
+    assert config.bind == ("127.0.0.1", "::1")
+    assert config.requirepass == "two words"
+    assert config.maxmemory == 1 << 30
+    assert config.shown()["notify-keyspace-events"] == "AKE"
+
+
+def test_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "redis.conf"
+    path.write_text("port 7000\n\nmaxclients none\n")
+    assert main([str(path)]) == 2
+    assert f"{path}, line 3: maxclients: argument couldn't be parsed" in capsys.readouterr().err
+
+
+def test_rewrite_keeps_comments_and_changes_values(tmp_path: Path) -> None:
+    path = tmp_path / "redis.conf"
+    path.write_text("# mine\nport 7000\nmaxclients 5\n")
+    config = Config(path=str(path))
+    config.load("port", "7000")
+    config.set([("maxclients", "77"), ("timeout", "9")])
+    config.rewrite()
+    assert path.read_text() == "# mine\nport 7000\nmaxclients 77\ntimeout 9\n"
+
+
+def test_config_set_is_all_or_nothing(client: redis.Redis) -> None:
+    error = execute(client, "CONFIG", "SET", "timeout", "5", "maxclients", "0")
+    assert "possibly related to argument 'maxclients'" in str(error)
+    assert client.config_get("timeout") == {"timeout": "0"}
+    assert client.config_set("timeout", 5)
+    assert client.config_get("timeout") == {"timeout": "5"}
+
+
+def test_a_password_is_asked_for() -> None:
+    with evio_redis.Server(port=0, requirepass="secret") as server:
+        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        with redis.Redis(port=server.port, password="secret") as known:
+            assert known.ping()
+
+
+def test_a_unix_socket_alone(tmp_path: Path) -> None:
+    with evio_redis.Server(port=0, unixsocket=str(tmp_path / "r.sock")) as server:
+        assert server.port == 0
+        with redis.Redis(unix_socket_path=str(tmp_path / "r.sock")) as client:
+            assert client.ping()
+
+
+def test_several_loops_share_the_keys() -> None:
+    with evio_redis.Server(port=0, loops=3) as server:
+        clients = [redis.Redis(port=server.port) for _ in range(6)]
+        for client in clients:
+            for _ in range(50):
+                client.incr("n")
+        assert clients[0].get("n") == b"300"
+        for client in clients:
+            client.close()
+
+
+def test_the_process_says_where_it_listens_and_ends_on_sigterm() -> None:
+    command = [sys.executable, "-m", "evio_redis", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "Ready to accept connections on tcp://127.0.0.1:" not in (line := process.stdout.readline()):
+        assert line
+    with redis.Redis(port=int(line.rsplit(":", 1)[1])) as client:
+        assert client.ping()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    process.stdout.close()
+
+
+def test_the_plugin_has_a_server(evio_redis_server: evio_redis.Server) -> None:
+    with redis.Redis(port=evio_redis_server.port) as client:
+        assert client.dbsize() == 0

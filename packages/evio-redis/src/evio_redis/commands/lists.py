@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..database import Database
     from ..session import Session
 
-__all__ = ["NOT_POSITIVE", "numkeys_positions", "read_count", "read_numkeys"]
+__all__ = ["NOT_POSITIVE", "mpop_options", "numkeys_positions"]
 
 NOT_POSITIVE = "ERR value is out of range, must be positive"
 
@@ -93,7 +93,7 @@ def linsert(session: Session, args: Args) -> bytes:
 # -- popping
 
 
-def read_count(text: bytes) -> int:
+def _read_count(text: bytes) -> int:
     """The count of a pop. Raises :class:`CommandError`."""
     count = to_int(text)
     if count is None or count < 0:
@@ -110,7 +110,7 @@ def _pop(session: Session, args: Args, left: bool) -> bytes:
             return bulk(value.popleft() if left else value.pop())
     if len(args) > 3:
         raise wrong_arity("lpop" if left else "rpop")
-    count = read_count(args[2]) if len(args) == 3 else None
+    count = _read_count(args[2]) if len(args) == 3 else None
     database, key = session.db, args[1]
     value = database.typed(key, List)
     if value is None:
@@ -350,7 +350,7 @@ def lmove(session: Session, args: Args) -> bytes:
 # -- several keys, and waiting for one
 
 
-def read_numkeys(args: Args, at: int) -> list[bytes]:
+def _read_numkeys(args: Args, at: int) -> list[bytes]:
     """The keys that ``args[at]`` counts. Raises :class:`CommandError`."""
     count = to_int(args[at])
     if count is None or count <= 0:
@@ -370,20 +370,22 @@ def numkeys_positions(at: int) -> Callable[[Args], list[int]]:
     return positions
 
 
-def _mpop_options(args: Args, at: int) -> tuple[list[bytes], bool, int]:
-    """``numkeys key [key ...] LEFT|RIGHT [COUNT count]`` from ``args[at]`` on."""
-    keys = read_numkeys(args, at)
+def mpop_options(args: Args, at: int, first: bytes, last: bytes) -> tuple[list[bytes], bool, int]:
+    """``numkeys key [key ...] first|last [COUNT count]`` from ``args[at]`` on: the keys, whether ``first`` is wanted,
+    the count. Raises :class:`CommandError`."""
+    keys = _read_numkeys(args, at)
     at += 1 + len(keys)
-    left = _left(args[at])
-    count = 1
+    where = args[at].upper()
+    if where not in (first, last):
+        raise CommandError(SYNTAX_ERROR)
+    count: int | None = 1
     if len(args) > at + 1:
         if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
             raise CommandError(SYNTAX_ERROR)
-        number = to_int(args[at + 2])
-        if number is None or number <= 0:
+        count = to_int(args[at + 2])
+        if count is None or count <= 0:
             raise CommandError("ERR count should be greater than 0")
-        count = number
-    return keys, left, count
+    return keys, where == first, count
 
 
 def _mpop(session: Session, key: bytes, left: bool, count: int) -> bytes | None:
@@ -405,7 +407,7 @@ def _first_of(session: Session, keys: list[bytes], left: bool, count: int) -> by
 
 @command("LMPOP", arity=-4, flags="write movablekeys", group="list", since="7.0.0", get_keys=numkeys_positions(1))
 def lmpop(session: Session, args: Args) -> bytes:
-    keys, left, count = _mpop_options(args, 1)
+    keys, left, count = mpop_options(args, 1, b"LEFT", b"RIGHT")
     return _first_of(session, keys, left, count) or session.resp.null_array
 
 
@@ -419,7 +421,7 @@ def lmpop(session: Session, args: Args) -> bytes:
 )
 def blmpop(session: Session, args: Args) -> bytes:
     timeout = parse_timeout(args[1])
-    keys, left, count = _mpop_options(args, 2)
+    keys, left, count = mpop_options(args, 2, b"LEFT", b"RIGHT")
 
     def attempt(key: bytes) -> bytes | None:
         return _mpop(session, key, left, count) if type(session.db.lookup(key)) is List else None

@@ -16,7 +16,7 @@ from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
 from ..resp import ZERO, array, bulk, integer
 from ..scan import parse_cursor, parse_options
 from ..types.zsets import Pair, SortedSet
-from .lists import NOT_POSITIVE, numkeys_positions, read_numkeys
+from .lists import NOT_POSITIVE, mpop_options, numkeys_positions
 from .zset_ranges import pairs_reply
 
 if TYPE_CHECKING:
@@ -233,24 +233,6 @@ def bzpopmax(session: Session, args: Args) -> bytes:
     return _bzpop(session, args, highest=True)
 
 
-def _mpop_options(args: Args, at: int) -> tuple[list[bytes], bool, int]:
-    """``numkeys key [key ...] MIN|MAX [COUNT count]`` from ``args[at]`` on."""
-    keys = read_numkeys(args, at)
-    at += 1 + len(keys)
-    where = args[at].upper()
-    if where not in (b"MIN", b"MAX"):
-        raise CommandError(SYNTAX_ERROR)
-    count = 1
-    if len(args) > at + 1:
-        if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
-            raise CommandError(SYNTAX_ERROR)
-        number = to_int(args[at + 2])
-        if number is None or number <= 0:
-            raise CommandError("ERR count should be greater than 0")
-        count = number
-    return keys, where == b"MAX", count
-
-
 def _mpop(session: Session, key: bytes, highest: bool, count: int) -> bytes | None:
     value = session.db.typed(key, SortedSet)
     if value is None:
@@ -271,7 +253,7 @@ def _first_of(session: Session, keys: list[bytes], highest: bool, count: int) ->
 
 @command("ZMPOP", arity=-4, flags="write movablekeys", group="sorted-set", since="7.0.0", get_keys=numkeys_positions(1))
 def zmpop(session: Session, args: Args) -> bytes:
-    keys, highest, count = _mpop_options(args, 1)
+    keys, highest, count = mpop_options(args, 1, b"MAX", b"MIN")
     return _first_of(session, keys, highest, count) or session.resp.null_array
 
 
@@ -285,7 +267,7 @@ def zmpop(session: Session, args: Args) -> bytes:
 )
 def bzmpop(session: Session, args: Args) -> bytes:
     timeout = parse_timeout(args[1])
-    keys, highest, count = _mpop_options(args, 2)
+    keys, highest, count = mpop_options(args, 2, b"MAX", b"MIN")
 
     def attempt(key: bytes) -> bytes | None:
         return _mpop(session, key, highest, count) if type(session.db.lookup(key)) is SortedSet else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +130,46 @@ def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: py
         peer.sendall(b"x")
         assert receive(peer, 4) == b"done"
     assert depth[1] == 1
+
+
+@pytest.mark.parametrize("act", ["write", "send_file", "close", "abort"])
+def test_what_a_coroutine_of_the_program_does_to_a_connection_is_done_at_once(act: str, tmp_path: Path) -> None:
+    """It runs in the loop's thread, and in no turn of the server's."""
+    (tmp_path / "file").write_bytes(b"hello")
+    record = Recorder()
+
+    async def program() -> None:
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[Server] = loop.create_future()
+        asked: asyncio.Future[Conn] = loop.create_future()
+        events = Events(
+            serving=started.set_result,
+            data=lambda conn, chunk: asked.set_result(conn),
+            closed=lambda conn, error: record.add("closed", error),
+        )
+        task = asyncio.create_task(stdlib.serve(events, "tcp://127.0.0.1:0"))
+        reader, writer = await asyncio.open_connection(*(await started).addrs[0])
+        writer.write(b"?")
+        conn = await asked
+        await asyncio.sleep(0)  # whatever turn there was is over
+        await asyncio.sleep(0)
+        if act == "write":
+            conn.write(b"hello")
+        elif act == "send_file":
+            with open(tmp_path / "file", "rb") as file:
+                conn.send_file(file)
+        else:
+            getattr(conn, act)()
+        if act in ("write", "send_file"):
+            assert await reader.readexactly(5) == b"hello"
+        elif act == "close":
+            assert await reader.read() == b""
+        else:
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        writer.close()
+        (await started).stop()
+        await task
+
+    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+    assert len(record.wait_for("closed")) == 1

@@ -54,6 +54,18 @@ class NetPoller:
         self.masks.clear()
 
 
+class NetQueue(list[Any]):
+    """What the end of a turn sees to. Whoever adds to it may be a coroutine of the program's, in no turn at all."""
+
+    def __init__(self, loop: NetLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self._loop.turn_soon()
+
+
 class NetLoop(Loop):
     """A loop on asyncio; ``aio`` is the event loop, its own one unless it is given."""
 
@@ -66,6 +78,8 @@ class NetLoop(Loop):
     ) -> None:
         self.transports: dict[int, asyncio.BaseTransport] = {}
         super().__init__(index, events, NetPoller(self), stop)
+        self.dirty = NetQueue(self)
+        self._unclosed = NetQueue(self)
         self.remove(self._waker.fileno())
         self.permanent = 0
         self._waker.close()  # asyncio has its own
@@ -134,12 +148,12 @@ class NetLoop(Loop):
     def turn_soon(self) -> None:
         """Have what is pending done after the current callback."""
         ending = self.stopping and len(self.handlers) == self.permanent
-        if not self._scheduled and (self._ops or self.dirty or self._unclosed or ending):
+        pending = self._ops or self.dirty or self._unclosed or ending
+        if pending and not self._scheduled and not self.aio.is_closed():
             self._scheduled = True
             self.aio.call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._scheduled = False
         self.now = monotonic()
         self.stats.turns += 1
         try:
@@ -151,6 +165,7 @@ class NetLoop(Loop):
             self.fail(error)
             self._drop_everything()
             self._close_dropped()
+        self._scheduled = False  # not earlier: what this turn adds and sees to itself needs no other one
         if self.stopping and len(self.handlers) == self.permanent and not self._ops:
             self._done.set()
         else:

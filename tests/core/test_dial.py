@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from evio_core import (
+    Aborted,
     Action,
     AddressError,
     Buffer,
     Conn,
     ConnectTimeout,
     Events,
+    HandshakeTimeout,
     Options,
     Server,
+    TLSError,
 )
 
 from .conftest import Certificates, Variant
@@ -40,6 +44,20 @@ def accepting(kind: str, tmp_path: Any) -> Iterator[tuple[socket.socket, str]]:
     listener.settimeout(TIMEOUT)
     with listener:
         yield listener, address
+
+
+@contextmanager
+def full_listener() -> Iterator[str]:
+    """An address that never answers: its backlog is full, so that the kernel drops further SYNs."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield f"tcp://127.0.0.1:{full.getsockname()[1]}"
 
 
 POLLERS = pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
@@ -103,20 +121,9 @@ def test_a_refused_attempt_arrives_in_closed(poller: str, tmp_path: Any, monkeyp
 def test_an_attempt_without_answer_times_out(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     events = Events(closed=lambda conn, error: record.add("closed", error))
-    with socket.socket() as full:  # a backlog that is full: the kernel drops further SYNs
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        fillers = []
-        for _ in range(3):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-            fillers.append(filler)
-        with running(events, server_address(poller, monkeypatch)) as run:
-            run.server.dial(f"tcp://127.0.0.1:{full.getsockname()[1]}", timeout=0.3)
-            assert isinstance(record.wait_for("closed")[0][1], ConnectTimeout)
-        for filler in fillers:
-            filler.close()
+    with full_listener() as address, running(events, server_address(poller, monkeypatch)) as run:
+        run.server.dial(address, timeout=0.3)
+        assert isinstance(record.wait_for("closed")[0][1], ConnectTimeout)
 
 
 @POLLERS
@@ -261,3 +268,230 @@ def test_an_unreachable_target_closes_the_client_of_the_proxy() -> None:
     with running(proxy_events([f"tcp://127.0.0.1:{refused}"], [0]), "tcp://127.0.0.1:0") as run:
         with connect(run.addr) as peer:
             assert receive_all(peer) == b""
+
+
+# -- before it is open
+
+
+@POLLERS
+@pytest.mark.parametrize("kind", ["tcp", "unix", "name"])
+def test_what_is_written_before_it_is_open_leaves_although_it_is_closed_then(
+    poller: str, kind: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    content = tmp_path / "content"
+    content.write_bytes(b"from a file")
+    events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
+    with accepting(kind, tmp_path) as (listener, address):
+        with running(events, server_address(poller, monkeypatch)) as run:
+
+            def dial() -> None:
+                conn = run.server.dial(address.replace("127.0.0.1", "localhost") if kind == "name" else address)
+                conn.write(b"a message, ")
+                with open(content, "rb") as file:
+                    conn.send_file(file)
+                conn.close()
+                conn.write(b"not this")
+
+            run.server.call(dial)
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.settimeout(TIMEOUT)
+                assert receive_all(accepted) == b"a message, from a file"
+            record.wait_for("closed")
+    assert record.events == [("opened",), ("closed", None)]
+
+
+@POLLERS
+@pytest.mark.parametrize("way", ["close", "abort", "stop"])
+def test_an_attempt_may_be_given_up(way: str, poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
+    with full_listener() as address, running(events, server_address(poller, monkeypatch)) as run:
+        conn = run.server.dial(address)
+        run.server.call(lambda: record.add("under way"))
+        record.wait_for("under way")
+        if way == "stop":
+            run.server.stop()
+            run.join()
+        else:
+            getattr(conn, way)()
+        error = record.wait_for("closed")[0][1]
+        assert isinstance(error, Aborted) if way == "abort" else error is None
+    assert record.names() == ["under way", "closed"]
+
+
+@POLLERS
+def test_options_and_addresses_before_there_is_a_socket(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+
+    def opened(conn: Conn) -> Action:
+        record.add("opened", conn.local_addr, conn.remote_addr)
+        return Action.DETACH
+
+    def detached(conn: Conn, sock: socket.socket) -> None:
+        with sock:
+            options = (socket.SO_KEEPALIVE, socket.SO_SNDBUF)
+            record.add("options", *(sock.getsockopt(socket.SOL_SOCKET, option) for option in options))
+
+    with accepting("tcp", None) as (listener, address):
+        with running(Events(opened=opened, detached=detached), server_address(poller, monkeypatch)) as run:
+
+            def dial() -> None:
+                conn = run.server.dial(address)
+                record.add("before", conn.local_addr, conn.remote_addr, conn.pending, conn.addr_index)
+                conn.configure(tcp_keepalive=3.0, send_buffer=20_000)
+
+            run.server.call(dial)
+            accepted, peer_name = listener.accept()
+            with accepted:
+                assert record.wait_for("options") == [("options", 1, 40_000)]
+    assert record.events[:2] == [("before", None, None, 0, -1), ("opened", peer_name, listener_name(address))]
+
+
+def listener_name(address: str) -> tuple[str, int]:
+    return "127.0.0.1", int(address.rpartition(":")[2])
+
+
+@POLLERS
+def test_a_wake_and_a_pause_before_it_is_open_take_effect_then(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        record.add("data", chunk)
+        conn.resume_reading()
+
+    events = Events(
+        opened=lambda conn: record.add("opened"),
+        data=data,
+        closed=lambda conn, error: record.add("closed", error),
+    )
+    with accepting("tcp", None) as (listener, address):
+        with running(events, server_address(poller, monkeypatch)) as run:
+
+            def dial() -> None:
+                conn = run.server.dial(address)
+                conn.wake()
+                conn.wake()
+                conn.pause_reading()
+
+            run.server.call(dial)
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"held back until the wake")
+            record.wait_for("closed")
+    assert record.events == [("opened",), ("data", b""), ("data", b"held back until the wake"), ("closed", None)]
+
+
+@POLLERS
+def test_the_time_out_holds_for_the_handshake_too(
+    poller: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
+    with accepting("tcp", None) as (_, address), running(events, server_address(poller, monkeypatch)) as run:
+        begin = time.monotonic()
+        run.server.dial(f"tls{address[3:]}?ca={certificates.ca}", timeout=0.2)  # the kernel connects, nobody answers
+        assert isinstance(record.wait_for("closed")[0][1], HandshakeTimeout)
+        assert 0.19 < time.monotonic() - begin < Options().handshake_timeout
+    assert record.names() == ["closed"]
+
+
+@POLLERS
+def test_a_plain_peer_fails_a_tls_attempt_cleanly(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
+    with accepting("tcp", None) as (listener, address), running(events, server_address(poller, monkeypatch)) as run:
+        run.server.dial(f"tls{address[3:]}")
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.sendall(b"220 mail.example.com ESMTP\r\n")
+            assert isinstance(record.wait_for("closed")[0][1], TLSError)
+    assert record.names() == ["closed"]
+
+
+# -- from where
+
+
+@pytest.mark.parametrize("where", ["serving", "tick", "call", "another thread"])
+@pytest.mark.parametrize("num_loops", [1, 3])
+def test_from_anywhere_but_another_loop_it_belongs_to_loop_0(where: str, num_loops: int) -> None:
+    record = Recorder()
+    servers: list[Server] = []
+
+    def dial() -> None:
+        servers[0].dial(address, where)
+
+    def opened(conn: Conn) -> Any:
+        record.add("opened", conn.context, conn.loop_index, threading.get_ident())
+        return Action.CLOSE
+
+    def serving(server: Server) -> None:
+        servers.append(server)
+        record.add("serving", threading.get_ident())
+        if where == "serving":
+            dial()
+
+    events = Events(serving=serving, opened=opened, num_loops=num_loops)
+    if where == "tick":
+        events.tick = dial
+    with accepting("tcp", None) as (listener, address), running(events, "tcp://127.0.0.1:0") as run:
+        if where == "call":
+            run.server.call(dial)
+        elif where == "another thread":
+            dial()
+        listener.accept()[0].close()
+        _, context, index, thread = record.wait_for("opened")[0]
+    assert (context, index, thread) == (where, 0, record.events[0][1])
+
+
+@POLLERS
+def test_the_end_of_a_failed_attempt_may_stop_the_server(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        refused = free.getsockname()[1]
+    with running(Events(closed=lambda conn, error: Action.SHUTDOWN), server_address(poller, monkeypatch)) as run:
+        run.server.dial(f"tcp://127.0.0.1:{refused}")
+        run.join()
+
+
+@POLLERS
+def test_a_failed_attempt_keeps_no_descriptor(poller: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    content = tmp_path / "content"
+    content.write_bytes(bytes(1000))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        refused = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    events = Events(closed=lambda conn, error: record.add("closed", error))
+    with running(events, server_address(poller, monkeypatch)) as run:
+
+        def dial() -> None:
+            with open(content, "rb") as file:
+                for _ in range(20):
+                    run.server.dial(refused).send_file(file)
+
+        for times in (1, 2):
+            run.server.call(dial)
+            record.wait_for("closed", 20 * times)
+            run.server.call(lambda: record.add("open", len(os.listdir("/proc/self/fd"))))
+            counts = [count for _, count in record.wait_for("open", times)]
+    assert counts[1] <= counts[0]
+
+
+@POLLERS
+def test_an_attempt_given_up_before_it_began_is_none(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder()
+    events = Events(closed=lambda conn, error: record.add("closed", error))
+    with accepting("tcp", None) as (listener, address):
+        with running(events, server_address(poller, monkeypatch)) as run:
+
+            def dial() -> None:
+                run.server.dial(address).close()
+                run.server.dial(address).abort()
+
+            run.server.call(dial)
+            errors = [error for _, error in record.wait_for("closed", 2)]
+            assert [type(error) for error in errors] == [type(None), Aborted]
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert record.names() == ["closed"] * 2

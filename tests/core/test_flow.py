@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, Options, OutputLimitExceeded
+from evio_core import Aborted, Action, Conn, Events, Options, OutputLimitExceeded
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
@@ -118,6 +118,48 @@ def test_a_paused_connection_is_not_read_and_does_not_spin(variant: Variant) -> 
         assert record.wait_for("data", 2) == [("data", b""), ("data", b"unread")]
         if variant.transport != "tls":
             record.wait_for("closed")
+
+
+@pytest.mark.parametrize("what", ["close", "abort", "write", "detach", "stop"])
+def test_a_paused_connection_whose_peer_has_hung_up_can_be_ended(variant: Variant, what: str) -> None:
+    if variant.transport == "tls" or variant.num_loops > 1:
+        pytest.skip("of tcp and unix sockets, which report a hang-up differently")
+    record = Recorder()
+
+    def opened(conn: Conn) -> None:
+        conn.pause_reading()
+        record.add("opened", conn)
+
+    def data(conn: Conn, chunk: bytes) -> Action:
+        assert chunk == b""
+        return Action.DETACH
+
+    def detached(conn: Conn, sock: socket.socket) -> None:
+        with sock:
+            record.add("detached", sock.recv(10))
+
+    events = Events(opened=opened, data=data, detached=detached, closed=lambda conn, error: record.add("closed", error))
+    with running(events, variant.address) as run:
+        with connect(run.addr) as peer:
+            conn: Conn = record.wait_for("opened")[0][1]
+            peer.sendall(b"last words")
+        settle(run)  # the hang-up has been seen
+        if what == "stop":
+            run.server.stop()
+        elif what == "detach":
+            conn.wake()
+            assert record.wait_for("detached") == [("detached", b"last words")]
+        else:
+            conn.write(b"to nobody") if what == "write" else getattr(conn, what)()
+        if what == "write":
+            conn.close()
+        if what != "detach":
+            error = record.wait_for("closed")[0][1]
+            assert isinstance(error, Aborted if what == "abort" else OSError | None)
+        if what != "stop":
+            with connect(run.addr) as other:  # the server is well
+                record.wait_for("opened", 2)
+                other.close()
 
 
 def test_an_idle_server_makes_no_turns(variant: Variant) -> None:

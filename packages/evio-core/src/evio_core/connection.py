@@ -24,6 +24,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from .checks import not_negative
 from .errors import (
     Aborted,
     CloseTimeout,
@@ -51,7 +52,7 @@ __all__ = ["Connection"]
 OPENING, OPEN, CLOSING, DETACHING, GONE = range(5)
 
 # Reasons not to read; input is wanted while there is none.
-PAUSED_BY_USER, PAUSED_BY_OUTPUT, INPUT_ENDED, DETACHED = 1, 2, 4, 8
+PAUSED_BY_USER, PAUSED_BY_OUTPUT, INPUT_ENDED, DETACHED, CLOSE_WHEN_OPEN = 1, 2, 4, 8, 16
 
 LAST_READS = 16
 """How many reads a connection gets when the server stops; more arrives for ever from a peer that streams."""
@@ -132,7 +133,7 @@ class Connection(Handler):
 
     @property
     def local_addr(self) -> SocketAddress:
-        if self._local is None and self._phase != GONE:
+        if self._local is None and self._phase != GONE and self.fd >= 0:
             with borrowed(self.fd) as sock:
                 self._local = sock.getsockname()
         return self._local
@@ -157,11 +158,11 @@ class Connection(Handler):
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None) -> None:
         span = FileSpan(file, offset, count)
-        if self._phase > OPEN:
-            span.close()
-        else:
+        if self._phase == OPEN or self._queues_early():
             self._queue().append_file(span)
             self._mark()
+        else:
+            span.close()
 
     def wake(self) -> None:
         if not self._waking:
@@ -175,7 +176,7 @@ class Connection(Handler):
             self.wake()
 
     def close(self) -> None:
-        self._in_loop(self._begin_close)
+        self._in_loop(self._close)
 
     def abort(self) -> None:
         self._in_loop(self._abort)
@@ -188,14 +189,15 @@ class Connection(Handler):
 
     def set_deadline(self, seconds: float | None) -> None:
         if self._phase == OPEN:
-            self._set_deadline(0.0 if seconds is None else monotonic() + seconds)
+            self._set_deadline(0.0 if seconds is None else monotonic() + not_negative("a deadline", seconds))
 
     def configure(self, **options: Any) -> None:
         changed = dataclasses.replace(self.options, **options)
         if self._phase == GONE:
             return
-        with borrowed(self.fd) as sock:
-            apply_options(sock, changed, self.options)
+        if self.fd >= 0:  # a dialled one has no socket yet, and will get what is said here
+            with borrowed(self.fd) as sock:
+                apply_options(sock, changed, self.options)
         self.options = changed
         self._start_idle_timer()
         self._update()
@@ -245,8 +247,12 @@ class Connection(Handler):
         self._update()
         if self._out is not None:
             self._mark()  # a dialled connection may be written to before it is open
+        if self._not_reading & CLOSE_WHEN_OPEN:
+            self._begin_close()
         if self.loop.events.opened is not None:
             self._fire(self.loop.events.opened)
+        if self._waking:
+            self.loop.submit(self._on_wake)  # woken before it was open
 
     # -- events
 
@@ -306,6 +312,8 @@ class Connection(Handler):
             self._mask = NOT_POLLED
 
     def _on_wake(self, _: object) -> None:
+        if self._phase == OPENING or not self._waking:
+            return  # `opened` comes first, and this after it
         self._waking = False
         if self._phase == OPEN and self.loop.events.data is not None:
             self._fire(self.loop.events.data, b"")
@@ -364,8 +372,12 @@ class Connection(Handler):
             self._out = Output()
         return self._out
 
+    def _queues_early(self) -> bool:
+        """Whether it is dialled and not open yet, and has not been closed either."""
+        return self._phase == OPENING and not self._not_reading & CLOSE_WHEN_OPEN
+
     def _write(self, data: Buffer) -> None:
-        if self._phase <= OPEN and data:
+        if data and (self._phase == OPEN or self._queues_early()):
             self._queue().append(data)
             self._mark()
 
@@ -522,7 +534,13 @@ class Connection(Handler):
 
     # -- ending
 
-    def _begin_close(self, reason: object = None) -> None:
+    def _close(self, _: object) -> None:
+        if self._phase == OPENING and self._out is not None:
+            self._not_reading |= CLOSE_WHEN_OPEN  # dialled, written to and closed: the output is to arrive
+        else:
+            self._begin_close()
+
+    def _begin_close(self) -> None:
         """Send what is queued, then close."""
         if self._phase == OPEN:
             self._phase = CLOSING
@@ -544,7 +562,8 @@ class Connection(Handler):
 
     def _linger(self, reason: BaseException | None) -> None:
         """End the connection, but let the peer receive what was sent before the descriptor is closed."""
-        if self._half_close():
+        # Taken out of the poller, the peer has hung up: there is nobody to receive anything.
+        if self._mask != NOT_POLLED and self._half_close():
             Linger.take_over(self.loop, self.fd, monotonic() + self.options.close_timeout)
             self._end(reason)
         else:

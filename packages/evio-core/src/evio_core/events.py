@@ -23,8 +23,10 @@ import enum
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from .checks import check_value
 
 __all__ = [
     "Action",
@@ -85,6 +87,10 @@ TickReply: TypeAlias = float | Action | tuple[float, Action] | None
 """What ``tick`` returns: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
 
 
+LARGEST = {"tcp_keepalive": 32767, "send_buffer": 2**31 - 1, "receive_buffer": 2**31 - 1}
+"""What the kernel takes: seconds (``MAX_TCP_KEEPIDLE`` of Linux) and the C ``int`` of ``setsockopt``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of a connection. ``Events.options`` holds the defaults, ``Conn.configure`` changes them for
@@ -127,10 +133,13 @@ class Options:
     """What a ``tls`` address sends, as it is, to a client that speaks plain HTTP to it; empty: a TLS alert."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not isinstance(value, (bool, bytes)) and not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, not {value!r}")
+        for each in fields(self):
+            check_value(each.name, getattr(self, each.name), type(each.default))
+        for name, limit in LARGEST.items():
+            if getattr(self, name) > limit:
+                raise ValueError(
+                    f"{name} must be {limit} at most, which is the kernel's limit, not {getattr(self, name)!r}"
+                )
         if self.low_water > self.high_water:
             raise ValueError(f"low_water ({self.low_water}) must not exceed high_water ({self.high_water})")
 
@@ -218,11 +227,11 @@ class Conn(Protocol):
 
     def set_deadline(self, seconds: float | None) -> None:
         """End the connection with :class:`DeadlineExceeded` in ``seconds`` from now whatever it does;
-        ``None`` takes the deadline back."""
+        ``None`` takes the deadline back. Raises ``ValueError`` for a time below 0 or NaN."""
 
     def configure(self, **options: Any) -> None:
-        """Change this connection's :class:`Options`. Raises ``TypeError`` for an unknown name and
-        ``ValueError`` for a value that is not allowed."""
+        """Change this connection's :class:`Options`. Raises ``TypeError`` for an unknown name or a value of
+        another kind, and ``ValueError`` for one that is not allowed."""
 
 
 class Server(Protocol):
@@ -239,14 +248,17 @@ class Server(Protocol):
 
     def stop(self, timeout: float | None = None) -> None:
         """Shut down as ``Action.SHUTDOWN`` does, giving output ``timeout`` seconds
-        (``Events.shutdown_timeout`` when None) to leave. A second call stops at once. From any thread."""
+        (``Events.shutdown_timeout`` when None) to leave. A second call stops at once. From any thread.
+        Raises ``ValueError`` for a time below 0 or NaN."""
 
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
         """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ADDRESS. It fires the same events.
         Called on a loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be
-        written at once. An attempt that fails fires ``closed(conn, error)`` without ``opened``.
+        written at once; ``close`` before ``opened`` sends it first. An attempt that fails, or has not opened in
+        ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
 
-        Raises :class:`AddressError` for an address that cannot be dialled.
+        Raises :class:`AddressError` for an address that cannot be dialled and ``ValueError`` for a time-out
+        below 0 or NaN.
         """
 
     def call(self, function: Callable[[], object]) -> None:

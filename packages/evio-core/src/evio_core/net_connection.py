@@ -226,12 +226,13 @@ def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout:
 
     def start(_: object) -> None:
         loop.started += 1
+        if conn.gone or loop.stopping:
+            conn.lost(None)
+            return
         conn.in_stage(-1 - loop.started, NOT_POLLED)
         loop.handlers[conn.fd] = conn
-        if loop.stopping:
-            conn.lost(None)
-        else:
-            loop.begin_task(_dial(loop, conn, address, timeout))
+        conn.limit_opening(timeout)
+        loop.begin_task(_dial(loop, conn, address, timeout))
 
     loop.submit(start)
     return conn

@@ -19,12 +19,13 @@ from . import net_connection
 from .address import Address, parse_address
 from .balance import make_balancer
 from .bind import BoundAddress, bind_all
+from .checks import not_negative
 from .cpus import usable_cpus
 from .datagram import DatagramSocket
 from .dial import dial
 from .drain import Drain
 from .errors import AddressError
-from .events import Action, Conn, Events, LoopStats, SocketAddress, Stats
+from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
 from .lifeline import Lifeline
 from .listener import Accepted, Listener, Origin, adopt
 from .loop import Loop, log
@@ -34,7 +35,7 @@ from .signal_pipe import SignalPipe
 from .ticker import Ticker
 from .tls import ServerCredentials
 
-__all__ = ["RunningServer", "loop_count", "parse_all", "serve", "serve_bound"]
+__all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
 CALLBACKS = ("opened", "data", "eof", "drained", "pre_write", "detached", "closed", "tick")
 """What runs on loops; ``serving`` runs before them."""
@@ -45,8 +46,10 @@ def serve(events: Events, *addresses: str) -> None:
 
     Returns after ``SHUTDOWN``, ``Server.stop``, SIGINT or SIGTERM, when every connection has ended. Raises
     :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be
-    bound, :class:`TLSError` for a bad certificate, and whatever ``serving``, ``tick`` or ``pre_write`` raise.
+    bound, :class:`TLSError` for a bad certificate, ``ValueError`` or ``TypeError`` for a setting, and whatever
+    ``serving``, ``tick`` or ``pre_write`` raise.
     """
+    check_settings(events)
     parsed = parse_all(addresses)
     num_loops = loop_count(events)
     bound = bind_all(parsed, events.options, num_loops)
@@ -67,10 +70,21 @@ def parse_all(addresses: Sequence[str]) -> list[Address]:
     return parsed
 
 
-def loop_count(events: Events) -> int:
-    """How many loops ``num_loops`` means. Raises ``ValueError``."""
+def check_settings(events: Events) -> None:
+    """Look at the settings of the server. Raises ``TypeError`` or ``ValueError``; each connection's are checked by
+    :class:`Options`."""
+    if not isinstance(events.num_loops, int):
+        raise TypeError(f"num_loops must be a whole number, not {events.num_loops!r}")
     if events.num_loops < -1:
         raise ValueError(f"num_loops must be -1 (one per CPU), 0 or more, not {events.num_loops}")
+    if not isinstance(events.load_balance, LoadBalance):
+        allowed = ", ".join(str(each) for each in LoadBalance)
+        raise TypeError(f"load_balance must be one of {allowed}, not {events.load_balance!r}")
+    not_negative("shutdown_timeout", events.shutdown_timeout)
+
+
+def loop_count(events: Events) -> int:
+    """How many loops ``num_loops`` means."""
     return usable_cpus() if events.num_loops == -1 else max(1, events.num_loops)
 
 
@@ -122,6 +136,8 @@ class RunningServer:
         return max(len(self._native), len(self._net))
 
     def stop(self, timeout: float | None = None) -> None:
+        if timeout is not None:
+            not_negative("timeout", timeout)
         self._stop_calls += 1
         if self._stop_calls > 1:
             for loop in self._loops:
@@ -133,6 +149,7 @@ class RunningServer:
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
         parsed = parse_address(address)
         parsed.check_dial()
+        not_negative("timeout", timeout)
         usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net
         if not usable:
             raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")

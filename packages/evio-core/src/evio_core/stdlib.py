@@ -12,7 +12,7 @@ import dataclasses
 
 from .bind import bind_all
 from .events import Events
-from .server import RunningServer, loop_count, parse_all
+from .server import RunningServer, check_settings, loop_count, parse_all
 
 __all__ = ["serve"]
 
@@ -23,6 +23,7 @@ async def serve(events: Events, *addresses: str) -> None:
     With ``num_loops`` above 1, the others run in threads. Signals are left to the program. Cancelling stops the
     server in good order, then raises ``asyncio.CancelledError``. Raises what :func:`evio_core.serve` raises.
     """
+    check_settings(events)
     parsed = [dataclasses.replace(address, fallback=True) for address in parse_all(addresses)]
     num_loops = loop_count(events)
     bound = bind_all(parsed, events.options, num_loops)

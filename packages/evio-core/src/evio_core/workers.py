@@ -14,7 +14,7 @@ from .bind import bind_all
 from .cpus import usable_cpus
 from .errors import WorkerError
 from .events import Events
-from .server import parse_all
+from .server import check_settings, parse_all
 
 __all__ = ["workers"]
 
@@ -28,8 +28,9 @@ def workers(n: int, events: Events, *addresses: str) -> None:
     connections as they fall quiet, and ends with the last of them or after ``shutdown_timeout``. A worker that dies is
     replaced; ``SHUTDOWN`` in one of them stops all.
 
-    Raises what :func:`evio_core.serve` raises for addresses, ``ValueError`` for ``n``, and :class:`WorkerError`
-    outside the main thread, on a system without ``fork``, and when workers die before they are ready.
+    Raises what :func:`evio_core.serve` raises for addresses and settings, ``ValueError`` for ``n``, and
+    :class:`WorkerError` outside the main thread, on a system without ``fork``, and when workers die before they are
+    ready.
     """
     if n < 1 and n != -1:
         raise ValueError(f"workers must be -1 (one per CPU) or 1 and more, not {n}")
@@ -40,6 +41,7 @@ def workers(n: int, events: Events, *addresses: str) -> None:
     else:  # noqa: RET506  # mypy does not import in a branch of another platform
         from .supervisor import Supervisor
 
+        check_settings(events)
         count = usable_cpus() if n == -1 else n
         bound = bind_all(parse_all(addresses), events.options, count)
         try:

@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
-SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools
+SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
 
 .PHONY: help echo redis http test test-all test-compiled differential lint format bench docs clean
 
@@ -95,7 +95,7 @@ bench: $(VENV)/.stamp
 	$(BIN)/python -m tools.bench echo
 
 docs: $(VENV)/.stamp
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs site
 	@echo "site/index.html"
 
 clean:

@@ -1,68 +1,296 @@
-"""The examples of the documentation are run: each serves, for a moment, on a port of its own."""
+"""Every example of the documentation is run, and those of the guide are talked to: they do what the text says."""
 
 from __future__ import annotations
 
+import json
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+from tests.core.harness import receive, receive_all
 
-PREPARE = """
-import evio_core, re
-from evio_core import Action, stdlib
+from .program import EXAMPLES, TIMEOUT, Source
 
-def movable(addresses):
-    ports = [re.sub("(localhost|127.0.0.1):[0-9]+", "127.0.0.1:0", address) for address in addresses]
-    return [address.replace("/tmp/", "./") for address in ports]
+Scenario = Callable[[Source], None]
 
-def ending(events):
-    own = events.tick
-    def tick():
-        if own is not None:
-            own()
-        return Action.SHUTDOWN
-    events.tick = tick
-    return events
-
-real_serve, real_workers, real_async = evio_core.serve, evio_core.workers, stdlib.serve
-evio_core.serve = lambda events, *addresses: real_serve(ending(events), *movable(addresses))
-evio_core.workers = lambda n, events, *addresses: real_workers(2, ending(events), *movable(addresses))
-stdlib.serve = lambda events, *addresses: real_async(ending(events), *movable(addresses))
-"""
+SCENARIOS: dict[str, Scenario] = {}
 
 
-def examples() -> Iterator[tuple[str, str]]:
-    for path in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")]):
-        for number, block in enumerate(BLOCK.findall(path.read_text()), 1):
-            yield f"{path.relative_to(ROOT)}-{number}", block
+def scenario(name: str) -> Callable[[Scenario], Scenario]:
+    def register(function: Scenario) -> Scenario:
+        SCENARIOS[name] = function
+        return function
+
+    return register
 
 
-EXAMPLES = dict(examples())
+@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_example(name: str, code: str, tmp_path: Path) -> None:
+    SCENARIOS.get(name, runs)(Source(code, tmp_path))
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(name: str, tmp_path: Path) -> None:
-    source = EXAMPLES[name]
-    compile(source, name, "exec")
-    whole = "serve(" in source or "workers(" in source or ".run()" in source or "Server(port=0)" in source
-    assert whole, "an example that serves nothing cannot be tried by its reader either"
-    (tmp_path / "public").mkdir()  # what the HTTP server's example serves
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREPARE + source],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+def runs(source: Source) -> None:
+    """What every example does: it comes up and ends in good order."""
+    (source.directory / "public").mkdir()  # what the HTTP server's example serves
+    with source.started() as program:
+        if source.serves:
+            assert program.addrs
+            program.stop()
+        else:
+            program.finish()
 
 
-def test_there_are_examples() -> None:
-    assert len(EXAMPLES) > 8
+def test_every_example_of_the_guide_is_talked_to() -> None:
+    names = [name for name, _ in EXAMPLES]
+    assert len(names) == len(set(names)) > 15
+    assert {name for name in names if name.endswith(".py")} == SCENARIOS.keys()
+
+
+# -- a first server
+
+
+@scenario("echo.py")
+def echo(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+        assert program.stop() == ""
+
+
+@scenario("greet.py")
+def greet(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            assert receive(client, 23) == b"say something, or quit\n"
+            client.sendall(b"hi\n")
+            assert receive(client, 15) == b"3 bytes so far\n"
+            client.sendall(b"quit\n")
+            assert receive_all(client) == b"goodbye\n"
+        assert program.stop().endswith("is gone after 3 bytes: in good order\n")
+
+
+@scenario("reverse.py")
+def reverse(source: Source) -> None:
+    with source.started() as program:
+        for index in range(2):
+            with program.connect(index) as client:
+                client.sendall(b"ab")
+                client.sendall(b"c\nde\nf")
+                assert receive(client, 7) == b"cba\ned\n"
+        program.stop()
+
+
+@scenario("test_upper.py")
+def upper(source: Source) -> None:
+    with source.started() as program:
+        assert program.finish() == "passed\n"
+
+
+# -- time
+
+
+@scenario("clock.py")
+def clock(source: Source) -> None:
+    with source.started(("return 1.0", "return 0.01")) as program:
+        with program.connect() as client:
+            assert re.fullmatch(rb"(\d\d:\d\d:\d\d\n){3}", receive(client, 27))
+        program.stop()
+
+
+@scenario("login.py")
+def login(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"wrong\n")
+            assert receive(client, 20) == b"password: password: "
+            client.sendall(b"secret\n")
+            assert receive(client, 8) == b"welcome\n"
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+        assert program.stop() == "closed: None\n"
+    with source.started(("set_deadline(10)", "set_deadline(0.1)")) as program:
+        with program.connect() as client:
+            assert receive_all(client) == b"password: "
+        assert program.stop().startswith("closed: DeadlineExceeded(")
+
+
+# -- output and back-pressure
+
+
+@scenario("numbers.py")
+def numbers(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            lines = receive(client, 1 << 20).split(b"\n")[:-1]
+            assert [int(line) for line in lines] == list(range(len(lines)))
+            assert len(lines) > 50_000
+        program.stop()
+
+
+@scenario("send.py")
+def send(source: Source) -> None:
+    content = bytes(range(256)) * 4096
+    (source.directory / "file").write_bytes(content)
+    with source.started(arguments=["file"]) as program:
+        with program.connect() as client:
+            assert receive_all(client) == content
+        program.stop()
+
+
+@scenario("journal.py")
+def journal(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"set a 1\n")
+            assert receive(client, 7) == b"stored\n"
+            assert (source.directory / "journal.txt").read_bytes() == b"set a 1\n"
+        program.stop()
+
+
+# -- work that blocks
+
+
+@scenario("sums.py")
+def sums(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"10\n")
+            assert receive(client, 3) == b"45\n"
+            client.sendall(b"ten\n")
+            assert receive(client, 13) == b"not a number\n"
+        program.stop()
+
+
+@scenario("upload.py")
+def upload(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+            client.sendall(b"upload\n")
+            assert receive(client, 9) == b"go ahead\n"
+            client.sendall(bytes(1_000_000))
+            client.shutdown(socket.SHUT_WR)
+            assert receive_all(client) == b"1000000 bytes received\n"
+        program.stop()
+
+
+# -- datagrams
+
+
+@scenario("relay.py")
+def relay(source: Source) -> None:
+    with source.started() as program:
+        with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
+            for client in (one, other):
+                client.settimeout(TIMEOUT)
+                client.connect(tuple(program.addrs[0]))
+            one.send(b"here I am")
+            other.send(b"hello")
+            assert one.recv(100) == b"hello"
+            one.send(b"and you")
+            assert other.recv(100) == b"and you"
+        program.stop()
+
+
+# -- TLS
+
+
+@scenario("secure.py")
+def secure(source: Source) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(str(source.directory / "cert.pem"))
+    issued.private_key_pem.write_to_path(str(source.directory / "key.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with source.started() as program:
+        with program.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as client:
+            expected = f"{client.version()}, you asked for localhost\n".encode()
+            assert receive(client, len(expected)) == expected
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+        program.stop()
+
+
+# -- connecting and proxies
+
+
+@scenario("proxy.py")
+def proxy(source: Source) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        address = f"127.0.0.1:{target.getsockname()[1]}"
+        with source.started(("localhost:8080", address)) as program:
+            with program.connect() as client, target.accept()[0] as accepted:
+                request, reply = b"request" * 500_000, b"reply" * 500_000
+                accepted.settimeout(TIMEOUT)
+                sender = threading.Thread(target=client.sendall, args=(request,))
+                sender.start()
+                assert receive(accepted, len(request)) == request
+                sender.join()
+                accepted.sendall(reply)
+                accepted.close()
+                assert receive_all(client) == reply
+            assert program.stop() == ""
+    with source.started(("localhost:8080", address)) as program:  # nobody listens there any more
+        with program.connect() as client:
+            assert receive_all(client) == b""
+        assert "Connection refused" in program.stop()
+
+
+# -- loops and workers
+
+
+@scenario("many.py")
+def many(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert re.fullmatch(rb"\d+: hello", client.recv(100))
+        program.stop()
+
+
+@scenario("counting.py")
+def counting(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as one, program.connect() as other:
+            replies = []
+            for client in (one, other):
+                client.sendall(b"hello")
+                replies.append(client.recv(100))
+        assert replies == [b"loop 0, 1 requests in all\n", b"loop 1, 2 requests in all\n"]
+        program.stop()
+
+
+# -- beside asyncio
+
+
+@scenario("beside.py")
+def beside(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hello world")
+            assert receive(client, 11) == b"Hello World"
+        assert program.stop(signal.SIGINT) == "stopped\n"
+
+
+# -- in production
+
+
+@scenario("watched.py")
+def watched(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client, program.connect(1) as watcher:
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+            report = json.loads(receive_all(watcher))
+            assert (report["accepted"], report["connections"]) == (2, 2)
+        program.stop()

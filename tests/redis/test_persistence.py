@@ -1,0 +1,215 @@
+"""The append-only file through crashes, full disks and a real redis-server."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import evio_redis
+
+CRASHES = int(os.environ.get("EVIO_CRASHES", "5"))
+
+pytestmark = pytest.mark.timeout(60 + 10 * CRASHES)
+
+
+@contextmanager
+def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server of its own that logs to the directory, and its port."""
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", "--dir", str(directory), "--appendonly", "yes"]
+    server = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        while "Ready to accept connections" not in (line := server.stdout.readline()):
+            assert line, server.communicate()[1]
+        yield server, int(line.rsplit(":", 1)[1])
+    finally:
+        if server.poll() is None:
+            server.kill()
+        server.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_no_acknowledged_write_is_lost_to_a_kill(tmp_path: Path, policy: str) -> None:
+    acknowledged = 0
+    choose = random.Random(5)
+    for _ in range(CRASHES):
+        with process(tmp_path, "--appendfsync", policy) as (server, port):
+            with redis.Redis(port=port) as client:
+                found = int(client.get("n") or 0)
+                # The process dies, not the machine: what was written is with the kernel, synced or not.
+                assert found >= acknowledged
+                assert client.llen("l") == found
+                for _ in range(choose.randrange(1, 60)):
+                    with client.pipeline(transaction=True) as pipe:
+                        pipe.incr("n").rpush("l", "x")
+                        acknowledged = pipe.execute()[0]
+                server.send_signal(signal.SIGKILL)
+                server.wait(20)
+
+
+def test_a_full_disk_refuses_writes_and_passes(tmp_path: Path) -> None:
+    with process(tmp_path, "--appendfsync", "everysec") as (server, port), redis.Redis(port=port) as client:
+        client.set("before", "x")
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+        accepted = ["before"]
+        error: Exception | None = None
+        for number in range(200):
+            try:
+                client.set(f"key{number}", "v" * 50)
+                accepted.append(f"key{number}")
+            except redis.ResponseError as refused:
+                error = refused
+                break
+        assert "MISCONF Errors writing to the AOF file: File too large" in str(error)
+        assert client.get("before") == b"x"  # reads go on
+        assert client.info("persistence")["aof_last_write_status"] == "err"
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        deadline = time.monotonic() + 20
+        while client.info("persistence")["aof_last_write_status"] == "err":
+            assert time.monotonic() < deadline
+        client.set("after", "x")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True) as again, redis.Redis(port=again.port) as client:
+        assert all(client.exists(key) for key in [*accepted, "after"])
+
+
+def test_with_always_what_is_not_on_the_disk_is_not_acknowledged(tmp_path: Path) -> None:
+    with process(tmp_path, "--appendfsync", "always") as (server, port), redis.Redis(port=port) as client:
+        client.set("before", "x")
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        accepted = []
+        with pytest.raises(redis.ConnectionError):
+            plain = redis.Redis(port=port, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
+            for number in range(100):
+                plain.set(f"key{number}", "v" * 50)
+                accepted.append(f"key{number}")
+        with pytest.raises(redis.ResponseError, match="MISCONF"):
+            client.set("refused", "x")
+        server.send_signal(signal.SIGKILL)
+        server.wait(20)
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True) as again, redis.Redis(port=again.port) as client:
+        assert all(client.exists(key) for key in accepted)
+
+
+def fill(client: redis.Redis) -> None:
+    client.set("s", "v", ex=1000)
+    client.rpush("l", *range(300))
+    client.sadd("numbers", *range(100))
+    client.sadd("names", "a", "b", "c")
+    client.spop("names")
+    client.zadd("z", {str(number): number * 1.5 for number in range(300)})
+    client.hset("h", mapping={"f": 1, "g": "x" * 100})
+    client.hincrbyfloat("h", "f", 0.1)
+    client.set("large", "x" * 100_000)
+
+
+def everything(client: redis.Redis) -> dict[bytes, Any]:
+    reads: dict[bytes, Any] = {
+        b"string": client.get,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": lambda key: sorted(client.smembers(key)),
+        b"hash": client.hgetall,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    keys: list[Any] = sorted(client.keys())
+    return {key: (reads[client.type(key)](key), client.expiretime(key)) for key in keys}
+
+
+@contextmanager
+def real_server(directory: Path, preamble: str) -> Iterator[redis.Redis]:
+    command = shutil.which("redis-server")
+    if command is None:
+        pytest.skip("redis-server is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--port", str(port), "--save", "", "--appendonly", "yes", "--dir", str(directory)]
+    server = subprocess.Popen(
+        [command, *arguments, "--aof-use-rdb-preamble", preamble, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL
+    )
+    try:
+        with redis.Redis(port=port) as client:
+            for _ in range(200):
+                try:
+                    client.ping()
+                    break
+                except redis.RedisError:
+                    time.sleep(0.02)
+            yield client
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def rewritten(client: redis.Redis) -> None:
+    client.bgrewriteaof()
+    deadline = time.monotonic() + 20
+    while client.info("persistence")["aof_rewrite_in_progress"]:
+        assert time.monotonic() < deadline
+        client.ping()
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_each_server_loads_what_the_other_wrote(tmp_path: Path, preamble: str) -> None:
+    settings = {"port": 0, "dir": str(tmp_path), "appendonly": True}
+    with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+        fill(client)
+        rewritten(client)
+        client.rpush("l", "after the rewrite")
+        expected = everything(client)
+    with real_server(tmp_path, preamble) as client:
+        assert everything(client) == expected
+        rewritten(client)
+        client.lpush("l", "by the real one")
+        expected = everything(client)
+    with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+        assert everything(client) == expected
+
+
+def test_the_log_may_be_turned_on_at_run_time(tmp_path: Path) -> None:
+    with evio_redis.Server(port=0, dir=str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        fill(client)
+        client.config_set("appendonly", "yes")
+        client.set("later", "x")
+        expected = everything(client)
+    with (
+        evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True) as server,
+        redis.Redis(port=server.port) as client,
+    ):
+        assert everything(client) == expected
+
+
+def test_no_byte_of_the_log_can_make_it_fail_otherwise_than_in_words(tmp_path: Path) -> None:
+    settings = {"port": 0, "dir": str(tmp_path), "appendonly": True}
+    with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+        for number in range(20):
+            client.rpush("l", f"value {number}")
+    (log,) = (tmp_path / "appendonlydir").glob("*.incr.aof")
+    whole = log.read_bytes()
+    choose = random.Random(11)
+    for _ in range(60):
+        at = choose.randrange(len(whole))
+        cut = choose.random() < 0.3
+        log.write_bytes(whole[:at] if cut else whole[:at] + bytes([choose.randrange(256)]) + whole[at + 1 :])
+        try:
+            with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+                kept = client.dbsize()
+                assert kept <= 2
+        except evio_redis.LogCorrupt as error:
+            assert "at offset" in str(error)
+            assert not cut

@@ -118,7 +118,7 @@ def fill(client: redis.Redis) -> None:
     client.set("large", "x" * 100_000)
 
 
-def everything(client: redis.Redis) -> dict[bytes, Any]:
+def everything(client: redis.Redis) -> dict[Any, Any]:
     reads: dict[bytes, Any] = {
         b"string": client.get,
         b"list": lambda key: client.lrange(key, 0, -1),

@@ -571,8 +571,6 @@ class Connection(Handler):
 
     def _half_close(self) -> bool:
         """Send end-of-file. False if the peer is gone already."""
-        if self._mask == NOT_POLLED:
-            return False  # it hung up while we were not reading
         try:
             with borrowed(self.fd) as sock:
                 sock.shutdown(socket.SHUT_WR)

@@ -119,7 +119,7 @@ def fill(client: redis.Redis) -> None:
 
 
 def everything(client: redis.Redis) -> dict[Any, Any]:
-    reads: dict[bytes, Any] = {
+    reads: dict[Any, Any] = {
         b"string": client.get,
         b"list": lambda key: client.lrange(key, 0, -1),
         b"set": lambda key: sorted(client.smembers(key)),

@@ -95,7 +95,7 @@ bench: $(VENV)/.stamp
 	$(BIN)/python -m tools.bench echo
 
 docs: $(VENV)/.stamp
-	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs site
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs site
 	@echo "site/index.html"
 
 clean:

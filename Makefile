@@ -19,6 +19,7 @@ help:
 	@echo "make test-compiled  run those of the core over its compiled wheel"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
 	@echo "make lint           ruff and mypy (linux, darwin, win32)"
+	@echo "make types          mypy alone"
 	@echo "make format         let ruff format the code"
 	@echo "make docs           build the documentation into site/"
 	@echo "make bench          measure the echo server beside its peers"
@@ -80,12 +81,14 @@ $(COMPILED)/.stamp: requirements-dev.txt $(PROJECTS) $(wildcard packages/evio-co
 test-compiled: $(COMPILED)/.stamp
 	EVIO_COMPILED=1 $(COMPILED)/bin/python -m pytest tests/core tests/echo
 
-lint: $(VENV)/.stamp
+lint: types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.stamp
 	for platform in linux darwin win32; do \
 		$(BIN)/mypy --platform $$platform $(addsuffix /*,$(wildcard packages/*/src)) || exit 1; done
-	$(BIN)/mypy tests tools $(wildcard packages/*/hatch_build.py)
+	$(BIN)/mypy tests tools docs $(wildcard packages/*/hatch_build.py)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff check -q --fix $(SOURCES)

@@ -44,7 +44,8 @@ def shorten(
     """Signatures of classes: none where nobody calls them, and no types where each field has its own below."""
     if what == "class" and (getattr(thing, "_is_protocol", False) or hasattr(thing, "__members__")):
         return "", None
-    if what == "class" and dataclasses.is_dataclass(thing):
+    has_fields = dataclasses.is_dataclass(thing)
+    if what == "class" and has_fields:
         given = inspect.signature(thing)
         bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in given.parameters.values()]
         text = str(inspect.Signature(bare)).replace("<factory>", "Options()")

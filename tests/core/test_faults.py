@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from evio_core import Action, Conn, Events, Options, Server, datagram, listener
-from evio_core.loop import READ_SIZE
+from evio_core.loop import READ_SIZE, Waker
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
@@ -630,6 +630,24 @@ def refuses(addr: tuple[str, int]) -> bool:
         except ConnectionResetError:
             continue  # it was in the queue when the listener was closed
     return False
+
+
+def test_a_signal_in_the_middle_of_the_end_writes_to_no_descriptor_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler runs between any two bytecodes: here where the loop's last descriptors are closed one by one, and their
+    numbers may be somebody else's at once."""
+    waker = Waker()
+    close: Callable[[int], None] = os.close
+    strays: list[int] = []
+
+    def close_and_be_interrupted(fd: int) -> None:
+        close(fd)
+        waker.force()
+
+    monkeypatch.setattr(os, "close", close_and_be_interrupted)
+    monkeypatch.setattr(os, "write", lambda fd, data: strays.append(fd))
+    waker.close()
+    waker.force()
+    assert strays == []
 
 
 @pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])

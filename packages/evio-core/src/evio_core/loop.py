@@ -135,9 +135,10 @@ class Waker(Handler):
     def close(self) -> None:
         """Close; ``force`` does nothing from now on."""
         with self._lock:
-            for fd in {self._read_fd, self._write_fd}:
+            fds = {self._read_fd, self._write_fd}
+            self._read_fd = self._write_fd = -1  # first: a signal handler may call `force` in between
+            for fd in fds:
                 os.close(fd)
-            self._read_fd = self._write_fd = -1
 
 
 class Loop:

@@ -20,6 +20,7 @@ import pytest
 
 from evio_core import Action, Conn, Events, Options, Server, datagram, listener
 from evio_core.loop import READ_SIZE, Waker
+from evio_core.net_loop import NetLoop
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
@@ -648,6 +649,24 @@ def test_a_signal_in_the_middle_of_the_end_writes_to_no_descriptor_of_others(mon
     waker.close()
     waker.force()
     assert strays == []
+
+
+def test_a_call_that_crosses_with_the_end_of_the_fallback_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread has looked whether the event loop lives, and is overtaken by its end."""
+    loop = NetLoop(0, Events(), lambda: None)
+    before = loop.aio.is_closed
+
+    def closed_meanwhile() -> bool:
+        monkeypatch.setattr(loop.aio, "is_closed", before)
+        loop.aio.close()
+        return False
+
+    monkeypatch.setattr(loop.aio, "is_closed", closed_meanwhile)
+    loop.submit(lambda _: None)
+    monkeypatch.setattr(loop.aio, "is_closed", before)
+    loop.aio.close()
+    loop.submit(lambda _: None)
+    assert loop.aio.is_closed()
 
 
 @pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -111,7 +112,7 @@ class NetLoop(Loop):
             self.interrupt()
 
     def interrupt(self) -> None:
-        if not self.aio.is_closed():
+        with suppress(RuntimeError):  # closed; asking first would only leave room for it to be closed meanwhile
             self.aio.call_soon_threadsafe(self.turn_soon)
 
     def arm(self, target: Handler, when: float) -> Timer:

@@ -25,6 +25,16 @@ __all__ = ["NOT_POSITIVE", "mpop_options", "numkeys_positions"]
 NOT_POSITIVE = "ERR value is out of range, must be positive"
 
 
+def _usual(database: Database, args: Args, count: int) -> List | None:
+    """The list at a key if a call of so many arguments is going to change it with nobody to be told, neither of that
+    nor of its end; the change is counted."""
+    value = database.data.get(args[1])
+    if len(args) == count and type(value) is List and not database.expires and not database.alert and len(value) > 1:
+        database.changes += 1
+        return value
+    return None
+
+
 # -- pushing
 
 
@@ -54,11 +64,19 @@ def _push(session: Session, args: Args, left: bool, only_existing: bool) -> byte
 
 @command("LPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
 def lpush(session: Session, args: Args) -> bytes:
+    value = _usual(session.db, args, 3)
+    if value is not None:
+        value.appendleft(args[2])
+        return integer(len(value))
     return _push(session, args, left=True, only_existing=False)
 
 
 @command("RPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
 def rpush(session: Session, args: Args) -> bytes:
+    value = _usual(session.db, args, 3)
+    if value is not None:
+        value.append(args[2])
+        return integer(len(value))
     return _push(session, args, left=False, only_existing=False)
 
 
@@ -102,12 +120,6 @@ def _read_count(text: bytes) -> int:
 
 
 def _pop(session: Session, args: Args, left: bool) -> bytes:
-    if len(args) == 2:
-        database = session.db
-        value = database.data.get(args[1])
-        if type(value) is List and not database.expires and not database.alert and len(value) > 1:
-            database.changes += 1
-            return bulk(value.popleft() if left else value.pop())
     if len(args) > 3:
         raise wrong_arity("lpop" if left else "rpop")
     count = _read_count(args[2]) if len(args) == 3 else None
@@ -145,11 +157,17 @@ def _popped(database: Database, key: bytes, value: List, left: bool) -> None:
 
 @command("LPOP", arity=-2, flags="write fast", keys=(1,), group="list")
 def lpop(session: Session, args: Args) -> bytes:
+    value = _usual(session.db, args, 2)
+    if value is not None:
+        return bulk(value.popleft())
     return _pop(session, args, left=True)
 
 
 @command("RPOP", arity=-2, flags="write fast", keys=(1,), group="list")
 def rpop(session: Session, args: Args) -> bytes:
+    value = _usual(session.db, args, 2)
+    if value is not None:
+        return bulk(value.pop())
     return _pop(session, args, left=False)
 
 
@@ -378,13 +396,13 @@ def mpop_options(args: Args, at: int, first: bytes, last: bytes) -> tuple[list[b
     where = args[at].upper()
     if where not in (first, last):
         raise CommandError(SYNTAX_ERROR)
-    count: int | None = 1
-    if len(args) > at + 1:
-        if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
-            raise CommandError(SYNTAX_ERROR)
-        count = to_int(args[at + 2])
-        if count is None or count <= 0:
-            raise CommandError("ERR count should be greater than 0")
+    if len(args) == at + 1:
+        return keys, where == first, 1
+    if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
+        raise CommandError(SYNTAX_ERROR)
+    count = to_int(args[at + 2])
+    if count is None or count <= 0:
+        raise CommandError("ERR count should be greater than 0")
     return keys, where == first, count
 
 

@@ -29,8 +29,13 @@ def sadd(session: Session, args: Args) -> bytes:
     value = database.data.get(key)
     if type(value) is not Set or database.expires:
         value = database.typed(key, Set)
-    elif len(args) == 3 and args[2] in value:
-        return ZERO
+    elif len(args) == 3 and value.plain and value.unordered and not database.alert:
+        before = len(value)
+        value.add(args[2])
+        if len(value) == before:
+            return ZERO
+        database.changes += 1
+        return ONE
     if value is None:
         value = Set()
         database.add(key, value)

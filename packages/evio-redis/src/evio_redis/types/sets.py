@@ -40,6 +40,12 @@ class Set(set[bytes]):
             self._order.append(member)
         return True
 
+    @property
+    def unordered(self) -> bool:
+        """Whether there is no list of the members to keep: then ``add`` is all that a new member needs, once the set is
+        ``plain``."""
+        return self._order is None
+
     def encoding(self) -> str:
         """As Redis names it."""
         return "hashtable" if self.plain else "intset"

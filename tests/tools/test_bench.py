@@ -298,7 +298,7 @@ def test_the_best_round_is_what_is_compared() -> None:
     assert outcome.spread("ours", "cost") == 2.0
     assert outcome.ratio("ours", "theirs", "cost") == 0.5
     assert outcome.ratio("ours", "theirs", "speed") == 0.75
-    assert outcome.round_ratios("ours", "theirs", "cost") == (0.25, 1.5)
+    assert outcome.round_ratios("ours", "theirs", "cost") == (0.25, 0.875, 1.5)
 
 
 def test_nothing_is_divided_by_zero() -> None:
@@ -365,10 +365,12 @@ def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture
     show(outcome, Console(width=120))
     printed = capsys.readouterr().out
     assert "<= 1.00 x theirs" in printed
+    assert "2 rounds of 7 s, load on the same core" in printed
     assert "reached" in printed
 
     kept = json.loads(json.dumps(as_json(outcome)))
     assert kept["settings"]["rounds"] == 2
+    assert kept["machine"]["evio_core"] in ("plain", "compiled")
     assert kept["workloads"]["work"]["servers"]["theirs"]["speed"] == {"best": 7.0, "rounds": [7.0, 7.0]}
     assert kept["targets"][0]["reached"] is True
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
-import sys
 from typing import Any
 
 from rich import box
@@ -19,13 +19,37 @@ __all__ = ["as_json", "show"]
 
 
 def show(result: Result, console: Console) -> None:
-    """Print a table for each workload and one of the targets."""
+    """Print what it was measured on, a table for each workload and one of the targets."""
+    console.print(conditions(result), highlight=False, soft_wrap=True)
     for outcome in result.outcomes.values():
         if outcome.rounds:
             console.print(f"{outcome.workload.key}: {outcome.workload.title}", style="bold", highlight=False)
             console.print(workload_table(outcome, result.suite.subject))
     console.print(f"targets of {result.suite.subject}", style="bold", highlight=False)
     console.print(target_table(result))
+
+
+def conditions(result: Result) -> str:
+    """Where and how: two results are comparable only if these agree."""
+    settings, machine = result.settings, machine_json()
+    core = "the same" if settings.pin == "same" else "another"
+    load = ", ".join(f"{average:.1f}" for average in machine["load_average"])
+    return (
+        f"{machine['python']}, {machine['evio_core']} evio_core, {machine['system']}, {machine['cores']} cores; "
+        f"{settings.rounds} rounds of {settings.seconds:g} s, load on {core} core; load averages {load}"
+    )
+
+
+def machine_json() -> dict[str, Any]:
+    core = importlib.util.find_spec("evio_core.loop")
+    compiled = core is not None and core.origin is not None and not core.origin.endswith(".py")
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "evio_core": "compiled" if compiled else "plain",
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+    }
 
 
 def workload_table(outcome: Outcome, subject: str) -> Table:
@@ -54,7 +78,7 @@ def cells(outcome: Outcome, subject: str, server: str) -> list[str]:
         row.append("" if ratio is None else f"{ratio:.2f}")
         by_round = outcome.round_ratios(subject, server, headline)
         if workload.repeat and by_round:
-            row.append("{:.2f}-{:.2f}".format(*by_round))
+            row.append("{:.2f} {:.2f} {:.2f}".format(*by_round))
     return row
 
 
@@ -88,12 +112,7 @@ def as_json(result: Result) -> dict[str, Any]:
     settings = result.settings
     return {
         "suite": result.suite.name,
-        "machine": {
-            "system": platform.platform(),
-            "python": sys.version,
-            "cores": os.cpu_count(),
-            "load_average": os.getloadavg(),
-        },
+        "machine": machine_json(),
         "settings": {name: getattr(settings, name) for name in ("rounds", "seconds", "idle_seconds", "pin")},
         "workloads": {key: workload_json(outcome) for key, outcome in result.outcomes.items()},
         "targets": [target_json(verdict) for verdict in result.verdicts()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 from .suite import Settings, Suite, Target, Workload
 
@@ -36,11 +37,11 @@ class Outcome:
         divisor = self.best(other, key)
         return self.best(subject, key) / divisor if divisor else None
 
-    def round_ratios(self, subject: str, other: str, key: str) -> tuple[float, float] | None:
-        """The lowest and the highest ratio within a round: what trust the ratio of the best ones deserves."""
+    def round_ratios(self, subject: str, other: str, key: str) -> tuple[float, float, float] | None:
+        """The lowest, the median and the highest ratio within a round: what trust the ratio of the best deserves."""
         pairs = zip(self.rounds[subject][key], self.rounds[other][key], strict=True)
         ratios = [value / divisor for value, divisor in pairs if divisor]
-        return (min(ratios), max(ratios)) if ratios else None
+        return (min(ratios), median(ratios), max(ratios)) if ratios else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import resource
 import signal
 import socket
 import struct
@@ -18,11 +19,13 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, Options, Server, datagram, listener
+from evio_core import Action, Conn, Events, Options, Server, datagram, listener, server
 from evio_core.loop import READ_SIZE, Waker
 from evio_core.net_loop import NetLoop
+from evio_core.poller import make_poller
+from evio_core.poller.select import FD_SETSIZE
 
-from .conftest import Variant
+from .conftest import Certificates, Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 
 
@@ -159,6 +162,88 @@ def test_an_error_of_accept_never_ends_the_server(
         assert "again" in told[1]
     else:
         assert told == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "proxy_protocol", "tls"])
+def test_a_connection_that_cannot_be_polled_is_dropped_and_the_next_one_is_not(
+    kind: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``fs.epoll.max_user_watches`` is reached, say (epoll_ctl(2), ENOSPC)."""
+
+    class Full:
+        def __init__(self) -> None:
+            self._inner = make_poller()
+            self.room = 2  # the waker and the listener
+
+        def register(self, fd: int, mask: int, exclusive: bool = False) -> None:
+            self.room -= 1
+            if self.room == -1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._inner.register(fd, mask, exclusive)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    monkeypatch.setattr(server, "make_poller", Full)
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened"),
+        data=lambda conn, chunk: chunk,
+        closed=lambda conn, error: record.add("closed"),
+    )
+    options = {
+        "plain": "",
+        "proxy_protocol": "?proxy_protocol=true",
+        "tls": f"?cert={certificates.cert}&key={certificates.key}",
+    }
+    with running(events, f"{'tls' if kind == 'tls' else 'tcp'}://127.0.0.1:0{options[kind]}") as run:
+        with connect(run.addr) as dropped:
+            assert dropped.recv(1) == b""
+        with connect(run.addr, certificates.ca if kind == "tls" else None) as peer:
+            if kind == "proxy_protocol":
+                peer.sendall(b"PROXY UNKNOWN\r\n")
+            exchange(peer, b"x")
+            assert run.server.stats().total("connections") == 1
+    assert record.names() == ["opened", "closed"]
+
+
+BEYOND_SELECT = """
+import resource
+from evio_core import Events, serve
+
+def serving(server):
+    print(server.addrs[0][1], flush=True)
+
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+serve(Events(serving=serving, data=lambda conn, chunk: chunk), "tcp://127.0.0.1:0?backlog=2048")
+"""
+
+
+def test_more_connections_than_select_can_watch_are_dropped_and_the_others_served() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * FD_SETSIZE:
+        pytest.skip("this system lets nobody have so many descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * FD_SETSIZE, hard))
+    peers: list[socket.socket] = []
+    try:
+        with Process("-c", BEYOND_SELECT, EVIO_POLLER="select") as server:
+            peers += [connect(server.addr) for _ in range(FD_SETSIZE + 20)]
+            exchange(peers[0], b"x")
+            assert peers[-1].recv(1) == b""
+            for peer in peers[100:200]:
+                peer.close()
+            for peer in (peers[0], peers[99], peers[200]):
+                exchange(peer, b"still served")
+            for _ in range(20):
+                with connect(server.addr) as peer:
+                    exchange(peer, b"room again")
+            server.terminate()
+            assert server.end() == (0, b"")
+    finally:
+        for peer in peers:
+            peer.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # -- peers

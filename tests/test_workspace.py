@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import evio_core
+
 ROOT = Path(__file__).parent.parent
 PROJECTS = sorted(ROOT.glob("packages/*/pyproject.toml"))
+VERSION_FILE = ROOT / "packages/evio-core/src/evio_core/_version.py"
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -17,15 +21,19 @@ def project(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def test_one_version_for_all() -> None:
-    assert len({project(path)["version"] for path in PROJECTS}) == 1
+def test_the_version_is_written_in_one_place() -> None:
+    for path in PROJECTS:
+        own = tomllib.loads(path.read_text())
+        assert "version" in own["project"]["dynamic"]
+        assert (path.parent / own["tool"]["hatch"]["version"]["path"]).resolve() == VERSION_FILE
+        assert metadata.version(own["project"]["name"]) == evio_core.__version__, "installed of another version"
 
 
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
 def test_siblings_are_pinned_to_that_version(path: Path) -> None:
     own = project(path)
     siblings = [need for need in own["dependencies"] if need.startswith("evio-")]
-    assert all(need.partition("==")[2] == own["version"] for need in siblings), siblings
+    assert all(need.partition("==")[2] == evio_core.__version__ for need in siblings), siblings
     assert siblings or own["name"] == "evio-core"
 
 

@@ -1,5 +1,6 @@
 """evio: an event-loop networking toolkit. See :mod:`evio_core.events` for the contract."""
 
+from ._version import __version__
 from .address import url
 from .errors import (
     Aborted,
@@ -67,6 +68,7 @@ __all__ = [
     "TickReply",
     "TimeoutExpired",
     "WorkerError",
+    "__version__",
     "serve",
     "url",
     "workers",

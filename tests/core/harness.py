@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import select
 import socket
 import ssl
 import threading
@@ -134,3 +135,36 @@ def receive(sock: socket.socket, size: int) -> bytes:
 def receive_all(sock: socket.socket) -> bytes:
     """Everything until the peer ends."""
     return receive(sock, 1 << 40)
+
+
+def exchange(sock: socket.socket, message: bytes | memoryview, size: int) -> bytes:
+    """Send and receive ``size`` bytes, or fewer if the peer ends, at the same time. In one thread, as a TLS session can
+    be used by no more, and so that a message may be larger than all buffers on its way."""
+    left = memoryview(message)
+    received = bytearray()
+    sock.setblocking(False)
+    try:
+        while left or len(received) < size:
+            moved = 0
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                moved = sock.send(left[:65536]) if left else 0
+                left = left[moved:]
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                part = sock.recv(min(size - len(received), 1 << 18)) if len(received) < size else b""
+                if not part and len(received) < size:
+                    break
+                received += part
+                moved += len(part)
+            if not moved:
+                wait_for(sock, select.POLLIN | (select.POLLOUT if left else 0))
+    finally:
+        sock.settimeout(TIMEOUT)
+    return bytes(received)
+
+
+def wait_for(sock: socket.socket, mask: int, seconds: float = TIMEOUT) -> None:
+    """Wait until the socket is ready for one of ``mask``. Raises ``TimeoutError``."""
+    poll = select.poll()
+    poll.register(sock, mask)
+    if not poll.poll(seconds * 1000):
+        raise TimeoutError(f"the socket is not ready in {seconds} s")

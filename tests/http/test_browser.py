@@ -164,7 +164,9 @@ def test_seeking_loads_only_what_is_heard(site: tuple[Served, str, Path], page: 
     assert page.errors == []
     ranges = [entry for entry in logged(served, log) if entry["target"] == "/sound.wav"]
     assert len(ranges) >= 3
-    assert {entry["status"] for entry in ranges} == {206}
+    statuses = {entry["status"] for entry in ranges}
+    assert 206 in statuses
+    assert statuses <= {206, 304}  # a range that it has cached already may be asked about instead
 
 
 def test_a_reload_is_answered_with_304(site: tuple[Served, str, Path], page: Browser) -> None:

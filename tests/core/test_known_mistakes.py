@@ -281,8 +281,8 @@ def test_loops_that_do_not_get_a_connection_do_not_wake_up(poller: str) -> None:
                 after = turns(run)
     assert record.names() == ["opened", "opened"]
     assert {index for _, index in record.events} == {0, 1}
-    assert after[0] - before[0] >= 50
-    assert after[1] - before[1] >= 50
+    assert after[0] - before[0] >= 49  # a turn is counted at its end, when the reply may be here already
+    assert after[1] - before[1] >= 49
     assert after[2:] == before[2:]
 
 

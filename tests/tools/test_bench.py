@@ -184,6 +184,15 @@ def test_a_server_that_never_sleeps_is_an_error(monkeypatch: pytest.MonkeyPatch)
             procfs.settled(procfs.cpu_seconds, server.pid)
 
 
+def test_a_server_that_is_kept_waiting_for_a_cpu_is_not_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "PATIENCE", 0.2)
+    monkeypatch.setattr(procfs, "cpu_seconds", lambda pid: 1.0)
+    busy = script("busy", ACCEPTING + "\nwhile True: pass")
+    with pytest.raises(BenchError, match=r"busy: process .* still uses CPU"):
+        with running(busy, CORE, ROOT) as server:
+            procfs.settled(procfs.cpu_seconds, server.pid)
+
+
 @pytest.fixture
 def echoing() -> Iterator[Server]:
     bare = next(peer for peer in echo.PLAIN if peer.name == "bare")

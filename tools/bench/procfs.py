@@ -52,6 +52,13 @@ def memory_bytes(pid: int) -> int:
     raise ValueError(f"no Pss line in /proc/{pid}/smaps_rollup")
 
 
+def runnable(pid: int) -> bool:
+    """Whether a thread of it is on a CPU or waits for one (state R): on a busy machine, one that has work to do may be
+    kept waiting for longer than :data:`QUIET`."""
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return any(stat.rpartition(")")[2].split()[0] == "R" for stat in stats)
+
+
 def settled(read: Callable[[int], Figure], pid: int) -> Figure:
     """``read(pid)`` once the process has fallen asleep.
 
@@ -62,7 +69,7 @@ def settled(read: Callable[[int], Figure], pid: int) -> Figure:
     while time.monotonic() < deadline:
         time.sleep(QUIET)
         now = cpu_seconds(pid)
-        if now == before:
+        if now == before and not runnable(pid):
             return read(pid)
         before = now
     raise Restless(f"process {pid} still uses CPU time {PATIENCE:g} s after the load ended")

@@ -247,7 +247,7 @@ def read(root: Root, path: str) -> bytes | str | None:
             opened.close()
             opened.close()
         if sys.platform == "linux":
-            assert os.listdir("/proc/self/fd") == before
+            assert set(os.listdir("/proc/self/fd")) <= set(before)
 
 
 INSIDE = {
@@ -766,7 +766,7 @@ def no_descriptor_is_left_open() -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     yield
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # fewer, if garbage of an earlier test was collected meanwhile
 
 
 def test_permission_denied_is_a_permission_error() -> None:

@@ -766,7 +766,8 @@ def no_descriptor_is_left_open() -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     yield
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) <= before  # fewer, if garbage of an earlier test was collected meanwhile
+        # Fewer, if garbage of an earlier test was collected meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_permission_denied_is_a_permission_error() -> None:

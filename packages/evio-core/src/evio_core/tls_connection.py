@@ -231,6 +231,10 @@ class TLSConnection(Connection):
         else:
             super()._finish_close()
 
+    def _end(self, error: BaseException | None, fire: bool = True) -> None:
+        self._cipher = b""  # what did not leave is pending no more
+        super()._end(error, fire)
+
     def _detach_socket(self) -> socket.socket:
         sock = TLSSocket(self._hand_over(), self._session)
         sock.setblocking(True)

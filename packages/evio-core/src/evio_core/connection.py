@@ -419,12 +419,13 @@ class Connection(Handler):
                 return
             self._out = None
             self._flushed()
-        if self._phase == CLOSING and self._out is None:
-            self._finish_close()
-        elif self._phase == DETACHING:
-            self._finish_detach()
-        elif self._phase == OPEN:
+        if self._phase == OPEN:
             self._update()
+        elif self._out is None:  # else `drained` has returned output with its action: the next flush is due
+            if self._phase == CLOSING:
+                self._finish_close()
+            elif self._phase == DETACHING:
+                self._finish_detach()
 
     def _send(self, out: Output) -> int:
         """Hand queued output to the kernel; returns the bytes it took."""

@@ -45,7 +45,9 @@ def test_what_is_wrong_is_one_line_and_status_2(
 def test_a_port_in_use_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["--port", str(taken.getsockname()[1]), "--loglevel", "warning"]) == 1
-    assert "Address already in use" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "Address already in use" in shown.out + shown.err
+    assert (shown.out + shown.err).count("\n") == 1
 
 
 def test_help_names_every_directive(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,8 @@ examples:
   evio-redis --port 0 --unixsocket /tmp/s     a unix socket only
 """
 
+log = logging.getLogger("evio_redis")
+
 LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": logging.INFO, "warning": logging.WARNING}
 
 MARKS = {logging.DEBUG: ".", logging.INFO: "*", logging.WARNING: "#", logging.ERROR: "#", logging.CRITICAL: "#"}
@@ -97,12 +99,27 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = Server(config=parse_arguments(given))
         configure_logging(server.config)
+    except OSError as error:
+        print(f"evio-redis: {error}", file=sys.stderr)
+        return 1
+    except ConfigError as error:
+        print(f"evio-redis: {error}", file=sys.stderr)
+        return 2
+    return run(server)
+
+
+def run(server: Server) -> int:
+    """Run the server; returns the exit status. What goes wrong is in the log, as with Redis; on standard error as well
+    if the log is a file, which nobody sees."""
+    try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 2
     except (evio_core.EvioError, LogCorrupt, OSError) as error:
-        print(f"evio-redis: {error}", file=sys.stderr)
+        log.critical("%s", error)
+        if server.config.logfile:
+            print(f"evio-redis: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -64,6 +64,8 @@ class Config:
 
     # What the rest of the package reads.
     aof_load_truncated: bool
+    aof_disable_auto_gc: bool
+    aof_timestamp_enabled: bool
     active_expire_effort: int
     appenddirname: str
     appendfilename: str
@@ -96,6 +98,7 @@ class Config:
     proto_max_bulk_len: int
     protected_mode: bool
     rename_command: Mapping[str, str]
+    rdb_key_save_delay: int
     requirepass: str
     set_max_intset_entries: int
     shutdown_timeout: int

@@ -114,18 +114,8 @@ def _persistence(server: Server) -> Mapping[str, Any]:
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
         "rdb_saves": 0,
-        "aof_enabled": int(server.log is not None),
-        "aof_rewrite_in_progress": 0,
-        "aof_rewrite_scheduled": 0,
-        "aof_last_rewrite_time_sec": -1,
-        "aof_current_rewrite_time_sec": -1,
-        "aof_last_bgrewrite_status": "ok",
-        "aof_rewrites": 0,
-        "aof_last_write_status": "ok",
     }
-    if server.log is not None:
-        fields |= server.log.info()
-    return fields
+    return fields | server.aof.info()
 
 
 def _stats(server: Server) -> Mapping[str, Any]:

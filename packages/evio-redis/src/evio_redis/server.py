@@ -25,7 +25,7 @@ from .clients import local_peer
 from .command import Function, Registry
 from .config import Config
 from .dispatch import Dispatcher
-from .errors import CommandError, ConfigError
+from .errors import CommandError, ConfigError, LogCorrupt
 from .expirer import Expirer
 from .fast import make_data
 from .keyspace import Keyspace
@@ -79,7 +79,7 @@ class Server:
         self.keyspace = Keyspace(self.config.databases)
         self.sessions: dict[int, Session] = {}
         self.write_error = ""  # why writes are refused, as an error reply; empty while they are not
-        self.log: AppendOnlyFile | None = None  # when appendonly is on
+        self.log: AppendOnlyFile | None = None  # ``aof`` while commands are to be logged
         self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
         self.reset_statistics()
         self.scans = Scans()
@@ -103,6 +103,7 @@ class Server:
         for old, new in self.config.rename_command.items():
             self._rename(old, new)
         self.dispatcher = Dispatcher(self)
+        self.aof = AppendOnlyFile(self)
         self._follow_config()
 
     def _rename(self, old: str, new: str) -> None:
@@ -175,32 +176,26 @@ class Server:
     def run(self) -> None:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
         when the append-only file cannot be trusted, and ``OSError`` when it cannot be read or written."""
+        self.aof.grouped = self.config.appendonly
         if self.config.appendonly:
-            self._open_log(grouped=True)
+            self.aof.open()
         try:
             evio_core.serve(self.events(), *self.config.addresses())
         finally:
-            self._close_log()
-
-    def _open_log(self, grouped: bool) -> None:
-        log_file = AppendOnlyFile(self, grouped)
-        log_file.open()
-        self.log = log_file
-        self.keyspace.propagate = log_file.feed
-        self.dispatcher.choose_tables()
-
-    def _close_log(self) -> None:
-        if self.log is not None:
-            self.log.close()
-            self.log = None
-            self.keyspace.propagate = None
-            self.dispatcher.choose_tables()
+            self.aof.close()
 
     def _appendonly_changed(self) -> None:
-        if self.config.appendonly and self.log is None:
-            self._open_log(grouped=False)
-        elif not self.config.appendonly:
-            self._close_log()
+        logging_now = self.aof.on or self.aof.waiting
+        if self.config.appendonly and not logging_now:
+            try:
+                self.aof.turn_on()
+            except (OSError, LogCorrupt) as error:
+                log.error("Cannot turn on the append-only file: %s", error)
+                self.config.appendonly = False
+                why = "CONFIG SET failed (possibly related to argument 'appendonly')"
+                raise ConfigError(f"{why} - Unable to turn on AOF. Check server logs.") from None
+        elif not self.config.appendonly and logging_now:
+            self.aof.turn_off()
 
     def start(self) -> None:
         """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
@@ -247,7 +242,7 @@ class Server:
             serving=self._serving,
             opened=guard(self._opened),
             data=guard(make_data(self)),
-            pre_write=self.log.flush if self.log is not None else None,
+            pre_write=guard(self.aof.flush) if self.aof.grouped else None,
             closed=guard(self._closed),
             tick=guard(self._tick),
             num_loops=self.config.loops,
@@ -313,8 +308,7 @@ class Server:
         self.pause.tick()
         self.expirer.cycle()
         self.outputs.check()
-        if self.log is not None:
-            self.log.tick()
+        self.aof.tick()
         if self.config.maxmemory:
             self._used_memory = memory.resident()
         core = self.core_stats()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients import local_peer
 from ..command import Args, command
-from ..errors import NO_SUCH_KEY, CommandError
+from ..digest import digest_of_all, digest_of_value
+from ..errors import NO_SUCH_KEY, CommandError, LogCorrupt
 from ..numbers import to_int
-from ..resp import OK, simple
+from ..persistence import load_commands, write_base
+from ..resp import OK, array, bulk, simple
 from .objects import encoding_name
 
 if TYPE_CHECKING:
+    from ..server import Server
     from ..session import Session
 
 __all__: list[str] = []
@@ -43,6 +48,13 @@ def debug(session: Session, args: Args) -> bytes:
         return OK
     if what == b"OBJECT" and len(args) >= 3:
         return _object(session, args[2])
+    if what in (b"DIGEST", b"DIGEST-VALUE"):
+        return _digest(session, what, args[2:])
+    if what in (b"LOADAOF", b"RELOAD") and len(args) == 2:
+        return _load(session.server, what)
+    if what == b"AOF-FLUSH-SLEEP" and len(args) == 3:
+        session.server.aof.flush_delay = (to_int(args[2]) or 0) / 1e6
+        return OK
     if what in NO_OPS:
         return OK
     shown = args[1].decode("utf-8", "surrogateescape")
@@ -65,6 +77,29 @@ def _seconds(text: bytes) -> float:
         return float(text)
     except ValueError:
         return 0.0  # as strtod has it
+
+
+def _digest(session: Session, what: bytes, keys: Args) -> bytes:
+    if what == b"DIGEST":
+        return simple(digest_of_all(session.server.keyspace.databases))
+    return array([bulk(digest_of_value(session.db.data.get(key)).encode()) for key in keys])
+
+
+def _load(server: Server, what: bytes) -> bytes:
+    """Forget all keys and load them from the log, or from what they were written to just now."""
+    path = Path(server.config.dir) / f"temp-reload-{os.getpid()}.aof"
+    try:
+        if what == b"LOADAOF":
+            server.aof.reload()
+        else:
+            write_base(server, path)
+            with server.aof.replaying():
+                load_commands(server, path, may_be_torn=False)
+    except (LogCorrupt, OSError) as error:
+        raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
+    finally:
+        path.unlink(missing_ok=True)
+    return OK
 
 
 def _object(session: Session, key: bytes) -> bytes:

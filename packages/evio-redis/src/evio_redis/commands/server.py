@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import info as _info
 from .. import memory as _memory
 from ..command import Args, command
-from ..errors import SYNTAX_ERROR, CommandError, ConfigError
+from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
 from ..glob import matcher
 from ..numbers import parse_int, to_int
 from ..resp import OK, array, bulk, bulks, integer, simple
@@ -71,15 +71,18 @@ def lolwut(session: Session, args: Args) -> bytes:
 
 @command("BGREWRITEAOF", arity=1, flags="admin noscript no_async_loading")
 def bgrewriteaof(session: Session, args: Args) -> bytes:
-    log = session.server.log
-    if log is None:
-        raise CommandError("ERR there is no append-only file to rewrite: 'appendonly' is off")
-    if log.rewriting.active:
+    rewrites = session.server.aof.rewrites
+    if rewrites.active:
         raise CommandError("ERR Background append only file rewriting already in progress")
+    if session.atomic:  # the log has half of the transaction
+        rewrites.scheduled = True
+        return simple("Background append only file rewriting scheduled")
     try:
-        log.rewrite()
-    except OSError as error:
-        raise CommandError(f"ERR Can't execute an AOF background rewriting: {error.strerror}") from None
+        rewrites.begin()
+    except (OSError, LogCorrupt):
+        raise CommandError(
+            "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+        ) from None
     return simple("Background append only file rewriting started")
 
 

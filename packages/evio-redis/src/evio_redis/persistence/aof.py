@@ -7,22 +7,28 @@ disk does not hold up the loop; with ``no`` it is left to the kernel.
 When writing fails nothing is lost: what could not be written stays in memory, in order; writes are refused (MISCONF)
 and it is tried again every tick until it succeeds. With ``always``, clients whose commands are not on the disk get no
 reply: their connections are dropped.
+
+When syncing fails the files are not to be trusted any more, whatever the next sync says (see :func:`datasync`): writes
+are refused until a rewrite has made a new base of what is in memory.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LogCorrupt
-from .encode import encode
-from .loader import load_commands
-from .manifest import Manifest, sync_directory
-from .rewrite import Rewrite
+from .child import write_base
+from .disk import DiskThread, datasync, sync_directory
+from .encode import LARGE, encode, pieces
+from .loader import load_files
+from .manifest import Manifest
+from .rewrite import Rewrites
 
 if TYPE_CHECKING:
     from ..command import Args, Command
@@ -34,91 +40,194 @@ __all__ = ["AppendOnlyFile"]
 
 log = logging.getLogger("evio_redis")
 
-DATASYNC = getattr(os, "fdatasync", os.fsync)
+RETRY = 1.0
+"""Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
 
 
 class AppendOnlyFile:
-    """The log of one server. Made by :meth:`open` and ended by :meth:`close`."""
+    """The log of one server. It is ``on``, off, or ``waiting`` for the first base after it was turned on with CONFIG
+    SET: until then, what changes goes to a file that becomes the first increment after that base."""
 
-    def __init__(self, server: Server, grouped: bool) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self.grouped = grouped  # whether the loop calls ``flush``, once a turn; else every command does
-        config = server.config
-        self._directory = Path(config.dir) / config.appenddirname
-        self._manifest = Manifest(self._directory, config.appendfilename)
+        self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
+        self.on = self.waiting = False
+        self._manifest: Manifest | None = None  # once it is needed
         self._fd = -1
-        self._size = 0  # of all files
-        self._base_size = 0  # when it was rewritten last
-        self._buffer: list[bytes] = []
+        self.size = 0  # of all files
+        self.base_size = 0  # when it was rewritten last
+        self._buffer: list[bytes | memoryview] = []
+        self._buffered_large = False
         self._database: Database | None = None  # that the log has selected
+        self._stamp = 0  # the second of the last time stamp
         self._transaction = 0  # EXEC under way, and whether anything of it is in the log yet
         self._unacknowledged: dict[Session, None] = {}  # whose commands are in the buffer
+        self._doomed: dict[Session, None] = {}  # whose commands are not on the disk though they should be
         self._unsynced = False
         self._last_sync = time.monotonic()
-        self._error = ""
-        self._syncer = _Syncer()
-        self.rewriting = Rewrite(server)
+        self.error = ""  # why writes are refused
+        self._distrusted = False  # since a sync failed, until there is a new base
+        self._behind = False  # the server has ended without having written everything
+        self._retry_at, self._retry_delay = 0.0, RETRY
+        self.flush_delay = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
+        self._disk = DiskThread()
+        self.rewrites = Rewrites(server, self)
+        server.config.on_change("aof-disable-auto-gc", self._remove_history)
 
-    # -- opening and closing
+    # -- files
+
+    @property
+    def directory(self) -> Path:
+        """Where all files are."""
+        return Path(self._server.config.dir) / self._server.config.appenddirname
+
+    @property
+    def manifest(self) -> Manifest:
+        """The one in force. Raises :class:`LogCorrupt` and ``OSError`` when it is read for the first time."""
+        if self._manifest is None:
+            basename = self._server.config.appendfilename
+            self._manifest = Manifest.load(self.directory, basename) or Manifest(self.directory, basename)
+        return self._manifest
 
     def open(self) -> None:
-        """Load what there is and go on after it. Raises :class:`LogCorrupt` and ``OSError``."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        found = Manifest.load(self._directory, self._manifest.basename)
-        begin = time.monotonic()
-        if found is not None:
-            self._manifest = found
-            self._load(found.files)
-            self._remove_history()
-            keys = sum(len(database.data) for database in self._server.keyspace.databases)
-            log.info("Append-only file loaded: %d keys in %.3f s", keys, time.monotonic() - begin)
-        elif any(database.data for database in self._server.keyspace.databases):
-            self._start_base()
-        self._open_increment()
-        self._base_size = self._size
+        """At the start of the server: load what there is and go on after it. Raises :class:`LogCorrupt` and
+        ``OSError``."""
+        first = self._manifest is None  # else the server has run before: what is in memory is what the files say
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._adopt_old_file()
+        if first and self.manifest.files:
+            begin = time.monotonic()
+            self._load()
+            log.info("DB loaded from append only file: %.3f seconds", time.monotonic() - begin)
+        elif not self.manifest.files or self._behind:
+            path = self.manifest.add_base()
+            log.info("Creating AOF base file %s on server start", path.name)
+            write_base(self._server, path)
+            self.manifest.retire_increments(0)
+        if self.manifest.increments:
+            self._append_to(_opened(self.manifest.files[-1]))
+        else:
+            path = self.manifest.add_increment()
+            log.info("Creating AOF incr file %s on server start", path.name)
+            self._append_to(_opened(path, os.O_TRUNC))
+        self.manifest.save()
+        self._behind = False
+        self._remove_history()
+        self.size = self.base_size = sum(path.stat().st_size for path in self.manifest.files)
+        self.on = True
+        self._attach()
 
-    def _load(self, files: list[Path]) -> None:
-        for path in files:
-            if not path.exists():
-                raise LogCorrupt(f"{path} is in the manifest but not in the directory")
-        for path in files:
-            if path.suffix == ".rdb" or _is_rdb(path):
-                from .rdb import load_rdb
+    def _adopt_old_file(self) -> None:
+        """Up to version 6 Redis had a single file, in the working directory: it becomes the first base."""
+        manifest, name = self.manifest, self._server.config.appendfilename
+        old = self.directory.parent / name
+        interrupted = manifest.base == name and not manifest.increments and not (self.directory / name).exists()
+        if not old.is_file() or (manifest.files and not interrupted):
+            return
+        manifest.base, manifest.base_seq = name, 1
+        manifest.save()
+        os.replace(old, self.directory / name)
+        sync_directory(self.directory)
+        log.info("Successfully migrated an old-style AOF configuration (%s) into the AOF directory", name)
 
-                load_rdb(self._server.keyspace, path)
-                self._size += path.stat().st_size
-            else:
-                torn = path == files[-1] and self._server.config.aof_load_truncated
-                self._size += load_commands(self._server, path, torn)
+    def _load(self) -> None:
+        load_files(self._server, self.manifest.files, bool(self.manifest.base))
 
-    def _start_base(self) -> None:
-        """The log is turned on with keys there already: they are its base."""
-        name, seq = self._manifest.next_base()
-        self.rewriting.write(self._directory / name)
-        self._manifest.base, self._manifest.base_seq = name, seq
-        self._size = (self._directory / name).stat().st_size
+    def reload(self) -> None:
+        """Forget all keys and load them again (DEBUG LOADAOF). Raises :class:`LogCorrupt` and ``OSError``."""
+        self.flush()
+        if self.error:
+            raise OSError(self.error)
+        self._manifest = None
+        with self.replaying():
+            self._load()
 
-    def _open_increment(self) -> None:
-        """Append to the last increment, or to a new one if there is none."""
-        if not self._manifest.increments:
-            self._manifest.increments.append(self._manifest.next_increment())
-        path = self._directory / self._manifest.increments[-1][0]
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """Forget all keys; what is done then is not logged."""
+        server = self._server
+        attached, server.log, server.keyspace.propagate = server.log, None, None
+        try:
+            server.keyspace.flush(server.keyspace.databases)
+            yield
+        finally:
+            server.log = attached
+            server.keyspace.propagate = self.feed if attached else None
+
+    def _append_to(self, fd: int) -> None:
+        if self._fd >= 0:
+            self._disk.sync_and_close(self._fd)
+        self._fd = fd
         self._database = None
-        self._manifest.save()
+        self._unsynced = False
+
+    # -- on and off
+
+    def turn_on(self) -> None:
+        """CONFIG SET appendonly yes: begin to log, and to write a first base. Raises :class:`LogCorrupt` and
+        ``OSError``."""
+        if self.rewrites.active:
+            log.warning("AOF was enabled but there is already an AOF rewriting in background: it begins anew")
+            self.rewrites.kill()
+        self.waiting = True
+        if self._server.keyspace.clock.frozen:  # within EXEC, whose commands are to be in one file
+            self.rewrites.scheduled = True
+            return
+        try:
+            self.rewrites.begin()
+        except (OSError, LogCorrupt):
+            self.waiting = False
+            self._detach()
+            raise
 
     def close(self) -> None:
-        """Write and sync what there is. What cannot be written is told of."""
-        self.rewriting.abandon()
-        self._syncer.close()
+        """At the end of the server: what it holds is to be in the log, the first base included if that is still to
+        come. What cannot be written is told of."""
+        if self.waiting:
+            log.warning("Writing initial AOF, the server ends when it is complete")
+            try:
+                self.rewrites.complete()
+            except OSError as error:
+                log.error("The initial AOF could not be written: %s", error.strerror or error)
+        if self.on:
+            log.info("Calling fsync() on the AOF file.")
+        self.turn_off()
+
+    def turn_off(self) -> None:
+        """Write and sync what there is, and log no more. What cannot be written is told of."""
+        self.rewrites.kill()
+        self._disk.close()
         self.flush()
+        self._drop_doomed()
+        self._behind = bool(self._buffer)
+        if self._behind:
+            log.error("%d bytes of the append-only file could not be written", self._buffered)
         if self._fd >= 0:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                log.error("Cannot sync the append-only file: %s", error.strerror)
+                log.error("Fail to fsync the AOF file: %s", error.strerror)
             os.close(self._fd)
             self._fd = -1
+        if self.waiting:
+            self._remove_temporary()
+        self.on = self.waiting = False
+        self._detach()
+
+    def _attach(self) -> None:
+        server = self._server
+        server.log = self
+        server.keyspace.propagate = self.feed
+        server.dispatcher.choose_tables()
+
+    def _detach(self) -> None:
+        server = self._server
+        server.log = None
+        server.keyspace.propagate = None
+        self._buffer.clear()
+        self._distrusted = False
+        self.error = server.write_error = ""
+        server.dispatcher.choose_tables()
 
     # -- what commands do
 
@@ -157,223 +266,252 @@ class AppendOnlyFile:
 
     def feed(self, database: Database, args: Args) -> None:
         """Log a command."""
+        if self._fd < 0:
+            return  # it is to begin with a base that is still to come
+        if self._server.config.aof_timestamp_enabled:
+            self._annotate()
         if self._transaction == 1:
             self._transaction = 2
             self._buffer.append(encode([b"MULTI"]))
         if database is not self._database:
             self._database = database
             self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
-        self._buffer.append(encode(args))
+        command = pieces(args)
+        self._buffer += command
+        if len(command) > 1:
+            self._buffered_large = True
+
+    def _annotate(self) -> None:
+        now = int(time.time())
+        if now > self._stamp:
+            self._stamp = now
+            self._buffer.append(b"#TS:%d\r\n" % now)
 
     # -- writing
 
     def flush(self) -> None:
         """Write what has been logged; with ``always``, sync it."""
-        if not self._buffer:
+        if self._doomed:
+            self._drop_doomed()
+        if not self._buffer or self._fd < 0:
             return
-        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
-        self._buffer.clear()
+        if self.flush_delay:
+            time.sleep(self.flush_delay)
         try:
-            written = self._write(data)
-            self._size += written
-            if self._server.config.appendfsync == "always":
-                DATASYNC(self._fd)
-            else:
-                self._unsynced = True
+            self._write()
         except OSError as error:
             self._failed(error)
+            return
+        if self._server.config.appendfsync != "always":
+            self._unsynced = True
         else:
-            self._unacknowledged.clear()
+            try:
+                datasync(self._fd)
+            except OSError as error:
+                self._sync_failed(error)
+                return
+        self._unacknowledged.clear()
+        if self.error and not self._distrusted:
             self._recovered()
 
-    def _write(self, data: bytes) -> int:
-        """Write all of it; what is left when that fails goes back to the buffer. Raises ``OSError``."""
-        view, done = memoryview(data), 0
-        while done < len(data):
-            try:
-                done += os.write(self._fd, view[done:])
-            except OSError:
-                self._size += done
-                self._buffer.insert(0, bytes(view[done:]))
-                raise
-        return done
+    def _write(self) -> None:
+        """Write the buffer; what is left when that fails stays there. Raises ``OSError``."""
+        buffer = self._buffer
+        self._buffer = []
+        chunks = _joined(buffer) if self._buffered_large else [b"".join(buffer)]
+        for index, chunk in enumerate(chunks):
+            view, done = memoryview(chunk), 0
+            while done < len(view):
+                try:
+                    done += os.write(self._fd, view[done:])
+                except OSError:
+                    self.size += done
+                    self._buffer = [view[done:], *chunks[index + 1 :]]
+                    raise
+            self.size += done
+        self._buffered_large = False
+
+    @property
+    def _buffered(self) -> int:
+        return sum(map(len, self._buffer))
+
+    # -- failures
 
     def _failed(self, error: OSError) -> None:
         reason = error.strerror or str(error)
-        if not self._error:
+        if not self.error:
             log.error("Cannot write the append-only file: %s; writes are refused until it works again", reason)
-        self._error = reason
+        self.error = reason
         self._server.write_error = f"MISCONF Errors writing to the AOF file: {reason}"
         if self._server.config.appendfsync == "always":
-            for session in self._unacknowledged:
-                if session.conn is not None:
-                    session.conn.abort()
+            self._doomed |= self._unacknowledged
+            self._drop_doomed()
         self._unacknowledged.clear()
         self._server.dispatcher.choose_tables()
 
+    def _sync_failed(self, error: OSError) -> None:
+        if not self._distrusted:
+            log.error("Cannot sync the append-only file: %s; it is to be rewritten", error.strerror)
+            self._retry_at, self._retry_delay = 0.0, RETRY
+        self._distrusted = True
+        self._failed(error)
+
+    def _drop_doomed(self) -> None:
+        """With several loops, ``abort`` takes effect before the replies of a turn only when the loop of the connection
+        calls it; so every loop does, before its replies leave."""
+        for session in list(self._doomed):
+            if session.conn is None:
+                del self._doomed[session]
+            else:
+                session.conn.abort()
+
     def _recovered(self) -> None:
-        if self._error:
-            log.warning("The append-only file can be written again")
-            self._error = self._server.write_error = ""
-            self._server.dispatcher.choose_tables()
+        log.warning("The append-only file can be written again")
+        self.error = self._server.write_error = ""
+        self._server.dispatcher.choose_tables()
+
+    # -- now and then
 
     def tick(self) -> None:
-        """Now and then: sync once a second, try again what failed, begin and end rewrites."""
+        """Sync once a second, try again what failed, begin and end rewrites."""
         self.flush()
+        if self._fd >= 0:
+            self._sync()
+        if self._distrusted and not self.rewrites.active and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + self._retry_delay
+            self._retry_delay = min(60.0, 2 * self._retry_delay)
+            self.rewrites.scheduled = False
+            with suppress(OSError):  # it is logged, and tried again
+                self.rewrites.begin()
+        else:
+            self.rewrites.tick()
+
+    def _sync(self) -> None:
         now = time.monotonic()
         config = self._server.config
         if self._unsynced and config.appendfsync == "everysec" and now - self._last_sync >= 1.0:
-            quiet = config.no_appendfsync_on_rewrite and self.rewriting.active
-            if not quiet and self._syncer.begin(self._fd):
+            quiet = config.no_appendfsync_on_rewrite and self.rewrites.active
+            if not quiet and self._disk.sync(self._fd):
                 self._unsynced = False
                 self._last_sync = now
-        if self._syncer.error is not None:
-            error, self._syncer.error = self._syncer.error, None
-            self._unsynced = True
-            self._failed(error)
-        elif self._error and not self._buffer:
-            self._probe()
-        if self.rewriting.active:
-            self._poll_rewrite()
-        elif self._grown():
-            log.info("Starting to rewrite the append-only file: it has grown to %d bytes", self._size)
-            self.rewrite()
+        if self._disk.error is not None:
+            error, self._disk.error = self._disk.error, None
+            self._sync_failed(error)
 
-    def _probe(self) -> None:
-        """After a failed sync nothing may be left to write; whether syncing works again is what shows."""
-        try:
-            DATASYNC(self._fd)
-        except OSError:
-            return
-        self._recovered()
+    # -- what rewrites do
 
-    def _grown(self) -> bool:
-        config = self._server.config
-        percentage = config.auto_aof_rewrite_percentage
-        if not percentage or self._size < config.auto_aof_rewrite_min_size or self._error:
-            return False
-        return self._size >= max(self._base_size, 1) * (100 + percentage) / 100
+    def begin_increment(self) -> None:
+        """What comes from now on goes to a new file. Raises ``OSError``, and then goes on as before."""
+        if self.waiting:
+            self._temporary.unlink(missing_ok=True)
+            self._append_to(_opened(self._temporary, os.O_TRUNC))
+            self._attach()
+        elif self.on:
+            self.flush()
+            if self._buffer:
+                raise OSError(self.error)  # half a command may only be at the end of the last file
+            changed = self.manifest.copy()
+            path = changed.add_increment()
+            fd = _opened(path, os.O_TRUNC)  # before the manifest names it: it must exist after a crash
+            try:
+                changed.save()
+            except OSError:
+                os.close(fd)
+                path.unlink(missing_ok=True)
+                raise
+            self._append_to(fd)
+            self._manifest = changed
 
-    # -- rewriting
+    @property
+    def _temporary(self) -> Path:
+        return self.directory / f"temp-{self.manifest.basename}.incr"
 
-    def rewrite(self) -> None:
-        """Begin to write a new base in a child process; what comes from now on goes to a new increment. Raises
-        ``OSError`` if that cannot be begun."""
-        self.flush()
-        old = self._fd
-        self._manifest.increments.append(self._manifest.next_increment())
-        try:
-            self._open_increment()
-        except OSError:
-            self._manifest.increments.pop()
-            raise
-        self._syncer.wait()
-        DATASYNC(old)
-        os.close(old)
-        self._unsynced = False
-        self.rewriting.begin(self._directory / f"temp-rewriteaof-{os.getpid()}.aof")
+    def _remove_temporary(self) -> None:
+        path = self._temporary
+        log.info("Removing the temp incr aof file %s", path.name)
+        path.unlink(missing_ok=True)
 
-    def _poll_rewrite(self) -> None:
-        done = self.rewriting.poll()
-        if done is None:
-            return
-        if not done:
-            log.error("Rewriting the append-only file failed; the old one stays in use")
-            self._base_size = self._size  # not again before it has grown again
-            return
-        name, seq = self._manifest.next_base()
-        os.replace(self.rewriting.path, self._directory / name)
-        manifest = self._manifest
-        replaced = [(manifest.base, manifest.base_seq)] if manifest.base else []
-        manifest.history += replaced + manifest.increments[:-1]
-        manifest.base, manifest.base_seq = name, seq
-        manifest.increments = manifest.increments[-1:]
-        manifest.save()
+    def adopt(self, manifest: Manifest) -> None:
+        """A rewrite has succeeded: ``manifest`` has its base. Raises ``OSError``, and then all is as before."""
+        if self.waiting:
+            manifest.retire_increments(0)
+            path = manifest.add_increment()
+            os.replace(self._temporary, path)
+            try:
+                manifest.save()
+            except OSError:
+                os.replace(path, self._temporary)
+                raise
+        else:
+            manifest.retire_increments(1 if self.on else 0)
+            manifest.save()
+        self._manifest = manifest
+        if self.waiting:
+            self.waiting = False
+            self.on = True
+        self._distrusted = False
+        if self.error and not self._buffer:
+            self._recovered()
         self._remove_history()
-        self._size = sum(path.stat().st_size for path in manifest.files)
-        self._base_size = self._size
-        log.info("The append-only file is rewritten: %d bytes", self._size)
+        self.size = self.base_size = sum(path.stat().st_size for path in manifest.files)
+
+    def rewrite_failed(self) -> None:
+        """A rewrite has failed. If it was for the first base, the next one begins with nothing."""
+        if self.waiting and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._buffer.clear()
+            self._remove_temporary()
+            self.rewrites.scheduled = True
 
     def _remove_history(self) -> None:
-        if not self._manifest.history:
+        manifest = self._manifest
+        if manifest is None or not manifest.history or self._server.config.aof_disable_auto_gc:
             return
-        for name, _ in self._manifest.history:
-            (self._directory / name).unlink(missing_ok=True)
-        self._manifest.history.clear()
-        self._manifest.save()
-        sync_directory(self._directory)
+        changed = manifest.copy()
+        changed.history.clear()
+        try:
+            changed.save()
+        except OSError as error:
+            log.warning("Cannot save the manifest of the append-only file: %s", error.strerror)
+            return
+        self._disk.remove(manifest.directory / name for name, _ in manifest.history)
+        self._manifest = changed
 
     # -- INFO
 
     def info(self) -> dict[str, Any]:
         """Fields of ``INFO persistence``."""
-        return {
-            "aof_last_write_status": "err" if self._error else "ok",
-            "aof_current_size": self._size,
-            "aof_base_size": self._base_size,
-            "aof_pending_rewrite": 0,
-            "aof_buffer_length": sum(map(len, self._buffer)),
-            "aof_pending_bio_fsync": int(self._syncer.busy),
-            "aof_delayed_fsync": self._syncer.delayed,
-            **self.rewriting.info(),
+        fields = {
+            "aof_enabled": int(self.on or self.waiting),
+            **self.rewrites.info(),
+            "aof_last_write_status": "err" if self.error else "ok",
         }
+        if self.on or self.waiting:
+            fields |= {
+                "aof_current_size": self.size,
+                "aof_base_size": self.base_size,
+                "aof_pending_rewrite": 0,
+                "aof_buffer_length": self._buffered,
+                "aof_pending_bio_fsync": int(self._disk.syncing),
+                "aof_delayed_fsync": self._disk.delayed,
+            }
+        return fields
 
 
-def _is_rdb(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(5) == b"REDIS"
+def _opened(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, 0o644)
 
 
-class _Syncer:
-    """A thread that syncs a file: fsync takes as long as the disk likes."""
-
-    def __init__(self) -> None:
-        self._wanted = threading.Semaphore(0)
-        self._fd = -1
-        self._idle = threading.Event()
-        self._idle.set()
-        self._thread: threading.Thread | None = None
-        self.error: OSError | None = None
-        self.delayed = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether it syncs now."""
-        return not self._idle.is_set()
-
-    def begin(self, fd: int) -> bool:
-        """Sync this file; False if the last time is not over yet."""
-        if self.busy:
-            self.delayed += 1
-            return False
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="evio-redis-fsync", daemon=True)
-            self._thread.start()
-        self._fd = fd
-        self._idle.clear()
-        self._wanted.release()
-        return True
-
-    def wait(self) -> None:
-        """Wait until it does not sync."""
-        self._idle.wait()
-
-    def close(self) -> None:
-        """End the thread."""
-        if self._thread is not None:
-            self.wait()
-            self._fd = -1
-            self._wanted.release()
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        while True:
-            self._wanted.acquire()
-            if self._fd < 0:
-                return
-            try:
-                DATASYNC(self._fd)
-            except OSError as error:
-                self.error = error
-            self._idle.set()
+def _joined(buffer: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Few chunks, of which large ones are as they came."""
+    chunks: list[bytes | memoryview] = []
+    small: list[bytes | memoryview] = []
+    for each in buffer:
+        if len(each) < LARGE:
+            small.append(each)
+            continue
+        chunks += [b"".join(small), each]
+        small = []
+    chunks.append(b"".join(small))
+    return chunks

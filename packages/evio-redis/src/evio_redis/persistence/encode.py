@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,16 +13,29 @@ from ..types.lists import List
 from ..types.sets import Set
 from ..types.zsets import SortedSet
 
-__all__ = ["commands_of", "encode"]
+__all__ = ["LARGE", "commands_of", "encode", "pieces"]
 
 ITEMS = 64
 """Members of a collection that one command adds (Redis's AOF_REWRITE_ITEMS_PER_CMD)."""
+
+LARGE = 64 * 1024
+"""Bytes from which an argument is not copied."""
 
 
 def encode(args: Iterable[bytes]) -> bytes:
     """A command as a client would send it."""
     parts = [b"$%d\r\n%b\r\n" % (len(each), each) for each in args]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def pieces(args: Sequence[bytes]) -> list[bytes]:
+    """The same in pieces, of which large arguments are some."""
+    if max(map(len, args)) < LARGE:
+        return [encode(args)]
+    found = [b"*%d\r\n" % len(args)]
+    for each in args:
+        found += [b"$%d\r\n" % len(each), each, b"\r\n"]
+    return found
 
 
 def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:

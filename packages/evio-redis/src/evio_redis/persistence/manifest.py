@@ -7,14 +7,18 @@ to be removed. https://redis.io/docs/latest/operate/oss_and_stack/management/per
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import LogCorrupt
 from ..inline import split_inline
 from ..monitor import quoted
+from .disk import sync_directory
 
-__all__ = ["Manifest", "replace_durably"]
+__all__ = ["Manifest"]
+
+LONGEST_LINE = 1024
+"""Bytes, as Redis has it."""
 
 
 @dataclass(slots=True)
@@ -26,7 +30,7 @@ class Manifest:
     base: str = ""
     base_seq: int = 0
     increments: list[tuple[str, int]] = field(default_factory=list)
-    history: list[tuple[str, int]] = field(default_factory=list)
+    history: list[tuple[str, int]] = field(default_factory=list)  # the newest first
 
     @property
     def path(self) -> Path:
@@ -39,29 +43,58 @@ class Manifest:
         names = [self.base] if self.base else []
         return [self.directory / name for name in (*names, *(name for name, _ in self.increments))]
 
+    def copy(self) -> Manifest:
+        """One that may be changed and saved before it counts."""
+        return replace(self, increments=list(self.increments), history=list(self.history))
+
+    # -- reading
+
     @classmethod
     def load(cls, directory: Path, basename: str) -> Manifest | None:
         """Read it; None if there is none. Raises :class:`LogCorrupt` and ``OSError``."""
         manifest = cls(directory, basename)
         try:
-            lines = manifest.path.read_bytes().splitlines()
+            lines = manifest.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return None
-        for number, line in enumerate(lines, 1):
-            if line.strip() and not line.startswith(b"#"):
-                manifest._parse(line, number)
+        if lines == [b""]:
+            raise LogCorrupt(f"{manifest.path}: Found an empty AOF manifest")
+        for number, line in enumerate(lines[:-1] if not lines[-1] else lines, 1):
+            try:
+                manifest._parse(line)
+            except ValueError as error:
+                raise LogCorrupt(f"{manifest.path}, line {number}: {error}") from None
         return manifest
 
-    def _parse(self, line: bytes, number: int) -> None:
+    def _parse(self, line: bytes) -> None:
+        if line.startswith(b"#"):
+            return
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"The AOF manifest file contains too long line (of more than {LONGEST_LINE} bytes)")
         words = [word.decode("utf-8", "surrogateescape") for word in split_inline(line) or ()]
         fields = dict(zip(words[::2], words[1::2], strict=False))
         name, seq, kind = fields.get("file", ""), fields.get("seq", ""), fields.get("type", "")
-        if not name or "/" in name or not seq.isdigit() or kind not in ("b", "i", "h"):
-            raise LogCorrupt(f"{self.path}, line {number}: expected 'file NAME seq NUMBER type b|i|h'")
+        if len(words) % 2 or not name or not kind or not (seq.isascii() and seq.isdigit()):
+            raise ValueError("Invalid AOF manifest file format: expected 'file NAME seq NUMBER type b|i|h'")
+        if "/" in name:
+            raise ValueError("File can't be a path, just a filename")
+        self._add(name, int(seq), kind)
+
+    def _add(self, name: str, seq: int, kind: str) -> None:
         if kind == "b":
-            self.base, self.base_seq = name, int(seq)
+            if self.base:
+                raise ValueError("Found duplicate base file information")
+            self.base, self.base_seq = name, seq
+        elif kind == "i":
+            if self.increments and seq <= self.increments[-1][1]:
+                raise ValueError("Found a non-monotonic sequence number")
+            self.increments.append((name, seq))
+        elif kind == "h":
+            self.history.append((name, seq))
         else:
-            (self.increments if kind == "i" else self.history).append((name, int(seq)))
+            raise ValueError(f"Unknown AOF file type '{kind}', expected b, i or h")
+
+    # -- writing
 
     def save(self) -> None:
         """Write it, whole or not at all, and durably. Raises ``OSError``."""
@@ -69,17 +102,30 @@ class Manifest:
         rows += [(name, seq, "h") for name, seq in self.history]
         rows += [(name, seq, "i") for name, seq in self.increments]
         text = "".join(f"file {_shown(name)} seq {seq} type {kind}\n" for name, seq, kind in rows)
-        replace_durably(self.path, text.encode("utf-8", "surrogateescape"))
+        _replace_durably(self.path, text.encode("utf-8", "surrogateescape"))
 
-    def next_base(self) -> tuple[str, int]:
-        """Name and number of the base that the next rewrite makes."""
-        seq = self.base_seq + 1
-        return f"{self.basename}.{seq}.base.aof", seq
+    # -- changing
 
-    def next_increment(self) -> tuple[str, int]:
-        """Name and number of the next increment."""
-        seq = max((seq for _, seq in self.increments), default=0) + 1
-        return f"{self.basename}.{seq}.incr.aof", seq
+    def add_base(self) -> Path:
+        """Have a new base take the place of the old one, which becomes history."""
+        if self.base:
+            self.history.insert(0, (self.base, self.base_seq))
+        self.base_seq += 1
+        self.base = f"{self.basename}.{self.base_seq}.base.aof"
+        return self.directory / self.base
+
+    def add_increment(self) -> Path:
+        """Add an increment. Its number is one that no file has had that is still there."""
+        seq = max((seq for name, seq in (*self.increments, *self.history) if ".incr." in name), default=0) + 1
+        self.increments.append((f"{self.basename}.{seq}.incr.aof", seq))
+        return self.directory / self.increments[-1][0]
+
+    def retire_increments(self, keep: int) -> None:
+        """Have all increments but the last ``keep`` become history."""
+        count = len(self.increments) - keep
+        for each in self.increments[:count]:
+            self.history.insert(0, each)
+        del self.increments[:count]
 
 
 def _shown(name: str) -> str:
@@ -88,7 +134,7 @@ def _shown(name: str) -> str:
     return name if plain else quoted(encoded)
 
 
-def replace_durably(path: Path, content: bytes) -> None:
+def _replace_durably(path: Path, content: bytes) -> None:
     """Have a file with this content under this name, or the old one, after a crash at any moment. Raises
     ``OSError``."""
     temporary = path.with_name(f"temp-{path.name}")
@@ -98,12 +144,3 @@ def replace_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Have the names in a directory survive a crash, too (fsync(2), "Notes")."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

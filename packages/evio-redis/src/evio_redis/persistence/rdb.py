@@ -6,6 +6,7 @@ has no type for (streams, modules, functions) refuses to load rather than to los
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,18 +29,20 @@ NEWEST = 10
 AUX, RESIZE, EXPIRE_MS, EXPIRE, SELECT, END, IDLE, FREQUENCY = 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF, 0xF8, 0xF9
 
 
-def load_rdb(keyspace: Keyspace, path: Path) -> None:
-    """Add the keys of a file. Raises :class:`LogCorrupt` with the offset, and ``OSError``."""
-    data = path.read_bytes()
-    reader = _Reader(data)
-    try:
-        if data[:5] != b"REDIS" or not 1 <= int(data[5:9]) <= NEWEST:
-            raise ValueError("not an RDB file of a version up to 10")
-        if int(data[5:9]) >= 5:
-            _check_sum(data)
-        _load(keyspace, reader)
-    except (ValueError, IndexError, struct.error) as error:
-        raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
+def load_rdb(keyspace: Keyspace, path: Path) -> int:
+    """Add the keys of a file; returns where it ends: commands may follow. Raises :class:`LogCorrupt` with the offset,
+    and ``OSError``."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        reader = _Reader(data)
+        try:
+            if data[:5] != b"REDIS" or not 1 <= int(data[5:9]) <= NEWEST:
+                raise ValueError("not an RDB file of a version up to 10")
+            _load(keyspace, reader)
+            if int(data[5:9]) >= 5:
+                _check_sum(data[: reader.at], reader.take(8))
+        except (ValueError, IndexError, struct.error) as error:
+            raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
+        return reader.at
 
 
 def _load(keyspace: Keyspace, reader: _Reader) -> None:
@@ -77,7 +80,7 @@ def _load(keyspace: Keyspace, reader: _Reader) -> None:
 class _Reader:
     """The bytes and where we are in them."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.at = 0
 
@@ -194,12 +197,12 @@ def _crc64_table() -> list[int]:
     return table
 
 
-def _check_sum(data: bytes) -> None:
-    expected = int.from_bytes(data[-8:], "little")
+def _check_sum(data: bytes, found: bytes) -> None:
+    expected = int.from_bytes(found, "little")
     if not expected:
         return  # rdbchecksum no
     table, crc = _crc64_table(), 0
-    for byte in data[:-8]:
+    for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     if crc != expected:
         raise ValueError("wrong checksum")

@@ -12,12 +12,16 @@ __all__ = ["LLONG_MAX", "LLONG_MIN", "add_long_doubles", "format_double", "parse
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 
+ZERO_DIGIT = ord("0")
+
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}\Z").fullmatch
 _FLOAT = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?|0[xX][0-9a-fA-F]+)", re.I).fullmatch
 
 
 def to_int(text: bytes) -> int | None:
     """A 64-bit integer in its one canonical form (``string2ll``: no blanks, plus signs, leading zeros), or None."""
+    if len(text) < 19 and text.isdigit() and (text[0] != ZERO_DIGIT or text == b"0"):  # the usual, without a match
+        return int(text)
     if _INTEGER(text) is None:
         return None
     number = int(text)
@@ -34,6 +38,8 @@ def parse_int(text: bytes, error: str = NOT_AN_INTEGER) -> int:
 
 def parse_double(text: bytes, error: str = NOT_A_FLOAT) -> float:
     """A double as ``strtod`` takes it, but no blanks and no NaN. Raises :class:`CommandError` with ``error``."""
+    if text.isdigit():  # the usual, without a match
+        return float(text)
     if _FLOAT(text) is None:
         raise CommandError(error)
     return float(int(text, 16)) if b"x" in text.lower() else float(text)

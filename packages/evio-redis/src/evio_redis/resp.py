@@ -12,7 +12,22 @@ from collections.abc import Iterable, Sequence
 
 from .numbers import format_double
 
-__all__ = ["EMPTY_ARRAY", "OK", "ONE", "QUEUED", "RESP2", "RESP3", "ZERO", "Resp2", "Resp3", "array", "bulk", "bulks"]
+__all__ = [
+    "EMPTY_ARRAY",
+    "HEADS",
+    "INTEGERS",
+    "OK",
+    "ONE",
+    "QUEUED",
+    "RESP2",
+    "RESP3",
+    "ZERO",
+    "Resp2",
+    "Resp3",
+    "array",
+    "bulk",
+    "bulks",
+]
 __all__ += ["integer", "simple"]
 
 OK, QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
@@ -23,6 +38,7 @@ HEADS = [b"$%d\r\n" % size for size in range(1024)]
 """Length lines of short strings: to look one up is faster than to format it."""
 
 INTEGERS = [b":%d\r\n" % number for number in range(1024)]
+"""Small integers, likewise."""
 
 
 def bulk(value: bytes) -> bytes:

@@ -49,9 +49,15 @@ def _set(session: Session, key: bytes, value: Hash, pairs: Args) -> int:
 def hset(session: Session, args: Args) -> bytes:
     if len(args) % 2:
         raise wrong_arity("hset")
-    key = args[1]
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is Hash and value.large and len(args) == 4 and key not in database.expires and not database.alert:
+        before = len(value)
+        value[args[2]] = args[3]
+        database.changes += 1
+        return ZERO if len(value) == before else ONE
     added = _set(session, key, _writable(session, key), args[2:])
-    session.db.changed(key, "h", "hset")
+    database.changed(key, "h", "hset")
     return integer(added)
 
 

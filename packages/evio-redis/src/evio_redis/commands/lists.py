@@ -13,7 +13,7 @@ from ..blocking import parse_timeout
 from ..command import Args, command
 from ..errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
 from ..numbers import parse_int, to_int
-from ..resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer
+from ..resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
 from ..types.lists import List
 
 if TYPE_CHECKING:
@@ -25,14 +25,8 @@ __all__ = ["NOT_POSITIVE", "mpop_options", "numkeys_positions"]
 NOT_POSITIVE = "ERR value is out of range, must be positive"
 
 
-def _usual(database: Database, args: Args, count: int) -> List | None:
-    """The list at a key if a call of so many arguments is going to change it with nobody to be told, neither of that
-    nor of its end; the change is counted."""
-    value = database.data.get(args[1])
-    if len(args) == count and type(value) is List and not database.expires and not database.alert and len(value) > 1:
-        database.changes += 1
-        return value
-    return None
+# In LPUSH, RPUSH, LPOP and RPOP the usual case is written out: a list that is neither made nor emptied, with nobody to
+# be told. Sharing it would cost these four, which do nothing else, a tenth of their time.
 
 
 # -- pushing
@@ -64,19 +58,25 @@ def _push(session: Session, args: Args, left: bool, only_existing: bool) -> byte
 
 @command("LPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
 def lpush(session: Session, args: Args) -> bytes:
-    value = _usual(session.db, args, 3)
-    if value is not None:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is List and len(args) == 3 and not database.alert and key not in database.expires:
         value.appendleft(args[2])
-        return integer(len(value))
+        database.changes += 1
+        size = len(value)
+        return INTEGERS[size] if size < 1024 else b":%d\r\n" % size
     return _push(session, args, left=True, only_existing=False)
 
 
 @command("RPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
 def rpush(session: Session, args: Args) -> bytes:
-    value = _usual(session.db, args, 3)
-    if value is not None:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is List and len(args) == 3 and not database.alert and key not in database.expires:
         value.append(args[2])
-        return integer(len(value))
+        database.changes += 1
+        size = len(value)
+        return INTEGERS[size] if size < 1024 else b":%d\r\n" % size
     return _push(session, args, left=False, only_existing=False)
 
 
@@ -157,16 +157,20 @@ def _popped(database: Database, key: bytes, value: List, left: bool) -> None:
 
 @command("LPOP", arity=-2, flags="write fast", keys=(1,), group="list")
 def lpop(session: Session, args: Args) -> bytes:
-    value = _usual(session.db, args, 2)
-    if value is not None:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is List and len(args) == 2 and len(value) > 1 and not database.alert and key not in database.expires:
+        database.changes += 1
         return bulk(value.popleft())
     return _pop(session, args, left=True)
 
 
 @command("RPOP", arity=-2, flags="write fast", keys=(1,), group="list")
 def rpop(session: Session, args: Args) -> bytes:
-    value = _usual(session.db, args, 2)
-    if value is not None:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is List and len(args) == 2 and len(value) > 1 and not database.alert and key not in database.expires:
+        database.changes += 1
         return bulk(value.pop())
     return _pop(session, args, left=False)
 

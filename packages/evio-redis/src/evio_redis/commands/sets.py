@@ -27,9 +27,9 @@ __all__: list[str] = []
 def sadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is not Set or database.expires:
+    if type(value) is not Set or key in database.expires:
         value = database.typed(key, Set)
-    elif len(args) == 3 and value.plain and value.unordered and not database.alert:
+    elif len(args) == 3 and value.plain and value.order is None and not database.alert:
         before = len(value)
         value.add(args[2])
         if len(value) == before:

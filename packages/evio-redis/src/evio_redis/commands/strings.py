@@ -42,7 +42,7 @@ def _changed(database: Database, key: bytes, event: str) -> None:
 def get(session: Session, args: Args) -> bytes:
     database = session.db
     value = database.data.get(args[1])
-    if type(value) is bytes and not database.expires:
+    if type(value) is bytes and args[1] not in database.expires:
         size = len(value)
         return HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
     value = database.typed(args[1], bytes)
@@ -226,6 +226,10 @@ def mset(session: Session, args: Args) -> bytes:
 
 
 def _mset(database: Database, args: Args) -> None:
+    if not (database.expires or database.blocked or database.alert):
+        database.data.update(zip(args[1::2], args[2::2], strict=True))
+        database.changes += len(args) // 2
+        return
     for at in range(1, len(args), 2):
         database.put(args[at], args[at + 1])
         _changed(database, args[at], "set")
@@ -281,23 +285,24 @@ def setrange(session: Session, args: Args) -> bytes:
 def _increment(session: Session, key: bytes, by: int) -> bytes:
     database = session.db
     value = database.data.get(key)
-    if type(value) is not bytes or database.expires:
+    if type(value) is not bytes or key in database.expires:
         value = database.typed(key, bytes)
-    current = 0
-    if value is not None:
-        number = to_int(value)
-        if number is None:
-            raise CommandError(NOT_AN_INTEGER)
-        current = number
-    current += by
-    if not LLONG_MIN <= current <= LLONG_MAX:
+    before = 0 if value is None else to_int(value)
+    if before is None:
+        raise CommandError(NOT_AN_INTEGER)
+    after = before + by
+    if not LLONG_MIN <= after <= LLONG_MAX:
         raise CommandError(OVERFLOW)
+    text = b"%d" % after
     if value is None:
-        database.add(key, b"%d" % current)
+        database.add(key, text)
     else:
-        database.data[key] = b"%d" % current
-    _changed(database, key, "incrby")
-    return integer(current)
+        database.data[key] = text
+    database.changes += 1
+    if database.alert:
+        database.keyspace.touched(database, key)
+        database.keyspace.notify(database, "$", "incrby", key)
+    return b":" + text + b"\r\n"
 
 
 @command("INCR", arity=2, flags="write denyoom fast", keys=(1,), group="string")

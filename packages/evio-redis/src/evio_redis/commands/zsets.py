@@ -13,7 +13,7 @@ from ..blocking import parse_timeout
 from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError
 from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
-from ..resp import ZERO, array, bulk, integer
+from ..resp import ONE, ZERO, array, bulk, integer
 from ..scan import parse_cursor, parse_options
 from ..types.zsets import Pair, SortedSet
 from .lists import NOT_POSITIVE, mpop_options, numkeys_positions
@@ -31,6 +31,20 @@ ZADD_OPTIONS = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 @command("ZADD", arity=-4, flags="write denyoom fast", keys=(1,), group="sorted-set", since="1.2.0")
 def zadd(session: Session, args: Args) -> bytes:
+    if len(args) == 4:
+        database, key, member = session.db, args[1], args[3]
+        value = database.data.get(key)
+        if type(value) is SortedSet and value.large and key not in database.expires and not database.alert:
+            score = parse_double(args[2])
+            current = value.scores.get(member)
+            if current == score:
+                return ZERO
+            if value.blocks is None:
+                value.scores[member] = score
+            else:
+                value.set(member, score)
+            database.changes += 1
+            return ONE if current is None else ZERO
     at = 2
     options: set[bytes] = set()
     while at < len(args) and args[at].upper() in ZADD_OPTIONS:

@@ -18,14 +18,15 @@ __all__ = ["Set"]
 
 
 class Set(set[bytes]):
-    """The members. ``plain`` says for good that it has been too large, or has had other members than integers."""
+    """The members. ``plain`` says for good that it has been too large, or has had other members than integers.
+    ``order`` is the list of them to pick from, if there is one."""
 
-    __slots__ = ("_order", "plain")
+    __slots__ = ("order", "plain")
 
     def __init__(self, members: Iterable[bytes] = (), limit: int = 512) -> None:
         super().__init__()
         self.plain = False
-        self._order: list[bytes] | None = None
+        self.order: list[bytes] | None = None
         for member in members:
             self.insert(member, limit)
 
@@ -36,15 +37,9 @@ class Set(set[bytes]):
         self.add(member)
         if not self.plain and (len(self) > limit or to_int(member) is None):
             self.plain = True
-        if self._order is not None:
-            self._order.append(member)
+        if self.order is not None:
+            self.order.append(member)
         return True
-
-    @property
-    def unordered(self) -> bool:
-        """Whether there is no list of the members to keep: then ``add`` is all that a new member needs, once the set is
-        ``plain``."""
-        return self._order is None
 
     def encoding(self) -> str:
         """As Redis names it."""
@@ -88,7 +83,7 @@ class Set(set[bytes]):
         return random.sample(self._members(exact=True), count)
 
     def _members(self, exact: bool = False) -> list[bytes]:
-        order = self._order
+        order = self.order
         if order is None or len(order) > 2 * len(self) + 16 or (exact and len(order) != len(self)):
-            order = self._order = list(self)
+            order = self.order = list(self)
         return order

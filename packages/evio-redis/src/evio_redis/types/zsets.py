@@ -21,14 +21,15 @@ Pair = tuple[float, bytes]
 
 
 class SortedSet:
-    """The scores by member, and their order. ``large`` says for good that it has been no listpack."""
+    """The scores by member; ``blocks``, their order, once it was wanted. ``large`` says for good that it has been no
+    listpack."""
 
-    __slots__ = ("_blocks", "large", "scores")
+    __slots__ = ("blocks", "large", "scores")
 
     def __init__(self, pairs: Iterable[tuple[bytes, float]] = ()) -> None:
         self.scores: dict[bytes, float] = dict(pairs)
         self.large = False
-        self._blocks: list[list[Pair]] | None = None
+        self.blocks: list[list[Pair]] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -64,7 +65,7 @@ class SortedSet:
 
     def set(self, member: bytes, score: float) -> None:
         """Add a member, or change its score."""
-        if self._blocks is not None:
+        if self.blocks is not None:
             before = self.scores.get(member)
             if before == score:
                 return
@@ -78,7 +79,7 @@ class SortedSet:
         score = self.scores.pop(member, None)
         if score is None:
             return False
-        if self._blocks is not None:
+        if self.blocks is not None:
             self._take_out(score, member)
         return True
 
@@ -116,10 +117,10 @@ class SortedSet:
     # -- the order
 
     def _order(self) -> list[list[Pair]]:
-        if self._blocks is None:
+        if self.blocks is None:
             pairs = sorted((score, member) for member, score in self.scores.items())
-            self._blocks = [pairs[at : at + BLOCK] for at in range(0, len(pairs), BLOCK)] or [[]]
-        return self._blocks
+            self.blocks = [pairs[at : at + BLOCK] for at in range(0, len(pairs), BLOCK)] or [[]]
+        return self.blocks
 
     @staticmethod
     def _block_of(blocks: list[list[Pair]], pair: Pair) -> int:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["FLAGS", "Args", "Command", "Function", "Registry", "command"]
+__all__ = ["FLAGS", "Args", "Command", "Function", "Registry", "Tables", "command"]
 
 Args: TypeAlias = list[bytes]
 Function: TypeAlias = "Callable[[Session, Args], bytes]"
+Tables: TypeAlias = "list[dict[bytes, Function]]"
 F = TypeVar("F", bound="Callable[[Session, Args], bytes]")
 
 FLAGS = frozenset(
@@ -68,7 +69,12 @@ class Command:
     """By upper-case name. A command that has some is only a container."""
 
     calls: int = 0
+    timed: int = 0
+    """How many of the calls were timed."""
+
     usec: float = 0.0
+    """What these took."""
+
     rejected: int = 0
     failed: int = 0
 
@@ -88,6 +94,11 @@ class Command:
     def accepts(self, count: int) -> bool:
         """Whether it can be called with so many arguments."""
         return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+    @property
+    def total_usec(self) -> float:
+        """Microseconds of all calls, extrapolated from those that were timed."""
+        return self.usec * self.calls / self.timed if self.timed else 0.0
 
     def key_positions(self, args: Args) -> list[int]:
         """Where in ``args`` its keys are."""
@@ -201,15 +212,18 @@ class Registry:
             return found.subcommands.get(args[1].decode("latin-1").upper(), found)
         return found
 
-    def tables(self, wanted: Callable[[Command], bool]) -> list[dict[bytes, Function]]:
-        """For each number of arguments, the functions of the wanted commands that accept it, by name: one look-up
-        finds the function and checks the arity. Names in other than upper or lower case are found the slow way."""
-        tables: list[dict[bytes, Function]] = []
+    def tables(self, function_of: Callable[[Command], Function | None]) -> Tables:
+        """For each number of arguments, the functions of the commands that accept it, by name: one look-up finds the
+        function and checks the arity. Names in other than upper or lower case are found the slow way, as are commands
+        of which ``function_of`` says None."""
+        tables: Tables = []
         for count in range(MOST_DIRECT_ARGUMENTS + 1):
             table: dict[bytes, Function] = {}
             for name, each in self.commands.items():
-                if each.direct and not each.subcommands and each.accepts(count) and wanted(each):
-                    table[name.encode()] = table[name.lower().encode()] = each.function
+                if each.direct and not each.subcommands and each.accepts(count):
+                    function = function_of(each)
+                    if function is not None:
+                        table[name.encode()] = table[name.lower().encode()] = function
             tables.append(table)
         return tables
 

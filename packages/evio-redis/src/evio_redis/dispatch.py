@@ -7,11 +7,13 @@ none of this has anything to say: then ``choose_tables`` leaves commands in the 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .command import Args, Command, Function
+from .command import Args, Command, Function, Tables
 from .errors import CommandError, wrong_arity
 from .resp import QUEUED
 
@@ -33,6 +35,10 @@ SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""
 
 
+TIMED = 16
+"""Commands that are timed at each tick, of those that usually are not."""
+
+
 class _Paused(Exception):  # no error: the command will run later
     """The command has to wait for the end of CLIENT PAUSE."""
 
@@ -42,31 +48,84 @@ class Dispatcher:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.tables: list[dict[bytes, Function]] = []
-        self._all: list[dict[bytes, Function]] = []
-        self._reads: list[dict[bytes, Function]] = []
-        self._none: list[dict[bytes, Function]] = []
+        self.tables: Tables = []
+        self.direct_calls: defaultdict[Function | None, int] = defaultdict(int)  # of what the tables held; None is none
+        self.direct_failures: defaultdict[Function, int] = defaultdict(int)
+        self._owners: dict[Function, Command] = {}
+        self._all: Tables = []
+        self._reads: Tables = []
+        self._followed: Tables = []
+        self._none: Tables = []
+        self._to_time = 0
         self.build_tables()
+        self.time_some()
 
     # -- the short way, when it is right
 
     def build_tables(self) -> None:
-        """Make the tables, of all commands, of those that only read, and of none."""
+        """Make the tables, of all commands, of those that only read, of all with writes followed up, and of none."""
         registry = self._server.registry
-        self._all = registry.tables(lambda command: True)
-        self._reads = registry.tables(lambda command: "write" not in command.flags)
+        self._all = registry.tables(lambda command: command.function)
+        self._reads = registry.tables(lambda command: None if "write" in command.flags else command.function)
+        self._followed = registry.tables(cache(self._follow_up))
         self._none = [{} for _ in self._all]
+        self._owners |= {command.function: command for command in registry.all()}
         self.choose_tables()
+
+    def _follow_up(self, command: Command) -> Function | None:
+        """The command's function, which if it writes also does what its change calls for: log it, and serve clients
+        that were blocked."""
+        if "write" not in command.flags:
+            return command.function
+        if not command.keys[0]:
+            return None  # may change another database than the session's
+        server, function, ready_keys = self._server, command.function, self._server.keyspace.ready_keys
+
+        def followed(session: Session, args: Args) -> bytes:
+            if server.write_error:
+                raise CommandError(server.write_error)
+            session.rewritten.clear()
+            database = session.db
+            before = database.changes
+            reply = function(session, args)
+            if database.changes != before and server.log is not None:
+                server.log.record(session, args)
+            if ready_keys:
+                server.blocking.serve()
+            return reply
+
+        self._owners[followed] = command
+        return followed
 
     def choose_tables(self) -> None:
         """Leave to the short way what it may do now; to be called when what it depends on has changed."""
         server = self._server
-        if server.monitors or server.pause.active or server.times_everything or server.accesses.recording:
+        shown = server.monitors or server.accesses.recording or server.times_everything or self._to_time
+        if shown or server.pause.active:
             self.tables = self._none
-        elif server.blocking.waiting or server.log is not None or server.config.maxmemory:
+        elif server.config.maxmemory:
             self.tables = self._reads
+        elif server.blocking.waiting or server.log is not None:
+            self.tables = self._followed
         else:
             self.tables = self._all
+
+    def time_some(self) -> None:
+        """Have the next few commands go the long way, which times them: what ``INFO commandstats`` says of the time
+        that commands take is extrapolated from these."""
+        self._to_time = TIMED
+        self.choose_tables()
+
+    def settle_calls(self) -> None:
+        """Add the calls that were made the short way to what is known of the commands."""
+        for function, count in self.direct_calls.items():
+            if function is not None and count:
+                self._owners[function].calls += count
+                self._server.commands_processed += count
+        for function, count in self.direct_failures.items():
+            self._owners[function].failed += count
+        self.direct_calls.clear()
+        self.direct_failures.clear()
 
     # -- many commands
 
@@ -203,7 +262,12 @@ class Dispatcher:
             if server.accesses.recording and command.name != "object|idletime" and not session.no_touch:
                 server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])
             command.calls += 1
+            command.timed += 1
             command.usec += taken * 1e6
+            if self._to_time:
+                self._to_time -= 1
+                if not self._to_time:
+                    self.choose_tables()
             server.commands_processed += 1
             if logging_from is not None and server.log is not None:
                 server.log.end(session, command, args, logging_from)

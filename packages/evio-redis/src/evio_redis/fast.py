@@ -18,6 +18,7 @@ from .errors import CommandError
 from .parser import Parser
 
 if TYPE_CHECKING:
+    from .command import Function
     from .server import Server
     from .session import Session
 
@@ -31,6 +32,7 @@ INTERNAL_ERROR = b"-ERR internal error, see the server's log\r\n"
 def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
     """The ``data`` callback. A closure: its names are the hot path's locals."""
     dispatcher, process = server.dispatcher, server.dispatcher.process
+    calls, failures = dispatcher.direct_calls, dispatcher.direct_failures
     # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
     # replaced and the session's own parser takes the chunk.
     reader = hiredis.Reader()
@@ -61,28 +63,39 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
             return receive(server, session, chunk)
         session.seen = server.now
         session.last_command = commands[-1][0] if commands[-1] else b""
-        server.commands_processed += len(commands)
         tables = dispatcher.tables
         replies: list[bytes] = []
         pending = iter(commands)
+        # Calls are counted by runs of the same function: its number is that of the replies since ``start``.
+        previous: Function | None = None
+        start = 0
         for args in pending:
             try:
                 function = tables[len(args)][args[0]]
             except (KeyError, IndexError):
                 if args:
-                    server.commands_processed -= 1  # counted where it is run
-                    replies.append(process(session, args))
+                    calls[previous] += len(replies) - start
+                    replies.append(process(session, args))  # which counts it
+                    start = len(replies)
                     if not session.plain:
                         return finish(server, session, dispatcher.run_all(session, pending, replies))
+                    tables = dispatcher.tables
                 continue
+            if function is not previous:
+                calls[previous] += len(replies) - start
+                previous = function
+                start = len(replies)
             try:
                 replies.append(function(session, args))
             except CommandError as error:
                 replies.append(error.reply)
+                failures[function] += 1
                 server.count_error(error)
             except Exception:
                 log.exception("%r failed", args[0])
+                failures[function] += 1
                 replies.append(INTERNAL_ERROR)
+        calls[previous] += len(replies) - start
         return replies[0] if len(replies) == 1 else b"".join(replies)
 
     return data

@@ -187,9 +187,9 @@ def _commandstats(server: Server) -> Mapping[str, Any]:
     fields = {}
     for each in server.registry.all():
         if each.calls or each.rejected or each.failed:
-            per_call = each.usec / each.calls if each.calls else 0.0
+            per_call = each.total_usec / each.calls if each.calls else 0.0
             fields[f"cmdstat_{each.name}"] = (
-                f"calls={each.calls},usec={int(each.usec)},usec_per_call={per_call:.2f},"
+                f"calls={each.calls},usec={int(each.total_usec)},usec_per_call={per_call:.2f},"
                 f"rejected_calls={each.rejected},failed_calls={each.failed}"
             )
     return fields
@@ -233,6 +233,7 @@ DEFAULT = [name for name in SECTIONS if name != "commandstats"]
 
 def render(server: Server, wanted: list[str]) -> str:
     """The text of these sections (``all``, ``everything``, ``default`` are several); unknown ones are left out."""
+    server.dispatcher.settle_calls()
     names: set[str] = set()
     for name in wanted or ["default"]:
         names |= set(SECTIONS) if name in ("all", "everything") else set(DEFAULT) if name == "default" else {name}

@@ -138,7 +138,7 @@ class Server:
         self.rates = Rates()
         self.keyspace.expired_keys = 0
         for command in self.registry.all():
-            command.calls = command.rejected = command.failed = 0
+            command.calls = command.timed = command.rejected = command.failed = 0
             command.usec = 0.0
 
     # -- own commands
@@ -312,6 +312,8 @@ class Server:
         if self.config.maxmemory:
             self._used_memory = memory.resident()
         core = self.core_stats()
+        self.dispatcher.settle_calls()
+        self.dispatcher.time_some()
         self.rates.sample(self.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
         waiting = self.blocking.tick()
         usual = 1.0 / self.config.hz

@@ -113,6 +113,7 @@ def config_set(session: Session, args: Args) -> bytes:
 
 @command("CONFIG RESETSTAT", arity=2, flags=ADMIN, since="2.0.0")
 def config_resetstat(session: Session, args: Args) -> bytes:
+    session.server.dispatcher.settle_calls()
     session.server.reset_statistics()
     return OK
 

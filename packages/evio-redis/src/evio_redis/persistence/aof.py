@@ -244,6 +244,10 @@ class AppendOnlyFile:
             return
         if command is not None and command.name == "exec":
             return  # its commands are logged already
+        self.record(session, args)
+
+    def record(self, session: Session, args: Args) -> None:
+        """Log a command that has changed something, or what it has rewritten itself to."""
         for each in session.rewritten or [args]:
             self.feed(session.db, each)
         session.rewritten.clear()

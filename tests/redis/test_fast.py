@@ -1,0 +1,121 @@
+"""The short way of a request: it does what the long way does, and counts what it does."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import evio_redis
+
+TIMEOUT = 10.0
+
+
+def exchange(server: evio_redis.Server, commands: list[str], reply: bytes) -> None:
+    """Send commands in one piece and expect exactly this reply."""
+    words = [command.encode().split() for command in commands]
+    request = b"".join(
+        b"*%d\r\n%b" % (len(args), b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)) for args in words
+    )
+    with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as sock:
+        sock.sendall(request)
+        received = b""
+        while len(received) < len(reply):
+            piece = sock.recv(65536)
+            assert piece, received
+            received += piece
+    assert received == reply
+
+
+def statistics(client: redis.Redis, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.info("commandstats").get(f"cmdstat_{name}", {})
+    return found
+
+
+def test_calls_are_counted_however_they_are_run(server: evio_redis.Server, client: redis.Redis) -> None:
+    commands = ["SET a 1", "SET b x", "GET a", "STRLEN a", "GET b", "INCR b", "INCR a", "LRANGE l 0 -1", "SET c 3"]
+    not_an_integer = b"-ERR value is not an integer or out of range\r\n"
+    replies = [b"+OK\r\n", b"+OK\r\n", b"$1\r\n1\r\n", b":1\r\n", b"$1\r\nx\r\n", not_an_integer, b":2\r\n", b"*0\r\n"]
+    before = client.info("stats")["total_commands_processed"]
+    for _ in range(20):  # more than are timed at first
+        exchange(server, commands, b"".join([*replies, b"+OK\r\n"]))
+    after = client.info("stats")["total_commands_processed"]
+    assert after - before == 20 * len(commands) + 1
+    calls = {name: statistics(client, name)["calls"] for name in ("set", "get", "strlen", "incr", "lrange")}
+    assert calls == {"set": 60, "get": 40, "strlen": 20, "incr": 40, "lrange": 20}
+    assert statistics(client, "incr")["failed_calls"] == 20
+    assert statistics(client, "set")["failed_calls"] == 0
+
+
+def test_a_report_in_the_middle_of_a_chunk_has_what_came_before(server: evio_redis.Server) -> None:
+    with redis.Redis(port=server.port, socket_timeout=TIMEOUT) as client:
+        client.config_resetstat()
+        for _ in range(20):
+            client.echo("until the short way is taken")
+        pipe = client.pipeline(transaction=False)
+        pipe.set("a", 1).set("a", 2).info("commandstats").set("a", 3).info("commandstats")
+        *_, first, _, second = pipe.execute()
+        assert first["cmdstat_set"]["calls"] == 2
+        assert second["cmdstat_set"]["calls"] == 3
+
+
+def test_the_time_of_calls_is_extrapolated(client: redis.Redis) -> None:
+    for _ in range(100):
+        client.set("a", 1)
+    found = statistics(client, "set")
+    assert found["calls"] == 100
+    assert 0 < found["usec_per_call"] < 10_000
+    assert found["usec"] == pytest.approx(100 * found["usec_per_call"], rel=0.05, abs=2)
+
+
+def test_resetstat_forgets_calls_of_both_ways(client: redis.Redis) -> None:
+    for _ in range(30):
+        client.set("a", 1)
+        client.lrange("l", 0, -1)
+    client.config_resetstat()
+    assert statistics(client, "set") == {}
+    assert statistics(client, "lrange") == {}
+
+
+def test_a_blocked_client_is_served_between_two_commands_of_a_chunk(
+    server: evio_redis.Server, client: redis.Redis
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as waiting:
+        waiting.sendall(b"BLPOP queue 0\r\n")
+        while not client.info("clients")["blocked_clients"]:
+            pass
+        for _ in range(20):
+            client.ping()  # until the short way is taken
+        exchange(server, ["RPUSH queue first", "LPOP queue", "RPUSH queue second"], b":1\r\n$-1\r\n:1\r\n")
+        assert waiting.recv(100) == b"*2\r\n$5\r\nqueue\r\n$5\r\nfirst\r\n"
+    assert client.lrange("queue", 0, -1) == [b"second"]
+
+
+def test_writes_of_the_short_way_are_logged(tmp_path: Path) -> None:
+    commands = [
+        *("SET a 1", "GETDEL a", "SETNX b 1", "SETNX b 2", "INCR n", "INCRBYFLOAT n 0.5", "LPUSH l x y", "RPOP l"),
+        *("SADD s m", "SADD s m", "HSET h f v", "ZADD z 1 m", "ZINCRBY z 0.5 m", "EXPIRE n 1000", "MOVE b 1"),
+    ]
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly="yes") as server:
+        with redis.Redis(port=server.port, socket_timeout=TIMEOUT) as client:
+            for _ in range(20):
+                client.echo("until the short way is taken")
+            pipe = client.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command.split())
+            pipe.execute()
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly="yes") as server:
+        with redis.Redis(port=server.port, socket_timeout=TIMEOUT) as client:
+            assert sorted(client.keys()) == [b"h", b"l", b"n", b"s", b"z"]
+            assert client.get("n") == b"1.5"
+            assert 900 < client.ttl("n") <= 1000
+            assert client.lrange("l", 0, -1) == [b"y"]
+            assert client.smembers("s") == {b"m"}
+            assert client.hgetall("h") == {b"f": b"v"}
+            assert client.zrange("z", 0, -1, withscores=True) == [(b"m", 1.5)]
+        with redis.Redis(port=server.port, db=1, socket_timeout=TIMEOUT) as other:
+            assert other.keys() == [b"b"]

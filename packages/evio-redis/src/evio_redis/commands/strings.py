@@ -282,6 +282,10 @@ def setrange(session: Session, args: Args) -> bytes:
     return integer(max(len(value), offset + len(piece)))
 
 
+COUNTING = {b"%d" % number: (b"%d" % (number + 1), b":%d\r\n" % (number + 1)) for number in range(1024)}
+"""What INCR makes of a small number, and its reply; Redis has objects of small integers ready, too."""
+
+
 def _increment(session: Session, key: bytes, by: int) -> bytes:
     database = session.db
     value = database.data.get(key)
@@ -307,6 +311,17 @@ def _increment(session: Session, key: bytes, by: int) -> bytes:
 
 @command("INCR", arity=2, flags="write denyoom fast", keys=(1,), group="string")
 def incr(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if type(value) is bytes and key not in database.expires and not database.alert:
+        if value in COUNTING:
+            database.data[key], reply = COUNTING[value]
+            database.changes += 1
+            return reply
+        if value.isdigit() and len(value) < 19 and not value.startswith(b"0"):
+            database.data[key] = text = b"%d" % (int(value) + 1)
+            database.changes += 1
+            return b":%b\r\n" % text
     return _increment(session, args[1], 1)
 
 

@@ -135,11 +135,8 @@ class Blocking:
 
     def _finish(self, waiter: Waiter, reply: bytes) -> None:
         self._leave(waiter)
-        waiter.session.push(reply)
-        if waiter.session.backlog:
-            self._server.dispatcher.resume(waiter.session)
-        else:
-            waiter.session.settle()
+        waiter.session.late_reply(reply)
+        self._server.dispatcher.resume(waiter.session)
 
     # -- not being served
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import CommandError
+from .resp import bulks
 
 if TYPE_CHECKING:
     from evio_core import Conn
@@ -34,7 +36,7 @@ def local_peer(conn: Conn) -> bool:
 
 def client_type(session: Session) -> str:
     """Its class, as TYPE of CLIENT LIST and the output buffer limits have it."""
-    return "pubsub" if session.subscribed and session.resp.version == 2 else "normal"
+    return "pubsub" if session.subscribed else "normal"
 
 
 def parse_type(text: bytes) -> str:
@@ -50,7 +52,7 @@ def _flags(session: Session) -> str:
     for letter, state in (
         ("O", session.monitor),
         ("P", session.subscribed),
-        ("x", session.queue is not None),
+        ("x", session.queue is not None or session.executing is not None),
         ("b", session.blocked is not None),
         ("d", session.dirty_cas),
         ("c", session.closing),
@@ -62,13 +64,18 @@ def _flags(session: Session) -> str:
     return flags or "N"
 
 
-def describe(session: Session) -> str:
-    """A line of CLIENT LIST (https://redis.io/docs/latest/commands/client-list/)."""
+def describe(session: Session, args: Sequence[bytes] = ()) -> str:
+    """A line of CLIENT LIST (https://redis.io/docs/latest/commands/client-list/); ``args`` is the command that the
+    client is running."""
     conn = session.conn
     last = session.last_command
     now = time.time()
     output = conn.pending if conn is not None else 0
-    arguments = sum(map(len, session.queue[-1])) if session.queue else 0
+    queue = session.queue or session.executing or ()
+    multi = -1 if session.queue is None and session.executing is None else len(queue)
+    unread = session.parser.buffered + session.backlog_bytes + (len(bulks(args)) if args else 0)
+    arguments = sum(map(len, args))
+    queued = sum(len(word) for each in queue for word in each)
     fields = {
         "id": session.id,
         "addr": show_address(conn.remote_addr) if conn is not None else "",
@@ -82,17 +89,17 @@ def describe(session: Session) -> str:
         "sub": len(session.channels),
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),
-        "multi": -1 if session.queue is None else len(session.queue),
-        "qbuf": session.parser.buffered,
+        "multi": multi,
+        "qbuf": unread,
         "qbuf-free": 0,
         "argv-mem": arguments,
-        "multi-mem": sum(len(word) for args in session.queue or () for word in args),
+        "multi-mem": queued,
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
         "oll": 0,
         "omem": output,
-        "tot-mem": output + session.parser.buffered,
+        "tot-mem": output + unread + arguments + queued,
         "events": "r",
         "cmd": (last.decode("latin-1").lower() if isinstance(last, bytes) else last) or "NULL",
         "user": session.user if session.authenticated else "default",

@@ -31,6 +31,9 @@ SUBSCRIBED = frozenset(
 )
 NEVER_QUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 
+HTTP = frozenset({b"post", b"host:"})
+"""What no command is called, so that a browser that is made to send here gets nowhere (cross-protocol scripting)."""
+
 SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""
 
@@ -139,24 +142,27 @@ class Dispatcher:
                 if session.blocked is not None:
                     session.backlog.append(args)
                     continue
-                mode = session.reply_mode
                 reply = self.process(session, args)
-                if mode == "on" or (mode == "off" and session.reply_mode == "on"):
+                if session.blocked is not None:
+                    continue
+                if session.reply_mode == "on":
                     replies.append(reply)
-                elif mode == "skip":
-                    session.reply_mode = "on"
+                else:
+                    session.silenced()
         finally:
             session.replies = None
         return replies
 
     def resume(self, session: Session) -> None:
         """A session is no longer blocked: run what has arrived meanwhile."""
-        backlog, session.backlog = session.backlog, type(session.backlog)()
-        replies = self.run_all(session, backlog, [])
-        if session.conn is not None:
-            session.conn.write(b"".join(replies))
-            if session.closing:
-                session.conn.close()
+        if session.backlog or session.parser.error is not None:
+            backlog, session.backlog, session.backlog_bytes = session.backlog, type(session.backlog)(), 0
+            replies = self.run_all(session, backlog, [])
+            replies.append(session.protocol_error())
+            if session.conn is not None:
+                session.conn.write(b"".join(replies))
+                if session.closing:
+                    session.conn.close()
         session.settle()
 
     # -- one command
@@ -166,9 +172,9 @@ class Dispatcher:
         command = None
         try:
             command = self._check(session, args)
+            if command is None:
+                return b""
             if session.queue is not None and command.name not in NEVER_QUEUED:
-                if "no_multi" in command.flags:
-                    raise CommandError("ERR Command not allowed inside a transaction")
                 session.queue.append(args)
                 return QUEUED
         except _Paused:
@@ -178,6 +184,8 @@ class Dispatcher:
             session.dirty_exec = True  # matters in a transaction only
             if command is not None:
                 command.rejected += 1
+            if args[0].upper() == b"EXEC":
+                error = _exec_abort(session, error)
             self._server.count_error(error)
             return error.reply
         try:
@@ -189,10 +197,15 @@ class Dispatcher:
             self._server.blocking.serve()
         return reply
 
-    def _check(self, session: Session, args: Args) -> Command:
+    def _check(self, session: Session, args: Args) -> Command | None:
         server = self._server
         command = server.registry.find(args)
         if command is None:
+            if args[0].lower() in HTTP:
+                log.warning("closing client %d: %r is HTTP, sent by a browser perhaps", session.id, args[0])
+                session.closing = True
+                session.settle()
+                return None
             raise _unknown(args)
         if command.subcommands and (len(args) > 1 or command.arity == -2):
             raise _unknown_subcommand(command, args)
@@ -200,10 +213,10 @@ class Dispatcher:
             raise wrong_arity(command.name)
         if not session.authenticated and "no_auth" not in command.flags:
             raise CommandError("NOAUTH Authentication required.")
+        if session.queue is not None and "no_multi" in command.flags:
+            raise CommandError("ERR Command not allowed inside a transaction")
         if server.config.maxmemory and "denyoom" in command.flags and server.out_of_memory():
             raise CommandError(OOM)
-        if server.pause.active and server.pause.holds(session, command):
-            raise _Paused
         if server.write_error and "write" in command.flags:
             raise CommandError(server.write_error)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
@@ -211,6 +224,8 @@ class Dispatcher:
                 f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
                 " allowed in this context"
             )
+        if server.pause.active and server.pause.holds(session, command):
+            raise _Paused
         return command
 
     def run_atomically(self, session: Session, queue: list[Args]) -> list[bytes]:
@@ -219,6 +234,7 @@ class Dispatcher:
         clock = server.keyspace.clock
         clock.frozen = clock.ms()
         session.atomic = True
+        session.executing = queue
         if server.log is not None:
             server.log.begin_transaction()
         replies = []
@@ -233,6 +249,7 @@ class Dispatcher:
                     replies.append(error.reply)
         finally:
             session.atomic = False
+            session.executing = None
             clock.frozen = 0
             if server.log is not None:
                 server.log.end_transaction(session)
@@ -245,7 +262,8 @@ class Dispatcher:
         if server.monitors and not command.flags & {"skip_monitor", "admin"}:
             server.monitors.feed(session, args)
         logging_from = server.log.begin(session) if server.log is not None else None
-        session.last_command = command.name
+        if not session.atomic:
+            session.last_command = command.name
         begin = perf_counter()
         try:
             return command.function(session, args)
@@ -276,7 +294,12 @@ class Dispatcher:
 
 
 def _shown(argument: bytes) -> str:
-    return argument.decode("utf-8", "surrogateescape")
+    return argument.partition(b"\0")[0].decode("utf-8", "surrogateescape")  # Redis's strings end there
+
+
+def _exec_abort(session: Session, error: CommandError) -> CommandError:
+    session.leave_multi()
+    return CommandError(f"EXECABORT Transaction discarded because of: {str(error).removeprefix('ERR ')}")
 
 
 def _unknown(args: Args) -> CommandError:

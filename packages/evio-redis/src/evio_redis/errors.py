@@ -21,6 +21,7 @@ __all__ = [
     "WRONGTYPE",
     "EvioRedisError",
     "LogCorrupt",
+    "bad_subcommand",
     "wrong_arity",
 ]
 
@@ -66,3 +67,11 @@ BUSYKEY = "BUSYKEY Target key name already exists."
 def wrong_arity(name: str) -> CommandError:
     """For a command given too few or too many arguments; ``name`` as Redis shows it, ``get`` or ``client|id``."""
     return CommandError(f"ERR wrong number of arguments for '{name}' command")
+
+
+def bad_subcommand(container: str, given: bytes) -> CommandError:
+    """For a subcommand that checks its number of arguments itself; ``given`` as the client wrote it."""
+    shown = given.decode("utf-8", "surrogateescape")
+    return CommandError(
+        f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try {container.upper()} HELP."
+    )

@@ -7,6 +7,7 @@ is handed to the dispatcher.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,19 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
     # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
     # replaced and the session's own parser takes the chunk.
     reader = hiredis.Reader()
-    feed, gets = reader.feed, reader.gets
+    feed: Callable[[bytes], None] = reader.feed
+    gets = reader.gets
+    poisoned: hiredis.Reader | None = None
+
+    def renew(session: Session, chunk: bytes) -> None:
+        """Take a new reader after a chunk that ended in the middle of a command."""
+        nonlocal feed, gets, reader, poisoned
+        if poisoned is None and session.parser.error is not None and oversized(chunk):
+            poisoned = reader
+        reader = hiredis.Reader()
+        feed, gets = (reader.feed if poisoned is None else _cautious(reader.feed)), reader.gets
 
     def data(conn: Conn, chunk: bytes) -> Any:
-        nonlocal feed, gets
         session: Session = conn.context
         if not session.plain:
             return receive(server, session, chunk)
@@ -53,14 +63,15 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
             else:
                 commands = [args, following, *iter(gets, False)]
                 count = sum(map(len, commands))
-        except (hiredis.HiredisError, TypeError):
+        except (hiredis.HiredisError, TypeError, MemoryError):
             count = -1
         # Each argument has a length line of its own: with another number of them, something is not whole, not a bulk
         # string or not a command. A value that happens to hold one does no harm, it only takes longer.
         if count != chunk.count(b"\r\n$"):
-            fresh = hiredis.Reader()
-            feed, gets = fresh.feed, fresh.gets
-            return receive(server, session, chunk)
+            try:
+                return receive(server, session, chunk)
+            finally:
+                renew(session, chunk)
         session.seen = server.now
         session.last_command = commands[-1][0] if commands[-1] else b""
         tables = dispatcher.tables
@@ -78,6 +89,8 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
                     replies.append(process(session, args))  # which counts it
                     start = len(replies)
                     if not session.plain:
+                        if session.reply_mode != "on":
+                            session.silenced()
                         return finish(server, session, dispatcher.run_all(session, pending, replies))
                     tables = dispatcher.tables
                 continue
@@ -101,10 +114,21 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
     return data
 
 
+def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def checked(chunk: bytes) -> None:
+        if oversized(chunk):
+            raise hiredis.ProtocolError("too many elements")
+        feed(chunk)
+
+    return checked
+
+
 def receive(server: Server, session: Session, chunk: bytes) -> Any:
     """Input of a session that is not plain, or that is something else than whole commands."""
     session.seen = server.now
     parser = session.parser
+    parser.bulk_max = server.config.proto_max_bulk_len
+    before = parser.buffered
     if len(chunk) >= SPLIT_FROM and parser.authenticated:
         commands = [] if parser.empty else parser.parse(chunk, first_only=True)
         rest = parser.take() if commands else chunk if parser.empty else b""
@@ -113,11 +137,19 @@ def receive(server: Server, session: Session, chunk: bytes) -> Any:
     else:
         commands = parser.parse(chunk)
     replies = server.dispatcher.run_all(session, commands, [])
-    if parser.buffered > server.config.client_query_buffer_limit:
+    if session.blocked is not None:
+        session.backlog_bytes += len(chunk) + before - parser.buffered
+    if parser.buffered + session.backlog_bytes > server.config.client_query_buffer_limit:
         log.warning("closing client %d: it exceeds client-query-buffer-limit", session.id)
         session.closing = True
     return finish(server, session, replies)
 
+
+oversized = re.compile(rb"\*\d{7}").search
+"""Finds what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up
+to 2**32, which takes seconds to be freed again, though 13 bytes are enough to ask for it. To look for it in every chunk
+would cost up to a tenth of a request's time; so that is done only once somebody has sent one, and that one's reader is
+never freed."""
 
 SPLIT_FROM = 4096
 """Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""
@@ -129,7 +161,7 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     head = chunk[:cut]
     reader = hiredis.Reader()
     try:
-        reader.feed(head)
+        _cautious(reader.feed)(head)
         commands: list[list[bytes]] = list(iter(reader.gets, False))
         if cut > 2 and sum(map(len, commands)) == head.count(b"\r\n$"):
             return [args for args in commands if args] + parser.parse(chunk[cut:])
@@ -140,10 +172,7 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
 
 def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
     """What the callback returns after commands that were run the long way."""
-    error = session.parser.error
-    if error is not None and not session.closing and session.blocked is None:
-        replies.append(CommandError(f"ERR Protocol error: {error}").reply)
-        session.closing = True
+    replies.append(session.protocol_error())
     session.settle()
     output = b"".join(replies)
     return (output, Action.CLOSE) if session.closing else output

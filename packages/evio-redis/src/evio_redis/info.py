@@ -60,7 +60,7 @@ def _clients(server: Server) -> Mapping[str, Any]:
         "client_recent_max_output_buffer": max(
             (each.conn.pending for each in server.sessions.values() if each.conn is not None), default=0
         ),
-        "blocked_clients": server.blocking.waiting,
+        "blocked_clients": server.blocking.waiting + server.pause.waiting,
         "tracking_clients": 0,
         "clients_in_timeout_table": server.blocking.waiting,
     }

@@ -65,7 +65,7 @@ class Keyspace:
         if one is other:
             return
         for database in (one, other):
-            self.touched_all(database, other if database is one else one)
+            self.touched_all(database, (other if database is one else one))
         one.data, other.data = other.data, one.data
         one.expires, other.expires = other.expires, one.expires
         for database in (one, other):
@@ -77,14 +77,25 @@ class Keyspace:
     def flush(self, databases: Iterable[Database]) -> None:
         """Remove all keys."""
         for database in databases:
-            self.touched_all(database, database)
+            self.touched_all(database, None)
             database.changes += max(1, database.clear())
 
-    def touched_all(self, database: Database, *others: Database) -> None:
-        """Every watched key that exists in the database, or will as it does in another one, is modified."""
+    def touched_all(self, database: Database, other: Database | None) -> None:
+        """All of a database is about to be replaced by what another one holds, or by nothing. That modifies every
+        watched key that exists here or there, unless it is expired on both sides: then it is gone before and after."""
+        now = self.clock.ms()
         for key, sessions in database.watched.items():
-            if any(key in each.data for each in (database, *others)):
-                for session in sessions:
+            exists = other is not None and key in other.data
+            if not exists and key not in database.data:
+                continue
+            expired = other is not None and exists and other.expires.get(key, now + 1) <= now
+            for session in sessions:
+                was_expired = session.watching[database, key]
+                if was_expired and not exists:
+                    session.watching[database, key] = False
+                elif not was_expired and key not in database.data and expired:
+                    session.watching[database, key] = True
+                elif not (was_expired and expired):
                     session.dirty_cas = True
 
     # -- hooks
@@ -92,7 +103,10 @@ class Keyspace:
     def touched(self, database: Database, key: bytes) -> None:
         """A key was modified: transactions that watch it will fail."""
         for session in database.watched.get(key, ()):
-            session.dirty_cas = True
+            if not session.watching[database, key]:
+                session.dirty_cas = True
+            elif key not in database.data:  # it had expired before it was watched, and has now been removed
+                session.watching[database, key] = False
 
     def notify(self, database: Database, kind: str, event: str, key: bytes) -> None:
         """Publish a keyspace event, if its class is wanted."""

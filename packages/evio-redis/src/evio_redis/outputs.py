@@ -24,6 +24,17 @@ class OutputGuard:
         self._over_since: dict[Session, float] = {}  # since when a client is over its soft limit
         self._last = 0.0
 
+    def limit(self, session: Session) -> None:
+        """Have the core drop a client that goes over the hard limit of its class; to be called when that changes."""
+        hard = self._limits(session)[0]
+        if session.conn is not None and hard != session.hard_limit:
+            session.hard_limit = hard
+            session.conn.configure(max_pending=max(0, hard - 1))  # Redis's limit is what may not be reached
+
+    def _limits(self, session: Session) -> tuple[int, int, int]:
+        limits: tuple[int, int, int] = getattr(self._server.config.client_output_buffer_limit, client_type(session))
+        return limits
+
     def check(self) -> None:
         """Drop those that are over a limit. Once a second: that is how exactly the limits are given."""
         server = self._server
@@ -39,13 +50,17 @@ class OutputGuard:
             if pending and self._exceeds(session, pending, over):
                 log.warning("closing client %d: %d bytes of output pending", session.id, pending)
                 session.conn.abort()
-            elif timeout and server.now - session.seen > timeout and not (session.blocked or session.subscribed):
+            elif (
+                timeout
+                and server.now - session.seen > timeout
+                and not (session.blocked or session.subscribed or session.monitor)
+            ):
                 log.debug("closing client %d: idle", session.id)
                 session.conn.close()
         self._over_since = over
 
     def _exceeds(self, session: Session, pending: int, over: dict[Session, float]) -> bool:
-        hard, soft, seconds = getattr(self._server.config.client_output_buffer_limit, client_type(session))
+        hard, soft, seconds = self._limits(session)
         if hard and pending >= hard:
             return True
         if soft and pending >= soft:

@@ -34,19 +34,32 @@ def parse_length(line: bytes) -> int | None:
     digits = line[1:] if line[:1] == b"-" else line
     if not digits.isdigit() or len(line) > LONGEST_INTEGER or (digits[:1] == b"0" and line != b"0"):
         return None
-    return int(line)
+    number = int(line)
+    return number if -(2**63) <= number < 2**63 else None
 
 
 class Parser:
     """Turns chunks into commands. ``error`` is what ended the stream, once something has."""
 
-    __slots__ = ("_args", "_buffer", "_have", "_length", "_missing", "_parts", "authenticated", "bulk_max", "error")
+    __slots__ = (
+        "_args",
+        "_buffer",
+        "_have",
+        "_held",
+        "_length",
+        "_missing",
+        "_parts",
+        "authenticated",
+        "bulk_max",
+        "error",
+    )
 
     def __init__(self) -> None:
         self.authenticated = True
         self.bulk_max = BULK_MAX
         self.error: str | None = None
         self._args: list[bytes] = []  # of the command under way
+        self._held = 0  # bytes in them
         self._missing = 0  # arguments it still lacks
         self._length = -1  # of the argument under way; -1 before its length line
         self._parts: list[bytes] = []  # of a large argument under way
@@ -61,7 +74,7 @@ class Parser:
     @property
     def buffered(self) -> int:
         """Bytes held of a command under way."""
-        return len(self._buffer) + self._have + sum(map(len, self._args))
+        return len(self._buffer) + self._have + self._held
 
     def take(self) -> bytes:
         """Give up input that is not understood yet, if a command begins with it."""
@@ -135,6 +148,7 @@ class Parser:
         if len(data) < end + 2:
             return at
         self._args.append(data[at:end])
+        self._held += self._length
         self._complete(commands)
         return end + 2
 
@@ -160,6 +174,7 @@ class Parser:
         self._have += len(self._parts[-1])
         if self._have == self._length + 2:
             self._args.append(self._joined())
+            self._held += self._length
             self._parts, self._have = [], 0
         return chunk[lacking:]
 
@@ -182,3 +197,4 @@ class Parser:
         if not self._missing:
             commands.append(self._args)
             self._args = []
+            self._held = 0

@@ -30,6 +30,11 @@ class Pause:
         """Whether there is one."""
         return self._until > 0
 
+    @property
+    def waiting(self) -> int:
+        """How many clients it keeps waiting."""
+        return len(self._waiting)
+
     def begin(self, seconds: float, writes_only: bool) -> None:
         """Pause for so long; of two pauses the longer and the stricter counts."""
         self._writes_only = writes_only and (self._writes_only or not self.active)
@@ -38,6 +43,8 @@ class Pause:
 
     def holds(self, session: Session, command: Command) -> bool:
         """Whether this command has to wait. EXEC does if its transaction writes."""
+        if session.monitor:
+            return False
         if not self._writes_only:
             return True
         if command.flags & {"write", "may_replicate"}:
@@ -57,6 +64,7 @@ class Pause:
         """A session is gone."""
         if session.blocked is self:
             session.blocked = None
+            session.backlog.clear()
             self._waiting.remove(session)
 
     def tick(self) -> None:

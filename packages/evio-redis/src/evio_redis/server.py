@@ -177,8 +177,6 @@ class Server:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
         when the append-only file cannot be trusted, and ``OSError`` when it cannot be read or written."""
         self.aof.grouped = self.config.appendonly
-        if self.config.appendonly:
-            self.aof.open()
         try:
             evio_core.serve(self.events(), *self.config.addresses())
         finally:
@@ -263,7 +261,10 @@ class Server:
 
     def _serving(self, core: evio_core.Server) -> None:
         self._core = core
-        log.info("evio-redis %s, process %d, Python %s", version("evio-redis"), os.getpid(), platform.python_version())
+        log.info("evio-redis %s on Python %s, PID: %d", version("evio-redis"), platform.python_version(), os.getpid())
+        log.info("Server initialized")
+        if self.config.appendonly:
+            self.aof.open()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
             log.info("Ready to accept connections on %s", evio_core.url(address.partition("://")[0], name))
         self._started.set()
@@ -277,6 +278,7 @@ class Server:
         self._ids += 1
         session = conn.context = Session(self, conn, self._ids)
         self.sessions[session.id] = session
+        self.outputs.limit(session)
         return None
 
     def _refusal(self, conn: Conn) -> bytes | None:
@@ -289,6 +291,8 @@ class Server:
     def _closed(self, conn: Conn, error: BaseException | None) -> None:
         session: Session | None = conn.context
         if session is not None:
+            if isinstance(error, evio_core.OutputLimitExceeded):
+                log.warning("closed client %d: %s", session.id, error)
             session.conn = None
             self.sessions.pop(session.id, None)
             self.forget(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .errors import CommandError
 from .parser import Parser
 from .resp import RESP2, Resp2
 
@@ -27,6 +28,7 @@ class Session:
         "atomic",
         "authenticated",
         "backlog",
+        "backlog_bytes",
         "blocked",
         "channels",
         "closing",
@@ -36,6 +38,8 @@ class Session:
         "db",
         "dirty_cas",
         "dirty_exec",
+        "executing",
+        "hard_limit",
         "id",
         "last_command",
         "lib_name",
@@ -75,6 +79,7 @@ class Session:
         self.created = self.seen = server.now
         self.last_command: bytes | str = ""  # its name, as it came or as it is
         self.closing = False
+        self.hard_limit = 0  # bytes of output that the core lets wait; 0 is no limit
         self.parser = Parser()
         self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
@@ -84,6 +89,7 @@ class Session:
         self.no_touch = False
         self.queue: list[Args] | None = None  # of MULTI
         self.atomic = False  # within EXEC, where nothing may block
+        self.executing: list[Args] | None = None  # what EXEC found queued, while it runs
         self.dirty_exec = False  # a command could not be queued
         self.dirty_cas = False  # a watched key was modified
         self.watching: dict[tuple[Database, bytes], bool] = {}  # and whether the key was expired then
@@ -93,6 +99,7 @@ class Session:
         self.blocked: Any = None  # what it waits for
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
+        self.backlog_bytes = 0  # in which so much input went
 
     @property
     def subscribed(self) -> bool:
@@ -117,6 +124,8 @@ class Session:
 
     def watch(self, keys: list[bytes]) -> None:
         """Have EXEC fail if one of these keys is modified until then. One that is expired already may go away."""
+        if self.dirty_cas:
+            return  # EXEC will fail anyway
         now = self.db.keyspace.clock.ms()
         for key in keys:
             if (self.db, key) not in self.watching:
@@ -166,6 +175,7 @@ class Session:
         self.authenticated = not self.server.config.requirepass
         self.parser.authenticated = self.authenticated
         self.settle()
+        self.server.outputs.limit(self)
 
     # -- the log
 
@@ -176,6 +186,25 @@ class Session:
             self.rewritten.append(list(args))
 
     # -- output
+
+    def late_reply(self, reply: bytes) -> None:
+        """Send the reply of a command that had to wait, if the client wants replies (CLIENT REPLY)."""
+        if self.reply_mode == "on":
+            self.push(reply)
+        else:
+            self.silenced()
+
+    def silenced(self) -> None:
+        """A reply was not sent because of CLIENT REPLY; SKIP means the next one only."""
+        self.reply_mode = {"skip next": "skip", "skip": "on"}.get(self.reply_mode, self.reply_mode)
+
+    def protocol_error(self) -> bytes:
+        """What to say of input that is no command, once all that came before it has been run; it is the end."""
+        error = self.parser.error
+        if error is None or self.closing or self.blocked is not None:
+            return b""
+        self.closing = True
+        return CommandError(f"ERR Protocol error: {error}").reply
 
     def push(self, message: bytes) -> None:
         """Send what is no reply: in order with the replies if its commands run now."""
@@ -189,4 +218,6 @@ class Session:
         self.closing = True
         self.plain = False
         if self is not by and self.conn is not None:
+            self.server.sessions.pop(self.id, None)
+            self.server.forget(self)
             self.conn.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..clients import client_type, describe, parse_type, show_address
 from ..command import Args, command
-from ..errors import SYNTAX_ERROR, CommandError
+from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
 from ..numbers import parse_int, to_int
 from ..resp import OK, ONE, ZERO, array, bulk, integer, simple
 from .connection import check_client_name
@@ -37,7 +37,11 @@ def id_(session: Session, args: Args) -> bytes:
 
 @command("CLIENT INFO", arity=2, flags=BASE, group="connection", since="6.2.0")
 def info(session: Session, args: Args) -> bytes:
-    return session.resp.verbatim(describe(session).encode() + b"\n")
+    return session.resp.verbatim(_line(session, session, args))
+
+
+def _line(each: Session, session: Session, args: Args) -> bytes:
+    return (describe(each, args if each is session else ()) + "\n").encode("utf-8", "surrogateescape")
 
 
 @command("CLIENT LIST", arity=-2, flags="admin " + BASE, group="connection", since="2.4.0")
@@ -52,7 +56,7 @@ def list_(session: Session, args: Args) -> bytes:
         sessions = [known[identity] for identity in wanted if identity in known]
     elif len(args) != 2:
         raise CommandError(SYNTAX_ERROR)
-    return session.resp.verbatim("".join(describe(each) + "\n" for each in sessions).encode())
+    return session.resp.verbatim(b"".join(_line(each, session, args) for each in sessions))
 
 
 @command("CLIENT SETNAME", arity=3, flags=BASE, group="connection", since="2.6.9")
@@ -85,8 +89,10 @@ def reply(session: Session, args: Args) -> bytes:
     mode = args[2].lower()
     if mode not in (b"on", b"off", b"skip"):
         raise CommandError(SYNTAX_ERROR)
-    if mode != b"skip" or session.reply_mode != "off":
+    if mode != b"skip":
         session.reply_mode = mode.decode()
+    elif session.reply_mode != "off":
+        session.reply_mode = "skip next"
     session.settle()
     return OK if mode == b"on" else b""
 
@@ -95,7 +101,7 @@ def reply(session: Session, args: Args) -> bytes:
 def unblock(session: Session, args: Args) -> bytes:
     reason = args[3].upper() if len(args) > 3 else b"TIMEOUT"
     if len(args) > 4:
-        raise CommandError(SYNTAX_ERROR)
+        raise bad_subcommand("client", args[1])
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     target = session.server.sessions.get(parse_int(args[2]))
@@ -106,8 +112,10 @@ def unblock(session: Session, args: Args) -> bytes:
 
 @command("CLIENT PAUSE", arity=-3, flags="admin " + BASE, group="connection", since="3.0.0")
 def pause(session: Session, args: Args) -> bytes:
+    if len(args) > 4:
+        raise bad_subcommand("client", args[1])
     mode = args[3].upper() if len(args) > 3 else b"ALL"
-    if mode not in (b"WRITE", b"ALL") or len(args) > 4:
+    if mode not in (b"WRITE", b"ALL"):
         raise CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
     milliseconds = parse_int(args[2], "ERR timeout is not an integer or out of range")
     if milliseconds < 0:

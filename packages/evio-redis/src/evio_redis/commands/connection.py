@@ -53,6 +53,7 @@ def select(session: Session, args: Args) -> bytes:
 @command("QUIT", arity=-1, flags="allow_busy noscript loading stale fast no_auth")
 def quit_(session: Session, args: Args) -> bytes:
     session.closing = True
+    session.settle()
     return OK
 
 

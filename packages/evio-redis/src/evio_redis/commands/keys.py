@@ -214,7 +214,11 @@ def _check_flush(args: Args) -> None:
 
 @command("WAIT", arity=3, flags="noscript", group="generic", since="3.0.0")
 def wait(session: Session, args: Args) -> bytes:
-    parse_int(args[1])
-    if parse_int(args[2], "ERR timeout is not an integer or out of range") < 0:
+    wanted = parse_int(args[1])
+    milliseconds = parse_int(args[2], "ERR timeout is not an integer or out of range")
+    if milliseconds < 0:
         raise CommandError("ERR timeout is negative")
-    return ZERO  # there are no replicas to wait for
+    if wanted <= 0:
+        return ZERO
+    # There are no replicas, so it is the time that ends the waiting.
+    return session.server.blocking.wait(session, [], milliseconds / 1000, lambda key: None, ZERO)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
-from ..errors import CommandError
+from ..errors import bad_subcommand
 from ..glob import matcher
 from ..pubsub import CHANNEL, PATTERN, SHARD, Kind
 from ..resp import array, bulk, bulks, integer, simple
@@ -20,17 +20,22 @@ __all__: list[str] = []
 
 
 def _subscribe(session: Session, kind: Kind, names: Args) -> bytes:
-    confirmations = [session.server.pubsub.subscribe(session, kind, name) for name in names]
-    session.settle()
-    return b"".join(confirmations)
+    return _confirmed(session, [session.server.pubsub.subscribe(session, kind, name) for name in names])
 
 
 def _unsubscribe(session: Session, kind: Kind, names: Args) -> bytes:
     pubsub = session.server.pubsub
     wanted: list[bytes | None] = list(names or kind.of(session)) or [None]
-    confirmations = [pubsub.unsubscribe(session, kind, name) for name in wanted]
+    return _confirmed(session, [pubsub.unsubscribe(session, kind, name) for name in wanted])
+
+
+def _confirmed(session: Session, confirmations: list[bytes]) -> bytes:
     session.settle()
-    return b"".join(confirmations)
+    session.server.outputs.limit(session)
+    if session.reply_mode == "on":
+        return b"".join(confirmations)
+    session.push(b"".join(confirmations))  # CLIENT REPLY silences replies, not this
+    return b""
 
 
 @command("SUBSCRIBE", arity=-2, flags="pubsub noscript loading stale", since="2.0.0")
@@ -76,8 +81,7 @@ def spublish(session: Session, args: Args) -> bytes:
 def _active(session: Session, kind: Kind, args: Args) -> bytes:
     names = list(session.server.pubsub.listeners[kind])
     if len(args) > 3:
-        shown = args[1].decode().lower()
-        raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try PUBSUB HELP.")
+        raise bad_subcommand("pubsub", args[1])
     return bulks(filter(matcher(args[2]), names) if len(args) > 2 else names)
 
 

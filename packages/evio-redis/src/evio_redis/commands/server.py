@@ -44,6 +44,8 @@ def lastsave(session: Session, args: Args) -> bytes:
 
 @command("MONITOR", arity=1, flags=ADMIN)
 def monitor(session: Session, args: Args) -> bytes:
+    if session.atomic:
+        raise CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     session.server.monitors.add(session)
     return OK
 

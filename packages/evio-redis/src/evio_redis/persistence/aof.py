@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LogCorrupt
 from .child import write_base
 from .disk import DiskThread, datasync, sync_directory
-from .encode import LARGE, encode, pieces
+from .encode import LARGE, append, encode
 from .loader import load_files
 from .manifest import Manifest
 from .rewrite import Rewrites
@@ -248,9 +248,12 @@ class AppendOnlyFile:
 
     def record(self, session: Session, args: Args) -> None:
         """Log a command that has changed something, or what it has rewritten itself to."""
-        for each in session.rewritten or [args]:
-            self.feed(session.db, each)
-        session.rewritten.clear()
+        if session.rewritten:
+            for each in session.rewritten:
+                self.feed(session.db, each)
+            session.rewritten.clear()
+        else:
+            self.feed(session.db, args)
         self._unacknowledged[session] = None
         if not self.grouped and not self._transaction:
             self.flush()
@@ -280,9 +283,7 @@ class AppendOnlyFile:
         if database is not self._database:
             self._database = database
             self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
-        command = pieces(args)
-        self._buffer += command
-        if len(command) > 1:
+        if append(self._buffer, args):
             self._buffered_large = True
 
     def _annotate(self) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..database import Database
 from ..numbers import format_double
+from ..resp import HEADS
 from ..types.hashes import Hash
 from ..types.lists import List
 from ..types.sets import Set
 from ..types.zsets import SortedSet
 
-__all__ = ["LARGE", "commands_of", "encode", "pieces"]
+__all__ = ["LARGE", "append", "commands_of", "encode", "pieces"]
 
 ITEMS = 64
 """Members of a collection that one command adds (Redis's AOF_REWRITE_ITEMS_PER_CMD)."""
@@ -22,20 +23,34 @@ LARGE = 64 * 1024
 """Bytes from which an argument is not copied."""
 
 
-def encode(args: Iterable[bytes]) -> bytes:
+def encode(args: Sequence[bytes]) -> bytes:
     """A command as a client would send it."""
-    parts = [b"$%d\r\n%b\r\n" % (len(each), each) for each in args]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+    return b"".join(pieces(args))
 
 
 def pieces(args: Sequence[bytes]) -> list[bytes]:
-    """The same in pieces, of which large arguments are some."""
-    if max(map(len, args)) < LARGE:
-        return [encode(args)]
-    found = [b"*%d\r\n" % len(args)]
-    for each in args:
-        found += [b"$%d\r\n" % len(each), each, b"\r\n"]
+    """The same in pieces, among which the arguments are, so that large ones are not copied."""
+    found: list[bytes] = []
+    append(found, args)
     return found
+
+
+def append(buffer: list[Any], args: Sequence[bytes]) -> bool:
+    """Add the pieces of a command; returns whether a ``LARGE`` argument is among them. The lines between the arguments
+    are looked up where they can be: this is most of what logging a small command costs."""
+    large = False
+    add = buffer.append
+    add(b"*%d\r\n" % len(args))
+    for each in args:
+        size = len(each)
+        if size < 1024:
+            add(HEADS[size])
+        else:
+            add(b"$%d\r\n" % size)
+            large = large or size >= LARGE
+        add(each)
+        add(b"\r\n")
+    return large
 
 
 def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:

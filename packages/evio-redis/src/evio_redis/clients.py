@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-__all__ = ["client_type", "describe", "local_peer", "parse_type", "show_address"]
+__all__ = ["client_type", "describe", "local_peer", "parse_type", "peer", "show_address"]
 
 CLIENT_TYPES = ("normal", "master", "replica", "slave", "pubsub")
 
@@ -26,6 +26,12 @@ def show_address(address: Any) -> str:
         return f"{path}:0"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def peer(conn: Conn) -> str:
+    """Where a client is from; of a unix socket, whose clients have no name, the socket itself."""
+    remote = conn.remote_addr
+    return show_address(remote if isinstance(remote, tuple) else conn.local_addr)
 
 
 def local_peer(conn: Conn) -> bool:
@@ -78,7 +84,7 @@ def describe(session: Session, args: Sequence[bytes] = ()) -> str:
     queued = sum(len(word) for each in queue for word in each)
     fields = {
         "id": session.id,
-        "addr": show_address(conn.remote_addr) if conn is not None else "",
+        "addr": peer(conn) if conn is not None else "",
         "laddr": show_address(conn.local_addr) if conn is not None else "",
         "fd": session.id,
         "name": session.name.decode(),

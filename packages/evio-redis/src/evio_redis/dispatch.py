@@ -224,6 +224,8 @@ class Dispatcher:
                 f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
                 " allowed in this context"
             )
+        if session.monitor and command.flags & {"write", "readonly", "may_replicate"}:
+            raise CommandError("ERR Replica can't interact with the keyspace")
         if server.pause.active and server.pause.holds(session, command):
             raise _Paused
         return command
@@ -259,8 +261,6 @@ class Dispatcher:
         """Run a command that is allowed to, and do what follows from it: count and time it, log it, show it to
         MONITOR. Raises :class:`CommandError`."""
         server = self._server
-        if server.monitors and not command.flags & {"skip_monitor", "admin"}:
-            server.monitors.feed(session, args)
         logging_from = server.log.begin(session) if server.log is not None else None
         if not session.atomic:
             session.last_command = command.name
@@ -289,8 +289,11 @@ class Dispatcher:
             server.commands_processed += 1
             if logging_from is not None and server.log is not None:
                 server.log.end(session, command, args, logging_from)
+            shown, session.redacted = session.redacted or args, None
+            if server.monitors and not command.flags & {"skip_monitor", "admin"}:
+                server.monitors.feed(session, shown)
             if taken * 1e6 >= server.slowlog.threshold >= 0 and "skip_slowlog" not in command.flags:
-                server.slowlog.add(session, args, taken)
+                server.slowlog.add(session, shown, taken)
 
 
 def _shown(argument: bytes) -> str:
@@ -299,6 +302,8 @@ def _shown(argument: bytes) -> str:
 
 def _exec_abort(session: Session, error: CommandError) -> CommandError:
     session.leave_multi()
+    if session.server.monitors:
+        session.server.monitors.feed(session, [b"exec"])
     return CommandError(f"EXECABORT Transaction discarded because of: {str(error).removeprefix('ERR ')}")
 
 

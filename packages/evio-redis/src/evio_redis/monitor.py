@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .clients import show_address
+from .clients import peer
 
 if TYPE_CHECKING:
     from .command import Args
@@ -52,10 +52,14 @@ class Monitors:
             self._server.dispatcher.choose_tables()
 
     def feed(self, session: Session, args: Args) -> None:
-        """A session runs this command."""
+        """A session has run this command."""
         now = time.time()
-        source = show_address(session.conn.remote_addr) if session.conn is not None else "lua"
+        conn = session.conn
+        source = "lua" if conn is None else peer(conn)
+        if conn is not None and not isinstance(conn.remote_addr, tuple):
+            source = f"unix:{source.removesuffix(':0')}"
         words = " ".join(map(quoted, args))
-        line = f"+{now:.6f} [{session.db.index} {source}] {words}\r\n".encode()
+        line = f"+{now:.6f} [{session.db.index} {source}] {words}\r\n".encode("utf-8", "surrogateescape")
         for each in list(self._sessions):
-            each.push(line)
+            if each.reply_mode == "on":
+                each.push(line)

@@ -52,6 +52,7 @@ class Session:
         "patterns",
         "plain",
         "queue",
+        "redacted",
         "replies",
         "reply_mode",
         "resp",
@@ -97,6 +98,7 @@ class Session:
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
         self.blocked: Any = None  # what it waits for
+        self.redacted: Args | None = None  # how MONITOR and the slow log show the command that runs
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
         self.backlog_bytes = 0  # in which so much input went
@@ -184,6 +186,13 @@ class Session:
         determine; several times, several commands."""
         if self.server.log is not None:
             self.rewritten.append(list(args))
+
+    def redact(self, args: Args, *positions: int) -> None:
+        """Have MONITOR and the slow log not show these arguments of the command that runs: they are secrets."""
+        shown = list(self.redacted or args)
+        for position in positions:
+            shown[position] = b"(redacted)"
+        self.redacted = shown
 
     # -- output
 

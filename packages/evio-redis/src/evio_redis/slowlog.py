@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .clients import show_address
+from .clients import peer
 
 if TYPE_CHECKING:
     from .command import Args
@@ -50,7 +50,7 @@ class SlowLog:
 
     def add(self, session: Session, args: Args, seconds: float) -> None:
         """Log a command."""
-        address = show_address(session.conn.remote_addr).encode() if session.conn is not None else b""
+        address = peer(session.conn).encode("utf-8", "surrogateescape") if session.conn is not None else b""
         entry = Entry(self._next, int(time.time()), int(seconds * 1e6), _shortened(args), address, session.name)
         self._next += 1
         self.entries.appendleft(entry)

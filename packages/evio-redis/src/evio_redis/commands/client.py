@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..clients import client_type, describe, parse_type, show_address
+from ..clients import client_type, describe, parse_type, peer, show_address
 from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
 from ..numbers import parse_int, to_int
@@ -171,7 +171,7 @@ def kill(session: Session, args: Args) -> bytes:
 
 def _kill_address(session: Session, address: str) -> bytes:
     for each in list(session.server.sessions.values()):
-        if each.conn is not None and show_address(each.conn.remote_addr) == address:
+        if each.conn is not None and peer(each.conn) == address:
             each.kill(by=session)
             return OK
     raise CommandError(NO_SUCH_CLIENT)
@@ -214,7 +214,7 @@ def _matches(session: Session, name: str, value: str) -> bool:
         return client_type(session) == value
     if name == "USER":
         return session.authenticated
-    return show_address(conn.remote_addr if name == "ADDR" else conn.local_addr) == value
+    return (peer(conn) if name == "ADDR" else show_address(conn.local_addr)) == value
 
 
 HELP = """\

@@ -67,6 +67,7 @@ def reset(session: Session, args: Args) -> bytes:
 def auth(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         raise CommandError("ERR syntax error")
+    session.redact(args, *range(1, len(args)))
     if len(args) == 2 and not session.server.config.requirepass:
         raise CommandError(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
@@ -87,17 +88,13 @@ def _authenticate(session: Session, user: bytes, password: bytes) -> None:
 
 @command("HELLO", arity=-1, flags="allow_busy noscript loading stale fast no_auth", since="6.0.0")
 def hello(session: Session, args: Args) -> bytes:
-    resp, user, password, name = _hello_options(session, args)
-    if user is not None and password is not None:
-        _authenticate(session, user, password)
+    resp = _hello_version(session, args)
+    _hello_options(session, args)
     if not session.authenticated:
         raise CommandError(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user>"
-            " <pass> option can be used to authenticate the client and select the RESP protocol version at the same"
-            " time"
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass>"
+            " option can be used to authenticate the client and select the RESP protocol version at the same time"
         )
-    if name is not None:
-        session.name = name
     session.resp = resp
     return resp.map(
         [
@@ -112,26 +109,29 @@ def hello(session: Session, args: Args) -> bytes:
     )
 
 
-def _hello_options(session: Session, args: Args) -> tuple[Resp2, bytes | None, bytes | None, bytes | None]:
-    resp, user, password, name = session.resp, None, None, None
-    if len(args) > 1:
-        version = parse_int(args[1], "ERR Protocol version is not an integer or out of range")
-        if version not in (2, 3):
-            raise CommandError("NOPROTO unsupported protocol version")
-        resp = RESP2 if version == 2 else RESP3
+def _hello_version(session: Session, args: Args) -> Resp2:
+    if len(args) == 1:
+        return session.resp
+    version = parse_int(args[1], "ERR Protocol version is not an integer or out of range")
+    if version not in (2, 3):
+        raise CommandError("NOPROTO unsupported protocol version")
+    return RESP2 if version == 2 else RESP3
+
+
+def _hello_options(session: Session, args: Args) -> None:
     at = 2
     while at < len(args):
         option = args[at].upper()
         if option == b"AUTH" and at + 2 < len(args):
-            user, password = args[at + 1 : at + 3]
+            session.redact(args, at + 1, at + 2)
+            _authenticate(session, args[at + 1], args[at + 2])
             at += 3
         elif option == b"SETNAME" and at + 1 < len(args):
-            name = args[at + 1]
-            check_client_name(name)
+            check_client_name(args[at + 1])
+            session.name = args[at + 1]
             at += 2
         else:
             raise CommandError(f"ERR Syntax error in HELLO option '{args[at].decode('utf-8', 'surrogateescape')}'")
-    return resp, user, password, name
 
 
 def check_client_name(name: bytes, what: str = "Client names") -> None:

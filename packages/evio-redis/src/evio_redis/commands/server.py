@@ -101,10 +101,14 @@ def config_get(session: Session, args: Args) -> bytes:
     )
 
 
+SECRETS = frozenset({b"requirepass", b"masterauth", b"tls-key-file-pass", b"tls-client-key-file-pass"})
+
+
 @command("CONFIG SET", arity=-4, flags=ADMIN, since="2.0.0")
 def config_set(session: Session, args: Args) -> bytes:
     if len(args) % 2:
         raise CommandError(SYNTAX_ERROR)
+    session.redact(args, *(at + 1 for at in range(2, len(args), 2) if args[at].lower() in SECRETS))
     words = [word.decode("utf-8", "surrogateescape") for word in args[2:]]
     try:
         session.server.config.set(zip(words[::2], words[1::2], strict=True))

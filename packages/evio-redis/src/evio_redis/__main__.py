@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -111,6 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
 def run(server: Server) -> int:
     """Run the server; returns the exit status. What goes wrong is in the log, as with Redis; on standard error as well
     if the log is a file, which nobody sees."""
+    # Full collections look at every hash, list and set there is: with a million they stop the server for 0.1 s. Nothing
+    # that lives long is part of a cycle, so the young ones do.
+    gc.set_threshold(1000, 10, 1_000_000)
     try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:

@@ -67,7 +67,9 @@ http {{
     }}
 }}
 """
+# TLS 1.3, as evio speaks: left to its default, nginx 1.22 would offer 1.2 at most, whose handshakes cost less.
 NGINX_TLS = f""" ssl;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate {{directory}}/{certificate.CERTIFICATE};
         ssl_certificate_key {{directory}}/{certificate.KEY};
         ssl_session_cache shared:s:1m"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 import redis
 
 import evio_redis
+from evio_core import Action
+from evio_redis.fast import make_data
+from evio_redis.session import Session
 
 TIMEOUT = 10.0
 
@@ -119,3 +123,84 @@ def test_writes_of_the_short_way_are_logged(tmp_path: Path) -> None:
             assert client.zrange("z", 0, -1, withscores=True) == [(b"m", 1.5)]
         with redis.Redis(port=server.port, db=1, socket_timeout=TIMEOUT) as other:
             assert other.keys() == [b"b"]
+
+
+PIPELINE = [
+    [b"SET", b"a", b"1"],
+    [b"GET", b"a"],
+    [b"SET", b"*3", b"*3"],
+    [b"GET", b"*3"],
+    [b"INCR", b"a"],
+    [b"LRANGE", b"l", b"0", b"-1"],
+    [b"ECHO", b"\r\n$1\r\n*1\r\n"],
+    [b"STRLEN", b"a"],
+]
+
+
+class Client:
+    """A session without a socket."""
+
+    def __init__(self, server: evio_redis.Server, data: Callable[[Any, bytes], Any], number: int) -> None:
+        self.context = Session(server, None, number)
+        self._data = data
+
+    def send(self, chunk: bytes) -> bytes:
+        output = self._data(self, chunk)
+        assert isinstance(output, bytes), "the connection stays open"
+        return output
+
+
+def encoded(commands: list[list[bytes]]) -> bytes:
+    return b"".join(
+        b"*%d\r\n%b" % (len(args), b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)) for args in commands
+    )
+
+
+@pytest.mark.parametrize("repeated", [1, 40], ids=["short", "long"])
+def test_wherever_input_is_cut_the_replies_are_the_same(repeated: int) -> None:
+    server = evio_redis.Server()
+    data = make_data(server)
+    one, other = Client(server, data, 1), Client(server, data, 2)
+    for _ in range(20):
+        one.send(encoded([[b"ECHO", b"until the short way is taken"]]))
+    request = encoded(PIPELINE) * repeated
+    expected = one.send(request)
+    length = len(encoded(PIPELINE))
+    for cut in range(len(request) - length, len(request)):
+        output = one.send(request[:cut])
+        assert other.send(encoded([[b"ECHO", b"between"]])) == b"$7\r\nbetween\r\n"
+        assert output + one.send(request[cut:]) == expected, cut
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply"),
+    [
+        (b"$0\r\n\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n"),
+        (b"$0\r\n\r\n*1\r\n$4\r\nPING\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n+PONG\r\n"),
+        (b"*0\r\n", b""),
+        (b"*-1\r\n*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
+        (b"\r\n\r\n*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
+    ],
+)
+def test_what_is_no_array_of_strings(request_: bytes, reply: bytes) -> None:
+    server = evio_redis.Server()
+    client = Client(server, make_data(server), 1)
+    assert client.send(request_) == reply
+    assert client.send(encoded([[b"PING"]])) == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (b"*2\r\n$3\r\nGET\r\n$-1\r\n", "invalid bulk length"),
+        (b"*2\r\n$3\r\nGET\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*2\r\n$3\r\nGET\r\n*1\r\n$1\r\na\r\n", "expected '$', got '*'"),
+        (b"*2\r\n$3\r\nGET\r\n*0\r\n", "expected '$', got '*'"),
+        (b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$-1\r\n", "invalid bulk length"),
+    ],
+)
+def test_elements_that_are_no_strings_are_protocol_errors(request_: bytes, error: str) -> None:
+    server = evio_redis.Server()
+    output, action = make_data(server)(Client(server, make_data(server), 1), request_)
+    assert output.removeprefix(b"+PONG\r\n") == b"-ERR Protocol error: %b\r\n" % error.encode()
+    assert action is Action.CLOSE

@@ -16,7 +16,7 @@ if sys.platform != "linux":
 
 from rich.console import Console
 
-from . import echo, http
+from . import echo, http, redis
 from .report import as_json, show
 from .results import Result
 from .run import Step, run
@@ -25,7 +25,7 @@ from .suite import Settings, Suite
 
 __all__ = ["main"]
 
-SUITES = {suite.name: suite for suite in (echo.SUITE, http.SUITE)}
+SUITES = {suite.name: suite for suite in (echo.SUITE, http.SUITE, redis.SUITE)}
 
 
 class Parser(argparse.ArgumentParser):

@@ -58,17 +58,19 @@ class RedisBenchmark:
         clients: int,
         test: str,
         pipeline: int = 1,
+        keyspace: int = 0,
         ca: Path | None = None,
         timeout: float = TIMEOUT,
     ) -> RedisBenchmark:
         """Send REQUESTS in all over CLIENTS connections, over TLS when the authority CA is given; each
-        connection waits for its PIPELINE replies before it goes on.
+        connection waits for its PIPELINE replies before it goes on. With a KEYSPACE, keys are drawn from that many.
 
         Raises :class:`BenchError` when it fails, takes longer than TIMEOUT seconds or is too old
         (before 6.2) to report percentiles.
         """
         command = ["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", str(clients)]
         command += ["-P", str(pipeline), "-t", test, "--csv"]
+        command += ["-r", str(keyspace)] if keyspace else []
         command += ["--tls", "--cacert", str(ca)] if ca else []
         try:
             # A time limit, because it tries for ever to reach a server that is gone.

@@ -41,7 +41,14 @@ def cpu(server: Server) -> Iterator[Spent]:
 
 
 def requests(
-    server: Server, seconds: float, *, test: str, clients: int, pipeline: int = 1, ca: Path | None = None
+    server: Server,
+    seconds: float,
+    *,
+    test: str,
+    clients: int,
+    pipeline: int = 1,
+    keyspace: int = 0,
+    ca: Path | None = None,
 ) -> dict[str, float]:
     """Small requests for about SECONDS, by redis-benchmark's TEST: ``cpu`` in µs per request, ``rate`` per
     second, ``p50`` and ``p99`` in ms.
@@ -53,11 +60,18 @@ def requests(
     def send(count: int) -> RedisBenchmark:
         timeout = TIMEOUT + 2 * seconds
         return RedisBenchmark.run(
-            server.port, count, clients=clients, test=test, pipeline=pipeline, ca=ca, timeout=timeout
+            server.port,
+            count,
+            clients=clients,
+            test=test,
+            pipeline=pipeline,
+            keyspace=keyspace,
+            ca=ca,
+            timeout=timeout,
         )
 
     rate = send(WARM_UP_REQUESTS).rate
-    few, many = clients, max(WARM_UP_REQUESTS, int(rate * seconds))
+    few, many = clients * pipeline, max(WARM_UP_REQUESTS, int(rate * seconds))
     with cpu(server) as connecting:
         send(few)
     with cpu(server) as all_of_it:

@@ -1,6 +1,6 @@
 """What a benchmark is made of: workloads, the servers each runs on, what is read, what is to be reached.
 
-``redis`` or ``http`` beside ``echo`` is one more module that fills these in.
+``echo``, ``http`` and ``redis`` fill these in.
 """
 
 from __future__ import annotations

@@ -37,10 +37,10 @@ FLAGS = frozenset(
 )
 """What ``COMMAND INFO`` knows."""
 
-CONSTANT_TIME = frozenset({"SET"})
-"""Commands that take no longer than ``fast`` ones though Redis does not flag them so."""
+SHORT = frozenset({"SET", "MSET"})
+"""Commands that take no longer than ``fast`` ones, given so few arguments, though Redis does not flag them so."""
 
-MOST_DIRECT_ARGUMENTS = 16
+MOST_DIRECT_ARGUMENTS = 32
 """How many arguments a call may have that is looked up by name and number of arguments at once."""
 
 
@@ -81,7 +81,7 @@ class Command:
     @property
     def direct(self) -> bool:
         """Whether the server may call the function without timing it: it cannot be slow."""
-        return ("fast" in self.flags or self.name.upper() in CONSTANT_TIME) and not self.flags & {
+        return ("fast" in self.flags or self.name.upper() in SHORT) and not self.flags & {
             "admin",
             "pubsub",
             "noscript",

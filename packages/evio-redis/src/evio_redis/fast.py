@@ -51,8 +51,11 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
 
     def data(conn: Conn, chunk: bytes) -> Any:
         session: Session = conn.context
-        if not session.plain:
+        if not session.plain or not chunk.startswith(b"*"):
             return receive(server, session, chunk)
+        # Is it whole commands, and are their arguments strings? Each argument and each command has a length line of its
+        # own: with other numbers of these, something is cut off, a number, or an array within an array; and "$-1" is no
+        # string. A value that happens to hold such a line does no harm, it only takes longer.
         try:
             feed(chunk)
             args = gets()
@@ -65,9 +68,7 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
                 count = sum(map(len, commands))
         except (hiredis.HiredisError, TypeError, MemoryError):
             count = -1
-        # Each argument has a length line of its own: with another number of them, something is not whole, not a bulk
-        # string or not a command. A value that happens to hold one does no harm, it only takes longer.
-        if count != chunk.count(b"\r\n$"):
+        if count != chunk.count(b"\r\n$") or chunk.count(b"\r\n*") >= len(commands) or b"\r\n$-" in chunk:
             try:
                 return receive(server, session, chunk)
             finally:
@@ -163,7 +164,8 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     try:
         _cautious(reader.feed)(head)
         commands: list[list[bytes]] = list(iter(reader.gets, False))
-        if cut > 2 and sum(map(len, commands)) == head.count(b"\r\n$"):
+        whole = sum(map(len, commands)) == head.count(b"\r\n$") and head.count(b"\r\n*") < len(commands)
+        if cut > 2 and whole and head.startswith(b"*") and b"\r\n$-" not in head:
             return [args for args in commands if args] + parser.parse(chunk[cut:])
     except (hiredis.HiredisError, TypeError):
         pass  # the parser says what is wrong, and where

@@ -45,6 +45,8 @@ def get(session: Session, args: Args) -> bytes:
     if type(value) is bytes and args[1] not in database.expires:
         size = len(value)
         return HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
+    if value is None:
+        return session.resp.null
     value = database.typed(args[1], bytes)
     return session.resp.null if value is None else bulk(value)
 

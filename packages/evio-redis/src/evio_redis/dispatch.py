@@ -321,4 +321,4 @@ def _unknown_subcommand(container: Command, args: Args) -> CommandError:
     if len(args) < 2:
         return wrong_arity(container.name)
     shown = _shown(args[1][:SHOWN_ARGUMENTS])
-    return CommandError(f"ERR unknown subcommand '{shown}'. Try {container.name.upper()} HELP.")
+    return CommandError(f"ERR unknown subcommand '{shown}'. Try {_shown(args[0]).upper()} HELP.")

@@ -194,6 +194,8 @@ def test_what_is_no_array_of_strings(request_: bytes, reply: bytes) -> None:
     [
         (b"*2\r\n$3\r\nGET\r\n$-1\r\n", "invalid bulk length"),
         (b"*2\r\n$3\r\nGET\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*2\r\n$3\r\nGET\r\n+a\r\n", "expected '$', got '+'"),
+        (b"*3\r\n$3\r\nGET\r\n:1\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n", "expected '$', got ':'"),
         (b"*2\r\n$3\r\nGET\r\n*1\r\n$1\r\na\r\n", "expected '$', got '*'"),
         (b"*2\r\n$3\r\nGET\r\n*0\r\n", "expected '$', got '*'"),
         (b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$-1\r\n", "invalid bulk length"),
@@ -201,6 +203,7 @@ def test_what_is_no_array_of_strings(request_: bytes, reply: bytes) -> None:
 )
 def test_elements_that_are_no_strings_are_protocol_errors(request_: bytes, error: str) -> None:
     server = evio_redis.Server()
-    output, action = make_data(server)(Client(server, make_data(server), 1), request_)
+    data: Callable[[Any, bytes], Any] = make_data(server)
+    output, action = data(Client(server, data, 1), request_)
     assert output.removeprefix(b"+PONG\r\n") == b"-ERR Protocol error: %b\r\n" % error.encode()
     assert action is Action.CLOSE

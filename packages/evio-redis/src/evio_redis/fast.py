@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -51,24 +53,10 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
 
     def data(conn: Conn, chunk: bytes) -> Any:
         session: Session = conn.context
-        if not session.plain or not chunk.startswith(b"*"):
+        if not session.plain:
             return receive(server, session, chunk)
-        # Is it whole commands, and are their arguments strings? Each argument and each command has a length line of its
-        # own: with other numbers of these, something is cut off, a number, or an array within an array; and "$-1" is no
-        # string. A value that happens to hold such a line does no harm, it only takes longer.
-        try:
-            feed(chunk)
-            args = gets()
-            following = gets()
-            if following is False:
-                commands = [args]
-                count = len(args)
-            else:
-                commands = [args, following, *iter(gets, False)]
-                count = sum(map(len, commands))
-        except (hiredis.HiredisError, TypeError, MemoryError):
-            count = -1
-        if count != chunk.count(b"\r\n$") or chunk.count(b"\r\n*") >= len(commands) or b"\r\n$-" in chunk:
+        commands = whole_commands(feed, gets, chunk)
+        if commands is None:
             try:
                 return receive(server, session, chunk)
             finally:
@@ -113,6 +101,26 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
         return replies[0] if len(replies) == 1 else b"".join(replies)
 
     return data
+
+
+MARK = secrets.token_hex(8).encode()
+END = b"+%b\r\n" % MARK
+"""What the reader is fed behind each chunk. If it comes out as the last reply, nothing was cut off; as it is secret, no
+client can have sent it."""
+
+
+def whole_commands(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk: bytes) -> list[list[bytes]] | None:
+    """The commands in a chunk if it holds nothing but whole commands; else None, and the reader is of no more use."""
+    try:
+        feed(chunk)
+        feed(END)
+        commands = list(iter(gets, False))
+        if commands.pop() == MARK and chunk.startswith(b"*") and not (b"+" in chunk and b"\n+" in chunk):
+            b"".join(chain.from_iterable(commands))  # raises TypeError for whatever is no string
+            return commands
+    except (hiredis.HiredisError, TypeError, MemoryError):
+        pass  # the session's parser says what is wrong
+    return None
 
 
 def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -161,14 +169,9 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     cut = chunk.rfind(b"\r\n*") + 2
     head = chunk[:cut]
     reader = hiredis.Reader()
-    try:
-        _cautious(reader.feed)(head)
-        commands: list[list[bytes]] = list(iter(reader.gets, False))
-        whole = sum(map(len, commands)) == head.count(b"\r\n$") and head.count(b"\r\n*") < len(commands)
-        if cut > 2 and whole and head.startswith(b"*") and b"\r\n$-" not in head:
-            return [args for args in commands if args] + parser.parse(chunk[cut:])
-    except (hiredis.HiredisError, TypeError):
-        pass  # the parser says what is wrong, and where
+    commands = whole_commands(_cautious(reader.feed), reader.gets, head) if cut > 2 else None
+    if commands is not None:
+        return [args for args in commands if args] + parser.parse(chunk[cut:])
     return parser.parse(chunk)
 
 

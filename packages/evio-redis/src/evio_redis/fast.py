@@ -115,7 +115,7 @@ def whole_commands(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk
         feed(chunk)
         feed(END)
         commands = list(iter(gets, False))
-        if commands.pop() == MARK and chunk.startswith(b"*") and not (b"+" in chunk and b"\n+" in chunk):
+        if commands and commands.pop() == MARK and chunk.startswith(b"*") and not (b"+" in chunk and b"\n+" in chunk):
             b"".join(chain.from_iterable(commands))  # raises TypeError for whatever is no string
             return commands
     except (hiredis.HiredisError, TypeError, MemoryError):

@@ -505,7 +505,7 @@ class AppendOnlyFile:
 
 
 def _opened(path: Path, flags: int = 0) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | flags, 0o644)
 
 
 def _joined(buffer: list[bytes | memoryview]) -> list[bytes | memoryview]:

@@ -122,6 +122,8 @@ class Child:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Until the child has let go of the server's handlers, none of them may run in it."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no fork on Windows")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield
@@ -132,6 +134,8 @@ def _signals_blocked() -> Iterator[None]:
 def _leave_the_server() -> None:
     """Let go of what is the server's: signals, which would reach it twice through the pipe that both have, and
     sockets, which would keep the port and the clients after the server's death."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no fork on Windows")
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both; the server decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

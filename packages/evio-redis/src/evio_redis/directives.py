@@ -225,7 +225,7 @@ _add("maxmemory-policy", "noeviction", _one_of("noeviction"), "what to do then",
 _add("notify-keyspace-events", "", _events, "events to publish: Ag$lshzxeKEtmdn", show_events, metavar="LETTERS")
 _add("active-expire-effort", 1, _number(1, 10), "how eagerly expired keys are looked for", metavar="N")
 _add("list-max-listpack-size", -2, _number(-5, _INT), "when a list is no listpack any more", metavar="N")
-_add("list-compress-depth", 0, _number(0, 0), "lists are never compressed", metavar="0")
+_add("list-compress-depth", 0, _number(0, _INT), "accepted; lists are never compressed", metavar="N")
 _add("hash-max-listpack-entries", 512, _number(0, LLONG_MAX), "when a hash is no listpack any more", metavar="N")
 _add("hash-max-listpack-value", 64, _number(0, LLONG_MAX), "the same, by length", metavar="BYTES")
 _add("set-max-intset-entries", 512, _number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")

@@ -268,6 +268,50 @@ def test_send_file_keeps_order_and_lets_the_caller_close_at_once(variant: Varian
             assert receive_all(peer) == b"<head>" + content + b"<between>" + content[10:100_010] + b"<tail>"
 
 
+@pytest.mark.parametrize("size", [1, 100_000, 9 << 20], ids=["a byte", "100 kB", "9 MiB"])
+def test_a_file_sent_at_once_is_in_order_with_its_head_and_what_is_returned(
+    variant: Variant, tmp_path: Path, size: int
+) -> None:
+    content = os.urandom(size)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        for mark in chunk:
+            with open(path, "rb") as file:  # closed at once, whatever the kernel has taken
+                conn.send_file(file, 0, size, head=b"<%c" % mark)
+                conn.send_file(file, size - 1, 1, head=b">")
+        return b"<tail>"
+
+    expected = b"".join(b"<%c" % mark + content + b">" + content[-1:] for mark in b"12")
+    with running(Events(data=data, num_loops=variant.num_loops), variant.address) as run:
+        with connect(run.addr, variant.trust) as peer:
+            for _ in range(2):
+                peer.sendall(b"12")
+                assert receive(peer, len(expected) + 6) == expected + b"<tail>"
+    assert run.server.stats().total("bytes_out") == 2 * (len(expected) + 6)
+
+
+def test_a_file_sent_at_once_that_shrinks_or_cannot_be_read_ends_the_connection(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        with open(path, "rb" if chunk == b"shrinks" else "ab") as file:
+            conn.send_file(file.fileno(), 0, 5000, head=b"head")
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", str(error)))
+    with running(events, "tcp://127.0.0.1:0") as run:
+        for what, got in ((b"shrinks", b"head" + bytes(1000)), (b"unreadable", b"head")):
+            with connect(run.addr) as peer:
+                peer.sendall(what)
+                assert receive(peer, len(got)) == got
+        closed = [error for _, error in record.wait_for("closed", 2)]
+        assert "file ended 4000 bytes before" in closed[0]
+        assert "Bad file descriptor" in closed[1]
+
+
 def test_a_file_that_shrinks_ends_the_connection_with_an_error(variant: Variant, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))

@@ -699,8 +699,8 @@ class FakeConn:
     def write(self, data: bytes) -> None:
         self.sent += data
 
-    def send_file(self, file: int, offset: int, count: int) -> None:
-        self.sent += os.pread(file, count, offset)
+    def send_file(self, file: int, offset: int, count: int, *, head: bytes = b"") -> None:
+        self.sent += head + os.pread(file, count, offset)
 
     def wake_when_drained(self) -> None:
         self.woken = True

@@ -37,7 +37,7 @@ from .errors import (
 from .events import Action, Buffer, Options, Reply, SocketAddress
 from .linger import Linger, nothing_in_flight
 from .loop import READ_SIZE, Handler, Loop, Timer, log
-from .output import FileSpan, Output
+from .output import FILE_TURN_SIZE, FileSpan, Output
 from .poller import ERROR, HANGUP, READ, WRITE
 from .reply import parse_reply
 from .sockopt import apply_options, borrowed
@@ -156,13 +156,38 @@ class Connection(Handler):
         else:
             self.loop.submit(self._write, bytes(memoryview(data)))
 
-    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None) -> None:
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
+        if self.plain and self.loop.direct and count is not None and count > 0 and offset >= 0:
+            sent = self._send_file_now(file, offset, count, head)
+            if sent == len(head) + count:
+                return
+            head, sent = head[sent:], max(0, sent - len(head))
+            offset, count = offset + sent, count - sent
         span = FileSpan(file, offset, count)
         if self._phase == OPEN or self._queues_early():
+            if head:
+                self._queue().append(head)
             self._queue().append_file(span)
             self._mark()
         else:
             span.close()
+
+    def _send_file_now(self, file: int | BinaryIO, offset: int, count: int, head: bytes) -> int:
+        """With nothing queued, send what the kernel takes: neither duplicate nor queue. Returns the bytes sent; why it
+        were fewer comes up again when the rest is sent."""
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
+        fd = file if isinstance(file, int) else file.fileno()
+        sent = 0
+        try:
+            if head:
+                sent = os.write(self.fd, head)
+            if sent == len(head):
+                sent += os.sendfile(self.fd, fd, offset, min(count, FILE_TURN_SIZE))
+        except OSError:
+            pass
+        self.loop.stats.bytes_out += sent
+        return sent
 
     def wake(self) -> None:
         if not self._waking:

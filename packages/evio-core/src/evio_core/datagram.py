@@ -217,7 +217,7 @@ class DatagramPeer(Handler):
     def _write(self, datagram: bytes) -> None:
         self._socket.send(datagram, self._remote)
 
-    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None) -> None:
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         raise TypeError("a datagram cannot be sent from a file")
 
     def wake(self) -> None:

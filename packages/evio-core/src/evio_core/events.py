@@ -194,11 +194,11 @@ class Conn(Protocol):
     def write(self, data: Buffer) -> None:
         """Queue output; it is sent at the end of the current loop turn, in the order of the calls."""
 
-    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None) -> None:
-        """Queue ``count`` bytes of an open file from ``offset`` (to its end when None), in order with
-        other output. The descriptor is duplicated: the caller may close ``file`` at once. A file that
-        turns out shorter than promised ends the connection with an ``OSError``: what was announced cannot
-        be delivered.
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
+        """Send ``head``, then ``count`` bytes of an open file from ``offset`` (to its end when None), in order with
+        other output. With a ``count`` and nothing queued, what the kernel takes is sent within the call; the rest is
+        queued, the descriptor duplicated: the caller may close ``file`` at once. A file that turns out shorter than
+        promised ends the connection with an ``OSError``: what was announced cannot be delivered.
 
         Raises ``ValueError`` for a negative offset or count and ``OSError`` when the file cannot be
         duplicated or measured.

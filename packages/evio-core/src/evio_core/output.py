@@ -15,7 +15,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, final
 
 from .events import Buffer
 
@@ -27,7 +27,12 @@ JOIN_SIZE = 64 * 1024
 TURN_SIZE = 1024 * 1024
 """No more than about this is sent at a time, so that a fast reader does not starve other connections."""
 
+FILE_TURN_SIZE = 2 * TURN_SIZE
+"""The same for a file, which is not copied: with each wake-up paying for more, one that is sent to many fast readers
+costs a tenth less than with half of it, and no less with twice of it."""
 
+
+@final
 class FileSpan:
     """``count`` bytes of a file from ``offset``; owns a duplicate of the descriptor."""
 
@@ -43,12 +48,11 @@ class FileSpan:
         self.offset = offset
         self.count = count
 
-    def send(self, sock: int) -> int:
-        """Bytes handed to the kernel, at most ``TURN_SIZE``. Raises ``BlockingIOError``."""
+    def send(self, sock: int, most: int) -> int:
+        """Bytes handed to the kernel, at most ``most``. Raises ``BlockingIOError``."""
         if sys.platform == "win32":
             raise NotImplementedError("native loops need a POSIX system")
-        sent = os.sendfile(sock, self.fd, self.offset, min(self.count, TURN_SIZE))
-        return self._advance(sent)
+        return self._advance(os.sendfile(sock, self.fd, self.offset, most))
 
     def read(self, size: int) -> bytes:
         """The next bytes, for outputs that cannot use ``sendfile`` (TLS, the fallback)."""
@@ -109,15 +113,16 @@ class Output:
         try:
             while self.pending and total < TURN_SIZE:
                 piece = self._head()
-                if isinstance(piece, FileSpan):
-                    sent = piece.send(fd)
+                if type(piece) is FileSpan:
+                    size = min(piece.count, FILE_TURN_SIZE)
+                    sent = piece.send(fd, size)
                     self._consumed_file(piece, sent)
-                    total += sent
-                    continue
-                sent = write(fd, piece)
-                self._consumed(piece, sent)
+                else:
+                    size = len(piece)
+                    sent = write(fd, piece)
+                    self._consumed(piece, sent)
                 total += sent
-                if sent < len(piece):
+                if sent < size:
                     break  # the socket buffer is full: asking again would only say EAGAIN
         except BlockingIOError:
             pass
@@ -148,7 +153,7 @@ class Output:
         """The oldest piece, small neighbours joined to it."""
         pieces, first = self._pieces, self._first
         head = pieces[first]
-        if isinstance(head, FileSpan) or len(head) >= JOIN_SIZE:
+        if type(head) is FileSpan or len(head) >= JOIN_SIZE:
             return head
         size = 0
         end = first

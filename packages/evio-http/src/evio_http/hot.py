@@ -136,7 +136,7 @@ class HotCache:
         self._bytes -= len(gone.wire) + OVERHEAD
         self._files -= gone.file is not None
         if gone is not successor:
-            gone.wire, gone.until, gone.file = b"", 0.0, None
+            gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
     def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
         """Give an answer a new Date; False if it is no longer right, or no longer kept."""
@@ -158,7 +158,7 @@ class HotCache:
         with self._lock:
             if self._kept.get(answer.key) is answer:
                 self._discard(answer.key, None)
-            answer.wire, answer.until, answer.file = b"", 0.0, None
+            answer.until, answer.wire, answer.file = 0.0, b"", None
 
 
 def _appeared(source: Source) -> bool:

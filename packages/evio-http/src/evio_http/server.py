@@ -106,6 +106,8 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                 answer: HotAnswer | None = request.hot
                 if answer is not None:
                     start = now()
+                    # Taken before it is known to be good: another thread may let go of them at any time.
+                    wire, file = answer.wire, answer.file
                     if start < answer.until:
                         turn = conn.turn
                         if answer.turn != turn:
@@ -129,11 +131,12 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                         if observed:
                             session.started = start
                             observe(session, request, answer.status, answer.length)
-                        if answer.file is not None:
-                            return send_held(conn, session, answer)
+                        if file is not None:
+                            send_held(conn, session, wire, file)
+                            return None
                         if session.timer is no_timer:
-                            return answer.wire
-                        return send_after_file(conn, session, answer)
+                            return wire
+                        return send_after_file(conn, session, wire)
         return received(conn, chunk)
 
     return data
@@ -286,22 +289,27 @@ class HttpServer:
 
     def _put(self, conn: Conn, session: Session, answer: HotAnswer, output: list[bytes]) -> None:
         wire, file = answer.wire, answer.file
-        output.append(wire)
-        if file is not None:
+        if file is None:
+            output.append(wire)
+        else:
             self._write(conn, output)
-            conn.send_file(file.fd, file.offset, file.count)
-            self._limit_output(conn, session)
+            self.send_held(conn, session, wire, file)
 
-    def send_held(self, conn: Conn, session: Session, answer: HotAnswer) -> None:
+    def send_held(self, conn: Conn, session: Session, wire: bytes, file: HeldFile) -> None:
         """Send an answer whose content is in a held file."""
-        self._put(conn, session, answer, [])
+        conn.send_file(file.fd, file.offset, file.count, head=wire)
+        if conn.pending:
+            self._limit_output(conn, session)
+        elif session.timer is not Timer.NONE:
+            session.timer = Timer.NONE
+            conn.set_deadline(None)
 
-    def send_after_file(self, conn: Conn, session: Session, answer: HotAnswer) -> bytes:
+    def send_after_file(self, conn: Conn, session: Session, wire: bytes) -> bytes:
         """Send an answer on a connection that has been given time for a file."""
         if not conn.pending:
             session.timer = Timer.NONE
             conn.set_deadline(None)
-        return answer.wire
+        return wire
 
     def _ask(self, session: Session, request: Request) -> Response | Later:
         try:

@@ -53,7 +53,7 @@ class Database:
     def typed(self, key: bytes, kind: type[T]) -> T | None:
         """The value if it is of this class. Raises :class:`CommandError` (WRONGTYPE) if it is of another."""
         value = self.lookup(key)
-        if value is None or type(value) is kind:
+        if value is None or isinstance(value, kind):
             return value
         raise CommandError(WRONGTYPE)
 

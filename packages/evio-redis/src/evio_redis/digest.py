@@ -43,9 +43,9 @@ def _digest(parts: Iterable[bytes]) -> int:
 
 
 def _parts(value: Any) -> list[bytes]:
-    kind = type(value)
-    if kind is bytes:
+    if isinstance(value, bytes):
         return [b"string", value]
+    kind = type(value)
     if kind is List:
         return [b"list", *value]
     if kind is Set:
@@ -53,4 +53,7 @@ def _parts(value: Any) -> list[bytes]:
     if kind is Hash:
         return [b"hash", *(part for pair in sorted(value.items()) for part in pair)]
     assert kind is SortedSet, f"no digest of a {kind.__name__}"
-    return [b"zset", *(part for member, score in sorted(value.items()) for part in (member, format_double(score)))]
+    return [
+        b"zset",
+        *(part for member, score in sorted(value.scores.items()) for part in (member, format_double(score))),
+    ]

@@ -58,7 +58,7 @@ def human(size: float) -> str:
 def size_of(key: bytes, value: Any, samples: int = SAMPLES) -> int:
     """About how many bytes a key and its value take; of a collection so many members are looked at, 0 for all."""
     size = KEY_OVERHEAD + sys.getsizeof(key) + sys.getsizeof(value)
-    if type(value) is bytes:
+    if isinstance(value, bytes):
         return size
     members: list[int] = []
     for member in value:

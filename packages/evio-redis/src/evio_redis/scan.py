@@ -11,6 +11,7 @@ https://redis.io/docs/latest/commands/scan/
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["Scans", "parse_cursor", "parse_options"]
 
 MOST_LISTS = 64
 MOST_ELEMENTS = 4_000_000
+
+_CURSOR = re.compile(rb"(?:[+-]?[0-9]{1,100})?\Z").match
 
 POSITION_BITS = 32
 """A cursor is the number of its list and, in this many low bits, the position."""
@@ -64,10 +67,9 @@ class Scans:
 
 def parse_cursor(text: bytes) -> int:
     """A cursor. Raises :class:`CommandError`."""
-    digits = text[1:] if text[:1] in (b"-", b"+") else text
-    if not digits.isdigit() or int(digits) >= 1 << 64:
+    if _CURSOR(text) is None or abs(int(text or b"0")) >= 1 << 64:
         raise CommandError(INVALID_CURSOR)
-    return int(text) % (1 << 64)
+    return int(text or b"0") % (1 << 64)
 
 
 def parse_options(

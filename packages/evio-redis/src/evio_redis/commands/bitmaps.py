@@ -12,6 +12,7 @@ from ..command import Args, command
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
 from ..numbers import parse_int, to_int
 from ..resp import ZERO, array, integer
+from ..types.strings import raw
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -34,13 +35,16 @@ def _offset(session: Session, text: bytes, width: int = 0) -> int:
     return number
 
 
-def _store(session: Session, key: bytes, value: bytes) -> None:
+def _store(session: Session, key: bytes, value: bytes, changes: int) -> None:
+    """Keep what bit operations made of a value; ``changes`` of them changed it."""
     database = session.db
     if key in database.data:
-        database.data[key] = value
+        database.data[key] = raw(value)
     else:
-        database.add(key, value)
-    database.changed(key, "$", "setbit")
+        database.add(key, raw(value))
+    if changes:
+        database.changed(key, "$", "setbit")
+        database.changes += changes - 1
 
 
 @command("SETBIT", arity=4, flags="write denyoom", keys=(1,), group="bitmap", since="2.2.0")
@@ -51,12 +55,13 @@ def setbit(session: Session, args: Args) -> bytes:
         raise CommandError(NOT_A_BIT)
     value = bytearray(session.db.typed(args[1], bytes) or b"")
     byte, mask = at >> 3, 0x80 >> (at & 7)
-    if byte >= len(value):
+    grown = byte >= len(value)
+    if grown:
         value += bytes(byte + 1 - len(value))
-    before = value[byte] & mask
+    before = int(value[byte] & mask > 0)
     value[byte] = value[byte] | mask if bit else value[byte] & ~mask
-    _store(session, args[1], bytes(value))
-    return integer(int(before > 0))
+    _store(session, args[1], bytes(value), changes=int(grown or before != bit))
+    return integer(before)
 
 
 @command("GETBIT", arity=3, flags="readonly fast", keys=(1,), group="bitmap", since="2.2.0")
@@ -72,8 +77,6 @@ def getbit(session: Session, args: Args) -> bytes:
 def _bit_range(value: bytes, first: int, last: int, bits: bool) -> tuple[int, int]:
     """Inclusive, possibly negative indices of bytes or bits, as a range of bits."""
     size = len(value) * (8 if bits else 1)
-    if first < 0 and last < 0 and first > last:
-        return 0, 0
     start = max(first + size if first < 0 else first, 0)
     stop = min(max(last + size if last < 0 else last, 0), size - 1) + 1
     factor = 1 if bits else 8
@@ -100,11 +103,10 @@ def bitcount(session: Session, args: Args) -> bytes:
         return ZERO
     if len(args) == 3 or len(args) > 5:
         raise CommandError(SYNTAX_ERROR)
-    bounds = (parse_int(args[2]), parse_int(args[3])) if len(args) > 3 else (0, -1)
-    bits = _unit(args[4]) if len(args) == 5 else False
-    if not value:
+    first, last = (parse_int(args[2]), parse_int(args[3])) if len(args) > 3 else (0, -1)
+    if first < 0 and last < 0 and first > last:
         return ZERO
-    start, stop = _bit_range(value, *bounds, bits)
+    start, stop = _bit_range(value, first, last, _unit(args[4]) if len(args) == 5 else False)
     return integer(_bits(value, start, stop).bit_count() if start < stop else 0)
 
 
@@ -113,15 +115,15 @@ def bitpos(session: Session, args: Args) -> bytes:
     bit = parse_int(args[2])
     if bit not in (0, 1):
         raise CommandError("ERR The bit argument must be 1 or 0.")
-    if len(args) > 6:
-        raise CommandError(SYNTAX_ERROR)
-    bits = _unit(args[5]) if len(args) == 6 else False
-    first = parse_int(args[3]) if len(args) > 3 else 0
-    last = parse_int(args[4]) if len(args) > 4 else -1
     value = session.db.typed(args[1], bytes)
     if value is None:
         return integer(-1 if bit else 0)
-    start, stop = _bit_range(value, first, last, bits) if value else (0, 0)
+    if len(args) > 6:
+        raise CommandError(SYNTAX_ERROR)
+    first = parse_int(args[3]) if len(args) > 3 else 0
+    bits = _unit(args[5]) if len(args) == 6 else False
+    last = parse_int(args[4]) if len(args) > 4 else -1
+    start, stop = _bit_range(value, first, last, bits)
     if start >= stop:
         return integer(-1)
     found = _bits(value, start, stop)
@@ -154,7 +156,7 @@ def bitop(session: Session, args: Args) -> bytes:
         result = result & other if operation == b"AND" else result | other if operation == b"OR" else result ^ other
     if operation == b"NOT":
         result ^= (1 << size * 8) - 1
-    database.put(target, result.to_bytes(size, "big"))
+    database.put(target, raw(result.to_bytes(size, "big")))
     database.changed(target, "$", "set")
     return integer(size)
 
@@ -174,33 +176,28 @@ class _Step:
     overflow: bytes = b"WRAP"
 
 
-def _steps(session: Session, args: Args, read_only: bool) -> list[_Step]:
+OPERANDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}
+
+
+def _steps(session: Session, args: Args) -> list[_Step]:
     steps: list[_Step] = []
     overflow = b"WRAP"
-    words = iter(args[2:])
-
-    def operand() -> bytes:
-        word = next(words, None)
-        if word is None:
+    at = 2
+    while at < len(args):
+        name = args[at].upper()
+        operands = args[at + 1 : at + 1 + OPERANDS.get(name, 0)]
+        if not operands or len(operands) < OPERANDS[name]:
             raise CommandError(SYNTAX_ERROR)
-        return word
-
-    for word in words:
-        name = word.upper()
+        at += 1 + len(operands)
         if name == b"OVERFLOW":
-            overflow = operand().upper()
+            overflow = operands[0].upper()
             if overflow not in (b"WRAP", b"SAT", b"FAIL"):
                 raise CommandError("ERR Invalid OVERFLOW type specified")
             continue
-        if name not in (b"GET", b"SET", b"INCRBY"):
-            raise CommandError(SYNTAX_ERROR)
-        kind, offset = operand(), operand()
-        signed, width = _type(kind)
-        step = _Step(name, signed, width, _offset(session, offset, width), overflow=overflow)
+        signed, width = _type(operands[0])
+        step = _Step(name, signed, width, _offset(session, operands[1], width), overflow=overflow)
         if name != b"GET":
-            step.operand = parse_int(operand())
-            if read_only:
-                raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
+            step.operand = parse_int(operands[2])
         steps.append(step)
     return steps
 
@@ -239,20 +236,24 @@ def _fit(step: _Step, number: int) -> int | None:
     if step.overflow == b"FAIL":
         return None
     if step.overflow == b"SAT":
-        return low if number < low else high
+        # Redis takes what is SET to an unsigned field for unsigned itself, so a negative number is a large one.
+        return low if number < low and (step.signed or step.name == b"INCRBY") else high
     number &= (1 << step.width) - 1
     return number - (1 << step.width) if step.signed and number >> (step.width - 1) else number
 
 
 def _bitfield(session: Session, args: Args, read_only: bool) -> bytes:
-    steps = _steps(session, args, read_only)
+    steps = _steps(session, args)
+    if read_only and any(step.name != b"GET" for step in steps):
+        raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
     stored = session.db.typed(args[1], bytes) or b""
     value = bytearray(stored)
     writes = [step.at + step.width for step in steps if step.name != b"GET"]
     if writes and len(value) * 8 < max(writes):
         value += bytes(((max(writes) + 7) >> 3) - len(value))
     replies: list[bytes] = []
-    changed = False
+    grown = len(value) > len(stored)
+    changes = 0
     for step in steps:
         before = _read(value, step)
         if step.name == b"GET":
@@ -263,12 +264,10 @@ def _bitfield(session: Session, args: Args, read_only: bool) -> bytes:
             replies.append(session.resp.null)
             continue
         _write(value, step, number)
-        changed = True
+        changes += grown or number != before
         replies.append(integer(before if step.name == b"SET" else number))
-    if changed:
-        _store(session, args[1], bytes(value))
-    elif len(value) > len(stored):  # room was made for writes that then failed to fit: Redis keeps it, and tells nobody
-        session.db.data[args[1]] = bytes(value)
+    if writes:  # also if none of them fit: Redis keeps the room that was made for them, and tells nobody
+        _store(session, args[1], bytes(value), changes)
     return array(replies)
 
 

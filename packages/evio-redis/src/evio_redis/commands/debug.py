@@ -106,7 +106,7 @@ def _object(session: Session, key: bytes) -> bytes:
     value = session.db.lookup(key)
     if value is None:
         raise CommandError(NO_SUCH_KEY)
-    number = to_int(value) if type(value) is bytes else None
+    number = to_int(value) if isinstance(value, bytes) else None
     length = len(value) if number is None else len(b"%d" % number)
     accesses = session.server.accesses
     idle = accesses.idle(session.db, key) if accesses.recording else 0

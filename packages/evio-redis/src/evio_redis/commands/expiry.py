@@ -46,7 +46,7 @@ def _expire(session: Session, args: Args, unit: int, relative: bool) -> bytes:
     if relative:
         when += now
     # A time so far that a 64-bit millisecond overflows; so far back, it cannot be written either.
-    if not LLONG_MIN <= when <= LLONG_MAX or not LLONG_MIN // unit < int(args[2]) <= LLONG_MAX // unit:
+    if not LLONG_MIN <= when <= LLONG_MAX or not -(-LLONG_MIN // unit) <= int(args[2]) <= LLONG_MAX // unit:
         raise CommandError(f"ERR invalid expire time in '{args[0].decode().lower()}' command")
     if database.lookup(key) is None or not _allowed(options, database.expires.get(key), when):
         return ZERO

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
-from ..numbers import LLONG_MAX, LLONG_MIN, add_long_doubles, parse_double, parse_int
+from ..long_double import add_long_doubles
+from ..numbers import LLONG_MAX, LLONG_MIN, parse_double, parse_int
 from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.hashes import Hash

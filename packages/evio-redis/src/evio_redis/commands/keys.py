@@ -27,7 +27,7 @@ TYPE_NAMES = {"List": "list", "Hash": "hash", "Set": "set", "SortedSet": "zset"}
 
 def type_name(value: Any) -> str:
     """A value's type as TYPE names it."""
-    return "string" if type(value) is bytes else TYPE_NAMES[type(value).__name__]
+    return "string" if isinstance(value, bytes) else TYPE_NAMES[type(value).__name__]
 
 
 def _database(session: Session, text: bytes, error: str | None = None) -> Database:
@@ -140,8 +140,13 @@ def _rename(session: Session, old: bytes, new: bytes) -> None:
     database.put(new, value)
     if expiry is not None:
         database.set_expiry(new, expiry)
-    database.changed(old, "g", "rename_from")
-    database.changed(new, "g", "rename_to")
+    database.changes += 1
+    if database.alert:
+        keyspace = database.keyspace
+        keyspace.touched(database, old)
+        keyspace.touched(database, new)
+        keyspace.notify(database, "g", "rename_from", old)
+        keyspace.notify(database, "g", "rename_to", new)
 
 
 @command("COPY", arity=-3, flags="write denyoom", keys=(1, 2), group="generic", since="6.2.0")
@@ -160,7 +165,7 @@ def copy(session: Session, args: Args) -> bytes:
     value = source.lookup(args[1])
     if value is None or (target.lookup(args[2]) is not None and not replace):
         return ZERO
-    target.put(args[2], value if type(value) is bytes else value.copy())
+    target.put(args[2], value if isinstance(value, bytes) else value.copy())
     if args[1] in source.expires:
         target.set_expiry(args[2], source.expires[args[1]])
     target.changed(args[2], "g", "copy_to")

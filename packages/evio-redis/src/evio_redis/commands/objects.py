@@ -11,14 +11,12 @@ from ..command import Args, command
 from ..errors import CommandError
 from ..numbers import to_int
 from ..resp import array, bulk, integer, simple
+from ..types.strings import encoding_of
 
 if TYPE_CHECKING:
     from ..session import Session
 
 __all__ = ["encoding_name"]
-
-EMBEDDED_MAX = 44
-"""Bytes of a string that Redis keeps in one piece with its header."""
 
 SHARED_INTEGERS = 10000
 """Integers below this are shared objects in Redis, with a reference count that never changes."""
@@ -28,11 +26,7 @@ SHARED_REFCOUNT = 2147483647
 
 def encoding_name(value: Any) -> str:
     """The encoding that Redis would use."""
-    if type(value) is not bytes:
-        return str(value.encoding())
-    if to_int(value) is not None:
-        return "int"
-    return "embstr" if len(value) <= EMBEDDED_MAX else "raw"
+    return encoding_of(value) if isinstance(value, bytes) else str(value.encoding())
 
 
 def _value(session: Session, args: Args) -> Any:
@@ -50,7 +44,7 @@ def refcount(session: Session, args: Args) -> bytes:
     value = _value(session, args)
     if value is None:
         return session.resp.null
-    number = to_int(value) if type(value) is bytes else None
+    number = to_int(value) if encoding_name(value) == "int" else None
     return integer(SHARED_REFCOUNT if number is not None and 0 <= number < SHARED_INTEGERS else 1)
 
 

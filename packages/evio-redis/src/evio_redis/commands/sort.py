@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+BLANKS = b" \t\n\v\f\r"
 NOT_A_SCORE = "ERR One or more scores can't be converted into double"
 
 
@@ -73,9 +74,18 @@ def _parse(args: Args, with_store: bool) -> _Query:
     return query
 
 
+OPERANDS = {b"LIMIT": 2, b"BY": 1, b"GET": 1, b"STORE": 1}
+
+
 def _store_positions(args: Args) -> list[int]:
-    stores = [at + 1 for at in range(2, len(args) - 1) if args[at].upper() == b"STORE"]
-    return [1, *stores[-1:]]
+    stores: list[int] = []
+    at = 2
+    while at < len(args):
+        option = args[at].upper()
+        if option == b"STORE" and at + 1 < len(args):
+            stores = [at + 1]
+        at += 1 + OPERANDS.get(option, 0)
+    return [1, *stores]
 
 
 @command("SORT", arity=-2, flags="write denyoom movablekeys", keys=(1,), group="generic", get_keys=_store_positions)
@@ -88,6 +98,7 @@ def sort(session: Session, args: Args) -> bytes:
     if found:
         database.put(target, List([each or b"" for each in found]))
         database.changed(target, "l", "sortstore")
+        database.changes += len(found) - 1
     elif database.lookup(target) is not None:
         database.remove(target)
         database.changed(target, "g", "del")
@@ -122,7 +133,7 @@ def _elements(value: Any, query: _Query) -> list[bytes]:
     if type(value) is SortedSet:
         value.large = True  # Redis makes it a skiplist to read it, and leaves it one
     elements = list(value)
-    if type(value) is SortedSet and query.unsorted and query.descending:
+    if type(value) is not Set and query.unsorted and query.descending:
         elements.reverse()
     return elements
 
@@ -140,7 +151,7 @@ def _look_up(database: Database, pattern: bytes, element: bytes) -> bytes | None
     value = database.lookup(pattern[:star] + element + rest)
     if hash_field is not None:
         return value.get(hash_field) if type(value) is Hash else None
-    return value if type(value) is bytes else None
+    return value if isinstance(value, bytes) else None
 
 
 def _in_order(database: Database, elements: list[bytes], query: _Query) -> list[bytes]:
@@ -159,4 +170,6 @@ def _in_order(database: Database, elements: list[bytes], query: _Query) -> list[
 
 
 def _score(weight: bytes | None) -> float:
-    return 0.0 if weight is None else parse_double(weight, NOT_A_SCORE)
+    """What ``strtod`` makes of a text: that ends at a NUL, may begin with blanks, and may be empty."""
+    text = b"" if weight is None else weight.partition(b"\0")[0]
+    return parse_double(text.lstrip(BLANKS), NOT_A_SCORE) if text else 0.0

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
-from ..numbers import LLONG_MAX, LLONG_MIN, add_long_doubles, parse_int, to_int
+from ..long_double import add_long_doubles
+from ..numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
 from ..resp import HEADS, OK, ONE, ZERO, array, bulk, integer
+from ..types.strings import embedded, raw
 
 if TYPE_CHECKING:
     from ..database import Database
@@ -55,7 +57,7 @@ def get(session: Session, args: Args) -> bytes:
 def mget(session: Session, args: Args) -> bytes:
     null, lookup = session.resp.null, session.db.lookup
     values = [lookup(key) for key in args[1:]]
-    return array([bulk(value) if type(value) is bytes else null for value in values])
+    return array([bulk(value) if isinstance(value, bytes) else null for value in values])
 
 
 @command("STRLEN", arity=2, flags="readonly fast", keys=(1,), group="string", since="2.2.0")
@@ -115,23 +117,30 @@ def _expiry_at(session: Session, unit: bytes, text: bytes, name: str) -> int:
     return number * factor + now
 
 
-def _set_with_options(session: Session, args: Args) -> bytes:
-    words = iter(args[3:])
+def _options(args: Args, at: int, flags: tuple[bytes, ...]) -> tuple[set[bytes], tuple[bytes, bytes] | None]:
+    """The flags among the words from ``args[at]`` on, and an expiry time's unit and text, of which the last one counts.
+    Raises :class:`CommandError` for words that are unknown or exclude each other."""
     options: set[bytes] = set()
     when: tuple[bytes, bytes] | None = None
+    words = iter(args[at:])
     for word in words:
         option = word.upper()
         if option in UNITS:
             operand = next(words, None)
-            if operand is None or when is not None or b"KEEPTTL" in options:
+            if operand is None or (when is not None and when[0] != option):
                 raise CommandError(SYNTAX_ERROR)
             when = option, operand
-        elif option in (b"NX", b"XX", b"GET") or (option == b"KEEPTTL" and when is None):
+        elif option in flags:
             options.add(option)
         else:
             raise CommandError(SYNTAX_ERROR)
-    if {b"NX", b"XX"} <= options:
+    if {b"NX", b"XX"} <= options or (when is not None and options & {b"KEEPTTL", b"PERSIST"}):
         raise CommandError(SYNTAX_ERROR)
+    return options, when
+
+
+def _set_with_options(session: Session, args: Args) -> bytes:
+    options, when = _options(args, 3, (b"NX", b"XX", b"GET", b"KEEPTTL"))
     expiry = _expiry_at(session, *when, "set") if when is not None else None
     return _set(session, args[1], args[2], options, expiry)
 
@@ -141,7 +150,7 @@ def _set(session: Session, key: bytes, value: bytes, options: set[bytes], expiry
     before = database.lookup(key)
     reply = OK
     if b"GET" in options:
-        if before is not None and type(before) is not bytes:
+        if before is not None and not isinstance(before, bytes):
             raise CommandError(WRONGTYPE)
         reply = session.resp.null if before is None else bulk(before)
     if (before is not None and b"NX" in options) or (before is None and b"XX" in options):
@@ -196,15 +205,12 @@ def getdel(session: Session, args: Args) -> bytes:
 
 @command("GETEX", arity=-2, flags="write fast", keys=(1,), group="string", since="6.2.0")
 def getex(session: Session, args: Args) -> bytes:
-    persist = len(args) == 3 and args[2].upper() == b"PERSIST"
-    timed = len(args) == 4 and args[2].upper() in UNITS
-    if len(args) != 2 and not persist and not timed:
-        raise CommandError(SYNTAX_ERROR)
+    options, when = _options(args, 2, (b"PERSIST",))
     database, key = session.db, args[1]
     value = database.typed(key, bytes)
     if value is None:
         return session.resp.null
-    expiry = _expiry_at(session, args[2].upper(), args[3], "getex") if timed else None
+    expiry = _expiry_at(session, *when, "getex") if when is not None else None
     if expiry is not None and expiry <= database.keyspace.clock.ms():
         database.remove(key)
         database.changed(key, "g", "del")
@@ -213,7 +219,7 @@ def getex(session: Session, args: Args) -> bytes:
         database.set_expiry(key, expiry)
         database.changed(key, "g", "expire")
         session.rewrite(b"PEXPIREAT", key, b"%d" % expiry)
-    elif persist and database.persist(key):
+    elif options and database.persist(key):
         database.changed(key, "g", "persist")
         session.rewrite(b"PERSIST", key)
     return bulk(value)
@@ -263,9 +269,10 @@ def _replace(database: Database, key: bytes, value: bytes, event: str) -> None:
 @command("APPEND", arity=3, flags="write denyoom fast", keys=(1,), group="string", since="2.0.0")
 def append(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
-    value = database.typed(key, bytes) or b""
+    before = database.typed(key, bytes)
+    value = before or b""
     check_length(session, len(value) + len(args[2]))
-    _replace(database, key, value + args[2], "append")
+    _replace(database, key, value + args[2] if before is None else raw(value + args[2]), "append")
     return integer(len(value) + len(args[2]))
 
 
@@ -280,7 +287,7 @@ def setrange(session: Session, args: Args) -> bytes:
         return integer(len(value))
     check_length(session, offset + len(piece))
     padded = value.ljust(offset, b"\0")
-    _replace(database, key, padded[:offset] + piece + padded[offset + len(piece) :], "setrange")
+    _replace(database, key, raw(padded[:offset] + piece + padded[offset + len(piece) :]), "setrange")
     return integer(max(len(value), offset + len(piece)))
 
 
@@ -352,92 +359,6 @@ def incrbyfloat(session: Session, args: Args) -> bytes:
     text = add_long_doubles(value if value is not None else b"0", args[2])
     if text is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
-    _replace(database, key, text, "incrbyfloat")
+    _replace(database, key, embedded(text), "incrbyfloat")
     session.rewrite(b"SET", key, text, b"KEEPTTL")
     return bulk(text)
-
-
-# -- the longest common subsequence
-
-
-@command("LCS", arity=-3, flags="readonly", keys=(1, 2), group="string", since="7.0.0")
-def lcs(session: Session, args: Args) -> bytes:
-    options, shortest = _lcs_options(args)
-    values = [session.db.lookup(key) for key in args[1:3]]
-    if any(value is not None and type(value) is not bytes for value in values):
-        raise CommandError("ERR The specified keys must contain string values")
-    one, other = (value or b"" for value in values)
-    lengths = _lcs_lengths(one, other)
-    if b"LEN" in options:
-        return integer(lengths[0][0])
-    if b"IDX" not in options:
-        return bulk(_lcs_text(one, other, lengths))
-    matches = _lcs_matches(one, other, lengths)
-    rows = [row for row in matches if row[4] >= shortest]
-    encoded = []
-    for start, end, other_start, other_end, length in rows:
-        parts = [array([integer(start), integer(end)]), array([integer(other_start), integer(other_end)])]
-        encoded.append(array(parts + ([integer(length)] if b"WITHMATCHLEN" in options else [])))
-    return session.resp.map([bulk(b"matches"), array(encoded), bulk(b"len"), integer(lengths[0][0])])
-
-
-def _lcs_options(args: Args) -> tuple[set[bytes], int]:
-    options: set[bytes] = set()
-    shortest = 0
-    words = iter(args[3:])
-    for word in words:
-        option = word.upper()
-        if option == b"MINMATCHLEN":
-            operand = next(words, None)
-            if operand is None:
-                raise CommandError(SYNTAX_ERROR)
-            shortest = max(0, parse_int(operand))
-        elif option in (b"IDX", b"LEN", b"WITHMATCHLEN"):
-            options.add(option)
-        else:
-            raise CommandError(SYNTAX_ERROR)
-    if {b"IDX", b"LEN"} <= options:
-        raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
-    return options, shortest
-
-
-def _lcs_lengths(one: bytes, other: bytes) -> list[list[int]]:
-    """``[i][j]``: the length for what is left of each string from ``i`` and ``j`` on."""
-    table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
-    for i in range(len(one) - 1, -1, -1):
-        row, below, byte = table[i], table[i + 1], one[i]
-        for j in range(len(other) - 1, -1, -1):
-            row[j] = below[j + 1] + 1 if byte == other[j] else max(below[j], row[j + 1])
-    return table
-
-
-def _lcs_text(one: bytes, other: bytes, lengths: list[list[int]]) -> bytes:
-    return bytes(one[i] for i, _ in _lcs_pairs(one, other, lengths))
-
-
-def _lcs_pairs(one: bytes, other: bytes, lengths: list[list[int]]) -> list[tuple[int, int]]:
-    pairs = []
-    i = j = 0
-    while i < len(one) and j < len(other):
-        if one[i] == other[j]:
-            pairs.append((i, j))
-            i += 1
-            j += 1
-        elif lengths[i + 1][j] >= lengths[i][j + 1]:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def _lcs_matches(one: bytes, other: bytes, lengths: list[list[int]]) -> list[tuple[int, int, int, int, int]]:
-    """The ranges that match, the last one first, as Redis lists them."""
-    rows: list[tuple[int, int, int, int, int]] = []
-    for i, j in _lcs_pairs(one, other, lengths):
-        if rows and rows[-1][1] == i - 1 and rows[-1][3] == j - 1:
-            start, _, other_start, _, length = rows.pop()
-            rows.append((start, i, other_start, j, length + 1))
-        else:
-            rows.append((i, i, j, j, 1))
-    rows.reverse()
-    return rows

@@ -66,7 +66,7 @@ def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:
 
 
 def _commands_for(key: bytes, value: Any) -> Iterator[list[bytes]]:
-    if type(value) is bytes:
+    if isinstance(value, bytes):
         yield [b"SET", key, value]
         return
     name, words = _words(value)

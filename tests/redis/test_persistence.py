@@ -213,3 +213,17 @@ def test_no_byte_of_the_log_can_make_it_fail_otherwise_than_in_words(tmp_path: P
         except evio_redis.LogCorrupt as error:
             assert "at offset" in str(error)
             assert not cut
+
+
+def test_loading_the_log_again_is_not_logged(tmp_path: Path) -> None:
+    """DEBUG LOADAOF would otherwise find itself in the log the next time, without an end."""
+    with (
+        evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True, enable_debug_command="yes") as server,
+        redis.Redis(port=server.port) as client,
+    ):
+        client.set("a", "1")
+        for _ in range(3):
+            assert client.execute_command("DEBUG", "LOADAOF")
+        assert client.get("a") == b"1"
+    log = b"".join(file.read_bytes() for file in (tmp_path / "appendonlydir").glob("*.incr.aof"))
+    assert b"LOADAOF" not in log

@@ -144,8 +144,10 @@ class AppendOnlyFile:
 
     @contextmanager
     def replaying(self) -> Iterator[None]:
-        """Forget all keys; what is done then is not logged."""
+        """Forget all keys; what is done then is not logged, nor is the command that asked for it."""
         server = self._server
+        databases = server.keyspace.databases
+        changes = [database.changes for database in databases]
         attached, server.log, server.keyspace.propagate = server.log, None, None
         try:
             server.keyspace.flush(server.keyspace.databases)
@@ -153,6 +155,8 @@ class AppendOnlyFile:
         finally:
             server.log = attached
             server.keyspace.propagate = self.feed if attached else None
+            for database, count in zip(databases, changes, strict=True):
+                database.changes = count
 
     def _append_to(self, fd: int) -> None:
         if self._fd >= 0:

@@ -40,7 +40,7 @@ from .loop import READ_SIZE, Handler, Loop, Timer, log
 from .output import FILE_TURN_SIZE, FileSpan, Output
 from .poller import ERROR, HANGUP, READ, WRITE
 from .reply import parse_reply
-from .sockopt import apply_options, borrowed
+from .sockopt import apply_options, borrowed, half_close
 
 if TYPE_CHECKING:
     import ssl
@@ -590,7 +590,7 @@ class Connection(Handler):
         """End the connection, but let the peer receive what was sent before the descriptor is closed."""
         # Taken out of the poller, the peer has hung up: there is nobody to receive anything.
         if self._mask != NOT_POLLED and self._half_close():
-            Linger.take_over(self.loop, self.fd, monotonic() + self.options.close_timeout)
+            Linger.take_over(self.loop, self.fd, self._mask, monotonic() + self.options.close_timeout)
             self._end(reason)
         else:
             self.lost(reason)
@@ -598,8 +598,7 @@ class Connection(Handler):
     def _half_close(self) -> bool:
         """Send end-of-file. False if the peer is gone already."""
         try:
-            with borrowed(self.fd) as sock:
-                sock.shutdown(socket.SHUT_WR)
+            half_close(self.fd)
         except OSError:
             return False
         return True

@@ -56,10 +56,11 @@ class Linger(Handler):
         self._timer: Timer | None = None
 
     @classmethod
-    def take_over(cls, loop: Loop, fd: int, deadline: float) -> None:
-        """Replace the handler of a polled descriptor."""
+    def take_over(cls, loop: Loop, fd: int, mask: int, deadline: float) -> None:
+        """Replace the handler of a descriptor that is polled for ``mask``."""
         loop.handlers[fd] = linger = cls(loop, fd, deadline)
-        loop.poller.modify(fd, READ)
+        if mask != READ:
+            loop.poller.modify(fd, READ)
         linger._wait()
 
     def on_event(self, mask: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from .events import Options
 
-__all__ = ["apply_options", "borrowed"]
+__all__ = ["apply_options", "borrowed", "half_close"]
 
 _NONE = Options(tcp_nodelay=False)
 
@@ -20,6 +20,16 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
     sock = socket.socket(fileno=fd)
     try:
         yield sock
+    finally:
+        sock.detach()
+
+
+def half_close(fd: int) -> None:
+    """Send end-of-file (shutdown(2)). Raises ``OSError``."""
+    # shutdown(2) does not ask what kind of socket it is. Nor shall Python, by three system calls for each closing.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+    try:
+        sock.shutdown(socket.SHUT_WR)
     finally:
         sock.detach()
 

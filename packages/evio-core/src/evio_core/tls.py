@@ -45,7 +45,7 @@ class TLSSession:
     All methods raise ``ssl.SSLError``.
     """
 
-    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send")
+    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send", "server_side")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
         self.incoming = ssl.MemoryBIO()
@@ -53,6 +53,7 @@ class TLSSession:
         self.object = context.wrap_bio(
             self.incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        self.server_side = server_side
         self.send = self.object.write
         self._read = self.object.read
         self.ended = False
@@ -79,12 +80,12 @@ class TLSSession:
         parts: list[bytes] = []
         try:
             while True:
-                plaintext = read(RECORD_SIZE)
+                plaintext = read(RECORD_SIZE)  # all of a record: OpenSSL keeps nothing back
                 if not plaintext:
                     self.ended = True
                     break
-                if not incoming.pending and not self.object.pending():
-                    # Asking again would only raise SSLWantReadError, which is not cheap.
+                # Without more input, asking again would only raise SSLWantReadError, which is not cheap.
+                if not incoming.pending:
                     if not parts:
                         return plaintext
                     parts.append(plaintext)

@@ -69,7 +69,8 @@ class TLSConnection(Connection):
         self._poll()
         if not self._deadline:
             self.limit_opening(self.options.handshake_timeout)
-        self._handshake(b"")  # a client speaks first
+        if not self._session.server_side:
+            self._handshake(b"")  # a client speaks first
 
     def _handshake(self, ciphertext: bytes) -> None:
         try:
@@ -91,9 +92,10 @@ class TLSConnection(Connection):
         except OSError as error:
             self.lost(error)
             return
-        if self._phase == OPENING:
-            self._mask = READ | WRITE if self._cipher else READ
-            self.loop.poller.modify(self.fd, self._mask)
+        want = READ | WRITE if self._cipher else READ
+        if self._phase == OPENING and want != self._mask:
+            self._mask = want
+            self.loop.poller.modify(self.fd, want)
 
     # -- input
 
@@ -103,6 +105,8 @@ class TLSConnection(Connection):
                 self._send_handshake()
             if mask & (READ | ERROR | HANGUP) and self._phase != GONE:
                 self._on_readable()
+        elif mask == READ == self._mask:
+            self._on_readable()
         else:
             super().on_event(mask)
 
@@ -112,10 +116,12 @@ class TLSConnection(Connection):
         except OSError as error:
             self.read_failed(error)
             return
-        if ciphertext:
-            self.feed(ciphertext)
-        else:
+        if not ciphertext:
             self.feed_end()
+        elif self._phase == OPENING:
+            self._handshake(ciphertext)
+        else:
+            self._decrypt(ciphertext)
 
     def feed(self, chunk: Buffer) -> None:
         if self._phase == OPENING:
@@ -124,20 +130,20 @@ class TLSConnection(Connection):
             self._decrypt(bytes(chunk))
 
     def _decrypt(self, ciphertext: bytes) -> None:
-        session = self._session
+        session, loop = self._session, self.loop
         try:
             plaintext = session.receive(ciphertext)
         except ssl.SSLError as error:
             self._tls_failed(error)
             return
         if plaintext:
-            loop = self.loop
             loop.stats.bytes_in += len(plaintext)
             self.seen = loop.now
-            if self._phase == OPEN and loop.events.data is not None:
+            data = loop.events.data
+            if data is not None and self._phase == OPEN:
                 chunk: Buffer = memoryview(plaintext) if self.options.reuse_input_buffer else plaintext
                 try:
-                    output = loop.events.data(self, chunk)
+                    output = data(self, chunk)
                     if type(output) is bytes and self._out is None and self._phase == OPEN and loop.direct and output:
                         self._send_now(output)
                     elif output is not None:
@@ -176,23 +182,27 @@ class TLSConnection(Connection):
     # -- output
 
     def _send_now(self, output: bytes) -> None:
-        """The common case: a short reply and nothing before it. Raises nothing but what ``lost`` takes."""
-        for at in range(0, len(output), PIECE_SIZE):
-            if self._cipher:
-                self._queue().append_rest(output, at)
-                self._blocked()
-                return
-            self._session.send(output if len(output) <= PIECE_SIZE else output[at : at + PIECE_SIZE])
-            self._cipher = self._session.outgoing.read()
+        """The common case: a reply and nothing before it. Raises nothing but what ``lost`` takes."""
+        session, size = self._session, len(output)
+        for at in range(0, size, PIECE_SIZE):
+            session.send(output if size <= PIECE_SIZE else output[at : at + PIECE_SIZE])
+            cipher = session.outgoing.read()
             try:
-                self._send_cipher()
+                sent = self._write_some(cipher)
+            except BlockingIOError:
+                sent = 0
             except OSError as error:
                 self.lost(error)
                 return
-        self.loop.stats.bytes_out += len(output)
-        if self._cipher:
-            self._queue()
-            self._blocked()
+            if sent < len(cipher):
+                self._cipher = memoryview(cipher)[sent:]
+                out, done = self._queue(), at + PIECE_SIZE
+                if done < size:
+                    out.append_rest(output, done)
+                self.loop.stats.bytes_out += min(done, size)
+                self._blocked()
+                return
+        self.loop.stats.bytes_out += size
 
     def _send(self, out: Output) -> int:
         sent = 0
@@ -202,6 +212,8 @@ class TLSConnection(Connection):
             if piece:
                 self._session.send(piece)
                 sent += len(piece)
+            if not out.pending and self._phase == CLOSING:
+                self._notify()
             self._cipher = self._session.outgoing.read()
             if not self._cipher:
                 break
@@ -222,10 +234,15 @@ class TLSConnection(Connection):
 
     # -- ending
 
-    def _finish_close(self) -> None:
+    def _notify(self) -> None:
+        """Let ``close_notify`` follow; with the last output, where that is sent after the decision to close."""
         if not self._notified:
             self._notified = True
             self._session.close()
+
+    def _finish_close(self) -> None:
+        if not self._notified:
+            self._notify()
             self._queue()
             self.flush()  # comes back here once it has left
         else:

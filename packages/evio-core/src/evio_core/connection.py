@@ -416,7 +416,7 @@ class Connection(Handler):
     def write_rest(self, output: bytes, sent: int) -> None:
         """The kernel took ``sent`` bytes of ``output``: queue the others and wait."""
         self._queue().append_rest(output, sent)
-        self._blocked()
+        self._blocked(self.pending)
 
     def _mark(self) -> None:
         """Have ``flush`` called at the end of the turn."""
@@ -439,8 +439,9 @@ class Connection(Handler):
             if sent:
                 self.seen = self.loop.now
                 self.loop.stats.bytes_out += sent
-            if self.pending:
-                self._blocked()
+            pending = self.pending
+            if pending:
+                self._blocked(pending)
                 return
             self._out = None
             self._flushed()
@@ -465,17 +466,18 @@ class Connection(Handler):
         if self._phase == OPEN and self.loop.events.drained is not None:
             self._fire(self.loop.events.drained)
 
-    def _blocked(self) -> None:
-        """The kernel takes no more for now."""
-        pending = self.pending
-        if self.options.max_pending and pending > self.options.max_pending:
-            self.lost(OutputLimitExceeded(f"{pending} bytes queued, {self.options.max_pending} allowed"), reset=True)
+    def _blocked(self, pending: int) -> None:
+        """The kernel takes no more for now, and that many bytes are left."""
+        options, before = self.options, self._not_reading
+        if options.max_pending and pending > options.max_pending:
+            self.lost(OutputLimitExceeded(f"{pending} bytes queued, {options.max_pending} allowed"), reset=True)
             return
-        if pending > self.options.high_water:
+        if pending > options.high_water:
             self._not_reading |= PAUSED_BY_OUTPUT
-        elif pending <= self.options.low_water:
+        elif pending <= options.low_water:
             self._not_reading &= ~PAUSED_BY_OUTPUT
-        self._update()
+        if self._not_reading != before or self._phase != OPEN or self._mask <= 0 or not self._mask & WRITE:
+            self._update()  # else all is as it was, as it mostly is for a large file
 
     # -- reading or not
 

@@ -52,8 +52,8 @@ class _Boundary(Connection):
         self.transport.write(data)
         return len(data)
 
-    def _blocked(self) -> None:
-        super()._blocked()
+    def _blocked(self, pending: int) -> None:
+        super()._blocked(pending)
         if not self.full and not self.gone:  # a turn's share is sent; no transport will say that there is room
             self.loop.aio.call_soon(self.loop.deliver, self.fd, WRITE)
 

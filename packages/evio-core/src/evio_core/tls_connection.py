@@ -200,7 +200,7 @@ class TLSConnection(Connection):
                 if done < size:
                     out.append_rest(output, done)
                 self.loop.stats.bytes_out += min(done, size)
-                self._blocked()
+                self._blocked(self.pending)
                 return
         self.loop.stats.bytes_out += size
 

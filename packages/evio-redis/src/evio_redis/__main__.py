@@ -47,11 +47,14 @@ def usage() -> str:
     lines = ["usage: evio-redis [FILE] [--DIRECTIVE VALUE ...]", "", "A key-value server that speaks RESP.", ""]
     lines.append("directives, as in redis.conf (default):")
     for each in DIRECTIVES.values():
+        if not each.help:
+            continue  # it has no effect
         left = f"  --{each.name} {each.metavar}"
         default = each.show(each.default)
         right = f"{each.help} ({default})" if default and len(default) < 24 else each.help
         lines += [f"{left:<40} {right}"] if len(left) < 40 else [left, f"{'':<40} {right}"]
-    lines += [f"{'  --help, --version':<40} this text; the version", "", EXAMPLES.rstrip()]
+    lines += [f"{'  --help, --version':<40} this text; the version", ""]
+    lines += ["The other directives of a redis.conf are accepted and have no effect.", "", EXAMPLES.rstrip()]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-__all__ = ["client_type", "describe", "local_peer", "parse_type", "peer", "show_address"]
+__all__ = ["client_type", "describe", "is_allowed", "local_peer", "parse_type", "peer", "show_address"]
 
 CLIENT_TYPES = ("normal", "master", "replica", "slave", "pubsub")
 
@@ -38,6 +38,11 @@ def local_peer(conn: Conn) -> bool:
     """Whether the peer is on this machine."""
     remote = conn.remote_addr
     return not isinstance(remote, tuple) or remote[0].startswith("127.") or remote[0] in ("::1", "::ffff:127.0.0.1")
+
+
+def is_allowed(session: Session, whom: str) -> bool:
+    """Whether a client may do what is allowed to WHOM: ``yes``, ``no``, or ``local`` for those on this machine."""
+    return whom == "yes" or (whom == "local" and (session.conn is None or local_peer(session.conn)))
 
 
 def client_type(session: Session) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from urllib.parse import quote
 
 from evio_core import url
 
-from .directives import ALIASES, DIRECTIVES, Directive, OutputLimits
+from .accepted import missed
+from .directives import ALIASES, DIRECTIVES, Directive
 from .errors import ConfigError
+from .glob import matcher
 from .inline import split_inline
 from .monitor import quoted
+from .values import OutputLimits
 
 __all__ = ["Config", "find_directive", "read_file"]
 
@@ -80,6 +84,7 @@ class Config:
     databases: int
     dir: str
     enable_debug_command: str
+    enable_protected_configs: str
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
     hz: int
@@ -100,6 +105,7 @@ class Config:
     rename_command: Mapping[str, str]
     rdb_key_save_delay: int
     requirepass: str
+    save: str
     set_max_intset_entries: int
     shutdown_timeout: int
     slowlog_log_slower_than: int
@@ -141,6 +147,8 @@ class Config:
             raise ConfigError(f"{name}: {error} (given {str(value)!r})") from None
         if directive.name == "rename-command":
             parsed = {**self.rename_command, **parsed}
+        elif directive.name == "save" and parsed:
+            parsed = f"{self.save} {parsed}".strip()  # a line for each pair; an empty one takes them all back
         setattr(self, directive.attribute, parsed)
 
     # -- at run time
@@ -149,8 +157,9 @@ class Config:
         """Have ``watcher()`` called when CONFIG SET has changed a directive."""
         self._watchers.setdefault(name, []).append(watcher)
 
-    def set(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Change directives, all or none (CONFIG SET). Raises :class:`ConfigError` in Redis's words."""
+    def set(self, pairs: Iterable[tuple[str, str]], protected: bool = False) -> None:
+        """Change directives, all or none (CONFIG SET), the protected ones only if PROTECTED. Raises
+        :class:`ConfigError` in Redis's words."""
         changes: dict[str, tuple[Directive, Any]] = {}
         given = list(pairs)
         for name, _ in given:
@@ -160,8 +169,9 @@ class Config:
             directive = find_directive(name)
             try:
                 if not directive.mutable:
-                    protected = directive.name == "dir"
-                    raise ConfigError("can't set protected config" if protected else "can't set immutable config")
+                    raise ConfigError("can't set immutable config")
+                if directive.protected and not protected:
+                    raise ConfigError("can't set protected config")
                 if directive.name in changes:
                     raise ConfigError("duplicate parameter")
                 changes[directive.name] = directive, directive.parse(text)
@@ -173,10 +183,22 @@ class Config:
             for watcher in self._watchers.get(name, ()):
                 watcher()
 
-    def shown(self) -> dict[str, str]:
-        """Every directive that CONFIG GET knows, old names included, with its value as text."""
-        values = {each.name: self._show(each) for each in DIRECTIVES.values() if each.name != "rename-command"}
-        return values | {alias: values[name] for alias, name in ALIASES.items()}
+    def shown(self, patterns: Iterable[bytes] = (b"*",)) -> dict[str, str]:
+        """What CONFIG GET shows for some patterns in lower case, old names included, with the values as text."""
+        found: dict[str, str] = {}
+        given = list(patterns)
+        matchers = [matcher(pattern) for pattern in given]
+        for name in [*DIRECTIVES, *ALIASES]:
+            directive, key = find_directive(name), name.encode()
+            if directive.name == "rename-command":
+                continue
+            if key in given if directive.hidden else any(matches(key) for matches in matchers):
+                found[name] = self._show(directive)
+        return found
+
+    def missed(self) -> list[str]:
+        """What has no effect here and is set all the same."""
+        return missed(lambda name: str(getattr(self, find_directive(name).attribute)))
 
     def _show(self, directive: Directive) -> str:
         if directive.name == "dir":
@@ -219,7 +241,7 @@ class Config:
         :class:`ConfigError` for TLS without a certificate."""
         found: list[str] = []
         backlog = {"backlog": str(self.tcp_backlog)}
-        hosts = ["" if host == "*" else host.removeprefix("-") for host in self.bind]
+        hosts = self._hosts()
         if self.port or not (self.unixsocket or self.tls_port):
             found += [_address(url("tcp", (host, self.port)), backlog) for host in hosts]
         if self.tls_port:
@@ -231,11 +253,35 @@ class Config:
             found.append(_address(f"unix://{quote(self.unixsocket)}", backlog | mode))
         return found
 
+    def _hosts(self) -> list[str]:
+        found = []
+        for given in self.bind:
+            host = given.removeprefix("-")
+            if host == "*":
+                found.append("")
+            elif host == "::*":
+                if "*" not in self.bind:  # which is for IPv6 as well
+                    found.append("::")
+            elif given == host or _is_there(host):
+                found.append(host)
+        return found
+
     def _tls_options(self) -> dict[str, str]:
         options = {"cert": self.tls_cert_file, "key": self.tls_key_file}
         if self.tls_ca_cert_file and self.tls_auth_clients == "yes":
             options["client_ca"] = self.tls_ca_cert_file
         return options
+
+
+def _is_there(host: str) -> bool:
+    """Whether this machine has the address: ``-::1`` is to be left out where there is no IPv6."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
 
 
 def _address(base: str, options: Mapping[str, str]) -> str:

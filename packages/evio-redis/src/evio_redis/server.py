@@ -263,6 +263,9 @@ class Server:
         self._core = core
         log.info("evio-redis %s on Python %s, PID: %d", version("evio-redis"), platform.python_version(), os.getpid())
         log.info("Server initialized")
+        missed = self.config.missed()
+        if missed:
+            log.warning("Without effect: %s", "; ".join(missed))
         if self.config.appendonly:
             self.aof.open()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clients import local_peer
+from ..clients import is_allowed
 from ..command import Args, command
 from ..digest import digest_of_all, digest_of_value
 from ..errors import NO_SUCH_KEY, CommandError, LogCorrupt
@@ -62,14 +62,8 @@ def debug(session: Session, args: Args) -> bytes:
 
 
 def _check_allowed(session: Session) -> None:
-    allowed = session.server.config.enable_debug_command
-    if allowed == "no" or (allowed == "local" and not is_local(session)):
+    if not is_allowed(session, session.server.config.enable_debug_command):
         raise CommandError(NOT_ALLOWED)
-
-
-def is_local(session: Session) -> bool:
-    """Whether the client is on this machine."""
-    return session.conn is None or local_peer(session.conn)
 
 
 def _seconds(text: bytes) -> float:

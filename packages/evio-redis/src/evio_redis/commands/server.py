@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from .. import info as _info
 from .. import memory as _memory
+from ..clients import is_allowed
 from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
-from ..glob import matcher
 from ..numbers import parse_int, to_int
 from ..resp import OK, array, bulk, bulks, integer, simple
 from .connection import REDIS_VERSION
@@ -93,12 +93,8 @@ def bgrewriteaof(session: Session, args: Args) -> bytes:
 
 @command("CONFIG GET", arity=-3, flags=ADMIN, since="2.0.0")
 def config_get(session: Session, args: Args) -> bytes:
-    patterns = [matcher(word.lower()) for word in args[2:]]
-    shown = session.server.config.shown()
-    found = [name for name in shown if any(pattern(name.encode()) for pattern in patterns)]
-    return session.resp.map(
-        [part for name in found for part in (bulk(name.encode()), bulk(shown[name].encode("utf-8", "surrogateescape")))]
-    )
+    shown = session.server.config.shown(word.lower() for word in args[2:])
+    return session.resp.map([bulk(part.encode("utf-8", "surrogateescape")) for pair in shown.items() for part in pair])
 
 
 SECRETS = frozenset({b"requirepass", b"masterauth", b"tls-key-file-pass", b"tls-client-key-file-pass"})
@@ -110,8 +106,9 @@ def config_set(session: Session, args: Args) -> bytes:
         raise CommandError(SYNTAX_ERROR)
     session.redact(args, *(at + 1 for at in range(2, len(args), 2) if args[at].lower() in SECRETS))
     words = [word.decode("utf-8", "surrogateescape") for word in args[2:]]
+    config = session.server.config
     try:
-        session.server.config.set(zip(words[::2], words[1::2], strict=True))
+        config.set(zip(words[::2], words[1::2], strict=True), is_allowed(session, config.enable_protected_configs))
     except ConfigError as error:
         raise CommandError(f"ERR {error}") from None
     return OK

@@ -78,7 +78,9 @@ class AppendOnlyFile:
 
     @property
     def directory(self) -> Path:
-        """Where all files are."""
+        """Where all files are; CONFIG SET dir does not move them."""
+        if self._manifest is not None:
+            return self._manifest.directory
         return Path(self._server.config.dir) / self._server.config.appenddirname
 
     @property

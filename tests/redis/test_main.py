@@ -25,7 +25,12 @@ WRONG = [
     (["--appendfsync", "sometimes"], "must be one of the following: everysec, always, no"),
     (["--maxmemory", "lots"], "argument must be a memory value"),
     (["--tls-port", "1"], "tls-port needs tls-cert-file and tls-key-file"),
-    (["--save", "60 1"], "snapshots are not offered"),
+    (["--save", "60 x"], "Invalid save parameters"),
+    (["--save", "60"], "Invalid save parameters"),
+    (["--replicaof", "localhost 6379"], "replication is not offered"),
+    (["--cluster-enabled", "yes"], "cluster mode is not offered"),
+    (["--aclfile", "users.acl"], "ACL rules are not offered"),
+    (["--tls-protocols", "TLSv1.3"], "no choice among them"),
     (["--port", "1", "file.conf"], "argument couldn't be parsed"),
     (["--rename-command", "NOSUCH", "X"], "there is no command NOSUCH"),
 ]

@@ -8,7 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .values import INT_MAX, LLONG_MAX, flags, memory, number, numbers, one_of, port, refused, save_points, yes_no
+from .values import (
+    INT_MAX,
+    LLONG_MAX,
+    ULLONG_MAX,
+    flags,
+    host_name,
+    memory,
+    memory_or_share,
+    no_defrag,
+    number,
+    numbers,
+    one_of,
+    port,
+    refused,
+    save_points,
+    yes_no,
+)  # fmt: skip
 
 __all__ = ["ACCEPTED", "ACCEPTED_ALIASES", "Accepted", "missed"]
 
@@ -23,6 +39,7 @@ class Accepted(NamedTuple):
     missing: str = ""
     mutable: bool = True
     hidden: bool = False
+    protected: bool = False
 
 
 _PROTECTED = one_of("no", "yes", "local")
@@ -34,10 +51,6 @@ _POLICIES = one_of(
 )  # fmt: skip
 _FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
-_NO_DEFRAG = (
-    "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the "
-    "one shipped by default with the Redis source distribution"
-)
 _NO_REPLICAS = "replication is not offered, and a replica that takes writes is none"
 _NO_CLUSTER = "cluster mode is not offered"
 _NO_RULES = "ACL rules are not offered, see requirepass"
@@ -47,7 +60,7 @@ ACCEPTED = (
     # -- snapshots
     Accepted("save", "", save_points, "there are no snapshots, see appendonly"),
     Accepted("aof-use-rdb-preamble", "yes", yes_no),
-    Accepted("dbfilename", "dump.rdb", mutable=False),
+    Accepted("dbfilename", "dump.rdb", protected=True),
     Accepted("rdbcompression", "yes", yes_no),
     Accepted("rdbchecksum", "yes", yes_no, mutable=False),
     Accepted("rdb-del-sync-files", "no", yes_no),
@@ -59,7 +72,7 @@ ACCEPTED = (
     Accepted("maxmemory-policy", "noeviction", _POLICIES, "keys are not evicted: above maxmemory, writes are refused"),
     Accepted("maxmemory-samples", "5", number(1, INT_MAX)),
     Accepted("maxmemory-eviction-tenacity", "10", number(0, 100)),
-    Accepted("maxmemory-clients", "0", missing="clients are not evicted"),
+    Accepted("maxmemory-clients", "0", memory_or_share, "clients are not evicted"),
     Accepted("lfu-log-factor", "10", _POSITIVE),
     Accepted("lfu-decay-time", "1", _POSITIVE),
     Accepted("lazyfree-lazy-eviction", "no", yes_no),
@@ -68,7 +81,7 @@ ACCEPTED = (
     Accepted("lazyfree-lazy-user-del", "no", yes_no),
     Accepted("lazyfree-lazy-user-flush", "no", yes_no),
     Accepted("activerehashing", "yes", yes_no),
-    Accepted("activedefrag", "no", refused("no", _NO_DEFRAG)),
+    Accepted("activedefrag", "no", no_defrag),
     Accepted("active-defrag-cycle-max", "25", number(1, 99)),
     Accepted("active-defrag-cycle-min", "1", number(1, 99)),
     Accepted("active-defrag-ignore-bytes", "104857600", memory(1)),
@@ -150,12 +163,12 @@ ACCEPTED = (
     Accepted("cluster-allow-reads-when-down", "no", yes_no),
     Accepted("cluster-allow-replica-migration", "yes", yes_no),
     Accepted("cluster-announce-bus-port", "0", port),
-    Accepted("cluster-announce-hostname", ""),
+    Accepted("cluster-announce-hostname", "", host_name),
     Accepted("cluster-announce-ip", ""),
     Accepted("cluster-announce-port", "0", port),
     Accepted("cluster-announce-tls-port", "0", port),
     Accepted("cluster-config-file", "nodes.conf", mutable=False),
-    Accepted("cluster-link-sendbuf-limit", "0", memory(0)),
+    Accepted("cluster-link-sendbuf-limit", "0", memory(0, ULLONG_MAX)),
     Accepted("cluster-migration-barrier", "1", _POSITIVE),
     Accepted("cluster-node-timeout", "15000", number(0, LLONG_MAX)),
     Accepted("cluster-port", "0", port, mutable=False),

@@ -16,7 +16,9 @@ from .keyspace import show_events
 from .values import (
     INT_MAX,
     LLONG_MAX,
+    ULLONG_MAX,
     OutputLimits,
+    clamped,
     directory,
     events,
     hosts,
@@ -95,7 +97,7 @@ _add("tls-port", 0, port, "port for TLS; 0 for none", mutable=False, metavar="PO
 _add("tls-cert-file", "", str, "certificate chain, PEM", mutable=False, metavar="FILE")
 _add("tls-key-file", "", str, "its private key, PEM", mutable=False, metavar="FILE")
 _add("tls-ca-cert-file", "", str, "authorities that client certificates must be from", mutable=False, metavar="FILE")
-_add("tls-auth-clients", "yes", one_of("yes", "no"), "whether clients need a certificate", mutable=False)
+_add("tls-auth-clients", "yes", one_of("no", "yes", "optional"), "whether clients need a certificate", mutable=False)
 
 # -- clients
 _add("requirepass", "", str, "password that clients have to give", metavar="PASSWORD")
@@ -120,15 +122,15 @@ _add("enable-debug-command", "no", _allowed, "whether DEBUG may be used", mutabl
 
 # -- keys
 _add("databases", 16, number(1, INT_MAX), "number of databases", mutable=False, metavar="N")
-_add("maxmemory", 0, memory(0), "memory above which writes are refused; 0 for no limit", metavar="SIZE")
+_add("maxmemory", 0, memory(0, ULLONG_MAX), "memory above which writes are refused; 0 for no limit", metavar="SIZE")
 _add("notify-keyspace-events", "", events, "events to publish: Ag$lshzxeKEtmdn", show_events, metavar="LETTERS")
 _add("active-expire-effort", 1, number(1, 10), "how eagerly expired keys are looked for", metavar="N")
 _add("list-max-listpack-size", -2, number(-5, INT_MAX), "when a list is no listpack any more", metavar="N")
 _add("hash-max-listpack-entries", 512, number(0, LLONG_MAX), "when a hash is no listpack any more", metavar="N")
-_add("hash-max-listpack-value", 64, number(0, LLONG_MAX), "the same, by length", metavar="BYTES")
+_add("hash-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
 _add("set-max-intset-entries", 512, number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")
 _add("zset-max-listpack-entries", 128, number(0, LLONG_MAX), "when a sorted set is no listpack any more", metavar="N")
-_add("zset-max-listpack-value", 64, number(0, LLONG_MAX), "the same, by length", metavar="BYTES")
+_add("zset-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
 
 # -- persistence
 _add("appendonly", False, yes_no, "log every write to the append-only file", show_yes_no, metavar="yes|no")
@@ -149,7 +151,7 @@ _add("aof-load-truncated", True, yes_no, "cut off a command that was half writte
 _add("loglevel", "notice", one_of("debug", "verbose", "notice", "warning"), "how much to log", metavar="LEVEL")
 _add("logfile", "", str, "file to log to rather than standard output", mutable=False, metavar="FILE")
 _add("pidfile", "", str, "file to write the process id to", mutable=False, metavar="FILE")
-_add("hz", 10, number(1, 500), "looks for expired keys and time-outs per second", metavar="N")
+_add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second", metavar="N")
 _add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")
 _add("slowlog-max-len", 128, number(0, LLONG_MAX), "entries of the slow log", metavar="N")
 _add("latency-monitor-threshold", 0, number(0, LLONG_MAX), "milliseconds; 0 for no latency monitor", metavar="MSEC")
@@ -172,4 +174,6 @@ def _text(parse: Callable[[str], Any]) -> Callable[[str], str]:
 
 
 for _each in ACCEPTED:
-    _add(_each.name, _each.default, _text(_each.parse), "", mutable=_each.mutable, hidden=_each.hidden)
+    DIRECTIVES[_each.name] = Directive(
+        _each.name, _each.default, _text(_each.parse), str, "", _each.mutable, "", _each.hidden, _each.protected
+    )

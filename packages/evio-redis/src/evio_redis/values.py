@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from .errors import ConfigError
 from .inline import split_inline
 from .keyspace import parse_events
+from .numbers import to_int
 
 __all__ = [
     "INT_MAX",
     "LLONG_MAX",
+    "ULLONG_MAX",
     "OutputLimits",
+    "clamped",
     "directory",
     "events",
     "flags",
@@ -41,6 +44,7 @@ __all__ = [
 
 INT_MAX = 2**31 - 1
 LLONG_MAX = 2**63 - 1
+ULLONG_MAX = 2**64 - 1
 
 UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
 
@@ -49,10 +53,9 @@ def number(low: int, high: int) -> Callable[[str], int]:
     """For an integer from LOW to HIGH."""
 
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ConfigError("argument couldn't be parsed into an integer") from None
+        number = to_int(text.encode("utf-8", "surrogateescape"))
+        if number is None:
+            raise ConfigError("argument couldn't be parsed into an integer")
         if not low <= number <= high:
             raise ConfigError(f"argument must be between {low} and {high} inclusive")
         return number
@@ -64,21 +67,29 @@ def parse_memory(text: str) -> int:
     """A size such as ``512mb``; ``k`` is 1000 and ``kb`` 1024 bytes, as in Redis. Raises :class:`ConfigError`."""
     digits = text.rstrip("bkmgBKMG")
     factor = UNITS.get(text[len(digits) :].lower())
+    if not text:
+        return 0
     if factor is None or not digits.isascii() or not digits.isdigit():
         raise ConfigError("argument must be a memory value")
-    return int(digits) * factor
+    return min(int(digits) * factor, ULLONG_MAX)
 
 
-def memory(low: int) -> Callable[[str], int]:
+def memory(low: int, high: int = LLONG_MAX) -> Callable[[str], int]:
     """For a size of LOW bytes or more."""
 
     def parse(text: str) -> int:
         size = parse_memory(text)
-        if not low <= size <= LLONG_MAX:
-            raise ConfigError(f"argument must be between {low} and {LLONG_MAX} inclusive")
+        if not low <= size <= high:
+            raise ConfigError(f"argument must be between {low} and {high} inclusive")
         return size
 
     return parse
+
+
+def clamped(low: int, high: int) -> Callable[[str], int]:
+    """For an integer that is taken for LOW or HIGH when it is beyond."""
+    any_number = number(0, INT_MAX)
+    return lambda text: min(max(any_number(text), low), high)
 
 
 def yes_no(text: str) -> bool:
@@ -147,7 +158,7 @@ class OutputLimits:
 def output_limits(text: str) -> OutputLimits:
     """Limits of one class of clients or several; the others are as they are by default."""
     words = text.split()
-    if not words or len(words) % 4:
+    if len(words) % 4:
         raise ConfigError("Wrong number of arguments in buffer limit configuration.")
     limits: dict[str, tuple[int, int, int]] = {}
     for at in range(0, len(words), 4):
@@ -202,7 +213,7 @@ def numbers(count: int, low: int, high: int) -> Callable[[str], str]:
 def flags(*words: str) -> Callable[[str], str]:
     """For some of the words."""
     each = one_of(*words)
-    return lambda text: " ".join(each(word) for word in text.split())
+    return lambda text: " ".join(each(word) for word in text.split() or [""])
 
 
 def save_points(text: str) -> str:
@@ -215,6 +226,33 @@ def save_points(text: str) -> str:
     if len(given) % 2 or any(seconds < 1 for seconds in given[::2]) or any(changes < 0 for changes in given[1::2]):
         raise ConfigError("Invalid save parameters")
     return " ".join(map(str, given))
+
+
+def no_defrag(text: str) -> bool:
+    """What Redis takes for ``activedefrag`` without the memory allocator that it needs."""
+    if yes_no(text):
+        raise ConfigError(
+            "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc "
+            "like the one shipped by default with the Redis source distribution"
+        )
+    return False
+
+
+def host_name(text: str) -> str:
+    """A name as of the domain name system."""
+    if not all(letter.isalnum() or letter in "-." for letter in text):
+        raise ConfigError("Hostnames may only contain alphanumeric characters, hyphens or dots")
+    return text
+
+
+def memory_or_share(text: str) -> str:
+    """A size, or a percentage."""
+    if text.endswith("%"):
+        return f"{number(0, 100)(text[:-1])}%"
+    try:
+        return str(parse_memory(text))
+    except ConfigError:
+        raise ConfigError("argument must be a memory or percent value") from None
 
 
 def refused(default: str, why: str) -> Callable[[str], str]:

@@ -22,14 +22,17 @@ def matcher(pattern: bytes) -> Callable[[bytes], object]:
 
 
 def _translate(pattern: bytes) -> bytes:
-    parts: list[bytes] = []
+    """A regular expression that never tries again: where what is between two asterisks is found first, there it may
+    stay, as all of it but the asterisks has a fixed length. (A plain ``.*`` for each would take exponential time.)"""
+    pieces: list[list[bytes]] = [[]]
     at, size = 0, len(pattern)
     while at < size:
         char = pattern[at : at + 1]
         at += 1
+        parts = pieces[-1]
         if char == b"*":
-            if not parts or parts[-1] != b".*":  # several would make the search exponential
-                parts.append(b".*")
+            if parts or len(pieces) == 1:
+                pieces.append([])
         elif char == b"?":
             parts.append(b".")
         elif char == b"[":
@@ -39,7 +42,10 @@ def _translate(pattern: bytes) -> bytes:
                 char = pattern[at : at + 1]
                 at += 1
             parts.append(re.escape(char))
-    return b"".join(parts)
+    first, *others = map(b"".join, pieces)
+    if not others:
+        return first
+    return first + b"".join(b"(?>.*?%b)" % each for each in others[:-1]) + b".*" + others[-1]
 
 
 def _translate_class(pattern: bytes, at: int, parts: list[bytes]) -> int:

@@ -1,0 +1,57 @@
+"""Glob-style patterns, as redis-server matches them, in bounded time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from evio_redis.glob import matcher
+
+MATCHES = [
+    ("*", "", True),
+    ("", "", True),
+    ("", "a", False),
+    ("h?llo", "hello", True),
+    ("h?llo", "hllo", False),
+    ("h*llo", "hllo", True),
+    ("h*llo", "heeeello", True),
+    ("h*l*o", "hello world, hello", True),
+    ("*a", "ba", True),
+    ("*a", "ab", False),
+    ("a*b*a", "aba", True),
+    ("a*b*a", "ab", False),
+    ("**a**", "bab", True),
+    ("*ab*ab", "ab", False),
+    ("*ab*ab", "aabab", True),
+    ("h[ae]llo", "hallo", True),
+    ("h[ae]llo", "hillo", False),
+    ("h[^e]llo", "hallo", True),
+    ("h[^e]llo", "hello", False),
+    ("h[a-b]llo", "hbllo", True),
+    ("h[b-a]llo", "hallo", True),
+    ("h[a\\]]llo", "h]llo", True),
+    ("[abc", "c", True),
+    ("[", "[", False),
+    ("[^]", "x", True),
+    ("[]", "]", False),
+    ("a\\*", "a*", True),
+    ("a\\*", "ab", False),
+    ("a\\", "a\\", True),
+    ("?", "\n", True),
+    ("*\n*", "a\nb", True),
+    ("A", "a", False),
+    (".+", "ab", False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "text", "expected"), MATCHES)
+def test_matches(pattern: str, text: str, expected: bool) -> None:
+    assert bool(matcher(pattern.encode())(text.encode())) == expected
+
+
+@pytest.mark.parametrize("pattern", [b"a*" * 20 + b"b", b"*" + b"?a*" * 60 + b"b", b"*a" * 500 + b"*b"])
+def test_no_pattern_takes_exponential_time(pattern: bytes) -> None:
+    begin = time.monotonic()
+    assert not matcher(pattern)(b"a" * 20_000)
+    assert time.monotonic() - begin < 5

@@ -28,7 +28,7 @@ NOT_COMPARED = {
     # refused here, and said why; see test_main.py
     "tls-ca-cert-dir", "tls-ciphers", "tls-ciphersuites", "tls-protocols", "tls-key-file-pass",
     # of no effect here, and what Redis does with them is not followed to the end
-    "latency-tracking-info-percentiles", "oom-score-adj-values", "proc-title-template", "repl-backlog-size",
+    "oom-score-adj-values", "proc-title-template", "repl-backlog-size",
     "maxmemory-clients", "tls-cluster", "tls-replication", "watchdog-period",
     # set at the start, here
     "tls-auth-clients", "tls-ca-cert-file", "tls-cert-file", "tls-key-file",

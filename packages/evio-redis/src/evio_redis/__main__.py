@@ -11,7 +11,7 @@ from importlib.metadata import version
 import evio_core
 
 from .config import Config, find_directive, read_file
-from .directives import DIRECTIVES
+from .directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
 from .server import Server
 
@@ -78,7 +78,7 @@ def parse_arguments(arguments: list[str]) -> Config:
         while not attached and at < len(arguments) and not arguments[at].startswith("--"):
             values.append(arguments[at])
             at += 1
-        if not values:
+        if not values and directive.name not in SEVERAL:
             raise ConfigError(f"--{directive.name} needs a value: {directive.help}")
         config.load(directive.name, " ".join(values))
     return config

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from .latencies import Latencies
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -77,6 +79,13 @@ class Command:
 
     rejected: int = 0
     failed: int = 0
+    latencies: Latencies = field(default_factory=Latencies)
+
+    def reset_statistics(self) -> None:
+        """As if it had never been called."""
+        self.calls = self.timed = self.rejected = self.failed = 0
+        self.usec = 0.0
+        self.latencies = Latencies()
 
     @property
     def direct(self) -> bool:

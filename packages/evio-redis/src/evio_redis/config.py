@@ -13,7 +13,7 @@ from urllib.parse import quote
 from evio_core import url
 
 from .accepted import missed
-from .directives import ALIASES, DIRECTIVES, Directive
+from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
 from .errors import ConfigError
 from .glob import matcher
 from .inline import split_inline
@@ -49,7 +49,7 @@ def read_file(path: str) -> list[tuple[str, str]]:
                     found += read_file(each)
                 continue
             directive = find_directive(name)
-            if not values:
+            if not values and directive.name not in SEVERAL:
                 raise ConfigError(f"'{name}' needs a value")
             text = " ".join(values) if directive.name != "rename-command" else " ".join(map(_quoted, values))
             directive.parse(text)
@@ -89,6 +89,8 @@ class Config:
     hash_max_listpack_value: int
     hz: int
     latency_monitor_threshold: int
+    latency_tracking: bool
+    latency_tracking_info_percentiles: tuple[float, ...]
     list_max_listpack_size: int
     logfile: str
     loglevel: str
@@ -231,8 +233,7 @@ class Config:
 
     def _line(self, directive: Directive) -> str:
         text = self._show(directive)
-        several = directive.name in ("bind", "client-output-buffer-limit")
-        return f"{directive.name} {text if several or (text and text.isalnum()) else _quoted(text)}"
+        return f"{directive.name} {text if directive.name in SEVERAL or (text and text.isalnum()) else _quoted(text)}"
 
     # -- where to listen
 

@@ -27,15 +27,17 @@ from .values import (
     octal,
     one_of,
     output_limits,
+    percentiles,
     port,
     renames,
     show_octal,
+    show_percentiles,
     show_renames,
     show_yes_no,
     yes_no,
 )  # fmt: skip
 
-__all__ = ["ALIASES", "DIRECTIVES", "Directive"]
+__all__ = ["ALIASES", "DIRECTIVES", "SEVERAL", "Directive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ ALIASES = {
     "zset-max-ziplist-value": "zset-max-listpack-value",
 } | ACCEPTED_ALIASES
 """Names that Redis used to have for directives and still takes."""
+
+SEVERAL = frozenset({"bind", "client-output-buffer-limit", "latency-tracking-info-percentiles", "save"})
+"""Directives that take any number of words, also none."""
 
 
 def _add(
@@ -155,6 +160,9 @@ _add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second
 _add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")
 _add("slowlog-max-len", 128, number(0, LLONG_MAX), "entries of the slow log", metavar="N")
 _add("latency-monitor-threshold", 0, number(0, LLONG_MAX), "milliseconds; 0 for no latency monitor", metavar="MSEC")
+_add("latency-tracking", True, yes_no, "time commands, for LATENCY HISTOGRAM", show_yes_no, metavar="yes|no")
+_percentiles = "latency-tracking-info-percentiles"
+_add(_percentiles, (50.0, 99.0, 99.9), percentiles, "what INFO latencystats shows of it", show_percentiles)
 _add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
 
 # -- evio's own

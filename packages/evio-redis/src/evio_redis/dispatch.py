@@ -282,6 +282,8 @@ class Dispatcher:
             command.calls += 1
             command.timed += 1
             command.usec += taken * 1e6
+            if server.config.latency_tracking:
+                command.latencies.record(taken)
             if self._to_time:
                 self._to_time -= 1
                 if not self._to_time:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import memory
 from .commands.connection import REDIS_VERSION
 from .pubsub import CHANNEL, PATTERN, SHARD
+from .values import show_percentiles
 
 if TYPE_CHECKING:
     from .server import Server
@@ -199,6 +200,17 @@ def _errorstats(server: Server) -> Mapping[str, Any]:
     return {f"errorstat_{code}": f"count={count}" for code, count in sorted(server.errors.items())}
 
 
+def _latencystats(server: Server) -> Mapping[str, Any]:
+    percentiles = server.config.latency_tracking_info_percentiles
+    return {
+        f"latency_percentiles_usec_{each.name}": ",".join(
+            f"p{show_percentiles((percent,))}={each.latencies.percentile(percent):.3f}" for percent in percentiles
+        )
+        for each in server.registry.all()
+        if each.latencies.timed
+    }
+
+
 def _cluster(server: Server) -> Mapping[str, Any]:
     return {"cluster_enabled": 0}
 
@@ -224,11 +236,12 @@ SECTIONS: dict[str, Callable[[Server], Mapping[str, Any]]] = {
     "modules": _modules,
     "commandstats": _commandstats,
     "errorstats": _errorstats,
+    "latencystats": _latencystats,
     "cluster": _cluster,
     "keyspace": _keyspace,
 }
 
-DEFAULT = [name for name in SECTIONS if name != "commandstats"]
+DEFAULT = [name for name in SECTIONS if name not in ("commandstats", "latencystats")]
 
 
 def render(server: Server, wanted: list[str]) -> str:

@@ -138,8 +138,7 @@ class Server:
         self.rates = Rates()
         self.keyspace.expired_keys = 0
         for command in self.registry.all():
-            command.calls = command.timed = command.rejected = command.failed = 0
-            command.usec = 0.0
+            command.reset_statistics()
 
     # -- own commands
 

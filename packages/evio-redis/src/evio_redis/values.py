@@ -32,11 +32,13 @@ __all__ = [
     "one_of",
     "output_limits",
     "parse_memory",
+    "percentiles",
     "port",
     "refused",
     "renames",
     "save_points",
     "show_octal",
+    "show_percentiles",
     "show_renames",
     "show_yes_no",
     "yes_no",
@@ -214,6 +216,22 @@ def flags(*words: str) -> Callable[[str], str]:
     """For some of the words."""
     each = one_of(*words)
     return lambda text: " ".join(each(word) for word in text.split() or [""])
+
+
+def percentiles(text: str) -> tuple[float, ...]:
+    """For ``latency-tracking-info-percentiles``."""
+    try:
+        found = tuple(float(word) for word in text.split())
+    except ValueError:
+        raise ConfigError("Invalid latency-tracking-info-percentiles parameters") from None
+    if not all(0 <= each <= 100 for each in found):
+        raise ConfigError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+    return found
+
+
+def show_percentiles(values: tuple[float, ...]) -> str:
+    """Such percentiles."""
+    return " ".join(f"{each:.17g}" if each != round(each, 6) else f"{each:g}" for each in values)
 
 
 def save_points(text: str) -> str:

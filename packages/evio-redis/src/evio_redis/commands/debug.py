@@ -13,7 +13,7 @@ from ..digest import digest_of_all, digest_of_value
 from ..errors import NO_SUCH_KEY, CommandError, LogCorrupt
 from ..numbers import to_int
 from ..persistence import load_commands, write_base
-from ..resp import OK, array, bulk, simple
+from ..resp import OK, array, bulk, integer, simple
 from .objects import encoding_name
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def debug(session: Session, args: Args) -> bytes:
         return _digest(session, what, args[2:])
     if what in (b"LOADAOF", b"RELOAD") and len(args) == 2:
         return _load(session.server, what)
+    if what == b"PROTOCOL" and len(args) == 3:
+        return _protocol(session, args[2].lower())
     if what == b"AOF-FLUSH-SLEEP" and len(args) == 3:
         session.server.aof.flush_delay = (to_int(args[2]) or 0) / 1e6
         return OK
@@ -77,6 +79,37 @@ def _digest(session: Session, what: bytes, keys: Args) -> bytes:
     if what == b"DIGEST":
         return simple(digest_of_all(session.server.keyspace.databases))
     return array([bulk(digest_of_value(session.db.data.get(key)).encode()) for key in keys])
+
+
+def _protocol(session: Session, kind: bytes) -> bytes:
+    """A reply of each kind that the protocol has, for tests of clients."""
+    resp = session.resp
+    numbers = [integer(number) for number in range(3)]
+    if kind == b"push" and resp.version == 2:
+        raise CommandError("ERR RESP2 is not supported by this command")
+    after = bulk(b"Some real reply following the attribute")
+    attribute = b"|1\r\n" + bulk(b"key-popularity") + array([bulk(b"key:123"), integer(90)])
+    pushed = resp.push([bulk(b"server-cpu-usage"), integer(42)])
+    truths = [resp.false, resp.true, resp.false]
+    replies = {
+        b"string": bulk(b"Hello World"),
+        b"integer": integer(12345),
+        b"double": resp.double(3.141),
+        b"bignum": resp.bignum(1234567999999999999999999999999999999),
+        b"null": resp.null,
+        b"array": array(numbers),
+        b"set": resp.set(numbers),
+        b"map": resp.map([part for pair in zip(numbers, truths, strict=True) for part in pair]),
+        b"attrib": after if resp.version == 2 else attribute + after,
+        b"push": pushed + bulk(b"Some real reply following the push reply"),
+        b"verbatim": resp.verbatim(b"This is a verbatim\nstring"),
+        b"true": resp.true,
+        b"false": resp.false,
+    }
+    if kind not in replies:
+        allowed = "|".join(name.decode() for name in replies)
+        raise CommandError(f"ERR Wrong protocol type name. Please use one of the following: {allowed}")
+    return replies[kind]
 
 
 def _load(server: Server, what: bytes) -> bytes:

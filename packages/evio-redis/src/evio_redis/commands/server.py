@@ -16,6 +16,7 @@ from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
 from ..numbers import parse_int, to_int
 from ..resp import OK, array, bulk, bulks, integer, simple
 from .connection import REDIS_VERSION
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -118,6 +119,7 @@ def config_set(session: Session, args: Args) -> bytes:
 def config_resetstat(session: Session, args: Args) -> bytes:
     session.server.dispatcher.settle_calls()
     session.server.reset_statistics()
+    session.server.dispatcher.time_some()
     return OK
 
 
@@ -167,47 +169,6 @@ def slowlog_reset(session: Session, args: Args) -> bytes:
     return OK
 
 
-# -- LATENCY
-
-
-@command("LATENCY LATEST", arity=2, flags=ADMIN, since="2.8.13")
-def latency_latest(session: Session, args: Args) -> bytes:
-    latency = session.server.latency
-    rows = []
-    for event, samples in latency.events.items():
-        when, last = samples[-1]
-        rows.append(array([bulk(event.encode()), integer(when), integer(last), integer(latency.worst[event])]))
-    return array(rows)
-
-
-@command("LATENCY HISTORY", arity=3, flags=ADMIN, since="2.8.13")
-def latency_history(session: Session, args: Args) -> bytes:
-    samples = session.server.latency.events.get(args[2].decode("latin-1"), ())
-    return array([array([integer(when), integer(taken)]) for when, taken in samples])
-
-
-@command("LATENCY RESET", arity=-2, flags=ADMIN, since="2.8.13")
-def latency_reset(session: Session, args: Args) -> bytes:
-    events = [word.decode("latin-1") for word in args[2:]]
-    return integer(session.server.latency.reset(events or None))
-
-
-@command("LATENCY DOCTOR", arity=2, flags=ADMIN, since="2.8.13")
-def latency_doctor(session: Session, args: Args) -> bytes:
-    server = session.server
-    if not server.config.latency_monitor_threshold:
-        text = "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on."
-    elif not server.latency.events:
-        text = f"Nothing took {server.config.latency_monitor_threshold} ms or more."
-    else:
-        lines = [
-            f"{event}: {len(samples)} spikes, the last {samples[-1][1]} ms, the worst {server.latency.worst[event]} ms"
-            for event, samples in server.latency.events.items()
-        ]
-        text = "\n".join(lines)
-    return session.resp.verbatim(text.encode() + b"\n")
-
-
 # -- MEMORY
 
 
@@ -253,15 +214,7 @@ def script_flush(session: Session, args: Args) -> bytes:
 # -- HELP of each container
 
 
-def _declare_help(container: str, text: str) -> None:
-    lines = array([simple(line) for line in text.splitlines()])
-
-    @command(f"{container} HELP", arity=2, flags="loading stale", since="5.0.0")
-    def help_(session: Session, args: Args) -> bytes:
-        return lines
-
-
-_declare_help(
+declare_help(
     "CONFIG",
     """\
 CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
@@ -276,7 +229,7 @@ REWRITE
 SET <directive> <value> [<directive> <value> ...]
     Change directives, all of them or none.""",
 )
-_declare_help(
+declare_help(
     "SLOWLOG",
     """\
 SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
@@ -289,22 +242,7 @@ LEN
 RESET
     Forget them.""",
 )
-_declare_help(
-    "LATENCY",
-    """\
-LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-DOCTOR
-    What has taken long, in words.
-HELP
-    This text.
-HISTORY <event>
-    The spikes of an event: Unix time, milliseconds.
-LATEST
-    Of each event: its name, when and how long it was last, how long at worst.
-RESET [<event> ...]
-    Forget the spikes of some or all events.""",
-)
-_declare_help(
+declare_help(
     "MEMORY",
     """\
 MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:

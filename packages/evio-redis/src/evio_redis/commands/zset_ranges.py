@@ -83,18 +83,44 @@ def lex_bound(text: bytes) -> tuple[int, bytes]:
     return 0, text
 
 
-def by_lex(value: SortedSet, low: tuple[int, bytes], high: tuple[int, bytes]) -> tuple[int, int]:
+def by_lex(value: SortedSet, low: tuple[int, bytes], high: tuple[int, bytes], reverse: bool = False) -> tuple[int, int]:
     """The ranks of a range of names, in a set where all scores are the same."""
-    return _lex_position(value, low, first=True), _lex_position(value, high, first=False)
+    first, last = _edge(low, True), _edge(high, False)
+    (lowest, one), (highest, other) = (value.between(at, at + 1)[0] for at in (0, len(value) - 1))
+    if lowest == highest:
+        return _lex_position(value, first, lowest), _lex_position(value, last, lowest)
+    if _before(other, first) or not _before(one, last):
+        return 0, 0
+    return _run(list(value), first, last, reverse)
 
 
-def _lex_position(value: SortedSet, bound: tuple[int, bytes], first: bool) -> int:
+def _run(names: list[bytes], first: tuple[int, bytes], last: tuple[int, bytes], reverse: bool) -> tuple[int, int]:
+    """Where scores differ, as they should not, the names are not in order. Then it is those from the first that is not
+    outside up to the first that is, from the end that the command begins at, as in Redis."""
+    if reverse:
+        stop = next((at + 1 for at in reversed(range(len(names))) if _before(names[at], last)), 0)
+        return next((at + 1 for at in reversed(range(stop)) if _before(names[at], first)), 0), stop
+    start = next((at for at, name in enumerate(names) if not _before(name, first)), len(names))
+    return start, next((at for at in range(start, len(names)) if not _before(names[at], last)), len(names))
+
+
+def _edge(bound: tuple[int, bytes], first: bool) -> tuple[int, bytes]:
+    """The name at which a range begins, or before which it ends."""
     end, text = bound
+    behind = (text[:1] == b"(") == first
+    return end, text if end else text[1:] + (b"\0" if behind else b"")  # no name is between one and that
+
+
+def _before(name: bytes, edge: tuple[int, bytes]) -> bool:
+    end, text = edge
+    return name < text if not end else end > 0
+
+
+def _lex_position(value: SortedSet, edge: tuple[int, bytes], score: float) -> int:
+    end, text = edge
     if end:
         return 0 if end < 0 else len(value)
-    behind = (text[:1] == b"(") == first
-    score = next(iter(value.items()))[0]
-    return value.position((score, text[1:] + (b"\0" if behind else b"")))  # no name is between one and that
+    return value.position((score, text))
 
 
 @dataclass(slots=True)
@@ -115,7 +141,7 @@ class Query:
             start, stop = by_score(value, *scores) if value is not None else (0, 0)
         elif self.by == "lex":
             names = lex_bound(low), lex_bound(high)
-            start, stop = by_lex(value, *names) if value is not None else (0, 0)
+            start, stop = by_lex(value, *names, self.reverse) if value is not None else (0, 0)
         else:
             start, stop = self._ranks(parse_int(first), parse_int(last), len(value) if value is not None else 0)
         return self._cut(value, start, max(start, stop)) if value is not None else []

@@ -1,0 +1,22 @@
+"""The HELP subcommands of containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..resp import array, simple
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__ = ["declare_help"]
+
+
+def declare_help(container: str, text: str) -> None:
+    """Declare CONTAINER HELP."""
+    lines = array([simple(line) for line in text.splitlines()])
+
+    @command(f"{container} HELP", arity=2, flags="loading stale", group="server", since="5.0.0")
+    def help_(session: Session, args: Args) -> bytes:
+        return lines

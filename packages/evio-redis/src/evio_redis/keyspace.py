@@ -63,6 +63,7 @@ class Keyspace:
     def swap(self, one: Database, other: Database) -> None:
         """Exchange what two databases hold; clients stay with the number they selected."""
         if one is other:
+            one.changes += 1
             return
         for database in (one, other):
             self.touched_all(database, (other if database is one else one))

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from .errors import NOT_A_FLOAT, CommandError
 
-__all__ = ["add_long_doubles"]
+__all__ = ["add_long_doubles", "parse_long_double"]
 
 MANTISSA = 64
 """Bits of the mantissa (Intel 64 manual, volume 1, 4.2.2)."""
@@ -54,7 +54,7 @@ def add_long_doubles(one: bytes, other: bytes, error: str = NOT_A_FLOAT) -> byte
     exact, addend = _short(one), _short(other)
     if exact is not None and addend is not None:
         return _show_scaled(exact + addend)
-    first, second = _parse(one, error), _parse(other, NOT_A_FLOAT)
+    first, second = parse_long_double(one, error), parse_long_double(other)
     if first is None or second is None:
         return None
     total = _sum(first, second)
@@ -71,7 +71,7 @@ def _short(text: bytes) -> int | None:
     return number if -EXACT_BELOW < number < EXACT_BELOW else None
 
 
-def _parse(text: bytes, error: str) -> Number | None:
+def parse_long_double(text: bytes, error: str = NOT_A_FLOAT) -> Number | None:
     """What ``strtold`` makes of a text; None for infinity. Raises :class:`CommandError` for what is no number, or one
     that a long double cannot hold."""
     found = _DECIMAL(text) or _HEXADECIMAL(text)

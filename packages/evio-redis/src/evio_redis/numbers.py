@@ -7,9 +7,10 @@ import re
 
 from .errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
 
-__all__ = ["LLONG_MAX", "LLONG_MIN", "format_double", "parse_double", "parse_int", "to_int"]
+__all__ = ["LLONG_MAX", "LLONG_MIN", "format_double", "parse_double", "parse_int", "parse_int32", "to_int"]
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 ZERO_DIGIT = ord("0")
 
@@ -37,6 +38,14 @@ def parse_int(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     number = to_int(text)
     if number is None:
         raise CommandError(error)
+    return number
+
+
+def parse_int32(text: bytes) -> int:
+    """The same of 32 bits, where Redis keeps it in a C ``int``."""
+    number = parse_int(text)
+    if not INT_MIN <= number <= INT_MAX:
+        raise CommandError(f"ERR value is out of range, value must between {INT_MIN} and {INT_MAX}")
     return number
 
 

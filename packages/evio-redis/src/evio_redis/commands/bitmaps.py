@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
-from ..numbers import parse_int, to_int
+from ..numbers import LLONG_MAX, parse_int, to_int
 from ..resp import ZERO, array, integer
 from ..types.strings import raw
 
@@ -236,8 +236,10 @@ def _fit(step: _Step, number: int) -> int | None:
     if step.overflow == b"FAIL":
         return None
     if step.overflow == b"SAT":
-        # Redis takes what is SET to an unsigned field for unsigned itself, so a negative number is a large one.
-        return low if number < low and (step.signed or step.name == b"INCRBY") else high
+        # Redis takes what is SET to an unsigned field for unsigned itself, so a negative number is a large one; and how
+        # far the smallest ones are below a signed field's highest number exceeds 64 bits, so they count as above it.
+        below = step.name == b"INCRBY" or (step.signed and (step.width == 64 or high - number <= LLONG_MAX))
+        return low if number < low and below else high
     number &= (1 << step.width) - 1
     return number - (1 << step.width) if step.signed and number >> (step.width - 1) else number
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
-from ..numbers import parse_int
+from ..numbers import parse_int, parse_int32
 from ..resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def echo(session: Session, args: Args) -> bytes:
 
 @command("SELECT", arity=2, flags="loading stale fast")
 def select(session: Session, args: Args) -> bytes:
-    index = parse_int(args[1])
+    index = parse_int32(args[1])
     databases = session.server.keyspace.databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)

@@ -5,14 +5,13 @@ https://redis.io/docs/latest/commands/?group=hash
 
 from __future__ import annotations
 
-import math
 import random
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
-from ..long_double import add_long_doubles
-from ..numbers import LLONG_MAX, LLONG_MIN, parse_double, parse_int
+from ..long_double import add_long_doubles, parse_long_double
+from ..numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.hashes import Hash
@@ -156,7 +155,7 @@ def hincrby(session: Session, args: Args) -> bytes:
 @command("HINCRBYFLOAT", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.6.0")
 def hincrbyfloat(session: Session, args: Args) -> bytes:
     key, field = args[1], args[2]
-    if math.isinf(parse_double(args[3])):
+    if parse_long_double(args[3]) is None:
         raise CommandError("ERR value is NaN or Infinity")
     value = _writable(session, key)
     text = add_long_doubles(value.get(field, b"0"), args[3], "ERR hash value is not a float")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..command import Args, command
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
 from ..glob import matcher
-from ..numbers import parse_int
+from ..numbers import parse_int, parse_int32
 from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 
@@ -31,7 +31,7 @@ def type_name(value: Any) -> str:
 
 
 def _database(session: Session, text: bytes, error: str | None = None) -> Database:
-    index = parse_int(text) if error is None else parse_int(text, error)
+    index = parse_int32(text) if error is None else parse_int(text, error)
     databases = session.server.keyspace.databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)
@@ -185,8 +185,11 @@ def move(session: Session, args: Args) -> bytes:
     target.add(key, value)
     if expiry is not None:
         target.set_expiry(key, expiry)
-    source.changed(key, "g", "move_from")
-    target.changed(key, "g", "move_to")
+    source.changes += 1
+    for database, event in ((source, "move_from"), (target, "move_to")):
+        if database.alert:
+            database.keyspace.touched(database, key)
+            database.keyspace.notify(database, "g", event, key)
     return ONE
 
 

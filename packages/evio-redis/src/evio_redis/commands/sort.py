@@ -37,11 +37,8 @@ class _Query:
     descending: bool = False
     alpha: bool = False
     store: bytes | None = None
-
-    @property
-    def unsorted(self) -> bool:
-        """BY a pattern without ``*`` leaves the order as it is."""
-        return self.by is not None and b"*" not in self.by
+    unsorted: bool = False
+    """BY a pattern without ``*`` leaves the order as it is, even if another BY follows."""
 
 
 def _parse(args: Args, with_store: bool) -> _Query:
@@ -65,6 +62,7 @@ def _parse(args: Args, with_store: bool) -> _Query:
             query.offset, query.count = parse_int(offset), parse_int(count)
         elif option == b"BY":
             query.by = operand()
+            query.unsorted = query.unsorted or b"*" not in query.by
         elif option == b"GET":
             query.gets.append(operand())
         elif option == b"STORE" and with_store:
@@ -132,7 +130,7 @@ def _elements(value: Any, query: _Query) -> list[bytes]:
         raise CommandError(WRONGTYPE)
     if type(value) is SortedSet:
         value.large = True  # Redis makes it a skiplist to read it, and leaves it one
-    elements = list(value)
+    elements = value.listed() if type(value) is Set else list(value)
     if type(value) is not Set and query.unsorted and query.descending:
         elements.reverse()
     return elements

@@ -215,7 +215,7 @@ class Dispatcher:
             raise CommandError("NOAUTH Authentication required.")
         if session.queue is not None and "no_multi" in command.flags:
             raise CommandError("ERR Command not allowed inside a transaction")
-        if server.config.maxmemory and "denyoom" in command.flags and server.out_of_memory():
+        if server.config.maxmemory and server.out_of_memory() and self._needs_memory(session, command):
             raise CommandError(OOM)
         if server.write_error and "write" in command.flags:
             raise CommandError(server.write_error)
@@ -229,6 +229,13 @@ class Dispatcher:
         if server.pause.active and server.pause.holds(session, command):
             raise _Paused
         return command
+
+    def _needs_memory(self, session: Session, command: Command) -> bool:
+        """Whether it, or what EXEC would run, may make the keyspace larger."""
+        if command.name != "exec" or session.queue is None:
+            return "denyoom" in command.flags
+        queued = map(self._server.registry.find, session.queue)
+        return any(each is not None and "denyoom" in each.flags for each in queued)
 
     def run_atomically(self, session: Session, queue: list[Args]) -> list[bytes]:
         """Run what EXEC found queued; time stands still and nothing blocks. One that fails does not stop the others."""

@@ -12,26 +12,13 @@ from ..command import Args, Command, command
 from ..errors import SYNTAX_ERROR, CommandError
 from ..glob import matcher
 from ..resp import array, bulk, bulks, integer, simple
+from .facts import encoded, facts_of, key_flags, takes_channels
 
 if TYPE_CHECKING:
     from ..resp import Resp2
     from ..session import Session
 
 __all__: list[str] = []
-
-CATEGORIES = {
-    "generic": "keyspace",
-    "string": "string",
-    "bitmap": "bitmap",
-    "list": "list",
-    "hash": "hash",
-    "set": "set",
-    "sorted-set": "sortedset",
-    "connection": "connection",
-    "transactions": "transaction",
-    "scripting": "scripting",
-}
-"""The ACL category of each group, where the group has one of its own."""
 
 GROUPS = {"strings": "string", "bitmaps": "bitmap", "hashes": "hash", "keys": "generic", "client": "connection"}
 GROUPS |= {"command": "server", "debug": "server"}
@@ -45,36 +32,23 @@ def group_of(each: Command) -> str:
 
 def categories(each: Command) -> list[str]:
     """Its ACL categories (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/)."""
+    known = facts_of(each).get("categories")
+    if known is not None:
+        return list(known)
     found: list[str] = [name for name in ("write", "pubsub", "blocking", "fast") if name in each.flags]
-    if "readonly" in each.flags and group_of(each) != "scripting":
+    if "readonly" in each.flags:
         found.append("read")
     if "fast" not in each.flags:
         found.append("slow")
     if "admin" in each.flags:
         found += ["admin", "dangerous"]
-    own = CATEGORIES.get(group_of(each))
-    return found + ([own] if own else [])
-
-
-def _key_specs(each: Command, resp: Resp2) -> list[bytes]:
-    """Where its keys are (https://redis.io/docs/latest/develop/reference/key-specs/)."""
-    first, last, step = each.keys
-    if not first:
-        return []
-    access = ["RW", "update"] if "write" in each.flags else ["RO", "access"]
-    begin = _map(resp, type=bulk(b"index"), spec=_map(resp, index=integer(first)))
-    reach = last - first if last >= 0 else last
-    span = _map(resp, lastkey=integer(reach), keystep=integer(step), limit=integer(0))
-    find = _map(resp, type=bulk(b"range"), spec=span)
-    return [_map(resp, flags=resp.set([simple(flag) for flag in access]), begin_search=begin, find_keys=find)]
-
-
-def _map(resp: Resp2, **fields: bytes) -> bytes:
-    return resp.map([part for name, value in fields.items() for part in (bulk(name.encode()), value)])
+    return found
 
 
 def _info(each: Command, resp: Resp2) -> bytes:
     children = [_info(child, resp) for child in each.subcommands.values()]
+    facts = facts_of(each)
+    keys = [encoded(spec, resp) for spec in facts.get("keys", ())]
     return array(
         [
             bulk(each.name.encode()),
@@ -82,16 +56,17 @@ def _info(each: Command, resp: Resp2) -> bytes:
             resp.set([simple(flag) for flag in sorted(each.flags)]),
             *map(integer, each.keys),
             resp.set([simple(f"@{category}") for category in categories(each)]),
-            array([]),
-            resp.set(_key_specs(each, resp)) if resp.version == 3 else array(_key_specs(each, resp)),
-            array(children),
+            resp.set([bulk(tip.encode()) for tip in facts.get("tips", ())]),
+            resp.set(keys),
+            resp.set(children),
         ]
     )
 
 
 def _named(session: Session, names: Args) -> list[Command | None]:
     find = session.server.registry.find
-    return [find(name.split(b"|")) for name in names]
+    found = [(b"|" in name, find(name.split(b"|"))) for name in names]
+    return [each if each is not None and within == ("|" in each.name) else None for within, each in found]
 
 
 @command("COMMAND", arity=-1, flags="loading stale", group="server", since="2.8.13")
@@ -108,8 +83,8 @@ def count(session: Session, args: Args) -> bytes:
 def info(session: Session, args: Args) -> bytes:
     if len(args) == 2:
         return command_(session, args)
-    null = session.resp.null_array
-    return array([null if each is None else _info(each, session.resp) for each in _named(session, args[2:])])
+    found = _named(session, args[2:])
+    return array([session.resp.null if each is None else _info(each, session.resp) for each in found])
 
 
 @command("COMMAND LIST", arity=-2, flags="loading stale", group="server", since="7.0.0")
@@ -143,9 +118,15 @@ def docs(session: Session, args: Args) -> bytes:
 
 
 def _docs(each: Command, resp: Resp2) -> bytes:
-    fields = {"summary": each.summary or each.name.upper().replace("|", " "), "since": each.since}
+    fields = {
+        "summary": each.summary or each.name.upper().replace("|", " "),
+        "since": facts_of(each).get("since", each.since),
+    }
     fields["group"] = group_of(each)
     parts = [bulk(part.encode()) for field in fields.items() for part in field]
+    arguments = facts_of(each).get("arguments")
+    if arguments:
+        parts += [bulk(b"arguments"), encoded(arguments, resp)]
     if each.subcommands:
         children = [
             part for child in each.subcommands.values() for part in (bulk(child.name.encode()), _docs(child, resp))
@@ -159,25 +140,24 @@ def _keys_of(session: Session, args: Args) -> tuple[Command, list[int]]:
     found = session.server.registry.find(call)
     if found is None or (found.subcommands and found.function is not command_):
         raise CommandError("ERR Invalid command specified")
-    if not found.keys[0] and found.get_keys is None:
+    if (not found.keys[0] and found.get_keys is None) or takes_channels(found):
         raise CommandError("ERR The command has no key arguments")
     if not found.accepts(len(call)):
         raise CommandError("ERR Invalid number of arguments specified for command")
     return found, found.key_positions(call)
 
 
-@command("COMMAND GETKEYS", arity=-3, flags="loading stale", group="server", since="2.8.13")
+@command("COMMAND GETKEYS", arity=-4, flags="loading stale", group="server", since="2.8.13")
 def getkeys(session: Session, args: Args) -> bytes:
     _, positions = _keys_of(session, args)
     return bulks([args[2 + at] for at in positions])
 
 
-@command("COMMAND GETKEYSANDFLAGS", arity=-3, flags="loading stale", group="server", since="7.0.0")
+@command("COMMAND GETKEYSANDFLAGS", arity=-4, flags="loading stale", group="server", since="7.0.0")
 def getkeysandflags(session: Session, args: Args) -> bytes:
     found, positions = _keys_of(session, args)
-    access = ["RW", "update"] if "write" in found.flags else ["RO", "access"]
-    flags = session.resp.set([simple(flag) for flag in access])
-    return array([array([bulk(args[2 + at]), flags]) for at in positions])
+    flags = [encoded(words, session.resp, "flags") for words in key_flags(found, args[2:], positions)]
+    return array([array([bulk(args[2 + at]), used]) for at, used in zip(positions, flags, strict=True)])
 
 
 HELP = """\

@@ -35,7 +35,7 @@ def ping(session: Session, args: Args) -> bytes:
     return bulk(args[1]) if len(args) > 1 else PONG
 
 
-@command("ECHO", arity=2, flags="fast")
+@command("ECHO", arity=2, flags="loading stale fast")
 def echo(session: Session, args: Args) -> bytes:
     return bulk(args[1])
 

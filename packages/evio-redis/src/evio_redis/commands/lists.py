@@ -436,7 +436,7 @@ def lmpop(session: Session, args: Args) -> bytes:
 @command(
     "BLMPOP",
     arity=-5,
-    flags="write noscript blocking movablekeys",
+    flags="write blocking movablekeys",
     group="list",
     since="7.0.0",
     get_keys=numkeys_positions(2),

@@ -137,7 +137,7 @@ def config_rewrite(session: Session, args: Args) -> bytes:
 # -- SLOWLOG
 
 
-@command("SLOWLOG GET", arity=-2, flags=ADMIN, since="2.2.12")
+@command("SLOWLOG GET", arity=-2, flags="admin loading stale", since="2.2.12")
 def slowlog_get(session: Session, args: Args) -> bytes:
     count = 10
     if len(args) > 2:
@@ -158,12 +158,12 @@ def slowlog_get(session: Session, args: Args) -> bytes:
     )
 
 
-@command("SLOWLOG LEN", arity=2, flags=ADMIN, since="2.2.12")
+@command("SLOWLOG LEN", arity=2, flags="admin loading stale", since="2.2.12")
 def slowlog_len(session: Session, args: Args) -> bytes:
     return integer(len(session.server.slowlog.entries))
 
 
-@command("SLOWLOG RESET", arity=2, flags=ADMIN, since="2.2.12")
+@command("SLOWLOG RESET", arity=2, flags="admin loading stale", since="2.2.12")
 def slowlog_reset(session: Session, args: Args) -> bytes:
     session.server.slowlog.entries.clear()
     return OK
@@ -192,6 +192,37 @@ def memory_doctor(session: Session, args: Args) -> bytes:
     if limit and used > limit:
         text += f" That is more than maxmemory ({_memory.human(limit)}): writes are refused."
     return session.resp.verbatim(text.encode() + b"\n")
+
+
+@command("MEMORY PURGE", arity=2, flags="", since="4.0.0")
+def memory_purge(session: Session, args: Args) -> bytes:
+    return OK  # nothing here keeps memory that it has been given back
+
+
+@command("MEMORY MALLOC-STATS", arity=2, flags="", since="4.0.0")
+def memory_malloc_stats(session: Session, args: Args) -> bytes:
+    return bulk(b"Stats not supported for the current allocator")
+
+
+@command("MEMORY STATS", arity=2, flags="", since="4.0.0")
+def memory_stats(session: Session, args: Args) -> bytes:
+    server, resp = session.server, session.resp
+    used, startup = _memory.resident(), server.startup_memory
+    keys = sum(len(database.data) for database in server.keyspace.databases)
+    grown = max(0, used - startup)
+    fields = {
+        "peak.allocated": integer(_memory.peak()),
+        "total.allocated": integer(used),
+        "startup.allocated": integer(startup),
+        "clients.normal": integer(sum(each.conn.pending for each in server.sessions.values() if each.conn)),
+        "overhead.total": integer(startup),
+        "keys.count": integer(keys),
+        "keys.bytes-per-key": integer(grown // keys if keys else 0),
+        "dataset.bytes": integer(grown),
+        "dataset.percentage": resp.double(100 * grown / used),
+        "peak.percentage": resp.double(100 * used / _memory.peak()),
+    }
+    return resp.map([part for name, value in fields.items() for part in (bulk(name.encode()), value)])
 
 
 # -- what cannot be scripted yet can be flushed: test harnesses do
@@ -250,6 +281,12 @@ DOCTOR
     How much memory is used, in words.
 HELP
     This text.
+MALLOC-STATS
+    What the allocator tells of itself: nothing.
+PURGE
+    Give unused memory back; there is none to give.
+STATS
+    How much memory is used, in numbers.
 USAGE <key> [SAMPLES <count>]
     About how many bytes a key takes; of a collection <count> members are looked at (5 unless told, 0 for all).""",
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@command("MULTI", arity=1, flags="noscript loading stale fast", since="1.2.0")
+@command("MULTI", arity=1, flags="noscript loading stale fast allow_busy", since="1.2.0")
 def multi(session: Session, args: Args) -> bytes:
     if session.queue is not None:
         raise CommandError("ERR MULTI calls can not be nested")
@@ -41,7 +41,7 @@ def exec_(session: Session, args: Args) -> bytes:
     return array(session.server.dispatcher.run_atomically(session, queue))
 
 
-@command("DISCARD", arity=1, flags="noscript loading stale fast", since="2.0.0")
+@command("DISCARD", arity=1, flags="noscript loading stale fast allow_busy", since="2.0.0")
 def discard(session: Session, args: Args) -> bytes:
     if session.queue is None:
         raise CommandError("ERR DISCARD without MULTI")
@@ -49,7 +49,7 @@ def discard(session: Session, args: Args) -> bytes:
     return OK
 
 
-@command("WATCH", arity=-2, flags="noscript loading stale fast", keys=(1, -1, 1), since="2.2.0")
+@command("WATCH", arity=-2, flags="noscript loading stale fast allow_busy", keys=(1, -1, 1), since="2.2.0")
 def watch(session: Session, args: Args) -> bytes:
     if session.queue is not None:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
@@ -57,7 +57,7 @@ def watch(session: Session, args: Args) -> bytes:
     return OK
 
 
-@command("UNWATCH", arity=1, flags="noscript loading stale fast", since="2.2.0")
+@command("UNWATCH", arity=1, flags="noscript loading stale fast allow_busy", since="2.2.0")
 def unwatch(session: Session, args: Args) -> bytes:
     session.unwatch()
     return OK

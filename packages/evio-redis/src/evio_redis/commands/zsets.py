@@ -274,7 +274,7 @@ def zmpop(session: Session, args: Args) -> bytes:
 @command(
     "BZMPOP",
     arity=-5,
-    flags="write noscript blocking movablekeys",
+    flags="write blocking movablekeys",
     group="sorted-set",
     since="7.0.0",
     get_keys=numkeys_positions(2),

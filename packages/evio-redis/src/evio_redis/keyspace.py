@@ -62,15 +62,14 @@ class Keyspace:
 
     def swap(self, one: Database, other: Database) -> None:
         """Exchange what two databases hold; clients stay with the number they selected."""
+        one.changes += 1
         if one is other:
-            one.changes += 1
             return
         for database in (one, other):
             self.touched_all(database, (other if database is one else one))
         one.data, other.data = other.data, one.data
         one.expires, other.expires = other.expires, one.expires
         for database in (one, other):
-            database.changes += 1
             for key in list(database.blocked):
                 if key in database.data:
                     self.ready(database, key)

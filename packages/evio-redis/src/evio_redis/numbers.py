@@ -41,11 +41,14 @@ def parse_int(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     return number
 
 
-def parse_int32(text: bytes) -> int:
+BEYOND_INT = f"ERR value is out of range, value must between {INT_MIN} and {INT_MAX}"
+
+
+def parse_int32(text: bytes, error: str = NOT_AN_INTEGER, out_of_range: str = BEYOND_INT) -> int:
     """The same of 32 bits, where Redis keeps it in a C ``int``."""
-    number = parse_int(text)
+    number = parse_int(text, error)
     if not INT_MIN <= number <= INT_MAX:
-        raise CommandError(f"ERR value is out of range, value must between {INT_MIN} and {INT_MAX}")
+        raise CommandError(out_of_range)
     return number
 
 

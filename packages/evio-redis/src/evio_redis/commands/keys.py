@@ -31,7 +31,7 @@ def type_name(value: Any) -> str:
 
 
 def _database(session: Session, text: bytes, error: str | None = None) -> Database:
-    index = parse_int32(text) if error is None else parse_int(text, error)
+    index = parse_int32(text) if error is None else parse_int32(text, error, error)
     databases = session.server.keyspace.databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)

@@ -1,0 +1,73 @@
+"""Conversations with a server, written as text: ``COMMAND -> reply``, and ``| reply`` where RESP3 has another.
+
+A blank line begins a new conversation with an empty server; two blanks continue a line. Commands are sent inline, so
+arguments may be quoted as in redis-cli; replies are as they come, but on one line and with escapes for what cannot be
+shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import evio_redis
+
+from .wire import Wire, redis_server
+
+__all__ = ["SERVERS", "Line", "check", "conversations", "exchange", "running", "shown"]
+
+SERVERS = ["evio-redis", "redis-server"]
+"""What every transcript is true of."""
+
+Line = tuple[str, str, str]
+"""A command, its reply in RESP2, and in RESP3."""
+
+
+def conversations(text: str) -> list[Any]:
+    """The conversations of a transcript, as parameters of a test."""
+    found = []
+    for part in text.strip("\n").replace("\n  ", " ").split("\n\n"):
+        lines = [_line(line) for line in part.splitlines()]
+        found.append(pytest.param(lines, id=" / ".join(command for command, _, _ in lines)[:80]))
+    return found
+
+
+def _line(line: str) -> Line:
+    command, arrow, replies = line.partition(" -> ")
+    assert arrow, f"no reply in {line!r}"
+    reply, _, other = replies.partition(" | ")
+    return command, reply, other or reply
+
+
+def shown(reply: bytes) -> str:
+    """A reply on one line."""
+    text = reply.removesuffix(b"\r\n").replace(b"\r\n", b" ").decode("latin-1")
+    return text.encode("unicode_escape").decode().rstrip()
+
+
+def exchange(port: int, commands: list[str], protocol: int) -> list[str]:
+    """What an empty server replies."""
+    with Wire(port) as wire:
+        assert wire.ask("FLUSHALL") == b"+OK\r\n"
+        wire.ask(["HELLO", protocol])
+        return [shown(wire.ask(command.encode() + b"\r\n")) for command in commands]
+
+
+def check(port: int, lines: list[Line]) -> None:
+    """Compare a conversation with what the server says now."""
+    commands = [command for command, _, _ in lines]
+    for protocol in (2, 3):
+        got = list(zip(commands, exchange(port, commands, protocol), strict=True))
+        assert got == [(line[0], line[protocol - 1]) for line in lines]
+
+
+def running(which: str) -> Iterator[int]:
+    """Run one of the ``SERVERS``: its port. To be made a fixture."""
+    if which == "evio-redis":
+        with evio_redis.Server(port=0, enable_debug_command="yes") as server:
+            yield server.port
+    else:
+        with redis_server("--enable-debug-command", "yes") as port:
+            yield port

@@ -68,7 +68,8 @@ class Expirer:
 
     def _candidates(self, database: Database, count: int) -> list[bytes]:
         """Some volatile keys. A dict has no index to pick from at random, so a list of them is worked off and made
-        anew when it is empty: every key's turn comes."""
+        anew when it is empty: every key's turn comes. (Making it takes 16 ms for a million volatile keys, once a round;
+        to look through the dict piece by piece is no way out, as iterators end with the first change of its size.)"""
         waiting = self._waiting.get(database)
         if not waiting:
             waiting = self._waiting[database] = list(database.expires)

@@ -156,8 +156,15 @@ class Blocking:
         waiter = session.blocked
         if not isinstance(waiter, Waiter):
             return False
-        unblocked = CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK").reply
-        self._finish(waiter, unblocked if error else waiter.expired)
+        if not error:
+            self._finish(waiter, waiter.expired)
+            return True
+        unblocked = CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+        self._server.count_error(unblocked)
+        waiting = self._server.registry.commands.get(str(session.last_command).upper())
+        if waiting is not None:
+            waiting.failed += 1
+        self._finish(waiter, unblocked.reply)
         return True
 
     def forget(self, session: Session) -> None:

@@ -169,11 +169,11 @@ class Dispatcher:
 
     def process(self, session: Session, args: Args) -> bytes:
         """Check and run one command; returns its reply, an error reply included."""
-        command = None
+        command = self._server.registry.find(args)
         try:
-            command = self._check(session, args)
             if command is None:
-                return b""
+                return self._unknown(session, args)
+            self._check(session, command, args)
             if session.queue is not None and command.name not in NEVER_QUEUED:
                 session.queue.append(args)
                 return QUEUED
@@ -182,7 +182,7 @@ class Dispatcher:
             return b""
         except CommandError as error:
             session.dirty_exec = True  # matters in a transaction only
-            if command is not None:
+            if command is not None and not command.subcommands:
                 command.rejected += 1
             if args[0].upper() == b"EXEC":
                 error = _exec_abort(session, error)
@@ -197,16 +197,16 @@ class Dispatcher:
             self._server.blocking.serve()
         return reply
 
-    def _check(self, session: Session, args: Args) -> Command | None:
-        server = self._server
-        command = server.registry.find(args)
-        if command is None:
-            if args[0].lower() in HTTP:
-                log.warning("closing client %d: %r is HTTP, sent by a browser perhaps", session.id, args[0])
-                session.closing = True
-                session.settle()
-                return None
+    def _unknown(self, session: Session, args: Args) -> bytes:
+        if args[0].lower() not in HTTP:
             raise _unknown(args)
+        log.warning("closing client %d: %r is HTTP, sent by a browser perhaps", session.id, args[0])
+        session.closing = True
+        session.settle()
+        return b""
+
+    def _check(self, session: Session, command: Command, args: Args) -> None:
+        server = self._server
         if command.subcommands and (len(args) > 1 or command.arity == -2):
             raise _unknown_subcommand(command, args)
         if not command.accepts(len(args)):
@@ -228,7 +228,6 @@ class Dispatcher:
             raise CommandError("ERR Replica can't interact with the keyspace")
         if server.pause.active and server.pause.holds(session, command):
             raise _Paused
-        return command
 
     def _needs_memory(self, session: Session, command: Command) -> bool:
         """Whether it, or what EXEC would run, may make the keyspace larger."""

@@ -180,4 +180,7 @@ def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
     replies.append(session.protocol_error())
     session.settle()
     output = b"".join(replies)
+    if 0 < session.hard_limit <= len(output):
+        log.warning("closing client %d: %d bytes of output at once", session.id, len(output))
+        return Action.CLOSE  # Redis does not even begin to send them
     return (output, Action.CLOSE) if session.closing else output

@@ -30,6 +30,17 @@ class OutputGuard:
         if session.conn is not None and hard != session.hard_limit:
             session.hard_limit = hard
             session.conn.configure(max_pending=max(0, hard - 1))  # Redis's limit is what may not be reached
+            session.settle()
+
+    def limit_all(self) -> None:
+        """The limits have changed. Only its own loop may tell a connection (``Conn.configure``): with several, ``check``
+        sees to what is pending."""
+        for session in self._server.sessions.values():
+            if self._server.config.loops in (0, 1):
+                self.limit(session)
+            else:
+                session.hard_limit = self._limits(session)[0]
+                session.settle()
 
     def _limits(self, session: Session) -> tuple[int, int, int]:
         limits: tuple[int, int, int] = getattr(self._server.config.client_output_buffer_limit, client_type(session))

@@ -115,6 +115,7 @@ class Server:
     def _follow_config(self) -> None:
         for name in ("slowlog-log-slower-than", "maxmemory"):
             self.config.on_change(name, self._limits_changed)
+        self.config.on_change("client-output-buffer-limit", self.outputs.limit_all)
         self.config.on_change("notify-keyspace-events", self._events_changed)
         self.config.on_change("active-expire-effort", self._events_changed)
         self.config.on_change("appendonly", self._appendonly_changed)

@@ -120,6 +120,7 @@ class Session:
             and not self.subscribed
             and self.reply_mode == "on"
             and self.parser.empty
+            and not self.hard_limit
         )
 
     # -- transactions

@@ -266,7 +266,10 @@ def host_name(text: str) -> str:
 def memory_or_share(text: str) -> str:
     """A size, or a percentage."""
     if text.endswith("%"):
-        return f"{number(0, 100)(text[:-1])}%"
+        share = number(0, INT_MAX)(text[:-1])
+        if share > 100:
+            raise ConfigError("percentage argument must be less or equal to 100")
+        return f"{share}%"
     try:
         return str(parse_memory(text))
     except ConfigError:

@@ -65,8 +65,8 @@ def _info(each: Command, resp: Resp2) -> bytes:
 
 def _named(session: Session, names: Args) -> list[Command | None]:
     find = session.server.registry.find
-    found = [(b"|" in name, find(name.split(b"|"))) for name in names]
-    return [each if each is not None and within == ("|" in each.name) else None for within, each in found]
+    found = [(name.count(b"|"), find(name.split(b"|"))) for name in names]
+    return [each if each is not None and bars == each.name.count("|") else None for bars, each in found]
 
 
 @command("COMMAND", arity=-1, flags="loading stale", group="server", since="2.8.13")
@@ -92,7 +92,9 @@ def list_(session: Session, args: Args) -> bytes:
     wanted: Callable[[Command], object] = lambda each: True  # noqa: E731
     if len(args) > 2:
         wanted = _filter(args)
-    return bulks([each.name.encode() for each in session.server.registry.commands.values() if wanted(each)])
+    tops = session.server.registry.commands.values()
+    every = [each for top in tops for each in (top, *top.subcommands.values())]
+    return bulks([each.name.encode() for each in every if wanted(each)])
 
 
 def _filter(args: Args) -> Callable[[Command], object]:

@@ -283,12 +283,12 @@ class AppendOnlyFile:
             return  # it is to begin with a base that is still to come
         if self._server.config.aof_timestamp_enabled:
             self._annotate()
-        if self._transaction == 1:
-            self._transaction = 2
-            self._buffer.append(encode([b"MULTI"]))
         if database is not self._database:
             self._database = database
             self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
+        if self._transaction == 1:
+            self._transaction = 2
+            self._buffer.append(encode([b"MULTI"]))
         if append(self._buffer, args):
             self._buffered_large = True
 

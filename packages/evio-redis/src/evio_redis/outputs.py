@@ -33,8 +33,8 @@ class OutputGuard:
             session.settle()
 
     def limit_all(self) -> None:
-        """The limits have changed. Only its own loop may tell a connection (``Conn.configure``): with several, ``check``
-        sees to what is pending."""
+        """The limits have changed. Only its own loop may tell a connection (``Conn.configure``); with several loops,
+        ``check`` sees to it."""
         for session in self._server.sessions.values():
             if self._server.config.loops in (0, 1):
                 self.limit(session)

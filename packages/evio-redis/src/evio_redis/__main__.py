@@ -118,6 +118,8 @@ def run(server: Server) -> int:
     # Full collections look at every hash, list and set there is: with a million they stop the server for 0.1 s. Nothing
     # that lives long is part of a cycle, so the young ones do.
     gc.set_threshold(1000, 10, 1_000_000)
+    root, config = logging.getLogger(), server.config
+    config.on_change("loglevel", lambda: root.setLevel(LEVELS[config.loglevel]))
     try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:
@@ -128,6 +130,7 @@ def run(server: Server) -> int:
         if server.config.logfile:
             print(f"evio-redis: {error}", file=sys.stderr)
         return 1
+    log.info("evio-redis is now ready to exit, bye bye...")
     return 0
 
 

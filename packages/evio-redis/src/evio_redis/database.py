@@ -41,13 +41,14 @@ class Database:
     # -- reading
 
     def lookup(self, key: bytes) -> Any:
-        """The value, or None; an expired key is removed now."""
+        """The value, or None; an expired key is removed now, unless expired ones are kept."""
         value = self.data.get(key)
         if value is None or not self.expires or key not in self.expires:
             return value
         if self.expires[key] > self.keyspace.clock.ms():
             return value
-        self.expire(key)
+        if not self.keyspace.keeps_expired:
+            self.expire(key)
         return None
 
     def typed(self, key: bytes, kind: type[T]) -> T | None:

@@ -39,7 +39,7 @@ class Expirer:
 
     def cycle(self) -> None:
         """Remove expired keys, for a bounded time."""
-        if not self.enabled:
+        if not self.enabled or self._keyspace.keeps_expired:
             return
         end = perf_counter() + BUDGET
         databases = self._keyspace.databases

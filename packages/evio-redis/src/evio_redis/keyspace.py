@@ -42,6 +42,7 @@ class Keyspace:
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.expired_keys = 0
+        self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen
 
     @property
     def dirty(self) -> int:

@@ -39,6 +39,7 @@ class Pause:
         """Pause for so long; of two pauses the longer and the stricter counts."""
         self._writes_only = writes_only and (self._writes_only or not self.active)
         self._until = max(self._until, monotonic() + seconds)
+        self._server.keyspace.keeps_expired = True
         self._server.dispatcher.choose_tables()
 
     def holds(self, session: Session, command: Command) -> bool:
@@ -76,6 +77,7 @@ class Pause:
         """Go on now."""
         self._until = 0.0
         self._writes_only = False
+        self._server.keyspace.keeps_expired = False
         self._server.dispatcher.choose_tables()
         waiting, self._waiting = self._waiting, []
         for session in waiting:

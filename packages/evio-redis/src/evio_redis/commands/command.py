@@ -25,6 +25,10 @@ GROUPS |= {"command": "server", "debug": "server"}
 """Groups of commands whose module is named otherwise."""
 
 
+HIDDEN = frozenset({"may_replicate"})
+"""Flags that COMMAND does not show."""
+
+
 def group_of(each: Command) -> str:
     """Its group as Redis names it."""
     return GROUPS.get(each.group, each.group)
@@ -53,7 +57,7 @@ def _info(each: Command, resp: Resp2) -> bytes:
         [
             bulk(each.name.encode()),
             integer(each.arity),
-            resp.set([simple(flag) for flag in sorted(each.flags)]),
+            resp.set([simple(flag) for flag in sorted(each.flags - HIDDEN)]),
             *map(integer, each.keys),
             resp.set([simple(f"@{category}") for category in categories(each)]),
             resp.set([bulk(tip.encode()) for tip in facts.get("tips", ())]),

@@ -68,12 +68,12 @@ def sunsubscribe(session: Session, args: Args) -> bytes:
     return _unsubscribe(session, SHARD, args[1:])
 
 
-@command("PUBLISH", arity=3, flags="pubsub loading stale fast", since="2.0.0")
+@command("PUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", since="2.0.0")
 def publish(session: Session, args: Args) -> bytes:
     return integer(session.server.pubsub.publish(args[1], args[2]))
 
 
-@command("SPUBLISH", arity=3, flags="pubsub loading stale fast", keys=(1,), since="7.0.0")
+@command("SPUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", keys=(1,), since="7.0.0")
 def spublish(session: Session, args: Args) -> bytes:
     return integer(session.server.pubsub.publish_sharded(args[1], args[2]))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from importlib.metadata import version
-from typing import NoReturn
 
 import evio_core
 
@@ -121,6 +121,8 @@ def run(server: Server) -> int:
     gc.set_threshold(1000, 10, 1_000_000)
     root, config = logging.getLogger(), server.config
     config.on_change("loglevel", lambda: root.setLevel(LEVELS[config.loglevel]))
+    if sys.platform != "win32":  # which has no SIGHUP
+        signal.signal(signal.SIGHUP, lambda number, frame: server.reload_certificates())
     try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:
@@ -133,9 +135,10 @@ def run(server: Server) -> int:
         return 1
     log.info("evio-redis is now ready to exit, bye bye...")
     _exit()
+    return 0
 
 
-def _exit() -> NoReturn:
+def _exit() -> None:
     """End at once. All is written and closed; the interpreter's own way would free each key first, which takes a second
     for every few million."""
     logging.shutdown()

@@ -326,6 +326,22 @@ class Server:
         usual = 1.0 / self.config.hz
         return usual if waiting is None else min(usual, max(waiting, 0.001))
 
+    def reload_certificates(self) -> None:
+        """Read the certificates anew, for new connections; bad ones are told of and the old ones stay. From any thread,
+        and from a signal handler."""
+        core = self._core
+
+        def reload() -> None:
+            assert core is not None
+            try:
+                core.reload_certificates()
+                log.info("certificates reloaded")
+            except evio_core.TLSError as error:
+                log.error("%s; the certificates in use stay", error)
+
+        if core is not None and self.config.tls_port:
+            core.call(reload)
+
     # -- what commands need
 
     def shut_down(self) -> None:

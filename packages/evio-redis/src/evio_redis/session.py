@@ -188,7 +188,7 @@ class Session:
         if self.server.log is not None:
             self.rewritten.append(list(args))
 
-    def redact(self, args: Args, *positions: int) -> None:
+    def redact(self, args: list[bytes], *positions: int) -> None:
         """Have MONITOR and the slow log not show these arguments of the command that runs: they are secrets."""
         shown = list(self.redacted or args)
         for position in positions:

@@ -1,13 +1,18 @@
-"""Where tools are not optional: with ``EVIO_REQUIRE_TOOLS=1`` a test that lacks one fails instead of being skipped."""
+"""What holds for all tests. With ``EVIO_REQUIRE_TOOLS=1`` a test that lacks a tool fails instead of being skipped."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+# What is run behind a shell's "&" ignores SIGINT, and so would the programs that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MISSING = re.compile(r"not installed|could not import|No module named")
 

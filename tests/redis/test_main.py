@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import redis
 import evio_redis
 from evio_redis.__main__ import main, parse_arguments
 from evio_redis.config import Config
+from evio_redis.errors import ConfigError
 
 from .conftest import execute
 
@@ -78,6 +80,37 @@ def test_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     path.write_text("port 7000\n\nmaxclients none\n")
     assert main([str(path)]) == 2
     assert f"{path}, line 3: maxclients: argument couldn't be parsed" in capsys.readouterr().err
+
+
+def test_files_include_others_by_name_and_pattern(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "1.conf").write_text("port 7001\nmaxclients 11\n")
+    (tmp_path / "conf.d" / "2.conf").write_text("port 7002\n")
+    path = tmp_path / "redis.conf"
+    path.write_text(f"port 7000\ninclude {tmp_path}/conf.d/*.conf\ntimeout 3\n")
+    config = parse_arguments([str(path)])
+    assert (config.port, config.maxclients, config.timeout) == (7002, 11, 3)
+
+
+def test_a_file_that_includes_itself_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "1.conf", tmp_path / "2.conf"
+    first.write_text(f"port 7000\ninclude {second}\n")
+    second.write_text(f"include {first}\n")
+    assert main([str(first)]) == 2
+    error = capsys.readouterr().err
+    assert f"{first} includes itself" in error
+    assert error.count("\n") == 1
+
+
+def test_directives_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "redis.conf"
+    path.write_text("port 7000\nmaxclients 11\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"port 7001\ntimeout 3\n")))
+    config = parse_arguments([str(path), "--timeout", "4", "-"])
+    assert (config.port, config.maxclients, config.timeout) == (7001, 11, 4)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"port none\n")))
+    with pytest.raises(ConfigError, match="standard input, line 1: port: argument couldn't be parsed"):
+        parse_arguments(["-"])
 
 
 def test_rewrite_keeps_comments_and_changes_values(tmp_path: Path) -> None:

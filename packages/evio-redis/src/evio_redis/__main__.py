@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import evio_core
 
-from .config import Config, find_directive, read_file
+from .config import STDIN, Config, find_directive, read_file
 from .directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
 from .server import Server
@@ -23,6 +23,7 @@ examples:
   evio-redis                                  serve 127.0.0.1:6380; try: redis-cli -p 6380
   evio-redis --port 7000 --appendonly yes     keep every write in ./appendonlydir
   evio-redis redis.conf --loglevel verbose    a redis.conf; what follows it wins
+  echo "port 7000" | evio-redis -             the same from standard input
   evio-redis --port 0 --unixsocket /tmp/s     a unix socket only
 """
 
@@ -45,7 +46,7 @@ class _Formatter(logging.Formatter):
 
 def usage() -> str:
     """The help text, made from the directives."""
-    lines = ["usage: evio-redis [FILE] [--DIRECTIVE VALUE ...]", "", "A key-value server that speaks RESP.", ""]
+    lines = ["usage: evio-redis [FILE] [--DIRECTIVE VALUE ...] [-]", "", "A key-value server that speaks RESP.", ""]
     lines.append("directives, as in redis.conf (default):")
     for each in DIRECTIVES.values():
         if not each.help:
@@ -60,13 +61,16 @@ def usage() -> str:
 
 
 def parse_arguments(arguments: list[str]) -> Config:
-    """The configuration that the arguments ask for. Raises :class:`ConfigError` and, for a file, ``OSError``."""
-    path = ""
+    """The configuration that the arguments ask for, which are used up. Raises :class:`ConfigError` and, for a file, ``OSError``."""
     config = Config()
+    files = []
     if arguments and not arguments[0].startswith("-"):
-        path, *arguments = arguments
-        config.path = os.path.abspath(path)
-        for name, text in read_file(path):
+        config.path = os.path.abspath(arguments[0])
+        files.append(arguments.pop(0))
+    if arguments and arguments[-1] == STDIN:
+        files.append(arguments.pop())
+    for file in files:
+        for name, text in read_file(file):
             config.load(name, text)
     at = 0
     while at < len(arguments):
@@ -102,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evio-redis {version('evio-redis')}")
         return 0
     try:
-        server = Server(config=parse_arguments(given))
+        server = Server(config=parse_arguments([*given]))
         configure_logging(server.config)
     except OSError as error:
         print(f"evio-redis: {error}", file=sys.stderr)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +22,7 @@ from .inline import split_inline
 from .monitor import quoted
 from .values import OutputLimits
 
-__all__ = ["Config", "find_directive", "read_file"]
+__all__ = ["STDIN", "Config", "find_directive", "read_file"]
 
 
 def find_directive(name: str) -> Directive:
@@ -33,20 +35,29 @@ def find_directive(name: str) -> Directive:
     raise ConfigError(f"unknown directive '{name}'{hint}")
 
 
-def read_file(path: str) -> list[tuple[str, str]]:
-    """The directives of a ``redis.conf``, in order. Raises :class:`ConfigError` with file and line, and ``OSError``."""
+STDIN = "-"
+"""What is given instead of a file's name to have the directives read from standard input."""
+
+
+def read_file(path: str, included_by: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """The directives of a ``redis.conf``, in order, with those of the files that it includes, whose names may be
+    patterns. Raises :class:`ConfigError` with file and line, and ``OSError``."""
     found: list[tuple[str, str]] = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+    shown, data = ("standard input", sys.stdin.buffer.read()) if path == STDIN else (path, Path(path).read_bytes())
+    chain = (*included_by, os.path.realpath(path))
+    for number, line in enumerate(data.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         words = split_inline(line)
         if not words:
-            raise ConfigError(f"{path}, line {number}: unbalanced quotes")
+            raise ConfigError(f"{shown}, line {number}: unbalanced quotes")
         name, *values = (word.decode("utf-8", "surrogateescape") for word in words)
         try:
             if name.lower() == "include":
-                for each in values:
-                    found += read_file(each)
+                for each in [file for value in values for file in sorted(glob(value)) or [value]]:
+                    if os.path.realpath(each) in chain:
+                        raise ConfigError(f"{each} includes itself")
+                    found += read_file(each, chain)
                 continue
             directive = find_directive(name)
             if not values and directive.name not in SEVERAL:
@@ -54,7 +65,7 @@ def read_file(path: str) -> list[tuple[str, str]]:
             text = " ".join(values) if directive.name != "rename-command" else " ".join(map(_quoted, values))
             directive.parse(text)
         except ConfigError as error:
-            raise ConfigError(f"{path}, line {number}: {name}: {error}") from None
+            raise ConfigError(f"{shown}, line {number}: {name}: {error}") from None
         found.append((directive.name, text))
     return found
 

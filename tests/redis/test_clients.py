@@ -213,15 +213,6 @@ def test_transactions_that_watch_are_tried_again(server: evio_redis.Server) -> N
         assert client.get("n") == b"200"
 
 
-def test_a_lock_of_redis_py_says_that_scripts_are_missing(server: evio_redis.Server) -> None:
-    with redis.Redis(port=server.port) as client:
-        lock = client.lock("name", timeout=10)
-        assert lock.acquire(blocking=False)  # a SET with NX and PX
-        assert not client.lock("name").acquire(blocking=False)
-        with pytest.raises(redis.ResponseError, match="unknown command"):
-            lock.release()  # a script
-
-
 def test_a_client_connects_again_to_a_server_that_has_restarted() -> None:
     with evio_redis.Server(port=0) as first:
         port = first.port

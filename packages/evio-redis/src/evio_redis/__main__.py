@@ -61,7 +61,8 @@ def usage() -> str:
 
 
 def parse_arguments(arguments: list[str]) -> Config:
-    """The configuration that the arguments ask for, which are used up. Raises :class:`ConfigError` and, for a file, ``OSError``."""
+    """The configuration that the arguments ask for; they are used up. Raises :class:`ConfigError` and, for a file,
+    ``OSError``."""
     config = Config()
     files = []
     if arguments and not arguments[0].startswith("-"):

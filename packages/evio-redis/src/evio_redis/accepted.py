@@ -126,7 +126,6 @@ ACCEPTED = (
     Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
     # -- modules, scripts, rules
     Accepted("enable-module-command", "no", _PROTECTED, mutable=False),
-    Accepted("busy-reply-threshold", "5000", number(0, LLONG_MAX)),
     Accepted("aclfile", "", refused("", _NO_RULES), mutable=False),
     Accepted("acllog-max-len", "128", number(0, LLONG_MAX)),
     Accepted("acl-pubsub-default", "resetchannels", one_of("allchannels", "resetchannels")),
@@ -194,7 +193,6 @@ ACCEPTED = (
 
 ACCEPTED_ALIASES = {
     "slaveof": "replicaof",
-    "lua-time-limit": "busy-reply-threshold",
     "min-slaves-to-write": "min-replicas-to-write",
     "min-slaves-max-lag": "min-replicas-max-lag",
     "repl-ping-slave-period": "repl-ping-replica-period",

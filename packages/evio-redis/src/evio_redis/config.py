@@ -100,6 +100,7 @@ class Config:
     hash_max_listpack_value: int
     hz: int
     latency_monitor_threshold: int
+    busy_reply_threshold: int
     latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
     list_max_listpack_size: int

@@ -89,7 +89,7 @@ def _memory(server: Server) -> Mapping[str, Any]:
         "used_memory_lua_human": "0B",
         "used_memory_scripts": 0,
         "used_memory_scripts_human": "0B",
-        "number_of_cached_scripts": 0,
+        "number_of_cached_scripts": len(server.scripts),
         "number_of_functions": 0,
         "number_of_libraries": 0,
         "maxmemory": server.config.maxmemory,

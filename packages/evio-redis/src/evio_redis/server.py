@@ -37,6 +37,7 @@ from .persistence import AppendOnlyFile
 from .pubsub import PubSub
 from .rates import Rates
 from .scan import Scans
+from .scripting import Scripts
 from .session import Session
 from .slowlog import SlowLog
 
@@ -83,6 +84,7 @@ class Server:
         self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
         self.reset_statistics()
         self.scans = Scans()
+        self.scripts = Scripts(self)
         self.slowlog = SlowLog(self.config)
         self.latency = Latency(self.config)
         self.monitors = Monitors(self)

@@ -57,6 +57,8 @@ def debug(session: Session, args: Args) -> bytes:
     if what == b"AOF-FLUSH-SLEEP" and len(args) == 3:
         session.server.aof.flush_delay = (to_int(args[2]) or 0) / 1e6
         return OK
+    if what == b"ERROR" and len(args) == 3:
+        raise CommandError(args[2].decode("utf-8", "surrogateescape"))
     if what in NO_OPS:
         return OK
     shown = args[1].decode("utf-8", "surrogateescape")

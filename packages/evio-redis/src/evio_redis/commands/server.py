@@ -14,7 +14,7 @@ from ..clients import is_allowed
 from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
 from ..numbers import parse_int, to_int
-from ..resp import OK, array, bulk, bulks, integer, simple
+from ..resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
 from .connection import REDIS_VERSION
 from .help import declare_help
 
@@ -225,21 +225,17 @@ def memory_stats(session: Session, args: Args) -> bytes:
     return resp.map([part for name, value in fields.items() for part in (bulk(name.encode()), value)])
 
 
-# -- what cannot be scripted yet can be flushed: test harnesses do
+# -- what monitoring tools ask of a server that is alone
 
 
-@command("FUNCTION FLUSH", arity=-2, flags="noscript write", group="scripting", since="7.0.0")
-def function_flush(session: Session, args: Args) -> bytes:
-    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
-        raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
-    return OK
+@command("ROLE", arity=1, flags="noscript loading stale fast", group="server", since="2.8.12")
+def role(session: Session, args: Args) -> bytes:
+    return array([bulk(b"master"), ZERO, EMPTY_ARRAY])
 
 
-@command("SCRIPT FLUSH", arity=-2, flags="noscript", group="scripting", since="2.6.0")
-def script_flush(session: Session, args: Args) -> bytes:
-    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
-        raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-    return OK
+@command("MODULE LIST", arity=2, flags="admin noscript", group="server", since="4.0.0")
+def module_list(session: Session, args: Args) -> bytes:
+    return EMPTY_ARRAY
 
 
 # -- HELP of each container

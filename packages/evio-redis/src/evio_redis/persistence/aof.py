@@ -44,6 +44,10 @@ RETRY = 1.0
 """Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
 
 
+LOG_THEMSELVES = frozenset({"exec", "eval", "evalsha"})
+"""Commands that run others, which are logged instead."""
+
+
 class AppendOnlyFile:
     """The log of one server. It is ``on``, off, or ``waiting`` for the first base after it was turned on with CONFIG
     SET: until then, what changes goes to a file that becomes the first increment after that base."""
@@ -248,8 +252,8 @@ class AppendOnlyFile:
         if self._server.keyspace.dirty == before:
             session.rewritten.clear()
             return
-        if command is not None and command.name == "exec":
-            return  # its commands are logged already
+        if command is not None and command.name in LOG_THEMSELVES:
+            return  # what they ran is logged already
         self.record(session, args)
 
     def record(self, session: Session, args: Args) -> None:

@@ -1,0 +1,93 @@
+"""Scripts.
+
+https://redis.io/docs/latest/commands/?group=scripting
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import CommandError
+from ..numbers import parse_int, to_int
+from ..resp import OK, array, bulk, integer
+
+if TYPE_CHECKING:
+    from ..scripting import Script
+    from ..session import Session
+
+__all__: list[str] = []
+
+RUNS = "noscript stale skip_monitor no_mandatory_keys movablekeys"
+SHA1_DIGITS = 40
+
+
+def _key_positions(args: Args) -> list[int]:
+    count = (to_int(args[2]) or 0) if len(args) > 2 else 0
+    return list(range(3, 3 + count)) if 0 < count <= len(args) - 3 else []
+
+
+def _run(session: Session, args: Args, script: Script | None, read_only: bool = False) -> bytes:
+    monitors = session.server.monitors
+    if monitors:  # now, as the commands of the script are to be shown after it
+        monitors.feed(session, args)
+    count = parse_int(args[2])
+    if count > len(args) - 3:
+        raise CommandError("ERR Number of keys can't be greater than number of args")
+    if count < 0:
+        raise CommandError("ERR Number of keys can't be negative")
+    scripts = session.server.scripts
+    if script is None:
+        script = scripts.load(args[1])
+    return scripts.run(session, script, args[3 : 3 + count], args[3 + count :], read_only)
+
+
+@command("EVAL", -3, RUNS + " may_replicate", group="scripting", since="2.6.0", get_keys=_key_positions)
+def eval_(session: Session, args: Args) -> bytes:
+    return _run(session, args, None)
+
+
+@command("EVAL_RO", -3, RUNS + " readonly", group="scripting", since="7.0.0", get_keys=_key_positions)
+def eval_ro(session: Session, args: Args) -> bytes:
+    return _run(session, args, None, read_only=True)
+
+
+@command("EVALSHA", -3, RUNS + " may_replicate", group="scripting", since="2.6.0", get_keys=_key_positions)
+def evalsha(session: Session, args: Args) -> bytes:
+    return _run(session, args, session.server.scripts.find(args[1]))
+
+
+@command("EVALSHA_RO", -3, RUNS + " readonly", group="scripting", since="7.0.0", get_keys=_key_positions)
+def evalsha_ro(session: Session, args: Args) -> bytes:
+    return _run(session, args, session.server.scripts.find(args[1]), read_only=True)
+
+
+@command("SCRIPT LOAD", arity=3, flags="noscript stale", group="scripting", since="2.6.0")
+def script_load(session: Session, args: Args) -> bytes:
+    return bulk(session.server.scripts.load(args[2]).sha.encode())
+
+
+@command("SCRIPT EXISTS", arity=-3, flags="noscript", group="scripting", since="2.6.0")
+def script_exists(session: Session, args: Args) -> bytes:
+    scripts = session.server.scripts
+    return array([integer(sha.decode("latin-1").lower() in scripts) for sha in args[2:]])
+
+
+@command("SCRIPT FLUSH", arity=-2, flags="noscript", group="scripting", since="2.6.0")
+def script_flush(session: Session, args: Args) -> bytes:
+    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
+        raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    session.server.scripts.flush()
+    return OK
+
+
+@command("SCRIPT KILL", arity=2, flags="noscript allow_busy", group="scripting", since="2.6.0")
+def script_kill(session: Session, args: Args) -> bytes:
+    raise CommandError("NOTBUSY No scripts in execution right now.")  # while one is, nobody's command is run
+
+
+@command("FUNCTION FLUSH", arity=-2, flags="noscript write", group="scripting", since="7.0.0")
+def function_flush(session: Session, args: Args) -> bytes:
+    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
+        raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
+    return OK  # there are none

@@ -1,0 +1,281 @@
+"""The scripts of one server and the interpreter that runs them.
+
+A script runs to its end before anything else does, as in Redis; here the loop itself runs it, so that nobody could send
+SCRIPT KILL. A script that has run for ``busy-reply-threshold`` and has written nothing is therefore ended; one that has
+written goes on, as it must be all or nothing, and the log says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from importlib.resources import files
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandError
+from ..resp import RESP2, RESP3
+from ..session import Session
+from .bits import BITS
+from .replies import to_lua
+from .source import parse_shebang, without_tail_calls
+
+if TYPE_CHECKING:
+    from ..command import Args, Command
+    from ..server import Server
+
+__all__ = ["Script", "Scripts"]
+
+log = logging.getLogger("evio_redis")
+
+NO_INTERPRETER = "ERR scripts need a Lua interpreter: pip install 'evio-redis[scripting]'"
+NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+READ_ONLY = "ERR Write commands are not allowed from read-only scripts."
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
+"""What redis.log's levels are here."""
+
+REPL_AOF = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """A script that has been compiled."""
+
+    sha: str
+    function: Any
+    flags: frozenset[str] | None
+    """Those of its first line (``#!lua flags=no-writes``); None without such a line."""
+
+
+class Scripts:
+    """What has been loaded, by SHA-1, and how it is run."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loaded: dict[str, Script] = {}
+        self._lua: Any = None
+        self._compile: Any = None
+        self._run: Any = None
+        self._null: Any = None
+        # of the script that runs
+        self._session: Session | None = None
+        self._read_only = False
+        self._checks_memory = False
+        self._wrote = False
+        self._logs = True
+        self._deadline = 0.0
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    def __contains__(self, sha: str) -> bool:
+        return sha in self._loaded
+
+    def flush(self) -> None:
+        """Forget all scripts, and whatever they may have left in the interpreter."""
+        self._loaded.clear()
+        self._lua = self._compile = self._run = self._null = None
+
+    def find(self, sha: bytes) -> Script:
+        """A script that was loaded. Raises :class:`CommandError`, NOSCRIPT."""
+        found = self._loaded.get(sha.decode("latin-1").lower())
+        if found is None:
+            raise CommandError(NO_SUCH_SCRIPT)
+        return found
+
+    def load(self, body: bytes) -> Script:
+        """Compile a script, or find it. Raises :class:`CommandError`."""
+        sha = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+        found = self._loaded.get(sha)
+        if found is None:
+            self._start()
+            flags, code = parse_shebang(body)
+            function, problem = self._compile(without_tail_calls(code))
+            if function is None:
+                text = problem.decode("utf-8", "surrogateescape")
+                raise CommandError(f"ERR Error compiling script (new function): {text}")
+            found = self._loaded[sha] = Script(sha, function, flags)
+        return found
+
+    def _start(self) -> None:
+        if self._lua is not None:
+            return
+        try:
+            from lupa.lua51 import LuaRuntime
+        except ImportError:
+            raise CommandError(NO_INTERPRETER) from None
+        # Scripts never get hold of a Python object; if one did, it could do nothing with it.
+        lua = LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_filter=_no_attribute,
+        )
+        functions = {
+            b"call": self._call,
+            b"overdue": self._overdue,
+            b"json": self._json,
+            b"bit": lambda name, *numbers: BITS[name](*numbers),
+            b"sha1hex": lambda text: hashlib.sha1(text, usedforsecurity=False).hexdigest().encode(),
+            b"log": lambda level, text: log.log(LEVELS[int(level)], "%s", text.decode("utf-8", "replace")),
+            b"double": lambda number, resp: (RESP3 if resp == 3 else RESP2).double(float(number)),
+            b"setresp": self._setresp,
+            b"set_repl": self._set_repl,
+        }
+        host = {name: self._guarded(function) for name, function in functions.items()}
+        host |= {b"version": b"7.0.15", b"version_number": 0x07000F}
+        code = (files(__package__) / "sandbox.lua").read_bytes()
+        self._compile, self._run, self._null = lua.execute(code, lua.table_from(host))
+        self._lua = lua
+
+    def _guarded(self, function: Any) -> Any:
+        """No exception becomes a value that a script could catch: it would be a Python object."""
+
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except Exception:
+                log.exception("a script's call failed")
+                return self._lua.table_from({b"err": b"ERR internal error, see the server's log"}), True
+
+        return guarded
+
+    # -- running one
+
+    def run(self, session: Session, script: Script, keys: Args, arguments: Args, read_only: bool) -> bytes:
+        """Run a script for a session; returns the encoded reply. Raises :class:`CommandError`."""
+        self._check(script, read_only)
+        server, flags = self._server, script.flags or frozenset()
+        own = self._session = Session(server, None, 0)
+        own.db, own.atomic, own.authenticated = session.db, True, True
+        self._read_only = read_only or "no-writes" in flags
+        self._checks_memory = "allow-oom" not in flags and server.config.maxmemory > 0 and server.out_of_memory()
+        self._wrote, self._logs = False, True
+        self._deadline = monotonic() + server.config.busy_reply_threshold / 1000
+        clock = server.keyspace.clock
+        nested = session.atomic  # in a transaction
+        if not nested:
+            clock.frozen = clock.ms()
+            if server.log is not None:
+                server.log.begin_transaction()
+        table = self._lua.table_from
+        try:
+            result = self._run(script.function, table(keys), table(arguments), session.resp.version)
+        finally:
+            self._session = None
+            if not nested:
+                clock.frozen = 0
+                if server.log is not None:
+                    server.log.end_transaction(session)
+        if isinstance(result, bytes):
+            return result
+        raise self._failed(script, *result)
+
+    def _check(self, script: Script, read_only: bool) -> None:
+        """What Redis asks of a script that says in its first line what it does."""
+        server = self._server
+        if script.flags is None or "no-writes" in script.flags:
+            return
+        if read_only:
+            raise CommandError("ERR Can not execute a script with write flag using *_ro command.")
+        if server.write_error:
+            raise CommandError(server.write_error)
+        if server.config.maxmemory and "allow-oom" not in script.flags and server.out_of_memory():
+            raise CommandError(OOM)
+
+    @staticmethod
+    def _failed(script: Script, _nothing: None, error: bytes, line: int | None = None) -> CommandError:
+        text = error.decode("utf-8", "surrogateescape")
+        where = f" script: {script.sha}, on @user_script:{line}." if line is not None else f" script: {script.sha}"
+        return CommandError(text + where)
+
+    # -- what scripts call
+
+    def _call(self, *args: bytes) -> Any:
+        """Run one command; returns its reply, and whether it is an error."""
+        session = self._session
+        assert session is not None, "a script runs"
+        table = self._lua.table_from
+        try:
+            reply = self._checked(session, list(args))
+        except CommandError as error:
+            return table({b"err": str(error).encode("utf-8", "surrogateescape")}), True
+        return to_lua(reply, table), False
+
+    def _checked(self, session: Session, args: Args) -> bytes:
+        server = self._server
+        command = server.registry.find(args)
+        if command is None or (command.subcommands and len(args) > 1):
+            raise CommandError("ERR Unknown Redis command called from script")
+        if not command.accepts(len(args)):
+            raise CommandError("ERR Wrong number of args calling Redis command from script")
+        if "noscript" in command.flags:
+            raise CommandError("ERR This Redis command is not allowed from script")
+        if "write" in command.flags:
+            self._check_write(command)
+        elif self._checks_memory and not self._wrote and "denyoom" in command.flags:
+            raise CommandError(OOM)
+        logged = server.log
+        if not self._logs:
+            server.log = None
+        try:
+            return server.dispatcher.call(session, command, args)
+        finally:
+            if not self._logs:
+                server.log = logged
+
+    def _check_write(self, command: Command) -> None:
+        if self._read_only:
+            raise CommandError(READ_ONLY)
+        if self._server.write_error:
+            raise CommandError(self._server.write_error)
+        if self._checks_memory and not self._wrote and "denyoom" in command.flags:
+            raise CommandError(OOM)
+        self._wrote = True
+
+    def _overdue(self) -> bytes | None:
+        """Why the script has to end now, if it has to."""
+        if monotonic() < self._deadline:
+            return None
+        threshold = self._server.config.busy_reply_threshold
+        if self._wrote:
+            self._deadline = monotonic() + max(1.0, threshold / 1000)
+            log.warning("a script has been running for %d ms or more; it has written, so it goes on", threshold)
+            return None
+        log.warning("a script that has written nothing was ended after %d ms (busy-reply-threshold)", threshold)
+        return b"Script killed: it ran for longer than busy-reply-threshold"
+
+    def _setresp(self, version: int) -> None:
+        assert self._session is not None, "a script runs"
+        self._session.resp = RESP3 if version == 3 else RESP2
+
+    def _set_repl(self, flags: int) -> None:
+        self._logs = bool(int(flags) & REPL_AOF)
+
+    def _json(self, text: bytes) -> Any:
+        """The value of a JSON text, or None and what is wrong with it."""
+        try:
+            return self._from_json(json.loads(text.decode("utf-8", "surrogateescape")))
+        except (ValueError, RecursionError) as error:
+            return None, str(error).encode("utf-8", "replace")
+
+    def _from_json(self, value: Any) -> Any:
+        if value is None:
+            return self._null
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape")
+        if isinstance(value, list):
+            return self._lua.table_from([self._from_json(each) for each in value])
+        if isinstance(value, dict):
+            pairs = {self._from_json(key): self._from_json(each) for key, each in value.items()}
+            return self._lua.table_from(pairs)
+        return value if isinstance(value, bool) else float(value)
+
+
+def _no_attribute(thing: object, name: object, setting: bool) -> str:
+    raise AttributeError("not for scripts")

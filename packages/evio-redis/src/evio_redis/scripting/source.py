@@ -1,0 +1,68 @@
+"""The source of scripts: its first line, and a change that keeps line numbers in errors."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import CommandError
+
+__all__ = ["FLAGS", "parse_shebang", "without_tail_calls"]
+
+FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
+"""What a script may say of itself (https://redis.io/docs/latest/develop/interact/programmability/lua-api/)."""
+
+
+def parse_shebang(body: bytes) -> tuple[frozenset[str] | None, bytes]:
+    """The flags in the first line (``#!lua flags=no-writes``), None without such a line; and the code, its lines at the
+    same numbers. Raises :class:`CommandError`."""
+    if not body.startswith(b"#!"):
+        return None, body
+    first, end, rest = body.partition(b"\n")
+    if not end:
+        raise CommandError("ERR Invalid script shebang")
+    engine, *options = first.decode("utf-8", "surrogateescape").split()
+    if engine != "#!lua":
+        raise CommandError(f"ERR Unexpected engine in script shebang: {engine}")
+    flags: set[str] = set()
+    for option in options:
+        name, _, values = option.partition("=")
+        if name != "flags":
+            raise CommandError(f"ERR Unknown lua shebang option: {option}")
+        for flag in values.split(","):
+            if flag not in FLAGS:
+                raise CommandError(f"ERR Unexpected flag in script shebang: {flag}")
+            flags.add(flag)
+    return frozenset(flags), b"\n" + rest
+
+
+TOKEN = re.compile(
+    rb"--\[(?P<a>=*)\[.*?\](?P=a)\]|--[^\n]*|\[(?P<b>=*)\[.*?\](?P=b)\]"  # comments, long strings
+    rb"|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+    rb"|(?P<returned>\breturn\s+(?=(?:redis|cjson|bit)\s*\.\s*\w+\s*\(|(?:raw|setmeta)\w+\s*\())"
+    rb"|[A-Za-z_]\w*|[()]",
+    re.DOTALL,
+)
+
+
+def without_tail_calls(code: bytes) -> bytes:
+    """The same code with ``return redis.call(...)`` as ``return (redis.call(...))``: these functions are written in
+    Lua, and one that is called last takes the place of its caller, whose line an error could then not name. They all
+    return one value."""
+    pieces: list[bytes] = []
+    waiting: list[int] = []  # how deep in parentheses each ``return`` stands whose call has not ended
+    depth = copied = 0
+    for token in TOKEN.finditer(code):
+        text = token.group()
+        if token["returned"] is not None:
+            pieces += [code[copied : token.end()], b"("]
+            copied = token.end()
+            waiting.append(depth)
+        elif text == b"(":
+            depth += 1
+        elif text == b")":
+            depth -= 1
+            if waiting and waiting[-1] == depth:
+                waiting.pop()
+                pieces += [code[copied : token.end()], b")"]
+                copied = token.end()
+    return code if waiting else b"".join([*pieces, code[copied:]])

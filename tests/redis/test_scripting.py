@@ -1,0 +1,376 @@
+"""Scripts: beside a real redis-server, in their sandbox, in the log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import evio_redis
+
+from .conftest import execute
+from .wire import Wire, redis_server
+
+SETUP = ["HSET h a 1", "ZADD z 1.5 a", "SADD st m", "RPUSH l 1 2", "SET s x"]
+
+SAME = [
+    # replies of commands
+    "return redis.call('get', 's')",
+    "return redis.call('get', 'none')",
+    "return redis.call('hgetall', 'h')",
+    "return redis.call('lrange', 'l', 0, -1)",
+    "return redis.call('zscore', 'z', 'a')",
+    "return redis.call('ping')",
+    "return redis.call('incrbyfloat', 'f', '1.5')",
+    "return redis.call('set', 'n', 1.5) and redis.call('get', 'n')",
+    "return redis.call('set', 'k', 'v').ok",
+    "return redis.call('blpop', 'none', 0)",
+    "return redis.call('sort', 'l', 'desc')",
+    "return redis.call('select', 3)",
+    "return redis.call('dbsize')",
+    "return redis.call('object', 'encoding', 'h')",
+    *(
+        f"redis.setresp(3) return redis.call({call})"
+        for call in ("'hgetall', 'h'", "'zscore', 'z', 'a'", "'smembers', 'st'", "'get', 'none'", "'debug', 'x'")
+    ),
+    "redis.setresp(3) return true",
+    "redis.setresp(3) return {false, true}",
+    "local t = redis.call('lrange', 'l', 0, -1) t[#t + 1] = 'end' return t",
+    # values of Lua
+    "return {1, 2, {3, 'x', nil, 4}}",
+    "return {1, nil, 3}",
+    *(
+        f"return {value}"
+        for value in ("3.99", "-5.7", "-0.5", "1e300", "1/0", "0/0", "9007199254740993", "true", "nil")
+    ),
+    *(f"return {value}" for value in ("false", "{}", "'text'", "{double=3.5}", "{map={a=1}}", "{set={a=true}}")),
+    "return {big_number='123'}",
+    "return {verbatim_string={format='txt', string='abc'}}",
+    "return {ok='fine'}",
+    "return {err='a b'}",
+    "return {err='x\\r\\ny'}",
+    "return redis.status_reply('fine')",
+    "return redis.status_reply('a', 'b')",
+    *(f"return redis.error_reply({text})" for text in ("'My Err'", "'-My Err'", "''", "'x'", "")),
+    "return tostring(1/0)",
+    "if true then return 1 end return 2",
+    "-- only a comment",
+    # errors, and where they happened
+    "return redis.call('incr', 's')",
+    "\n\nreturn redis.call('incr', 's')",
+    "local x = redis.call('incr',\n's')",
+    "return redis.pcall('incr', 's')",
+    "return redis.call('spop', 's')",
+    "return redis.pcall('nosuch')",
+    "return redis.call('config', 'nope')",
+    "return redis.call('set', 'k', 'v', 'nope')",
+    "return redis.call()",
+    "return redis.pcall()",
+    "return redis.call('get', {})",
+    "return redis.call('get')",
+    *(f"return redis.call('{name}')" for name in ("subscribe", "multi", "exec", "lolwut", "script")),
+    "return redis.call('eval', 'return 1', 0)",
+    "error('x')",
+    "error({err='MY err'})",
+    "error()",
+    "local f = function() error('inner') end f()",
+    "local ok, e = pcall(redis.call, 'incr', 'h') return e",
+    "local ok, e = pcall(function() error('abc') end) return e",
+    "local function f() return f() + 1 end return f()",
+    "return 1 +",
+    "end",
+    "x = 1",
+    "return y",
+    "_G.x = 1",
+    "string.foo = 1",
+    "rawset(_G, 'x', 1)",
+    "return setmetatable(_G, {})",
+    "return os.clock()",
+    "return setfenv",
+    "return redis.log(1)",
+    "return redis.log(9, 'x')",
+    "return redis.setresp(4)",
+    "return redis.sha1hex()",
+    "return 1 end function f() return 2",
+    # the API
+    "return redis.sha1hex('')",
+    "return redis.sha1hex(5)",
+    "return redis.REDIS_VERSION",
+    "return redis.REDIS_VERSION_NUM",
+    "return redis.breakpoint()",
+    "return redis.replicate_commands()",
+    "return redis.set_repl(redis.REPL_ALL)",
+    "return redis.acl_check_cmd('get', 'x')",
+    "local t = {} for k in pairs(redis) do t[#t + 1] = k end table.sort(t) return t",
+    "return loadstring('return 1')()",
+    "return loadstring('x=')",
+    "return coroutine.wrap(function() return 7 end)()",
+    "return pcall(error)",
+    "KEYS = {}",
+    # cjson and bit
+    "return tostring(cjson.null) .. cjson.encode({1, 2, {a=1.5}})",
+    *(f"return cjson.encode({v})" for v in ("{}", "{'/'}", "{[1.5]=1}", "{[1]=1,[5]=2}", "{[20]=1}", "{[true]=1}")),
+    *(f"return cjson.encode({v})" for v in ("0/0", "1e15", "0.1", "nil", "", "function() end", "{1, 2, nil, 4}")),
+    "return cjson.encode('a\"\\\\\\n\\1\\127\u00e9')",
+    "return cjson.decode('[1, 2, null]')[2]",
+    'return cjson.decode(\'{"a": [1, {"b": null}], "c": "\\\\u00e9"}\').c',
+    "return cjson.decode('null') == cjson.null",
+    "return cjson.decode()",
+    "return bit.tohex(255) .. bit.tohex(-1, -4) .. bit.bswap(1) .. bit.rol(1, 31) .. bit.arshift(-256, 4)",
+    "return {bit.band(7, 3), bit.bor(1, 2), bit.bxor(5, 1), bit.bnot(0), bit.lshift(1, 31), bit.rshift(-1, 28)}",
+    "return bit.band()",
+    "return bit.band('x', 1)",
+    # first lines
+    "#!lua flags=no-writes\nreturn redis.call('set', 'x', 1)",
+    "#!lua flags=no-writes,allow-oom\nreturn redis.call('get', 's')",
+    "#!lua flags=nope\nreturn 1",
+    "#!lua name=x\nreturn 1",
+    "#!python\nreturn 1",
+    "#!lua",
+]
+
+COMMANDS: list[list[Any]] = [
+    ["EVAL", "return {KEYS[1], ARGV[1], #ARGV}", 1, "k", "a"],
+    ["EVAL", "return 1", 2, "k"],
+    ["EVAL", "return 1", -1],
+    ["EVAL", "return 1", "x"],
+    ["EVAL", "return 1"],
+    ["EVALSHA", "abc", 0],
+    ["EVALSHA", "E0E1F9FABFC9D4800C877A703B823AC0578FF8DB", 0],
+    ["SCRIPT", "LOAD", "return 'loaded'"],
+    ["EVALSHA", "1b936e3fe509bcbc9cd0664897bbe8fd0cac101b", 0],
+    ["SCRIPT", "LOAD", "return +"],
+    ["SCRIPT", "EXISTS", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "x"],
+    ["EVAL_RO", "return redis.call('get', 's')", 0],
+    ["EVAL_RO", "return redis.call('set', 'a', 1)", 0],
+    ["EVAL_RO", "#!lua\nreturn 1", 0],
+    ["EVALSHA_RO", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0],
+    ["SCRIPT", "KILL"],
+    ["SCRIPT", "FLUSH", "x"],
+    ["SCRIPT", "FLUSH", "SYNC"],
+    ["SCRIPT", "EXISTS", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"],
+    ["COMMAND", "GETKEYS", "EVAL", "return 1", 2, "a", "b"],
+    ["COMMAND", "GETKEYS", "EVAL", "return 1", 0],
+]
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[int, int]]:
+    """The ports of a real redis-server and of ours."""
+    with redis_server() as real, evio_redis.Server(port=0) as ours:
+        yield real, ours.port
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_scripts_do_the_same_as_on_a_real_server(both: tuple[int, int], version: int) -> None:
+    different = []
+    with Wire(both[0]) as real, Wire(both[1]) as ours:
+        for command in ("FLUSHALL", *SETUP, f"HELLO {version}"):
+            real.ask(command)
+            ours.ask(command)
+        for script in [["EVAL", code, 0] for code in SAME] + COMMANDS:
+            expected, found = real.ask(script), ours.ask(script)
+            if expected != found:
+                different.append((script, expected, found))
+    assert not different
+
+
+# -- the sandbox
+
+
+def test_scripts_leave_nothing_behind(client: redis.Redis) -> None:
+    for code in (
+        "local _, t = pairs(string) t.x = 1",
+        "getmetatable('').__index.x = 1",
+        "rawset(string, 'x', 1)",
+        "setmetatable(_G, {})",
+        "redis.call = nil",
+        "cjson.null.x = 1",
+        "getmetatable(cjson.null).__index = string",
+    ):
+        execute(client, "EVAL", code, 0)
+    assert execute(client, "EVAL", "return {tostring(string.x), type(redis.call), ('').x}", 0) == [b"nil", b"function"]
+
+
+def test_no_compiled_chunk_is_loaded(client: redis.Redis) -> None:
+    code = "local f, why = load(function() return nil end) return {tostring(loadstring('\\27Lua')), type(f)}"
+    assert execute(client, "EVAL", code, 0) == [b"nil", b"function"]
+    assert execute(client, "EVAL", "return tostring(string.dump) .. tostring((''):rep(0).dump)", 0) == b"nilnil"
+
+
+def test_nothing_of_python_can_be_reached(client: redis.Redis) -> None:
+    for name in (
+        "python",
+        "host",
+        "debug",
+        "io",
+        "os",
+        "require",
+        "package",
+        "dofile",
+        "loadfile",
+        "getfenv",
+        "newproxy",
+    ):
+        error = execute(client, "EVAL", f"return {name}", 0)
+        assert "nonexistent global variable" in str(error)
+
+
+def test_a_failure_of_an_own_command_is_an_error_reply_for_the_script() -> None:
+    server = evio_redis.Server(port=0)
+
+    @server.command("BROKEN", arity=1)
+    def broken(session: Any, args: list[bytes]) -> bytes:
+        raise RuntimeError("a bug")
+
+    @server.command("DOUBLED", arity=2)
+    def doubled(session: Any, args: list[bytes]) -> bytes:
+        return evio_redis.bulk(args[1] * 2)
+
+    logging.getLogger("evio_redis").addFilter(lambda record: "BROKEN" not in record.getMessage().upper())
+    with server, redis.Redis(port=server.port) as client:
+        assert client.eval("return redis.call('doubled', 'ab')", 0) == b"abab"
+        caught = client.eval("local ok, e = pcall(redis.call, 'broken') return {tostring(ok), type(e), e}", 0)
+        assert caught == [b"false", b"string", b"ERR internal error, see the server's log"]
+
+
+def test_without_an_interpreter_eval_says_what_to_install(
+    server: evio_redis.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lupa.lua51", None)
+    with redis.Redis(port=server.port) as client:
+        assert "pip install 'evio-redis[scripting]'" in str(execute(client, "EVAL", "return 1", 0))
+        assert client.ping()
+
+
+# -- long scripts
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "while true do redis.call('get', 'x') end",
+    ],
+)
+def test_a_script_that_never_ends_is_ended_if_it_has_written_nothing(code: str) -> None:
+    with evio_redis.Server(port=0, busy_reply_threshold=50) as server, redis.Redis(port=server.port) as client:
+        assert "Script killed" in str(execute(client, "EVAL", code, 0))
+        assert client.ping()
+
+
+def test_a_script_that_has_written_is_not_ended() -> None:
+    code = "redis.call('set', 'x', 1) local n = 0 for i = 1, 2e7 do n = n + 1 end redis.call('set', 'y', n)"
+    with evio_redis.Server(port=0, busy_reply_threshold=1) as server, redis.Redis(port=server.port) as client:
+        assert execute(client, "EVAL", code, 0) is None
+        assert client.get("y") == b"20000000"
+
+
+# -- what follows from it
+
+
+def test_the_log_gets_what_a_script_did_as_one_transaction(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"port": 0, "dir": str(tmp_path), "appendonly": True}
+    code = "redis.call('set', KEYS[1], math.random()) redis.call('incr', 'n') return redis.call('get', KEYS[1])"
+    with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+        value = client.eval(code, 1, "r")
+        client.eval("redis.set_repl(redis.REPL_NONE) redis.call('set', 'unlogged', 1)", 0)
+        with client.pipeline() as pipe:
+            pipe.incr("n").eval("redis.call('select', 2) redis.call('set', 'two', 2)", 0).incr("n").execute()
+    logged = next(tmp_path.glob("appendonlydir/*.incr.aof")).read_bytes()
+    assert b"EVAL" not in logged.upper()
+    assert logged.count(b"MULTI") == logged.count(b"EXEC") == 2
+    with evio_redis.Server(**settings) as server, redis.Redis(port=server.port) as client:
+        assert client.get("r") == value
+        assert client.get("n") == b"3"
+        assert client.get("unlogged") is None
+        assert redis.Redis(port=server.port, db=2).get("two") == b"2"
+
+
+def test_a_blocked_client_gets_what_a_script_pushes(server: evio_redis.Server) -> None:
+    popped: list[Any] = []
+    with redis.Redis(port=server.port, socket_timeout=20) as client, Wire(server.port) as waiting:
+        waiting.send("BLPOP list 0")
+        while client.info("clients")["blocked_clients"] != 1:
+            pass
+        client.eval("redis.call('rpush', 'list', 'a', 'b')", 0)
+        popped.append(waiting.reply())
+        assert client.lrange("list", 0, -1) == [b"b"]
+    assert popped == [b"*2\r\n$4\r\nlist\r\n$1\r\na\r\n"]
+
+
+def test_a_watched_key_that_a_script_changes_fails_the_transaction(client: redis.Redis) -> None:
+    with client.pipeline() as pipe:
+        pipe.watch("k")  # type: ignore[no-untyped-call]
+        client.eval("redis.call('set', 'k', 1)", 0)
+        pipe.multi()
+        pipe.get("k")
+        with pytest.raises(redis.WatchError):
+            pipe.execute()
+
+
+def test_time_stands_still_in_a_script(client: redis.Redis) -> None:
+    code = "redis.call('set', 'k', 1, 'px', 5) for i = 1, 3e6 do end return redis.call('exists', 'k')"
+    assert client.eval(code, 0) == 1
+
+
+def test_monitor_shows_the_script_and_then_its_commands(server: evio_redis.Server) -> None:
+    with Wire(server.port) as monitor, redis.Redis(port=server.port) as client:
+        assert monitor.ask("MONITOR") == b"+OK\r\n"
+        client.eval("return redis.call('set', 'k', 1)", 0)
+        lines = [monitor.reply()]
+        while b'"EVAL"' not in lines[-1]:
+            lines.append(monitor.reply())
+        assert b'lua] "set" "k" "1"' in monitor.reply()
+
+
+def test_several_loops_share_the_interpreter() -> None:
+    with evio_redis.Server(port=0, loops=3) as server:
+
+        def count() -> None:
+            with redis.Redis(port=server.port) as client:
+                for _ in range(100):
+                    client.eval("redis.call('set', KEYS[1], redis.call('incr', 'n'))", 1, "k")
+
+        threads = [threading.Thread(target=count) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with redis.Redis(port=server.port) as client:
+            assert client.get("n") == client.get("k") == b"600"
+
+
+# -- redis-py's own scripts
+
+
+def test_locks(client: redis.Redis) -> None:
+    lock = client.lock("lock", timeout=20)
+    with lock:
+        assert lock.locked()
+        assert lock.owned()
+        assert lock.extend(30)
+        assert lock.reacquire()
+        assert not client.lock("lock", blocking=False).acquire()
+    assert not lock.locked()
+    with pytest.raises(redis.exceptions.LockError):
+        lock.release()
+
+
+def test_registered_scripts(client: redis.Redis) -> None:
+    multiply = client.register_script("return redis.call('get', KEYS[1]) * ARGV[1]")
+    client.set("a", 6)
+    assert multiply(keys=["a"], args=[7]) == 42
+    client.script_flush()
+    assert multiply(keys=["a"], args=[7]) == 42  # redis-py loads it again
+    with client.pipeline() as pipe:
+        multiply(keys=["a"], args=[2], client=pipe)
+        assert pipe.execute() == [12]

@@ -119,14 +119,15 @@ def test_beyond_max_pending_the_connection_is_dropped_with_the_reason(variant: V
     record = Recorder()
     events = Events(
         data=lambda conn, chunk: bytes(32 << 20),
-        closed=lambda conn, error: record.add("closed", error),
+        closed=lambda conn, error: record.add("closed", error, conn.pending),
         options=Options(max_pending=1 << 20),
         num_loops=variant.num_loops,
     )
     with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
         peer.sendall(b"x")
-        error = record.wait_for("closed")[0][1]
+        _, error, unsent = record.wait_for("closed")[0]
         assert isinstance(error, OutputLimitExceeded)
+        assert unsent > 1 << 20
         assert "1048576 allowed" in str(error)
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> 
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("evio-http: ")
     assert text in done.stderr
+
+
+def test_a_file_of_flags_that_is_no_text_names_its_line(site: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"/old /new\n/caf\xe9 /new\n")
+    for flag in ("--redirects", "--auth"):
+        done = run(site, flag, str(file))
+        assert done.returncode == 2
+        assert f"{file}:2: not UTF-8" in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_an_address_in_use_is_one_line_and_status_1(site: str) -> None:
@@ -209,6 +220,30 @@ def wait_for_line(path: Path, text: str) -> None:
         time.sleep(0.01)
 
 
+def test_a_file_is_logged_when_it_has_left_and_with_what_has_left(site: str, tmp_path: Path) -> None:
+    size = 32 * 1024 * 1024
+    with open(Path(site) / "large.bin", "wb") as file:
+        file.truncate(size)
+    log = tmp_path / "log"
+    flags = ["--access-log", str(log), "--log-format", "json"]
+    with serving(site, "--port", "0", *flags) as served:
+        for _ in range(2):  # the second from a file held open
+            with connect(("127.0.0.1", served.port)) as sock:
+                sock.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\nGET /data.json HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            time.sleep(0.3)  # it is sent while this passes, and not only begun
+            while sock.recv(1 << 20):
+                pass
+        assert served.stop() == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    large = [line for line in lines if line["target"] == "/large.bin"]
+    assert [line["bytes"] < size for line in large] == [True, True, False]
+    assert large[2]["bytes"] == size
+    assert large[2]["seconds"] >= 0.3
+
+
 def test_every_answer_from_memory_is_logged(site: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(site, "--port", "0", "--access-log", str(log)) as served:
@@ -295,6 +330,13 @@ def test_https_with_sni_alpn_hsts_and_a_redirect(site: str, tmp_path: Path) -> N
                 answer = exchange(sock, "/data.json")
                 assert answer.endswith(FILES["data.json"])
                 assert b"Strict-Transport-Security: max-age=300" in answer
+        challenge = fetch(served, "/.well-known/acme-challenge/none", number=1)
+        assert challenge.startswith(b"HTTP/1.1 404 ")
+        for escape in (
+            "/.well-known/acme-challenge/../../data.json",
+            "/.well-known/acme-challenge/%2e%2e/%2E./data.json",
+        ):
+            assert fetch(served, escape, number=1).startswith(b"HTTP/1.1 301 ")
         moved = fetch(served, "/x?y", number=1)
         assert moved.startswith(b"HTTP/1.1 301 ")
         assert b"\r\nLocation: https://localhost:8443/x?y\r\n" in moved
@@ -332,6 +374,42 @@ def test_certificates_are_renewed_and_bad_ones_are_not_taken(site: str, tmp_path
             assert exchange(sock, "/data.json").endswith(FILES["data.json"])
         assert served.stop() == 0
     assert any("in use stay" in line for line in served.said)
+
+
+def test_certificates_swapped_under_load_cost_no_connection(site: str, tmp_path: Path) -> None:
+    authority, cert, key = issue(tmp_path, "localhost")
+    stopped, answers, failures = threading.Event(), [0] * 4, []
+    with serving(site, "--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
+
+        def ask(number: int) -> None:
+            try:
+                while not stopped.is_set():
+                    with over_tls(served, authority) as sock:
+                        assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+                        answers[number] += 1
+            except Exception as error:
+                failures.append(error)
+
+        clients = [threading.Thread(target=ask, args=(number,)) for number in range(len(answers))]
+        for client in clients:
+            client.start()
+        serials = set()
+        for _ in range(5):
+            write_pair(authority.issue_cert("localhost"), cert, key)
+            served.process.send_signal(signal.SIGHUP)
+            seen, wanted = sum(answers), sum(answers) + 40
+            while sum(answers) < wanted and not failures:
+                with over_tls(served, authority) as sock:
+                    shown = sock.getpeercert()
+                    assert shown is not None
+                    serials.add(shown["serialNumber"])
+            assert sum(answers) > seen
+        stopped.set()
+        for client in clients:
+            client.join(TIMEOUT)
+        assert not failures
+        assert len(serials) >= 5
+        assert served.stop() == 0
 
 
 def test_self_signed(site: str) -> None:

@@ -659,14 +659,14 @@ class Connection(Handler):
         if self._timer is not None:
             self.loop.cancel(self._timer)
             self._timer = None
-        if self._out is not None:
-            self._out.clear()
-            self._out = None
         self.loop.ended += 1
         if not opened and self._origin.index >= 0:
             log.info("%r dropped before it opened: %s", self, error)
         elif fire and self.loop.events.closed is not None:
             self._fire_closed(error)
+        if self._out is not None:  # until now ``pending`` said what did not leave
+            self._out.clear()
+            self._out = None
 
     def _fire_closed(self, error: BaseException | None) -> None:
         assert self.loop.events.closed is not None

@@ -181,7 +181,7 @@ class Conn(Protocol):
 
     @property
     def pending(self) -> int:
-        """Bytes of output queued and not yet handed to the kernel."""
+        """Bytes of output queued and not yet handed to the kernel; in ``closed`` those that never were."""
 
     @property
     def tls(self) -> ssl.SSLObject | None:

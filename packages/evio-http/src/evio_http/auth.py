@@ -28,7 +28,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .line_file import LineError, significant_lines
+from .line_file import LineError, read_text, significant_lines
 
 __all__ = ["BasicAuth", "Verdict", "hash_password"]
 
@@ -85,12 +85,7 @@ class BasicAuth:
         """Read a file of ``user:hash`` lines. Raises :class:`LineError` for a bad one, ``OSError``, and
         ``ValueError`` for a bad realm."""
         users: dict[str, str] = {}
-        with open(path, encoding="utf-8") as file:
-            try:
-                text = file.read()
-            except UnicodeDecodeError:
-                raise LineError(path, 1, "the file is not UTF-8") from None
-        for number, line in significant_lines(text):
+        for number, line in significant_lines(read_text(path)):
             user, separator, hashed = line.partition(":")
             if not separator or not user:
                 raise LineError(path, number, "a line is user:hash (python -m evio_http.passwd USER makes one)")

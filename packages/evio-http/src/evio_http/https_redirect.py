@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .paths import BadPath, decode_target_path
 from .request import Request
 from .response import Response
 from .site import error_response
 
 __all__ = ["HttpsRedirect"]
 
-CHALLENGES = b"/.well-known/acme-challenge/"
+CHALLENGES = [".well-known", "acme-challenge"]
 """Where a certificate authority looks, over plain HTTP, for what proves who we are (RFC 8555 section 8.3)."""
 
 
@@ -21,7 +22,7 @@ class HttpsRedirect:
         self._suffix = "" if port == 443 else f":{port}"
 
     def __call__(self, request: Request) -> Response | None:
-        if request.scheme == "https" or request.path.startswith(CHALLENGES):
+        if request.scheme == "https" or _is_challenge(request.path):
             return None
         if not request.host or request.path == b"*":
             return error_response(400)  # nobody can say where the site is
@@ -33,3 +34,10 @@ class HttpsRedirect:
         status = 301 if request.method in ("GET", "HEAD") else 308
         location = f"https://{host}{self._suffix}{(request.path + query).decode('ascii')}"
         return Response(status, [("Location", location)])
+
+
+def _is_challenge(path: bytes) -> bool:
+    try:
+        return decode_target_path(path)[: len(CHALLENGES)] == CHALLENGES  # "..", too, is resolved
+    except BadPath:
+        return False

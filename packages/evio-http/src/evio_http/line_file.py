@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["LineError", "significant_lines"]
+__all__ = ["LineError", "read_text", "significant_lines"]
 
 
 class LineError(ValueError):
@@ -23,3 +24,13 @@ def significant_lines(text: str) -> Iterator[tuple[int, str]]:
         line = line.rstrip()
         if line and not line.lstrip().startswith("#"):
             yield number, line
+
+
+def read_text(path: str) -> str:
+    """A file's text. Raises :class:`LineError` for what is not UTF-8, and ``OSError``."""
+    data = Path(path).read_bytes()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise LineError(path, number, "not UTF-8, in which the file has to be") from None

@@ -11,7 +11,9 @@ __all__ = ["Observer"]
 
 
 class Observer(Protocol):
-    """Told of each final response as it is handed over for sending, in the loop's thread."""
+    """Told of each final response, in the loop's thread: of one from memory as it is handed over for sending, of a file
+    when it has left or the connection has ended."""
 
     def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
-        """REQUEST is None if it could not be read; LENGTH is bytes of content. It must not raise."""
+        """REQUEST is None if it could not be read; LENGTH is bytes of content, those that left. It must
+        not raise."""

@@ -95,7 +95,7 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
     kernel's: ``read``, ``stat``, ``write``.
     """
     received, observe, revalidate, now, stat = server.received, server.observe, server.revalidate, monotonic, os.stat
-    send_held, send_after_file = server.send_held, server.send_after_file
+    send_held, send_after_file, sent = server.send_held, server.send_after_file, server.sent
     observed, no_timer = bool(server.observers), Timer.NONE
 
     def data(conn: Any, chunk: bytes) -> Reply:
@@ -130,9 +130,12 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                             answer.turn = turn
                         if observed:
                             session.started = start
-                            observe(session, request, answer.status, answer.length)
+                            if file is None:
+                                observe(session, request, answer.status, answer.length)
                         if file is not None:
                             send_held(conn, session, wire, file)
+                            if observed:
+                                sent(conn, session, request, answer.status, answer.length)
                             return None
                         if session.timer is no_timer:
                             return wire
@@ -194,6 +197,7 @@ class HttpServer:
         session: Session | None = conn.context
         if session is not None:
             session.gone = True
+            self._settle(session, conn.pending)
             if session.result is not None:
                 session.result.close()
             self._admission.leave(session.address)
@@ -204,6 +208,8 @@ class HttpServer:
         """Bytes have arrived; none after a wake."""
         session: Session = conn.context
         session.ready = False
+        if session.unfinished and not conn.pending:
+            self._settle(session, 0)
         if chunk:
             if self.observers and session.protocol.idle:
                 session.started = monotonic()
@@ -273,8 +279,7 @@ class HttpServer:
             now = monotonic()
             fresh = now < answer.until and answer.is_current()
             if fresh or self.hot.renew(answer, self._clock.tell(now), self._clock.until):
-                self.observe(session, request, answer.status, answer.length)
-                self._put(conn, session, answer, output)
+                self._put(conn, session, request, answer, output)
                 self._remember(session, request, answer)
                 return True
             request.hot = None
@@ -287,13 +292,15 @@ class HttpServer:
         self._send(conn, session, request, response, output)
         return True
 
-    def _put(self, conn: Conn, session: Session, answer: HotAnswer, output: list[bytes]) -> None:
+    def _put(self, conn: Conn, session: Session, request: Request, answer: HotAnswer, output: list[bytes]) -> None:
         wire, file = answer.wire, answer.file
         if file is None:
             output.append(wire)
+            self.observe(session, request, answer.status, answer.length)
         else:
             self._write(conn, output)
             self.send_held(conn, session, wire, file)
+            self.sent(conn, session, request, answer.status, answer.length)
 
     def send_held(self, conn: Conn, session: Session, wire: bytes, file: HeldFile) -> None:
         """Send an answer whose content is in a held file."""
@@ -369,7 +376,8 @@ class HttpServer:
         # RFC 9112 section 6.3: with these the next response begins right after the head, whatever a handler gave.
         if request.method == "HEAD" or response.status in (204, 304):
             length = 0
-        self.observe(session, request, response.status, length)
+        if not length or isinstance(body, bytes):
+            self.observe(session, request, response.status, length)
         if not length:
             output.append(head)
             body = b""
@@ -378,6 +386,7 @@ class HttpServer:
         else:
             output.append(head)
             self._send_file(conn, session, body, output)
+            self.sent(conn, session, request, response.status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
         if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
             self._keep(session, request, response, head, body)
@@ -474,6 +483,30 @@ class HttpServer:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
         for observer in self.observers:
             observer.answered(session, request, status, length)
+
+    def sent(self, conn: Conn, session: Session, request: Request, status: int, length: int) -> None:
+        """A file was handed over for sending: tell the observers when it has left."""
+        if not self.observers:
+            return
+        if conn.pending:
+            session.unfinished.append((request, status, length, session.started))
+            conn.wake_when_drained()
+        else:
+            self.observe(session, request, status, length)
+
+    def _settle(self, session: Session, pending: int) -> None:
+        """All output has left, or the connection has ended and PENDING bytes have not."""
+        now = session.started
+        kept: list[int] = []
+        for _, _, length, _ in reversed(session.unfinished):  # what was queued last is missing first
+            missing = min(pending, length)
+            kept.insert(0, length - missing)
+            pending -= missing
+        for (request, status, _, started), length in zip(session.unfinished, kept, strict=True):
+            session.started = started
+            self.observe(session, request, status, length)
+        session.unfinished.clear()
+        session.started = now
 
 
 def _essence(request: Request) -> tuple[object, ...]:

@@ -50,6 +50,7 @@ class Session:
         "started",
         "timer",
         "tls",
+        "unfinished",
         "waiting",
     )
 
@@ -72,6 +73,8 @@ class Session:
         """The connection has ended."""
         self.started = 0.0
         """When the request began to arrive; ``time.monotonic``."""
+        self.unfinished: list[tuple[Request, int, int, float]] = []
+        """What is still on its way, for the observers: request, status, bytes of content, ``started``."""
         self.request: Request | None = None
         """What another thread is at..."""
         self.result: Response | None = None

@@ -15,6 +15,7 @@ from .access_log import AccessLog
 from .auth import BasicAuth
 from .https_redirect import HttpsRedirect
 from .limits import Limits
+from .line_file import read_text
 from .log_observer import LogObserver
 from .metrics import Metrics
 from .observer import Observer
@@ -174,8 +175,7 @@ class Setup:
         flags = self._flags
         redirects = None
         if flags.redirects:
-            with open(flags.redirects, encoding="utf-8") as file:
-                redirects = Redirects.parse(file.read(), flags.redirects)
+            redirects = Redirects.parse(read_text(flags.redirects), flags.redirects)
         return Site(
             directory,
             index=flags.index or ("index.html",),

@@ -397,7 +397,7 @@ def test_certificates_swapped_under_load_cost_no_connection(site: str, tmp_path:
         for _ in range(5):
             write_pair(authority.issue_cert("localhost"), cert, key)
             served.process.send_signal(signal.SIGHUP)
-            seen, wanted = sum(answers), sum(answers) + 40
+            seen, wanted = sum(answers), sum(answers) + 15
             while sum(answers) < wanted and not failures:
                 with over_tls(served, authority) as sock:
                     shown = sock.getpeercert()

@@ -98,6 +98,10 @@ SAME = [
     "return redis.setresp(4)",
     "return redis.sha1hex()",
     "return 1 end function f() return 2",
+    "getmetatable(_G).__index = {}",
+    "local a = {} for i = 1, 7999 do a[i] = 1 end return redis.call('lpush', 'many', unpack(a))",
+    "cjson.encode_keep_buffer(false)",
+    "redis.call('sadd', 'letters', 'd', 'a', 'c', 'b') return redis.call('sort', 'letters', 'by', '_')",
     # the API
     "return redis.sha1hex('')",
     "return redis.sha1hex(5)",
@@ -202,6 +206,16 @@ def test_no_compiled_chunk_is_loaded(client: redis.Redis) -> None:
     code = "local f, why = load(function() return nil end) return {tostring(loadstring('\\27Lua')), type(f)}"
     assert execute(client, "EVAL", code, 0) == [b"nil", b"function"]
     assert execute(client, "EVAL", "return tostring(string.dump) .. tostring((''):rep(0).dump)", 0) == b"nilnil"
+
+
+def test_random_numbers_are_random(server: evio_redis.Server) -> None:
+    with (
+        evio_redis.Server(port=0) as other,
+        redis.Redis(port=server.port) as client,
+        redis.Redis(port=other.port) as same,
+    ):
+        drawn = [each.eval("return tostring(math.random())", 0) for each in (client, client, same)]
+    assert len(set(drawn)) == 3
 
 
 def test_nothing_of_python_can_be_reached(client: redis.Redis) -> None:

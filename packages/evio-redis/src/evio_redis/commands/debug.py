@@ -25,7 +25,7 @@ __all__: list[str] = []
 NO_OPS = frozenset(
     (
         *(b"JMAP", b"CHANGE-REPL-ID", b"QUICKLIST-PACKED-THRESHOLD", b"STRINGMATCH-LEN", b"PAUSE-CRON", b"LISTPACK"),
-        *(b"DISABLE-DENY-SCRIPTS", b"REPLYBUFFER", b"CONFIG-REWRITE-FORCE-ALL", b"OOM", b"LOG"),
+        *(b"SET-DISABLE-DENY-SCRIPTS", b"REPLYBUFFER", b"CONFIG-REWRITE-FORCE-ALL", b"OOM", b"LOG"),
     )
 )
 """What needs nothing done here: it is about Redis's own insides."""

@@ -89,7 +89,7 @@ def _store_positions(args: Args) -> list[int]:
 @command("SORT", arity=-2, flags="write denyoom movablekeys", keys=(1,), group="generic", get_keys=_store_positions)
 def sort(session: Session, args: Args) -> bytes:
     query = _parse(args, with_store=True)
-    found = _sorted(session.db, args[1], query)
+    found = _sorted(session, args[1], query)
     if query.store is None:
         return array([session.resp.null if each is None else bulk(each) for each in found])
     database, target = session.db, query.store
@@ -105,14 +105,16 @@ def sort(session: Session, args: Args) -> bytes:
 
 @command("SORT_RO", arity=-2, flags="readonly movablekeys", keys=(1,), group="generic", since="7.0.0")
 def sort_ro(session: Session, args: Args) -> bytes:
-    found = _sorted(session.db, args[1], _parse(args, with_store=False))
+    found = _sorted(session, args[1], _parse(args, with_store=False))
     return array([session.resp.null if each is None else bulk(each) for each in found])
 
 
-def _sorted(database: Database, key: bytes, query: _Query) -> list[bytes | None]:
+def _sorted(session: Session, key: bytes, query: _Query) -> list[bytes | None]:
+    database = session.db
     elements = _elements(database.lookup(key), query)
-    if not query.unsorted or (query.store is not None and type(database.lookup(key)) is Set):
-        # A set has no order of its own, and what is stored must not depend on chance.
+    decides = query.store is not None or session.conn is None
+    if not query.unsorted or (decides and type(database.lookup(key)) is Set):
+        # A set has no order of its own, and what is stored, or what a script does, must not depend on chance.
         plain = _Query(alpha=True, descending=query.descending) if query.unsorted else query
         elements = _in_order(database, elements, plain)
     start = min(max(query.offset, 0), len(elements))

@@ -13,11 +13,15 @@ local format, concat, floor = string.format, table.concat, math.floor
 local OWN, SOURCE = getinfo(1, "S").source, "@user_script"
 local READ_ONLY = "Attempt to modify a readonly table"
 local INSTRUCTIONS = 100000 -- between two looks at the clock
+local MANY = 4000 -- arguments, beyond which ``unpack`` may not find the room for as many again
 local DEPTH = 2600 -- of tables in tables in a reply
 
 -- Tables that scripts share. Plain Lua cannot make a table read-only: scripts get an empty one that stands for it.
 
 local behind = raw_setmetatable({}, { __mode = "k" }) -- from such a stand-in to what it stands for
+
+local shown = raw_setmetatable({}, { __newindex = function() error(READ_ONLY, 2) end }) -- as their metatable
+behind[shown] = {}
 
 local function read_only(contents, missing)
   local stand_in = raw_setmetatable({}, {
@@ -26,7 +30,7 @@ local function read_only(contents, missing)
       return value == nil and missing(name) or value
     end or contents,
     __newindex = function() error(READ_ONLY, 2) end,
-    __metatable = {},
+    __metatable = shown,
   })
   behind[stand_in] = contents
   return stand_in
@@ -108,7 +112,7 @@ globals.table = read_only(library(table))
 globals.math = read_only(library(math))
 local string_metatable = getmetatable("")
 string_metatable.__index = globals.string
-string_metatable.__metatable = {}
+string_metatable.__metatable = shown
 
 -- Long scripts. A hook belongs to one coroutine.
 
@@ -163,7 +167,12 @@ local function call(protected, ...)
       return fail("Lua redis lib command arguments must be strings or integers", protected)
     end
   end
-  local reply, failed = host.call(unpack(arguments, 1, count))
+  local reply, failed
+  if count < MANY then
+    reply, failed = host.call(unpack(arguments, 1, count))
+  else
+    reply, failed = host.call_with(arguments)
+  end
   if failed and not protected then error(reply, 0) end
   return reply
 end
@@ -240,7 +249,7 @@ globals.redis = read_only(redis)
 
 local null = newproxy(true)
 getmetatable(null).__tostring = function() return "userdata: (nil)" end
-getmetatable(null).__metatable = {}
+getmetatable(null).__metatable = shown
 
 local ESCAPES = {
   ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
@@ -303,6 +312,14 @@ local function json(value, depth)
 end
 
 local cjson = { null = null }
+
+-- What lua-cjson lets programs change is the same for all scripts here.
+for _, name in ipairs {
+  "encode_keep_buffer", "encode_max_depth", "decode_max_depth", "encode_invalid_numbers", "decode_invalid_numbers",
+  "encode_number_precision", "encode_sparse_array",
+} do
+  cjson[name] = function() end
+end
 
 function cjson.encode(...)
   if select("#", ...) ~= 1 then error("bad argument #1 to 'encode' (expected 1 argument)", 2) end
@@ -427,7 +444,6 @@ end
 local function run(script, keys, arguments, resp)
   globals.KEYS, globals.ARGV = keys, arguments
   protocol = 2
-  math.randomseed(0)
   sethook(look_at_the_clock, "", INSTRUCTIONS)
   local ok, result = xpcall(script, on_error)
   sethook()
@@ -435,5 +451,7 @@ local function run(script, keys, arguments, resp)
   if type(result) ~= "table" then return nil, "ERR " .. tostring(result) end
   return nil, type(result.err) == "string" and result.err or "ERR unknown error", result.line
 end
+
+math.randomseed(host.seed)
 
 return compile, run, null

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 from dataclasses import dataclass
 from importlib.resources import files
 from time import monotonic
@@ -118,6 +119,7 @@ class Scripts:
         )
         functions = {
             b"call": self._call,
+            b"call_with": lambda table: self._call(*(table[at] for at in range(1, len(table) + 1))),
             b"overdue": self._overdue,
             b"json": self._json,
             b"bit": lambda name, *numbers: BITS[name](*numbers),
@@ -128,7 +130,7 @@ class Scripts:
             b"set_repl": self._set_repl,
         }
         host = {name: self._guarded(function) for name, function in functions.items()}
-        host |= {b"version": b"7.0.15", b"version_number": 0x07000F}
+        host |= {b"version": b"7.0.15", b"version_number": 0x07000F, b"seed": secrets.randbits(31)}
         code = (files(__package__) / "sandbox.lua").read_bytes()
         self._compile, self._run, self._null = lua.execute(code, lua.table_from(host))
         self._lua = lua

@@ -15,6 +15,8 @@ from evio_core import Action
 from evio_redis.fast import make_data
 from evio_redis.session import Session
 
+from .wire import Wire
+
 TIMEOUT = 10.0
 
 
@@ -207,3 +209,70 @@ def test_elements_that_are_no_strings_are_protocol_errors(request_: bytes, error
     output, action = data(Client(server, data, 1), request_)
     assert output.removeprefix(b"+PONG\r\n") == b"-ERR Protocol error: %b\r\n" % error.encode()
     assert action is Action.CLOSE
+
+
+def gets(*keys: bytes, name: bytes = b"GET") -> bytes:
+    return b"".join(b"*2\r\n$3\r\n%b\r\n$%d\r\n%b\r\n" % (name, len(key), key) for key in keys)
+
+
+FEW = [b"short", b"none", b"empty", b"long", b"edge", b"number", b"list", b"expired", b"lasting", b"line\r\nbreak", b""]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("which", [[0, 1, 2, 5], [0, 4], [0, 3], [0, 6], [1, 7], [0, 8], [0, 9, 2], [10, 0], range(11)])
+def test_a_pipeline_of_gets_has_the_replies_of_its_commands(
+    server: evio_redis.Server, version: int, which: list[int]
+) -> None:
+    keys = [FEW[at] for at in which] * 8
+    with Wire(server.port) as wire:
+        wire.ask(f"HELLO {version}")
+        for key, size in ((b"short", 3), (b"empty", 0), (b"long", 5000), (b"edge", 1023), (b"line\r\nbreak", 2)):
+            wire.ask(["SET", key, b"v" * size])
+        wire.ask("SET number 7")
+        wire.ask("RPUSH list a")
+        wire.ask("SET lasting x EX 1000")
+        wire.ask("SET expired x PX 1")
+        while wire.ask("EXISTS expired") != b":0\r\n":
+            pass
+        single = [wire.ask(gets(key)) for key in keys]
+        wire.send(gets(*keys))
+        assert [wire.reply() for _ in keys] == single
+        wire.send(gets(*keys, name=b"get"))
+        assert [wire.reply() for _ in keys] == single
+        assert wire.ask("PING") == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"*2\r\n$3\r\nGET\r\n$4\r\nabc\r\n\r\n",  # a key that ends in a line break, said by its length
+        b"*2\r\n$3\r\nGET\r\n$03\r\nabc\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"*2\r\n$4\r\nECHO\r\n$1\r\nx\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n",
+        b"*2\r\n$3\r\nGET\r\n$x\r\nabc\r\n",
+        b"*2\r\n$3\r\nGET\r\n$2\r\nabc\r\n",
+        b"PING\r\n",
+    ],
+)
+def test_what_is_among_gets_is_taken_as_it_is(server: evio_redis.Server, wrong: bytes) -> None:
+    ends = []
+    for pieces in ([gets(*[b"k"] * 8) + wrong + gets(*[b"k"] * 8)], [gets(*[b"k"] * 8), wrong, gets(*[b"k"] * 8)]):
+        with Wire(server.port) as wire:
+            wire.ask("SET k v")
+            for piece in pieces:
+                wire.send(piece)
+            wire.sock.shutdown(socket.SHUT_WR)
+            ends.append(wire.rest())
+    assert ends[0] == ends[1]
+
+
+def test_gets_that_are_cut_anywhere(server: evio_redis.Server) -> None:
+    whole = gets(*[b"key:%d" % number for number in range(12)])
+    with Wire(server.port) as wire:
+        expected = b"$-1\r\n" * 12
+        for cut in range(1, len(whole)):
+            wire.send(whole[:cut])
+            wire.send(whole[cut:])
+            assert b"".join(wire.reply() for _ in range(12)) == expected

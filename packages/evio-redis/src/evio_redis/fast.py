@@ -17,7 +17,9 @@ import hiredis
 
 from evio_core import Action, Conn
 
+from .commands.strings import get
 from .errors import CommandError
+from .gets import BEGINNING, LEAST, replies_to_gets
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -55,6 +57,13 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
         session: Session = conn.context
         if not session.plain:
             return receive(server, session, chunk)
+        if len(chunk) >= LEAST and chunk.startswith(BEGINNING) and dispatcher.tables[2].get(b"GET") is get:
+            values = replies_to_gets(session, chunk)
+            if values is not None:
+                session.seen = server.now
+                session.last_command = b"GET"
+                calls[get] += len(values)
+                return b"".join(values)
         commands = whole_commands(feed, gets, chunk)
         if commands is None:
             try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..database import Database
     from ..session import Session
 
-__all__ = ["check_length"]
+__all__ = ["check_length", "get"]
 
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 

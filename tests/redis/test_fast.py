@@ -174,6 +174,19 @@ def test_wherever_input_is_cut_the_replies_are_the_same(repeated: int) -> None:
         assert output + one.send(request[cut:]) == expected, cut
 
 
+@pytest.mark.parametrize("sizes", [(65_536, 90_000, 3), (70_000, 1, 90_000), (200_000, 200_000, 200_000)])
+def test_what_follows_a_large_argument_is_not_left_waiting(sizes: tuple[int, ...]) -> None:
+    """Its end and the next commands come in one chunk, which is a long one; nothing more comes."""
+    server = evio_redis.Server()
+    client = Client(server, make_data(server), 1)
+    script = [[[b"SET", b"%d" % size, b"x" * size], [b"STRLEN", b"%d" % size], [b"ECHO", b"e" * 5000]] for size in sizes]
+    request = encoded([command for part in script for command in part])
+    expected = b"".join(b"+OK\r\n:%d\r\n$5000\r\n%b\r\n" % (size, b"e" * 5000) for size in sizes)
+    for step in (120 << 10, 65_600, 30_011, 5000):
+        pieces = [request[at : at + step] for at in range(0, len(request), step)]
+        assert b"".join(map(client.send, pieces)) == expected, step
+
+
 @pytest.mark.parametrize(
     ("request_", "reply"),
     [

@@ -93,10 +93,10 @@ class Parser:
             self._complete(commands)
         data = self._buffer + chunk if self._buffer else chunk
         at, size = 0, len(data)
-        while at < size and self.error is None:
+        while at < size and self.error is None and not (first_only and commands):
             before = at
             at = self._argument(data, at, commands) if self._missing else self._command(data, at, commands)
-            if at == before or (first_only and commands):
+            if at == before:
                 break
         self._buffer = b"" if self.error is not None else data[at:]
         if self._length >= INLINE_MAX and self._missing:

@@ -8,6 +8,9 @@ from itertools import product
 
 import pytest
 
+import evio_redis
+import evio_redis.commands.bitmaps
+
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire
 
@@ -418,6 +421,32 @@ def test_ranges_as_in_a_text_of_bits(port: int) -> None:
                     asked = wire.ask(["BITPOS", "k", bit, first, last, unit])
                     at = part.find(bit)
                     assert asked == b":%d\r\n" % (at if at < 0 else at + start * wide), (value, bit, first, last, unit)
+
+
+def test_blocks_of_a_large_value_are_seen_as_one(monkeypatch: pytest.MonkeyPatch, server: evio_redis.Server) -> None:
+    """All that goes block by block gives the same with blocks of any size."""
+    values = [bytes(7) + b"\x01" + bytes(6), b"\xff" * 9 + b"\xf7\xff", b"\0\xff\xf0" * 5, b"", b"\0", b"\xaa" * 13]
+    with Wire(server.port) as wire:
+
+        def replies() -> list[bytes]:
+            found = []
+            for name in ("OR", "XOR"):
+                found += [wire.ask(["BITOP", name, "to", *range(len(values))]) + wire.ask("GET to")]
+            for key, value in enumerate(values):
+                wire.ask(["SET", key, value])
+                found += [wire.ask(["BITOP", "NOT", "to", key]) + wire.ask("GET to")]
+                found += [wire.ask(["BITOP", "AND", "to", key, "2", "5"]) + wire.ask("GET to")]
+                for first, last in product((0, 1, 9, 23, 24, 70, -20, -1), repeat=2):
+                    found += [wire.ask(["BITCOUNT", key, first, last, "BIT"])]
+                    found += [wire.ask(["BITPOS", key, bit, first, last, "BIT"]) for bit in (0, 1)]
+                found += [wire.ask(["BITPOS", key, bit]) for bit in (0, 1)]
+            return found
+
+        replies()
+        whole = replies()
+        for size in (1, 2, 3, 8):
+            monkeypatch.setattr(evio_redis.commands.bitmaps, "BLOCK", size)
+            assert replies() == whole, size
 
 
 def span(size: int, first: int, last: int) -> tuple[int, int]:

@@ -179,8 +179,10 @@ def test_what_follows_a_large_argument_is_not_left_waiting(sizes: tuple[int, ...
     """Its end and the next commands come in one chunk, which is a long one; nothing more comes."""
     server = evio_redis.Server()
     client = Client(server, make_data(server), 1)
-    script = [[[b"SET", b"%d" % size, b"x" * size], [b"STRLEN", b"%d" % size], [b"ECHO", b"e" * 5000]] for size in sizes]
-    request = encoded([command for part in script for command in part])
+    script = []
+    for size in sizes:
+        script += [[b"SET", b"%d" % size, b"x" * size], [b"STRLEN", b"%d" % size], [b"ECHO", b"e" * 5000]]
+    request = encoded(script)
     expected = b"".join(b"+OK\r\n:%d\r\n$5000\r\n%b\r\n" % (size, b"e" * 5000) for size in sizes)
     for step in (120 << 10, 65_600, 30_011, 5000):
         pieces = [request[at : at + step] for at in range(0, len(request), step)]

@@ -63,7 +63,7 @@ class Wire:
 
     def reply(self) -> bytes:
         """The next reply or push, as it came."""
-        line = self._line()
+        line = self.line()
         kind, rest = line[:1], line[1:-2]
         if kind in b"$=" and rest != b"-1":
             return line + self._take(int(rest) + 2)
@@ -80,10 +80,19 @@ class Wire:
         self._received = b""
         return received
 
-    def _line(self) -> bytes:
+    def line(self) -> bytes:
+        """The next line, which may be the head of a longer reply."""
         while b"\r\n" not in self._received:
             self._receive()
         return self._take(self._received.index(b"\r\n") + 2)
+
+    def skip(self, size: int) -> None:
+        """Receive so many bytes and keep none of them."""
+        while len(self._received) < size:
+            size -= len(self._received)
+            self._received = b""
+            self._receive()
+        self._received = self._received[size:]
 
     def _take(self, size: int) -> bytes:
         while len(self._received) < size:

@@ -186,9 +186,11 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
 
 def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
     """What the callback returns after commands that were run the long way."""
-    replies.append(session.protocol_error())
+    error = session.protocol_error()
+    if error:
+        replies.append(error)
     session.settle()
-    output = b"".join(replies)
+    output = replies[0] if len(replies) == 1 else b"".join(replies)  # a large one is not copied
     if 0 < session.hard_limit <= len(output):
         log.warning("closing client %d: %d bytes of output at once", session.id, len(output))
         return Action.CLOSE  # Redis does not even begin to send them

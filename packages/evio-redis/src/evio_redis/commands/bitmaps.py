@@ -12,12 +12,15 @@ from ..command import Args, command
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
 from ..numbers import LLONG_MAX, parse_int, to_int
 from ..resp import ZERO, array, integer
-from ..types.strings import raw
+from ..types.strings import raw, spliced
 
 if TYPE_CHECKING:
     from ..session import Session
 
 __all__: list[str] = []
+
+BLOCK = 1 << 20
+"""Bytes of a value that are made a number at a time: one of 512 MB would be held several times over."""
 
 NOT_A_BIT = "ERR bit is not an integer or out of range"
 BAD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
@@ -53,14 +56,14 @@ def setbit(session: Session, args: Args) -> bytes:
     bit = to_int(args[3])
     if bit not in (0, 1):
         raise CommandError(NOT_A_BIT)
-    value = bytearray(session.db.typed(args[1], bytes) or b"")
-    byte, mask = at >> 3, 0x80 >> (at & 7)
-    grown = byte >= len(value)
-    if grown:
-        value += bytes(byte + 1 - len(value))
-    before = int(value[byte] & mask > 0)
-    value[byte] = value[byte] | mask if bit else value[byte] & ~mask
-    _store(session, args[1], bytes(value), changes=int(grown or before != bit))
+    value = session.db.typed(args[1], bytes) or b""
+    index, mask = at >> 3, 0x80 >> (at & 7)
+    grown = index >= len(value)
+    byte = 0 if grown else value[index]
+    before = int(byte & mask > 0)
+    if grown or before != bit:
+        value = spliced(value, index, bytes((byte ^ mask if before != bit else byte,)))
+    _store(session, args[1], value, changes=int(grown or before != bit))
     return integer(before)
 
 
@@ -90,6 +93,24 @@ def _bits(value: bytes, start: int, stop: int) -> int:
     return part & ((1 << (stop - start)) - 1)
 
 
+def _count(value: bytes, start: int, stop: int) -> int:
+    """How many bits of a range are set."""
+    step = BLOCK * 8
+    return sum(_bits(value, at, min(at + step, stop)).bit_count() for at in range(start, stop, step))
+
+
+def _find(value: bytes, bit: int, start: int, stop: int) -> int:
+    """Where the first such bit of a range is; -1 if there is none."""
+    for at in range(start, stop, BLOCK * 8):
+        end = min(at + BLOCK * 8, stop)
+        found = _bits(value, at, end)
+        if not bit:
+            found ^= (1 << (end - at)) - 1
+        if found:
+            return end - found.bit_length()
+    return -1
+
+
 def _unit(word: bytes) -> bool:
     if word.upper() not in (b"BYTE", b"BIT"):
         raise CommandError(SYNTAX_ERROR)
@@ -107,7 +128,7 @@ def bitcount(session: Session, args: Args) -> bytes:
     if first < 0 and last < 0 and first > last:
         return ZERO
     start, stop = _bit_range(value, first, last, _unit(args[4]) if len(args) == 5 else False)
-    return integer(_bits(value, start, stop).bit_count() if start < stop else 0)
+    return integer(_count(value, start, stop))
 
 
 @command("BITPOS", arity=-3, flags="readonly", keys=(1,), group="bitmap", since="2.8.7")
@@ -126,13 +147,20 @@ def bitpos(session: Session, args: Args) -> bytes:
     start, stop = _bit_range(value, first, last, bits)
     if start >= stop:
         return integer(-1)
-    found = _bits(value, start, stop)
-    if not bit:
-        found ^= (1 << (stop - start)) - 1
-    if found:
-        return integer(stop - found.bit_length())
+    found = _find(value, bit, start, stop)
+    if found >= 0:
+        return integer(found)
     # Without an end the string counts as followed by zeros.
     return integer(len(value) * 8 if not bit and len(args) < 5 else -1)
+
+
+def _combined(operation: bytes, values: list[memoryview], at: int, size: int) -> bytes:
+    """What BITOP makes of ``size`` bytes from ``at`` on, where values that are shorter have zeros."""
+    first, *others = (int.from_bytes(bytes(value[at : at + size]).ljust(size, b"\0"), "big") for value in values)
+    result = first if operation != b"NOT" else first ^ ((1 << size * 8) - 1)
+    for other in others:
+        result = result & other if operation == b"AND" else result | other if operation == b"OR" else result ^ other
+    return result.to_bytes(size, "big")
 
 
 @command("BITOP", arity=-4, flags="write denyoom", keys=(2, -1, 1), group="bitmap", since="2.6.0")
@@ -150,13 +178,9 @@ def bitop(session: Session, args: Args) -> bytes:
             database.remove(target)
             database.changed(target, "g", "del")
         return ZERO
-    result = int.from_bytes(values[0].ljust(size, b"\0"), "big")
-    for value in values[1:]:
-        other = int.from_bytes(value.ljust(size, b"\0"), "big")
-        result = result & other if operation == b"AND" else result | other if operation == b"OR" else result ^ other
-    if operation == b"NOT":
-        result ^= (1 << size * 8) - 1
-    database.put(target, raw(result.to_bytes(size, "big")))
+    views = [memoryview(value) for value in values]
+    blocks = [_combined(operation, views, at, min(BLOCK, size - at)) for at in range(0, size, BLOCK)]
+    database.put(target, raw(b"".join(blocks)))
     database.changed(target, "$", "set")
     return integer(size)
 

@@ -12,7 +12,7 @@ from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandE
 from ..long_double import add_long_doubles
 from ..numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
 from ..resp import HEADS, OK, ONE, ZERO, array, bulk, integer
-from ..types.strings import embedded, raw
+from ..types.strings import embedded, raw, spliced
 
 if TYPE_CHECKING:
     from ..database import Database
@@ -46,7 +46,7 @@ def get(session: Session, args: Args) -> bytes:
     value = database.data.get(args[1])
     if type(value) is bytes and args[1] not in database.expires:
         size = len(value)
-        return HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
+        return HEADS[size] + value + b"\r\n" if size < 1024 else bulk(value)
     if value is None:
         return session.resp.null
     value = database.typed(args[1], bytes)
@@ -286,8 +286,7 @@ def setrange(session: Session, args: Args) -> bytes:
     if not piece:
         return integer(len(value))
     check_length(session, offset + len(piece))
-    padded = value.ljust(offset, b"\0")
-    _replace(database, key, raw(padded[:offset] + piece + padded[offset + len(piece) :]), "setrange")
+    _replace(database, key, spliced(value, offset, piece), "setrange")
     return integer(max(len(value), offset + len(piece)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..numbers import to_int
 
-__all__ = ["EMBEDDED_MAX", "EmbeddedString", "RawString", "embedded", "encoding_of", "raw"]
+__all__ = ["EMBEDDED_MAX", "EmbeddedString", "RawString", "embedded", "encoding_of", "raw", "spliced"]
 
 EMBEDDED_MAX = 44
 """Bytes of a string that Redis keeps in one piece with its header."""
@@ -30,6 +30,13 @@ class EmbeddedString(bytes):
 def raw(value: bytes) -> bytes:
     """The value, marked as raw if that needs saying."""
     return RawString(value) if len(value) <= EMBEDDED_MAX else value
+
+
+def spliced(value: bytes, at: int, piece: bytes) -> bytes:
+    """The value with ``piece`` in place of what is at ``at``, after zeros if it is shorter, marked as raw. It may be
+    large: it is copied once."""
+    view = memoryview(value)
+    return raw(b"".join((view[:at], bytes(max(0, at - len(value))), piece, view[at + len(piece) :])))
 
 
 def embedded(value: bytes) -> bytes:

@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     from .database import Database
     from .server import Server
 
-__all__ = ["Accesses"]
+__all__ = ["NO_USE", "Accesses"]
 
 SLACK = 1000
 """Records of keys that are gone are thrown away when there are so many more records than keys."""
+
+
+NO_USE = frozenset(
+    (
+        *("exists", "type", "ttl", "pttl", "expiretime", "pexpiretime", "memory|usage", "restore"),
+        *("object|encoding", "object|freq", "object|idletime", "object|refcount"),
+    )
+)
+"""Commands that do not count as using their keys; RESTORE tells itself when its key was used."""
 
 
 class Accesses:
@@ -35,11 +44,18 @@ class Accesses:
 
     def idle(self, database: Database, key: bytes) -> int:
         """Whole seconds since a key was last used."""
-        now = monotonic()
+        self._begin()
+        return int(monotonic() - self._times.get(database, {}).get(key, self._begun))
+
+    def _begin(self) -> None:
         if not self._begun:
-            self._begun = now
+            self._begun = monotonic()
             self._server.dispatcher.choose_tables()
-        return int(now - self._times.get(database, {}).get(key, self._begun))
+
+    def set_idle(self, database: Database, key: bytes, seconds: int) -> None:
+        """A key that was made now was last used so long ago."""
+        self._begin()
+        self._times.setdefault(database, {})[key] = monotonic() - seconds
 
     def record(self, database: Database, keys: list[bytes]) -> None:
         """These keys are used now."""

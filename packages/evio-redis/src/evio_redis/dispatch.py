@@ -13,6 +13,7 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from .accesses import NO_USE
 from .command import Args, Command, Function, Tables
 from .errors import CommandError, wrong_arity
 from .resp import QUEUED
@@ -283,7 +284,7 @@ class Dispatcher:
         finally:
             taken = perf_counter() - begin
             server.latency.sample("fast-command" if "fast" in command.flags else "command", taken)
-            if server.accesses.recording and command.name != "object|idletime" and not session.no_touch:
+            if server.accesses.recording and command.name not in NO_USE and not session.no_touch:
                 server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])
             command.calls += 1
             command.timed += 1

@@ -1,32 +1,53 @@
-"""The compact encodings of small collections in RDB files: listpacks, ziplists, intsets, and LZF compression.
+"""Listpacks: the compact encoding of small collections, and of the nodes of lists.
 
-https://github.com/antirez/listpack/blob/master/listpack.md; ziplist.c and intset.c in Redis's sources describe theirs.
+The total size, the number of elements, the elements, 0xFF. An element is its encoding and then the size of that,
+written so that it can be read backwards.
+
+https://github.com/antirez/listpack/blob/master/listpack.md
 """
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Sequence
 
-__all__ = ["intset", "listpack", "lzf", "ziplist"]
+from ..numbers import to_int
+
+__all__ = ["HEADER", "element", "join", "pack", "unpack"]
+
+HEADER = 6
+"""Bytes of the size and the number of elements."""
+
+END = b"\xff"
+UNKNOWN_COUNT = 0xFFFF
+"""The number of elements if it is not less: they are to be counted."""
 
 
-def _number(data: bytes, at: int, size: int) -> bytes:
-    return b"%d" % int.from_bytes(data[at : at + size], "little", signed=True)
+# -- reading
 
 
-def listpack(data: bytes) -> list[bytes]:
+def unpack(data: bytes) -> list[bytes]:
     """The elements of a listpack. Raises ``ValueError`` and ``IndexError`` for what is none."""
+    end = len(data) - 1
+    if end < HEADER or int.from_bytes(data[:4], "little") != len(data) or data[-1:] != END:
+        raise ValueError("a listpack of another size than it says")
     elements: list[bytes] = []
-    at = 6  # behind the total size and the number of elements
-    while data[at] != 0xFF:
-        element, size = _listpack_element(data, at)
-        elements.append(element)
-        at += size + (1 if size < 128 else 2 if size < 16384 else 3 if size < 2097152 else 4 if size < 268435456 else 5)
+    at = HEADER
+    while at < end:
+        value, size = _read(data, at)
+        back = _backwards(size)
+        at += size
+        if data[at : at + len(back)] != back:
+            raise ValueError("an element of another size than it says in a listpack")
+        at += len(back)
+        elements.append(value)
+    count = int.from_bytes(data[4:6], "little")
+    if at != end or count not in (len(elements), UNKNOWN_COUNT):
+        raise ValueError("a listpack of another number of elements than it says")
     return elements
 
 
-def _listpack_element(data: bytes, at: int) -> tuple[bytes, int]:
-    """An element and its size without the length that follows it."""
+def _read(data: bytes, at: int) -> tuple[bytes, int]:
+    """An element, and the size of its encoding."""
     first = data[at]
     if first < 0x80:
         return b"%d" % first, 1
@@ -45,68 +66,56 @@ def _listpack_element(data: bytes, at: int) -> tuple[bytes, int]:
     width = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}.get(first)
     if width is None:
         raise ValueError(f"unknown element 0x{first:02x} in a listpack")
-    return _number(data, at + 1, width), 1 + width
+    return b"%d" % int.from_bytes(data[at + 1 : at + 1 + width], "little", signed=True), 1 + width
 
 
-def ziplist(data: bytes) -> list[bytes]:
-    """The elements of a ziplist. Raises ``ValueError`` and ``IndexError`` for what is none."""
-    elements: list[bytes] = []
-    at = 10  # behind the total size, the offset of the tail and the number of elements
-    while data[at] != 0xFF:
-        at += 5 if data[at] == 0xFE else 1  # the length of the one before
-        element, size = _ziplist_element(data, at)
-        elements.append(element)
-        at += size
-    return elements
+# -- writing
 
 
-def _ziplist_element(data: bytes, at: int) -> tuple[bytes, int]:
-    first = data[at]
-    if first < 0x40:
-        return data[at + 1 : at + 1 + first], 1 + first
-    if first < 0x80:
-        size = (first & 0x3F) << 8 | data[at + 1]
-        return data[at + 2 : at + 2 + size], 2 + size
-    if first < 0xC0:
-        size = int.from_bytes(data[at + 1 : at + 5], "big")
-        return data[at + 5 : at + 5 + size], 5 + size
-    width = {0xC0: 2, 0xD0: 4, 0xE0: 8, 0xF0: 3, 0xFE: 1}.get(first)
-    if width is not None:
-        return _number(data, at + 1, width), 1 + width
-    if 0xF1 <= first <= 0xFD:
-        return b"%d" % ((first & 0x0F) - 1), 1
-    raise ValueError(f"unknown element 0x{first:02x} in a ziplist")
+def pack(elements: Sequence[bytes]) -> bytes:
+    """A listpack of these elements."""
+    return join([element(value) for value in elements])
 
 
-def intset(data: bytes) -> list[bytes]:
-    """The members of an intset. Raises ``ValueError`` for what is none."""
-    width, count = struct.unpack_from("<II", data)
-    if width not in (2, 4, 8) or len(data) != 8 + width * count:
-        raise ValueError("not an intset")
-    return [_number(data, at, width) for at in range(8, len(data), width)]
+def join(encoded: Sequence[bytes]) -> bytes:
+    """A listpack of elements that are encoded already."""
+    body = b"".join(encoded)
+    count = min(len(encoded), UNKNOWN_COUNT)
+    return (HEADER + len(body) + 1).to_bytes(4, "little") + count.to_bytes(2, "little") + body + END
 
 
-def lzf(data: bytes, size: int) -> bytes:
-    """Decompress LZF (liblzf). Raises ``ValueError`` and ``IndexError`` for what does not give ``size`` bytes."""
-    result = bytearray()
-    at = 0
-    while at < len(data):
-        control = data[at]
-        at += 1
-        if control < 32:
-            result += data[at : at + control + 1]
-            at += control + 1
-            continue
-        length = control >> 5
-        if length == 7:
-            length += data[at]
-            at += 1
-        start = len(result) - ((control & 0x1F) << 8) - data[at] - 1
-        at += 1
-        if start < 0:
-            raise ValueError("LZF refers to what is before the beginning")
-        for position in range(start, start + length + 2):  # it may overlap with what it makes
-            result.append(result[position])
-    if len(result) != size:
-        raise ValueError("LZF of another length than announced")
-    return bytes(result)
+def element(value: bytes) -> bytes:
+    """One element, encoded."""
+    number = to_int(value)
+    encoded = _string(value) if number is None else _integer(number)
+    return encoded + _backwards(len(encoded))
+
+
+def _string(value: bytes) -> bytes:
+    size = len(value)
+    if size < 64:
+        return bytes((0x80 | size,)) + value
+    if size < 4096:
+        return bytes((0xE0 | size >> 8, size & 0xFF)) + value
+    return b"\xf0" + size.to_bytes(4, "little") + value
+
+
+def _integer(number: int) -> bytes:
+    if 0 <= number < 128:
+        return bytes((number,))
+    if -4096 <= number < 4096:
+        return bytes((0xC0 | number >> 8 & 0x1F, number & 0xFF))
+    for code, width in ((0xF1, 2), (0xF2, 3), (0xF3, 4)):
+        if -(1 << 8 * width - 1) <= number < 1 << 8 * width - 1:
+            return bytes((code,)) + number.to_bytes(width, "little", signed=True)
+    return b"\xf4" + number.to_bytes(8, "little", signed=True)
+
+
+def _backwards(size: int) -> bytes:
+    """The size of an encoding: 7 bits a byte, which has its highest bit set unless it is the first. Redis goes over to
+    another byte one earlier than it must, from two bytes on."""
+    if size < 128:
+        return bytes((size,))
+    width = 2 if size < 16383 else 3 if size < 2097151 else 4 if size < 268435455 else 5
+    parts = [size >> 7 * place & 0x7F for place in reversed(range(width))]
+    return bytes((parts[0], *(0x80 | part for part in parts[1:])))

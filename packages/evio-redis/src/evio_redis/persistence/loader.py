@@ -54,7 +54,7 @@ def load_files(server: Server, files: list[Path], has_base: bool) -> None:
             raise LogCorrupt(f"{path} of the manifest: No such file or directory")
     for index, path in enumerate(files):
         begin = time.monotonic()
-        start = load_rdb(server.keyspace, path) if _is_rdb(path) else 0
+        start = load_rdb(server.keyspace, path, server.config) if _is_rdb(path) else 0
         torn = index == len(files) - 1 and server.config.aof_load_truncated
         load_commands(server, path, torn, start)
         kind = "base" if has_base and index == 0 else "incr"

@@ -1,0 +1,94 @@
+"""DUMP and RESTORE: values as bytes, which another server, or a real Redis, makes values of again.
+
+https://redis.io/docs/latest/commands/restore/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..command import Args, command
+from ..errors import BUSYKEY, SYNTAX_ERROR, CommandError
+from ..numbers import parse_int
+from ..persistence import payload
+from ..resp import OK, bulk
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+MOST_FREQUENT = 255
+
+
+@command("DUMP", arity=2, flags="readonly", keys=(1,), group="generic", since="2.6.0")
+def dump(session: Session, args: Args) -> bytes:
+    value = session.db.lookup(args[1])
+    return session.resp.null if value is None else bulk(payload.pack(value, session.server.config))
+
+
+@dataclass(slots=True)
+class _Options:
+    replace: bool = False
+    absolute: bool = False
+    idle: int | None = None
+    frequency: int | None = None
+
+
+def _options(words: Args) -> _Options:
+    options = _Options()
+    rest = iter(words)
+    for word in rest:
+        name = word.upper()
+        if name == b"REPLACE":
+            options.replace = True
+        elif name == b"ABSTTL":
+            options.absolute = True
+        elif name == b"IDLETIME" and options.frequency is None and (text := next(rest, None)) is not None:
+            options.idle = parse_int(text)
+            if options.idle < 0:
+                raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
+        elif name == b"FREQ" and options.idle is None and (text := next(rest, None)) is not None:
+            options.frequency = parse_int(text)
+            if not 0 <= options.frequency <= MOST_FREQUENT:
+                raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    return options
+
+
+@command("RESTORE", arity=-4, flags="write denyoom", keys=(1,), group="generic", since="2.6.0")
+def restore(session: Session, args: Args) -> bytes:
+    database, key, data = session.db, args[1], args[3]
+    options = _options(args[4:])
+    if not options.replace and database.lookup(key) is not None:
+        raise CommandError(BUSYKEY)
+    when = parse_int(args[2])
+    if when < 0:
+        raise CommandError("ERR Invalid TTL value, must be >= 0")
+    if not payload.intact(data):
+        raise CommandError("ERR DUMP payload version or checksum are wrong")
+    try:
+        value = payload.unpack(data, session.server.config)
+    except ValueError:
+        raise CommandError("ERR Bad data format") from None
+    now = database.keyspace.clock.ms()
+    if when and not options.absolute:
+        when += now
+    existed = database.lookup(key) is not None and database.remove(key)
+    if when and when <= now:
+        if existed:
+            database.changed(key, "g", "del")
+            session.rewrite(b"DEL", key)
+        return OK
+    database.add(key, value)
+    if when:
+        database.set_expiry(key, when)
+        if not options.absolute:
+            session.rewrite(args[0], key, b"%d" % when, data, *args[4:], b"ABSTTL")
+    accesses = session.server.accesses
+    if accesses.recording or options.idle is not None:
+        accesses.set_idle(database, key, options.idle or 0)
+    database.changed(key, "g", "restore")
+    return OK

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..database import Database
     from ..session import Session
 
-__all__ = ["check_length", "get"]
+__all__ = ["COUNTING", "check_length", "count_up", "get", "incr", "set_"]
 
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -294,6 +294,14 @@ COUNTING = {b"%d" % number: (b"%d" % (number + 1), b":%d\r\n" % (number + 1)) fo
 """What INCR makes of a small number, and its reply; Redis has objects of small integers ready, too."""
 
 
+def count_up(value: bytes) -> tuple[bytes, bytes] | None:
+    """The same for any number that is not negative and has less than 19 digits; None for what is none."""
+    if not value.isdigit() or len(value) > 18 or value[0] == ord("0"):
+        return None
+    text = b"%d" % (int(value) + 1)
+    return text, b":" + text + b"\r\n"
+
+
 def _increment(session: Session, key: bytes, by: int) -> bytes:
     database = session.db
     value = database.data.get(key)
@@ -322,14 +330,11 @@ def incr(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
     if type(value) is bytes and key not in database.expires and not database.alert:
-        if value in COUNTING:
-            database.data[key], reply = COUNTING[value]
+        counted = COUNTING.get(value) or count_up(value)
+        if counted is not None:
+            database.data[key], reply = counted
             database.changes += 1
             return reply
-        if value.isdigit() and len(value) < 19 and not value.startswith(b"0"):
-            database.data[key] = text = b"%d" % (int(value) + 1)
-            database.changes += 1
-            return b":%b\r\n" % text
     return _increment(session, args[1], 1)
 
 

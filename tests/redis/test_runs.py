@@ -1,0 +1,152 @@
+"""Runs: served at once, the same commands have the replies and the effects that they have one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import evio_redis
+from evio_redis.fast import make_data
+from evio_redis.runs import RUNS, SHORTEST
+from evio_redis.types.zsets import SortedSet
+
+from .test_fast import Client, encoded
+
+Command = list[bytes]
+
+KEYS = [b"text", b"zero", b"number", b"large", b"longest", b"negative", b"many", b"few", b"set", b"ints", b"hash"]
+KEYS += [b"small", b"none", b"other", b"lasting", b"zset", b""]
+
+SETUP: list[Command] = [
+    [b"SET", b"text", b"some text"],
+    [b"SET", b"zero", b"0"],
+    [b"SET", b"number", b"1022"],
+    [b"SET", b"large", b"99999999999999999"],
+    [b"SET", b"longest", b"9223372036854775806"],
+    [b"SET", b"negative", b"-2"],
+    [b"RPUSH", b"many", *(b"%d" % number for number in range(40))],
+    [b"RPUSH", b"few", b"a", b"b" * 2000],
+    [b"SADD", b"set", b"a", b"b"],
+    [b"SADD", b"ints", b"1", b"2"],
+    [b"HSET", b"hash", b"f", b"v" * 100],
+    [b"HSET", b"small", b"f", b"v"],
+    [b"SET", b"lasting", b"7", b"EX", b"1000"],
+    [b"ZADD", b"zset", b"1", b"m"],
+]
+
+LINE = st.sampled_from([b"", b"a", b"b", b"1", b"x" * 2000, b"\r\n*3\r\n$3\r\nSET", b"+", b"\n+", b"17"])
+KEY = st.sampled_from(KEYS)
+
+SHAPES: dict[bytes, list[Any]] = {
+    b"GET": [KEY],
+    b"SET": [KEY, LINE],
+    b"INCR": [KEY],
+    b"LPUSH": [KEY, LINE],
+    b"RPUSH": [KEY, LINE],
+    b"LPOP": [KEY],
+    b"RPOP": [KEY],
+    b"SADD": [KEY, LINE],
+    b"HSET": [KEY, LINE, LINE],
+}
+
+
+def served(number: int) -> Client:
+    """A client of a server of its own, which has the keys and takes the short way."""
+    server = evio_redis.Server()
+    client = Client(server, make_data(server), number)
+    for _ in range(20):
+        client.send(encoded([[b"ECHO", b"until the short way is taken"]]))
+    for command in SETUP:
+        client.send(encoded([command]))
+    return client
+
+
+def contents(client: Client) -> Any:
+    database = client.context.db
+    ask = [[b"OBJECT", b"ENCODING", key] for key in sorted(database.data)]
+    shown = {key: list(value) if isinstance(value, SortedSet) else value for key, value in database.data.items()}
+    changes = database.changes
+    return shown, database.expires.keys(), changes, client.send(encoded(ask))
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[Command]:
+    """Some of one command, about one key or several, and perhaps one more that does not fit."""
+    name = draw(st.sampled_from(sorted(SHAPES)))
+    key = draw(st.one_of(st.none(), KEY))
+    count = draw(st.integers(SHORTEST - 1, 40))
+    commands = [[name, *(draw(each) for each in SHAPES[name])] for _ in range(count)]
+    if key is not None:
+        commands = [[name, key, *rest] for name, _, *rest in commands]
+    strange = draw(
+        st.sampled_from(
+            [[], [[name]], [[b"PING"]], [[name.lower(), *commands[0][1:]]], [[name, b"few", b"1", b"2", b"3"]]]
+        )
+    )
+    at = draw(st.integers(0, count))
+    return commands[:at] + strange + commands[at:]
+
+
+@settings(max_examples=300, deadline=None)
+@given(pipelines=st.lists(runs(), min_size=1, max_size=3), watched=st.booleans())
+def test_a_run_does_what_its_commands_do(pipelines: list[list[Command]], watched: bool) -> None:
+    one, other = served(1), served(2)
+    if watched:  # so that each change has to be told
+        for client in (one, other):
+            client.context.watch([b"elsewhere"])
+    for commands in pipelines:
+        assert one.send(encoded(commands)) == b"".join(other.send(encoded([command])) for command in commands)
+        assert contents(one) == contents(other)
+    for client in (one, other):
+        client.context.server.dispatcher.settle_calls()
+    calls, expected = (
+        {each.name: each.calls for each in client.context.server.registry.all()} for client in (one, other)
+    )
+    assert calls == expected
+
+
+USUAL = {
+    b"GET": [b"GET", b"text"],
+    b"SET": [b"SET", b"text", b"v"],
+    b"LPUSH": [b"LPUSH", b"many", b"v"],
+    b"RPUSH": [b"RPUSH", b"many", b"v"],
+    b"LPOP": [b"LPOP", b"many"],
+    b"RPOP": [b"RPOP", b"many"],
+    b"SADD": [b"SADD", b"set", b"v"],
+    b"HSET": [b"HSET", b"hash", b"f", b"w"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_the_usual_run_is_served_at_once(name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = served(1)
+    command = USUAL.get(name)
+    commands = [command] * 8 if command else [[name, b"counter:%d" % number] for number in range(8)]
+    function = client.context.server.registry.find(commands[0]).function
+    served_at_once = []
+    run = RUNS[function, len(commands[0])]
+
+    def spy(*arguments: Any) -> bytes | None:
+        reply = run(*arguments)
+        served_at_once.append(reply)
+        return reply
+
+    monkeypatch.setitem(RUNS, (function, len(commands[0])), spy)
+    reply = client.send(encoded(commands))
+    assert served_at_once == [reply]
+
+
+def test_a_command_that_is_replaced_is_run_instead() -> None:
+    server = evio_redis.Server()
+
+    @server.command("GET", arity=2)
+    def get(session: Any, args: Command) -> bytes:
+        return evio_redis.bulk(args[1].upper())
+
+    client = Client(server, make_data(server), 1)
+    for _ in range(20):
+        client.send(encoded([[b"ECHO", b"until the short way is taken"]]))
+    assert client.send(encoded([[b"GET", b"a"]] * 6)) == b"$1\r\nA\r\n" * 6

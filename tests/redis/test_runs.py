@@ -81,12 +81,12 @@ def runs(draw: st.DrawFn) -> list[Command]:
     commands = [[name, *(draw(each) for each in SHAPES[name])] for _ in range(count)]
     if key is not None:
         commands = [[name, key, *rest] for name, _, *rest in commands]
-    strange = draw(
+    strange: list[Command] = draw(
         st.sampled_from(
             [[], [[name]], [[b"PING"]], [[name.lower(), *commands[0][1:]]], [[name, b"few", b"1", b"2", b"3"]]]
         )
     )
-    at = draw(st.integers(0, count))
+    at: int = draw(st.integers(0, count))
     return commands[:at] + strange + commands[at:]
 
 
@@ -125,7 +125,9 @@ def test_the_usual_run_is_served_at_once(name: bytes, monkeypatch: pytest.Monkey
     client = served(1)
     command = USUAL.get(name)
     commands = [command] * 8 if command else [[name, b"counter:%d" % number] for number in range(8)]
-    function = client.context.server.registry.find(commands[0]).function
+    found = client.context.server.registry.find(commands[0])
+    assert found is not None
+    function = found.function
     served_at_once = []
     run = RUNS[function, len(commands[0])]
 

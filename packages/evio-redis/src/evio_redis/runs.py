@@ -197,5 +197,5 @@ RUNS: dict[tuple[Function, int], Run] = {
     (sadd, 3): _sadds,
     (hset, 4): _hsets,
 }
-"""By the command's function and how many arguments it has, the name included. Whoever replaces the function of a command
-replaces this with it."""
+"""By the command's function and how many arguments it has, the name included. Whoever replaces the function of a
+command replaces this with it."""

@@ -56,6 +56,23 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
             yield {"": port, "secret": closed_port}.__getitem__
 
 
+def test_what_comes_with_the_password_may_be_as_large_as_what_comes_after_it(servers: Servers) -> None:
+    many = ["MGET", *"abcdefghijklm"]
+    for login in (["AUTH", "secret"], ["HELLO", "2", "AUTH", "default", "secret"]):
+        with Wire(servers("secret")) as wire:
+            wire.send("PING", login, ["ECHO", "x" * 20_000], many, *["PING"] * 1000, ["ECHO", "y" * 70_000])
+            assert wire.reply() == NOAUTH
+            wire.reply()
+            assert wire.reply() == b"$20000\r\n%b\r\n" % (b"x" * 20_000)
+            assert wire.reply() == b"*13\r\n" + NULL * 13
+            assert [wire.reply() for _ in range(1000)] == [PONG] * 1000
+            assert wire.reply() == b"$70000\r\n%b\r\n" % (b"y" * 70_000)
+    with Wire(servers("secret")) as wire:
+        wire.send(*["PING"] * 300, ["AUTH", "wrong"], b"*1\r\n$20000\r\n")
+        assert [wire.reply() for _ in range(300)] == [NOAUTH] * 300
+        assert wire.rest() == WRONGPASS + b"-ERR Protocol error: unauthenticated bulk length\r\n"
+
+
 def run(port: int, script: Script) -> list[bytes]:
     """What each command is answered, with ids taken out."""
     with Wire(port) as wire:

@@ -69,13 +69,24 @@ def test_with_hiredis_for_the_most_part_it_is_the_same(script: list[list[bytes]]
         (b"*" + b"1" * (INLINE_MAX + 1), "too big mbulk count string"),
         (b"*1\r\n$" + b"1" * (INLINE_MAX + 1), "too big bulk count string"),
         (b'SET "a b\r\n', "unbalanced quotes in request"),
+        (b"x" * (INLINE_MAX + 1) + b"\n", "too big inline request"),
+        (b"PING " * (INLINE_MAX // 4) + b"\r\n", "too big inline request"),
+        (b"*" + b"1" * (INLINE_MAX + 1) + b"\r\n", "too big mbulk count string"),
+        (b"*1\r\n$" + b"1" * (INLINE_MAX + 1) + b"\r\n", "too big bulk count string"),
     ],
 )
 def test_errors_in_the_words_of_redis(data: bytes, error: str) -> None:
-    parser = Parser()
-    assert parser.parse(data) == []
-    assert parser.error == error
-    assert parser.parse(encode([b"PING"])) == []  # nothing more after an error
+    for step in (len(data), 1 if len(data) < 100 else 999):
+        parser = Parser()
+        for at in range(0, len(data), step):
+            assert parser.parse(data[at : at + step]) == []
+        assert parser.error == error
+        assert parser.parse(encode([b"PING"])) == []  # nothing more after an error
+
+
+def test_an_inline_command_of_the_largest_size() -> None:
+    line = b"ECHO " + b"x" * (INLINE_MAX - 5)
+    assert outcome([line + b"\n"]) == outcome([line, b"\n"]) == ([[b"ECHO", b"x" * (INLINE_MAX - 5)]], None, 0)
 
 
 @pytest.mark.parametrize("data", [b"*-10\r\n", b"*0\r\n", b"*-1\r\n", b"\r\n", b"\n", b"  \r\n"])

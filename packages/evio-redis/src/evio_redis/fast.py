@@ -177,8 +177,10 @@ def receive(server: Server, session: Session, chunk: bytes) -> Any:
     session.seen = server.now
     parser = session.parser
     parser.bulk_max = server.config.proto_max_bulk_len
+    if not parser.authenticated:
+        return finish(server, session, _one_by_one(server, session, chunk))
     before = parser.buffered
-    if len(chunk) >= SPLIT_FROM and parser.authenticated:
+    if len(chunk) >= SPLIT_FROM:
         commands = [] if parser.empty else parser.parse(chunk, first_only=True)
         rest = parser.take() if commands else chunk if parser.empty else b""
         if rest:
@@ -192,6 +194,18 @@ def receive(server: Server, session: Session, chunk: bytes) -> Any:
         log.warning("closing client %d: it exceeds client-query-buffer-limit", session.id)
         session.closing = True
     return finish(server, session, replies)
+
+
+def _one_by_one(server: Server, session: Session, chunk: bytes) -> list[bytes]:
+    """Run a chunk's commands before the next is parsed: what follows the password may be larger than what is before."""
+    parser, run_all = session.parser, server.dispatcher.run_all
+    replies: list[bytes] = []
+    for end in range(SPLIT_FROM, len(chunk) + SPLIT_FROM, SPLIT_FROM):  # else the rest were copied for each command
+        rest = chunk[end - SPLIT_FROM : end]
+        while commands := parser.parse(rest, first_only=True):
+            run_all(session, commands, replies)
+            rest = parser.take()
+    return replies
 
 
 oversized = re.compile(rb"\*\d{7}").search

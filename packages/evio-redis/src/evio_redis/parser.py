@@ -121,9 +121,10 @@ class Parser:
 
     def _inline(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
         end = data.find(b"\n", at)
+        if (len(data) if end < 0 else end) - at > INLINE_MAX:
+            self.error = "too big inline request"
+            return at
         if end < 0:
-            if len(data) - at > INLINE_MAX:
-                self.error = "too big inline request"
             return at
         args = split_inline(data[at:end].removesuffix(b"\r"))
         if args is None:
@@ -135,9 +136,10 @@ class Parser:
     def _line(self, data: bytes, at: int, what: str) -> bytes | None:
         """The rest of a length line after its type byte; None while it is not whole."""
         end = data.find(b"\r", at)
+        if (len(data) if end < 0 else end) - at > INLINE_MAX:
+            self.error = f"too big {what} string"
+            return None
         if end < 0:
-            if len(data) - at > INLINE_MAX:
-                self.error = f"too big {what} string"
             return None
         return data[at + 1 : end] if end + 1 < len(data) else None
 

@@ -215,6 +215,23 @@ ZSETS = st.one_of(
     call(b"BZPOPMIN", keys, b"0.01"),
 )
 
+degrees = pick(b"0", b"1", b"1.5", b"-85", b"86", b"179.9", b"-180", b"181", b"x", b"nan")
+unit = pick(b"m", b"km", b"FT", b"x")
+metres = pick(b"0", b"100", b"5000", b"1e7", b"-1", b"x")
+found = some(
+    b"ASC", b"DESC", call(b"COUNT", count), call(b"COUNT", b"1", b"ANY"), b"WITHDIST", b"WITHCOORD", b"WITHHASH"
+)
+GEO = st.one_of(
+    call(b"GEOADD", key, some(b"NX", b"XX", b"CH"), several(st.tuples(degrees, degrees, field))),
+    call(pick(b"GEOPOS", b"GEOHASH"), key, several(field)),
+    call(b"GEODIST", key, field, field, some(unit)),
+    call(b"GEORADIUS", key, degrees, degrees, metres, unit, found, some(call(pick(b"STORE", b"STOREDIST"), key))),
+    call(pick(b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO"), key, field, metres, unit, found),
+    call(b"GEOSEARCH", key, b"FROMMEMBER", field, b"BYRADIUS", metres, unit, found),
+    call(b"GEOSEARCH", key, b"FROMLONLAT", degrees, degrees, b"BYBOX", metres, metres, unit, found),
+    call(b"GEOSEARCHSTORE", key, key, b"FROMMEMBER", field, b"BYBOX", metres, metres, unit, some(b"STOREDIST")),
+)
+
 GENERIC = st.one_of(
     call(pick(b"DEL", b"UNLINK", b"EXISTS", b"TOUCH"), keys),
     call(b"TYPE", key),
@@ -254,7 +271,9 @@ TRANSACTIONS = st.one_of(
 )
 
 commands = st.lists(
-    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GENERIC, GENERIC, TRANSACTIONS), min_size=5, max_size=40
+    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GEO, GENERIC, GENERIC, TRANSACTIONS),
+    min_size=5,
+    max_size=40,
 )
 
 UNORDERED = frozenset((b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"KEYS"))

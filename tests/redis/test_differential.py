@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -62,7 +63,7 @@ def real() -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    arguments = [command, "--port", str(port), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
+    arguments = [command, "--port", str(port), "--save", "", "--rdbcompression", "no", "--bind", "127.0.0.1"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     for _ in range(200):
         try:
@@ -99,8 +100,16 @@ def keys_of(client: Client) -> list[Any]:
             value = client.call([name, key, *rest])
             encoding = normalised(b"OBJECT", client.call([b"OBJECT", b"ENCODING", key]))
             lives = client.call([b"TTL", key]) >= 0
-            found.append((number, key, kind, normalised(name, value), encoding, lives))
+            packed = client.call([b"DUMP", key]) if encoding in (b"string", b"listpack", b"quicklist") else b""
+            found.append((number, key, kind, normalised(name, value), encoding, lives, packed))
     return found
+
+
+def changes(client: Client) -> int:
+    """How often anything was modified since the start, by which snapshots are made."""
+    found = re.search(rb"rdb_changes_since_last_save:(\d+)", client.call([b"INFO", b"persistence"]))
+    assert found
+    return int(found[1])
 
 
 @pytest.mark.timeout(3600)
@@ -118,12 +127,15 @@ def test_replies_and_keys_are_the_same(real: int, ours: int, protocol: int) -> N
         try:
             for client in clients:
                 client.call([b"FLUSHALL"])
+            before = [changes(client) for client in clients]
             for args in script:
                 expected, given_ = (normalised(args[0], client.call(args)) for client in clients)
                 assert given_ == expected or same_time(args[0], given_, expected), args
             for client in clients:
                 client.call([b"DISCARD"])
             assert keys_of(clients[1]) == keys_of(clients[0])
+            expected, given_ = (changes(client) - count for client, count in zip(clients, before, strict=True))
+            assert given_ == expected
         finally:
             for client in clients:
                 client.close()

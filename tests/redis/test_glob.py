@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from evio_redis.glob import matcher
+
+from .transcripts import SERVERS, running
+from .wire import Wire
 
 MATCHES = [
     ("*", "", True),
@@ -55,3 +59,12 @@ def test_no_pattern_takes_exponential_time(pattern: bytes) -> None:
     begin = time.monotonic()
     assert not matcher(pattern)(b"a" * 20_000)
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(("asterisks", "expected"), [(1000, b"*1\r\n"), (1001, b"*0\r\n")])
+@pytest.mark.parametrize("end", ["", "*"])
+@pytest.mark.parametrize("which", SERVERS)
+def test_as_many_asterisks_are_followed_as_in_redis(which: str, end: str, asterisks: int, expected: bytes) -> None:
+    with contextmanager(running)(which) as port, Wire(port) as wire:
+        wire.ask(["SET", "a" * 1001, "v"])
+        assert wire.ask(["KEYS", "*?" * asterisks + end]).startswith(expected)

@@ -88,10 +88,10 @@ class Database:
         if self.alert:
             self.keyspace.notify(self, "g", "del", key)
 
-    def changed(self, key: bytes, kind: str, event: str) -> None:
-        """A key was modified: count it, tell WATCH, and notify of ``event``; ``kind`` is its class's letter in
-        ``notify-keyspace-events``."""
-        self.changes += 1
+    def changed(self, key: bytes, kind: str, event: str, count: int = 1) -> None:
+        """A key was modified, which counts as ``count`` modifications: tell WATCH, and notify of ``event``; ``kind`` is
+        its class's letter in ``notify-keyspace-events``."""
+        self.changes += count
         if self.alert:
             self.keyspace.touched(self, key)
             self.keyspace.notify(self, kind, event, key)

@@ -12,6 +12,9 @@ from functools import lru_cache
 
 __all__ = ["matcher"]
 
+MOST_ASTERISKS = 1000
+"""That Redis follows: a pattern of more, but for the one at its end, matches nothing."""
+
 
 @lru_cache(maxsize=1024)
 def matcher(pattern: bytes) -> Callable[[bytes], object]:
@@ -45,6 +48,8 @@ def _translate(pattern: bytes) -> bytes:
     first, *others = map(b"".join, pieces)
     if not others:
         return first
+    if len(others) - (not others[-1]) > MOST_ASTERISKS:
+        return b"(?!)"
     return first + b"".join(b"(?>.*?%b)" % each for each in others[:-1]) + b".*" + others[-1]
 
 

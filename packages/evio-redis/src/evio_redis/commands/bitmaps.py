@@ -46,8 +46,7 @@ def _store(session: Session, key: bytes, value: bytes, changes: int) -> None:
     else:
         database.add(key, raw(value))
     if changes:
-        database.changed(key, "$", "setbit")
-        database.changes += changes - 1
+        database.changed(key, "$", "setbit", changes)
 
 
 @command("SETBIT", arity=4, flags="write denyoom", keys=(1,), group="bitmap", since="2.2.0")

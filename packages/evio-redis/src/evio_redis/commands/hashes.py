@@ -57,7 +57,7 @@ def hset(session: Session, args: Args) -> bytes:
         database.changes += 1
         return ZERO if len(value) == before else ONE
     added = _set(session, key, _writable(session, key), args[2:])
-    database.changed(key, "h", "hset")
+    database.changed(key, "h", "hset", len(args) // 2 - 1)
     return integer(added)
 
 
@@ -102,7 +102,7 @@ def hdel(session: Session, args: Args) -> bytes:
         return ZERO
     removed = sum(value.pop(field, None) is not None for field in args[2:])
     if removed:
-        database.changed(key, "h", "hdel")
+        database.changed(key, "h", "hdel", removed)
         if not value:
             database.remove_empty(key)
     return integer(removed)

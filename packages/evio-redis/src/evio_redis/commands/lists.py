@@ -49,10 +49,7 @@ def _push(session: Session, args: Args, left: bool, only_existing: bool) -> byte
     size = len(value)
     if new:
         database.add(key, value)
-    database.changes += 1
-    if database.alert:
-        database.keyspace.touched(database, key)
-        database.keyspace.notify(database, "l", "lpush" if left else "rpush", key)
+    database.changed(key, "l", "lpush" if left else "rpush", len(args) - 2)
     return integer(size)
 
 
@@ -142,15 +139,12 @@ def pop_many(database: Database, key: bytes, value: List, left: bool, count: int
     """Pop up to ``count`` elements, at least one."""
     pop = value.popleft if left else value.pop
     found = [pop() for _ in range(min(count, len(value)))]
-    _popped(database, key, value, left)
+    _popped(database, key, value, left, len(found))
     return found
 
 
-def _popped(database: Database, key: bytes, value: List, left: bool) -> None:
-    database.changes += 1
-    if database.alert:
-        database.keyspace.touched(database, key)
-        database.keyspace.notify(database, "l", "lpop" if left else "rpop", key)
+def _popped(database: Database, key: bytes, value: List, left: bool, count: int = 1) -> None:
+    database.changed(key, "l", "lpop" if left else "rpop", count)
     if not value:
         database.remove_empty(key)
 
@@ -303,7 +297,7 @@ def lrem(session: Session, args: Args) -> bytes:
     if removed:
         value.clear()
         value.extend(kept if count >= 0 else reversed(kept))
-        database.changed(key, "l", "lrem")
+        database.changed(key, "l", "lrem", removed)
         if not value:
             database.remove_empty(key)
     return integer(removed)
@@ -316,12 +310,13 @@ def ltrim(session: Session, args: Args) -> bytes:
     value = database.typed(key, List)
     if value is None:
         return OK
-    start, stop = _bounds(first, last, len(value))
-    for _ in range(len(value) - stop if start < stop else len(value)):
+    before = len(value)
+    start, stop = _bounds(first, last, before)
+    for _ in range(before - stop if start < stop else before):
         value.pop()
     for _ in range(min(start, len(value))):
         value.popleft()
-    database.changed(key, "l", "ltrim")
+    database.changed(key, "l", "ltrim", before - len(value))
     if not value:
         database.remove_empty(key)
     return OK
@@ -353,7 +348,7 @@ def _move(session: Session, source: bytes, target: bytes, left: bool, to_left: b
     if len(other) == 1 and source != target:
         database.add(target, other)
     _popped(database, source, value, left)
-    database.changed(target, "l", "lpush" if to_left else "rpush")
+    database.changed(target, "l", "lpush" if to_left else "rpush", 0)  # both together are one modification
     session.rewrite(b"LMOVE", source, target, b"LEFT" if left else b"RIGHT", b"LEFT" if to_left else b"RIGHT")
     return bulk(element)
 

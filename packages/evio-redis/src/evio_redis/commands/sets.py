@@ -44,7 +44,7 @@ def sadd(session: Session, args: Args) -> bytes:
     for member in args[2:]:
         added += value.insert(member, limit)
     if added:
-        database.changed(key, "s", "sadd")
+        database.changed(key, "s", "sadd", added)
     return integer(added)
 
 
@@ -58,12 +58,12 @@ def srem(session: Session, args: Args) -> bytes:
     value.difference_update(args[2:])
     removed = before - len(value)
     if removed:
-        _removed(database, key, value, "srem")
+        _removed(database, key, value, "srem", removed)
     return integer(removed)
 
 
-def _removed(database: Database, key: bytes, value: Set, event: str) -> None:
-    database.changed(key, "s", event)
+def _removed(database: Database, key: bytes, value: Set, event: str, count: int = 1) -> None:
+    database.changed(key, "s", event, count)
     if not value:
         database.remove_empty(key)
 
@@ -143,14 +143,14 @@ def _spop_count(session: Session, args: Args) -> bytes:
     if count >= len(value):
         members = value.listed()
         database.remove(key)
-        database.changed(key, "s", "spop")
+        database.changed(key, "s", "spop", len(members))
         if database.alert:
             database.keyspace.notify(database, "g", "del", key)
         session.rewrite(b"DEL", key)
     else:
         members = [value.pop_random() for _ in range(count)]
         session.rewrite(b"SREM", key, *members)
-        database.changed(key, "s", "spop")
+        database.changed(key, "s", "spop", len(members))
     return _set_reply(session, members)
 
 

@@ -95,8 +95,7 @@ def sort(session: Session, args: Args) -> bytes:
     database, target = session.db, query.store
     if found:
         database.put(target, List([each or b"" for each in found]))
-        database.changed(target, "l", "sortstore")
-        database.changes += len(found) - 1
+        database.changed(target, "l", "sortstore", len(found))
     elif database.lookup(target) is not None:
         database.remove(target)
         database.changed(target, "g", "del")

@@ -34,8 +34,8 @@ def pairs_reply(session: Session, pairs: list[Pair], with_scores: bool) -> bytes
     return array([part for score, member in pairs for part in (bulk(member), double(score))])
 
 
-def store(session: Session, target: bytes, pairs: list[Pair], event: str) -> bytes:
-    """Make a key of these members; without any, remove it."""
+def store(session: Session, target: bytes, pairs: list[Pair], event: str, changes: int = 1) -> bytes:
+    """Make a key of these members, which counts as ``changes`` modifications; without any, remove it."""
     database = session.db
     if not pairs:
         if database.lookup(target) is not None:
@@ -47,7 +47,7 @@ def store(session: Session, target: bytes, pairs: list[Pair], event: str) -> byt
     longest = max(len(member) for _, member in pairs)
     value.large = len(pairs) > config.zset_max_listpack_entries or longest > config.zset_max_listpack_value
     database.put(target, value)
-    database.changed(target, "z", event)
+    database.changed(target, "z", event, changes)
     return integer(len(pairs))
 
 
@@ -284,7 +284,7 @@ def _remove_range(session: Session, args: Args, by: str) -> bytes:
         return ZERO
     for _, member in found:
         value.discard(member)
-    database.changed(key, "z", f"zremrangeby{by}")
+    database.changed(key, "z", f"zremrangeby{by}", len(found))
     if not len(value):
         database.remove_empty(key)
     return integer(len(found))

@@ -96,10 +96,7 @@ def _add(session: Session, key: bytes, pairs: list[tuple[bytes, float]], options
     if added and added == len(value):
         database.add(key, value)
     if added or changed:
-        database.changes += 1
-        if database.alert:
-            database.keyspace.touched(database, key)
-            database.keyspace.notify(database, "z", "zincr" if incr else event, key)
+        database.changed(key, "z", "zincr" if incr else event, added + changed)
     if incr:
         return session.resp.null if result is None else session.resp.double(result)
     return integer(added + changed if b"CH" in options else added)
@@ -126,12 +123,12 @@ def zrem(session: Session, args: Args) -> bytes:
         return ZERO
     removed = sum(value.discard(member) for member in args[2:])
     if removed:
-        _removed(database, key, value, "zrem")
+        _removed(database, key, value, "zrem", removed)
     return integer(removed)
 
 
-def _removed(database: Database, key: bytes, value: SortedSet, event: str) -> None:
-    database.changed(key, "z", event)
+def _removed(database: Database, key: bytes, value: SortedSet, event: str, count: int) -> None:
+    database.changed(key, "z", event, count)
     if not len(value):
         database.remove_empty(key)
 
@@ -185,7 +182,7 @@ def _pop(database: Database, key: bytes, value: SortedSet, highest: bool, count:
     found = value.between(size - count, size)[::-1] if highest else value.between(0, count)
     for _, member in found:
         value.discard(member)
-    _removed(database, key, value, "zpopmax" if highest else "zpopmin")
+    _removed(database, key, value, "zpopmax" if highest else "zpopmin", count)
     return found
 
 

@@ -1,0 +1,226 @@
+"""Positions on the earth as numbers, and which ranges of these numbers an area is in.
+
+A geohash halves the world by longitude and by latitude in turn, and writes down in which half a position is: positions
+that are near each other mostly have numbers that are. With 26 bits of each it fits a double, which is what a sorted
+set has as a score. The arithmetic is Redis's own, step for step, so that the last digits are the same.
+
+https://redis.io/docs/latest/commands/geoadd/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import asin, cos, pi, sin, sqrt
+
+__all__ = ["LATITUDES", "LONGITUDES", "STEPS", "Cell", "Shape", "decode", "distance", "encode", "ranges", "text"]
+
+STEPS = 26
+"""Bits of longitude, and of latitude."""
+
+Range = tuple[float, float]
+
+LONGITUDES: Range = (-180.0, 180.0)
+LATITUDES: Range = (-85.05112878, 85.05112878)
+"""Of the Mercator projection (EPSG:3857), which makes the world a square."""
+
+EARTH_RADIUS = 6372797.560856
+"""Metres."""
+
+MERCATOR_MAX = 20037726.37
+DEGREE = pi / 180.0
+
+MASK = (1 << 64) - 1
+EVEN = 0x5555555555555555
+"""Bits of the latitude; those of the longitude are the odd ones."""
+
+ALPHABET = b"0123456789bcdefghjkmnpqrstuvwxyz"
+
+_SPREAD = [sum((number >> bit & 1) << 2 * bit for bit in range(16)) for number in range(1 << 8)]
+
+
+def _spread(number: int) -> int:
+    """The bits of a 32-bit number at the even places."""
+    return sum(_SPREAD[number >> place & 0xFF] << 2 * place for place in range(0, 32, 8))
+
+
+def _gather(number: int) -> int:
+    """The bits at the even places of a 64-bit number."""
+    number &= EVEN
+    for shift, mask in (
+        (1, 0x3333333333333333),
+        (2, 0x0F0F0F0F0F0F0F0F),
+        (4, 0x00FF00FF00FF00FF),
+        (8, 0x0000FFFF0000FFFF),
+        (16, 0x00000000FFFFFFFF),
+    ):
+        number = (number | number >> shift) & mask
+    return number
+
+
+@dataclass(slots=True, frozen=True)
+class Cell:
+    """A cell of the grid of ``2**step`` by ``2**step``."""
+
+    bits: int
+    step: int
+
+    @property
+    def scores(self) -> tuple[int, int]:
+        """The first score of positions in it, and the first that is not."""
+        shift = 2 * (STEPS - self.step)
+        return (self.bits << shift) & MASK, ((self.bits + 1) << shift) & MASK
+
+    def area(self) -> tuple[Range, Range]:
+        """Its longitudes and latitudes."""
+        return self._side(_gather(self.bits >> 1), LONGITUDES), self._side(_gather(self.bits), LATITUDES)
+
+    def _side(self, place: int, whole: Range) -> Range:
+        low, high = whole
+        parts, size = 1 << self.step, high - low
+        return low + (place / parts) * size, low + ((place + 1 & 0xFFFFFFFF) / parts) * size
+
+    def moved(self, east: int, north: int) -> Cell:
+        """The neighbour so many cells away, at the edge of the world the one at the other edge."""
+        bits = (1 << 2 * self.step) - 1
+        x, y = self.bits & ~EVEN & MASK, self.bits & EVEN
+        if east:
+            fill = EVEN & bits
+            x = (x + fill + 1 if east > 0 else (x | fill) - (fill + 1)) & ~EVEN & bits
+        if north:
+            fill = ~EVEN & bits
+            y = (y + fill + 1 if north > 0 else (y | fill) - (fill + 1)) & EVEN & bits
+        return Cell(x | y, self.step)
+
+
+def encode(longitude: float, latitude: float, step: int = STEPS, latitudes: Range = LATITUDES) -> int:
+    """The geohash of a position that is in range."""
+    (west, east), (south, north) = LONGITUDES, latitudes
+    parts = 1 << step
+    y = int((latitude - south) / (north - south) * parts) & 0xFFFFFFFF
+    x = int((longitude - west) / (east - west) * parts) & 0xFFFFFFFF
+    return _spread(y) | _spread(x) << 1
+
+
+def decode(score: float) -> tuple[float, float]:
+    """The longitude and latitude that a score stands for: the middle of its cell."""
+    (west, east), (south, north) = Cell(_unsigned(score), STEPS).area()
+    return _within((west + east) / 2, LONGITUDES), _within((south + north) / 2, LATITUDES)
+
+
+def _unsigned(score: float) -> int:
+    """As x86-64 does it, also for what does not fit."""
+    if -(2.0**63) <= score < 2.0**64:
+        return int(score) & MASK
+    return 0 if score > 0 else 1 << 63
+
+
+def _within(degrees: float, whole: Range) -> float:
+    return min(max(degrees, whole[0]), whole[1])
+
+
+def text(score: float) -> bytes:
+    """The geohash as other programs write it (https://en.wikipedia.org/wiki/Geohash), whose latitudes go to the poles.
+    Of 11 characters the last always is 0: the precision is of 52 bits."""
+    bits = encode(*decode(score), latitudes=(-90.0, 90.0))
+    return bytes(ALPHABET[bits >> 52 - 5 * place & 0x1F] for place in range(1, 11)) + b"0"
+
+
+def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Metres between two positions (haversine formula)."""
+    v = sin((other[0] * DEGREE - one[0] * DEGREE) / 2)
+    if v == 0.0:
+        return _latitude_distance(one[1], other[1])
+    south, north = one[1] * DEGREE, other[1] * DEGREE
+    u = sin((north - south) / 2)
+    return 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos(south) * cos(north) * v * v))
+
+
+def _latitude_distance(one: float, other: float) -> float:
+    return EARTH_RADIUS * abs(other * DEGREE - one * DEGREE)
+
+
+@dataclass(slots=True)
+class Shape:
+    """A circle, or a box, around a position; in metres. A circle has a radius, a box none."""
+
+    centre: tuple[float, float] = (0.0, 0.0)
+    radius: float | None = None
+    width: float = 0.0
+    height: float = 0.0
+
+    def distance_to(self, position: tuple[float, float]) -> float | None:
+        """Metres from the centre to a position that is inside; None if it is not."""
+        if self.radius is not None:
+            found = distance(self.centre, position)
+            return None if found > self.radius else found
+        if _latitude_distance(position[1], self.centre[1]) > self.height / 2:
+            return None
+        if distance(position, (self.centre[0], position[1])) > self.width / 2:
+            return None
+        return distance(self.centre, position)
+
+    def bounds(self) -> tuple[Range, Range]:
+        """Longitudes and latitudes that it is within."""
+        longitude, latitude = self.centre
+        height = self.radius if self.radius is not None else self.height / 2
+        width = self.radius if self.radius is not None else self.width / 2
+        north = height / EARTH_RADIUS / DEGREE
+        edge = latitude - north if latitude < 0 else latitude + north
+        east = width / EARTH_RADIUS / cos(edge * DEGREE) / DEGREE
+        return (longitude - east, longitude + east), (latitude - north, latitude + north)
+
+    def reach(self) -> float:
+        """Metres from the centre to what is furthest away."""
+        if self.radius is not None:
+            return self.radius
+        return sqrt((self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2))
+
+
+AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
+"""A cell and its neighbours, east and north, in the order in which Redis searches them."""
+
+
+def ranges(shape: Shape) -> Iterator[tuple[int, int]]:
+    """The ranges of scores, from and before, in which everything in the shape is; other positions are in them too."""
+    (west, east), (south, north) = shape.bounds()
+    longitude, latitude = shape.centre
+    step = _estimated_step(shape.reach(), latitude)
+    cell = Cell(encode(longitude, latitude, step), step)
+    if step > 1 and (
+        cell.moved(0, 1).area()[1][1] < north
+        or cell.moved(0, -1).area()[1][0] > south
+        or cell.moved(1, 0).area()[0][1] < east
+        or cell.moved(-1, 0).area()[0][0] > west
+    ):
+        step -= 1
+        cell = Cell(encode(longitude, latitude, step), step)
+    (cell_west, cell_east), (cell_south, cell_north) = cell.area()
+    useless: set[tuple[int, int]] = set()
+    if step >= 2:  # where the cell alone reaches further than the shape
+        sides = [(cell_south < south, (0, -1)), (cell_north > north, (0, 1))]
+        sides += [(cell_west < west, (-1, 0)), (cell_east > east, (1, 0))]
+        useless = {side for reaches, side in sides if reaches}
+    last = None
+    for move in AROUND:
+        if (move[0] and (move[0], 0) in useless) or (move[1] and (0, move[1]) in useless):
+            continue
+        found = cell.moved(*move)
+        if found != last:  # of large cells neighbours are the same
+            yield found.scores
+        if move != (0, 0):
+            last = found
+
+
+def _estimated_step(metres: float, latitude: float) -> int:
+    """Bits at which a cell is about as large as the shape."""
+    if metres == 0:
+        return STEPS
+    step = 1
+    while metres < MERCATOR_MAX:
+        metres *= 2
+        step += 1
+    step -= 2
+    if abs(latitude) > 66:
+        step -= 1 if abs(latitude) <= 80 else 2  # wider towards the poles
+    return min(max(step, 1), STEPS)

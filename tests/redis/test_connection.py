@@ -246,6 +246,17 @@ def test_less_is_allowed_before_the_password(servers: Servers, request_: bytes, 
         assert wire.rest().endswith(expected)
 
 
+def test_few_replies_may_wait_before_the_password(servers: Servers) -> None:
+    with Wire(servers("secret")) as wire:
+        wire.send(*["PING"] * 400)
+        assert [wire.reply() for _ in range(400)] == [NOAUTH] * 400
+        wire.send(*["PING"] * 1000)
+        assert wire.rest() == b""
+    with Wire(servers("secret")) as wire:
+        wire.send("AUTH secret", *["PING"] * 4000)
+        assert [wire.reply() for _ in range(4001)] == [OK, *[PONG] * 4000]
+
+
 ALLOWED: list[tuple[str, bytes, bytes]] = [
     ("", b"\r\n\r\nPING\r\n", PONG),
     ("", b"PING\n", PONG),

@@ -15,6 +15,9 @@ __all__ = ["OutputGuard"]
 
 log = logging.getLogger("evio_redis")
 
+UNAUTHENTICATED = 16 * 1024 + 1
+"""Bytes of output at which a client is dropped that has not given the password: more than Redis's own buffer of a client."""
+
 
 class OutputGuard:
     """Looks at every client now and then."""
@@ -43,6 +46,8 @@ class OutputGuard:
                 session.settle()
 
     def _limits(self, session: Session) -> tuple[int, int, int]:
+        if not session.authenticated:
+            return UNAUTHENTICATED, 0, 0
         limits: tuple[int, int, int] = getattr(self._server.config.client_output_buffer_limit, client_type(session))
         return limits
 

@@ -84,6 +84,7 @@ def _authenticate(session: Session, user: bytes, password: bytes) -> None:
     session.authenticated = session.parser.authenticated = True
     session.user = "default"
     session.settle()
+    session.server.outputs.limit(session)
 
 
 @command("HELLO", arity=-1, flags="allow_busy noscript loading stale fast no_auth", since="6.0.0")

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-__all__ = ["client_type", "describe", "is_allowed", "local_peer", "parse_type", "peer", "show_address"]
+__all__ = [
+    "client_type",
+    "describe",
+    "is_allowed",
+    "local_peer",
+    "memory_of",
+    "parse_type",
+    "peer",
+    "show_address",
+]
 
 CLIENT_TYPES = ("normal", "master", "replica", "slave", "pubsub")
 
@@ -73,6 +82,13 @@ def _flags(session: Session) -> str:
     ):
         flags += letter if state else ""
     return flags or "N"
+
+
+def memory_of(session: Session) -> int:
+    """Bytes of input, queued commands and output that are held for a client."""
+    output = session.conn.pending if session.conn is not None else 0
+    queued = sum(len(word) for each in session.queue or () for word in each)
+    return output + session.parser.buffered + session.backlog_bytes + queued
 
 
 def describe(session: Session, args: Sequence[bytes] = ()) -> str:

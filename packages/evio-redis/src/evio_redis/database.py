@@ -51,6 +51,10 @@ class Database:
             self.expire(key)
         return None
 
+    def has(self, key: bytes) -> bool:
+        """Whether there is such a key; an expired one is left where it is."""
+        return key in self.data and (key not in self.expires or self.expires[key] > self.keyspace.clock.ms())
+
     def typed(self, key: bytes, kind: type[T]) -> T | None:
         """The value if it is of this class. Raises :class:`CommandError` (WRONGTYPE) if it is of another."""
         value = self.lookup(key)

@@ -39,6 +39,9 @@ SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""
 
 
+LOOKED_FOR = frozenset("mn")
+"""Classes of events that only the long way can tell of: that a key was missed, that a key is new."""
+
 TIMED = 16
 """Commands that are timed at each tick, of those that usually are not."""
 
@@ -105,7 +108,7 @@ class Dispatcher:
         """Leave to the short way what it may do now; to be called when what it depends on has changed."""
         server = self._server
         shown = server.monitors or server.accesses.recording or server.times_everything or self._to_time
-        if shown or server.pause.active:
+        if shown or server.pause.active or not LOOKED_FOR.isdisjoint(server.keyspace.events):
             self.tables = self._none
         elif server.config.maxmemory:
             self.tables = self._reads
@@ -125,6 +128,7 @@ class Dispatcher:
         for function, count in self.direct_calls.items():
             if function is not None and count:
                 self._owners[function].calls += count
+                self._server.lookups.settle(self._owners[function], count)
                 self._server.commands_processed += count
         for function, count in self.direct_failures.items():
             self._owners[function].failed += count
@@ -269,6 +273,10 @@ class Dispatcher:
         MONITOR. Raises :class:`CommandError`."""
         server = self._server
         logging_from = server.log.begin(session) if server.log is not None else None
+        missing = server.lookups.look(command, session.db, args)
+        if "n" in server.keyspace.events and "write" in command.flags:
+            keys = (args[at] for at in command.key_positions(args) if at < len(args))
+            server.keyspace.absent = {key for key in keys if not session.db.has(key)}
         if not session.atomic:
             session.last_command = command.name
         begin = perf_counter()
@@ -283,6 +291,9 @@ class Dispatcher:
             raise CommandError("ERR internal error, see the server's log") from None
         finally:
             taken = perf_counter() - begin
+            server.keyspace.absent.clear()
+            for key in missing:
+                server.keyspace.notify(session.db, "m", "keymiss", key)
             server.latency.sample("fast-command" if "fast" in command.flags else "command", taken)
             if server.accesses.recording and command.name not in NO_USE and not session.no_touch:
                 server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])

@@ -1,4 +1,9 @@
-"""INFO: the sections and fields that tools read.
+"""INFO: the sections and fields of Redis.
+
+Left out is what nothing here corresponds to or what nobody measures: the compiler and its atomics (``gcc_version``,
+``atomicvar_api``); an allocator's own statistics (``allocator_*``, ``rss_overhead_*``); pages copied and keys written by
+the child of a rewrite (``current_cow_*``, ``aof_last_cow_size``, ``current_fork_perc``, ``current_save_keys_*``);
+``rdb_last_load_keys_*``, and the number of reads and writes (``total_reads_processed``, ``total_writes_processed``).
 
 https://redis.io/docs/latest/commands/info/
 """
@@ -13,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import memory
+from .clients import memory_of
 from .commands.connection import REDIS_VERSION
 from .pubsub import CHANNEL, PATTERN, SHARD
 from .values import show_percentiles
@@ -49,6 +55,7 @@ def _server(server: Server) -> Mapping[str, Any]:
         "lru_clock": int(time.time()) & 0xFFFFFF,
         "executable": sys.executable,
         "config_file": server.config.path,
+        "io_threads_active": 0,
     }
 
 
@@ -71,6 +78,8 @@ def _memory(server: Server) -> Mapping[str, Any]:
     used, peak, total = memory.resident(), memory.peak(), memory.total()
     startup = server.startup_memory
     dataset = max(0, used - startup)
+    scripts, clients = server.scripts.memory, sum(map(memory_of, server.sessions.values()))
+    log = server.aof.buffered
     return {
         "used_memory": used,
         "used_memory_human": memory.human(used),
@@ -85,18 +94,31 @@ def _memory(server: Server) -> Mapping[str, Any]:
         "used_memory_dataset_perc": f"{100 * dataset / max(dataset, 1):.2f}%",
         "total_system_memory": total,
         "total_system_memory_human": memory.human(total),
-        "used_memory_lua": 0,
-        "used_memory_lua_human": "0B",
-        "used_memory_scripts": 0,
-        "used_memory_scripts_human": "0B",
+        "used_memory_vm_eval": scripts,
+        "used_memory_lua": scripts,
+        "used_memory_lua_human": memory.human(scripts),
+        "used_memory_scripts_eval": server.scripts.size,
         "number_of_cached_scripts": len(server.scripts),
         "number_of_functions": 0,
         "number_of_libraries": 0,
+        "used_memory_vm_functions": 0,
+        "used_memory_vm_total": scripts,
+        "used_memory_vm_total_human": memory.human(scripts),
+        "used_memory_functions": 0,
+        "used_memory_scripts": server.scripts.size,
+        "used_memory_scripts_human": memory.human(server.scripts.size),
         "maxmemory": server.config.maxmemory,
         "maxmemory_human": memory.human(server.config.maxmemory),
         "maxmemory_policy": server.config.maxmemory_policy,
         "mem_fragmentation_ratio": "1.00",
         "mem_fragmentation_bytes": 0,
+        "mem_not_counted_for_evict": log,
+        "mem_replication_backlog": 0,
+        "mem_total_replication_buffers": 0,
+        "mem_clients_slaves": 0,
+        "mem_clients_normal": clients,
+        "mem_cluster_links": 0,
+        "mem_aof_buffer": log,
         "mem_allocator": "pymalloc",
         "active_defrag_running": 0,
         "lazyfree_pending_objects": 0,
@@ -115,8 +137,9 @@ def _persistence(server: Server) -> Mapping[str, Any]:
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
         "rdb_saves": 0,
+        "rdb_last_cow_size": 0,
     }
-    return fields | server.aof.info()
+    return fields | server.aof.info() | {"module_fork_in_progress": 0, "module_fork_last_cow_size": 0}
 
 
 def _stats(server: Server) -> Mapping[str, Any]:
@@ -128,8 +151,12 @@ def _stats(server: Server) -> Mapping[str, Any]:
         "instantaneous_ops_per_sec": server.rates.commands,
         "total_net_input_bytes": core.total("bytes_in"),
         "total_net_output_bytes": core.total("bytes_out"),
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
         "instantaneous_input_kbps": f"{server.rates.bytes_in / 1024:.2f}",
         "instantaneous_output_kbps": f"{server.rates.bytes_out / 1024:.2f}",
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": server.rejected_connections,
         "sync_full": 0,
         "sync_partial_ok": 0,
@@ -137,16 +164,36 @@ def _stats(server: Server) -> Mapping[str, Any]:
         "expired_keys": server.keyspace.expired_keys,
         "expired_stale_perc": f"{server.expirer.stale * 100:.2f}",
         "expired_time_cap_reached_count": server.expirer.time_cap_reached,
+        "expire_cycle_cpu_milliseconds": int(server.expirer.seconds * 1000),
         "evicted_keys": 0,
         "evicted_clients": 0,
+        "total_eviction_exceeded_time": 0,
+        "current_eviction_exceeded_time": 0,
+        "keyspace_hits": int(server.lookups.hits),
+        "keyspace_misses": int(server.lookups.misses),
         "pubsub_channels": len(listeners[CHANNEL]),
         "pubsub_patterns": len(listeners[PATTERN]),
         "pubsubshard_channels": len(listeners[SHARD]),
         "latest_fork_usec": server.latest_fork_usec,
         "total_forks": server.total_forks,
         "migrate_cached_sockets": 0,
+        "slave_expires_tracked_keys": 0,
+        "active_defrag_hits": 0,
+        "active_defrag_misses": 0,
+        "active_defrag_key_hits": 0,
+        "active_defrag_key_misses": 0,
+        "total_active_defrag_time": 0,
+        "current_active_defrag_time": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
         "unexpected_error_replies": 0,
         "total_error_replies": sum(server.errors.values()),
+        "dump_payload_sanitizations": 0,
+        "io_threaded_reads_processed": 0,
+        "io_threaded_writes_processed": 0,
+        "reply_buffer_shrinks": 0,
+        "reply_buffer_expands": 0,
     }
 
 
@@ -172,12 +219,17 @@ def _cpu(server: Server) -> Mapping[str, Any]:
     import resource
 
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
+    fields = {
         "used_cpu_sys": f"{own.ru_stime:.6f}",
         "used_cpu_user": f"{own.ru_utime:.6f}",
         "used_cpu_sys_children": f"{children.ru_stime:.6f}",
         "used_cpu_user_children": f"{children.ru_utime:.6f}",
     }
+    if hasattr(resource, "RUSAGE_THREAD"):  # only Linux can tell them apart
+        loop = resource.getrusage(resource.RUSAGE_THREAD)
+        fields["used_cpu_sys_main_thread"] = f"{loop.ru_stime:.6f}"
+        fields["used_cpu_user_main_thread"] = f"{loop.ru_utime:.6f}"
+    return fields
 
 
 def _modules(server: Server) -> Mapping[str, Any]:

@@ -42,6 +42,7 @@ class Keyspace:
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.expired_keys = 0
+        self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
         self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen
 
     @property
@@ -111,12 +112,19 @@ class Keyspace:
 
     def notify(self, database: Database, kind: str, event: str, key: bytes) -> None:
         """Publish a keyspace event, if its class is wanted."""
+        if self.absent and key in self.absent and key in database.data:
+            self.created(database, key)
         if kind not in self.events:
             return
         if "K" in self.events:
             self.publish(b"__keyspace@%d__:%b" % (database.index, key), event.encode())
         if "E" in self.events:
             self.publish(b"__keyevent@%d__:%b" % (database.index, event.encode()), key)
+
+    def created(self, database: Database, key: bytes) -> None:
+        """A key is new. Commands with a key in another database than the session's tell of it themselves."""
+        self.absent.discard(key)
+        self.notify(database, "n", "new", key)
 
     def expired(self, database: Database, key: bytes) -> None:
         """A key was removed because its time had come. It is no change of a client's, but one that the log needs."""

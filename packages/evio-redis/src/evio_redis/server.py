@@ -30,6 +30,7 @@ from .expirer import Expirer
 from .fast import make_data
 from .keyspace import Keyspace
 from .latency import Latency
+from .lookups import Lookups
 from .monitor import Monitors
 from .outputs import OutputGuard
 from .pause import Pause
@@ -82,6 +83,7 @@ class Server:
         self.write_error = ""  # why writes are refused, as an error reply; empty while they are not
         self.log: AppendOnlyFile | None = None  # ``aof`` while commands are to be logged
         self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
+        self.lookups = Lookups()
         self.reset_statistics()
         self.scans = Scans()
         self.scripts = Scripts(self)
@@ -131,6 +133,7 @@ class Server:
     def _events_changed(self) -> None:
         self.keyspace.set_events(self.config.notify_keyspace_events)
         self.expirer.effort = self.config.active_expire_effort
+        self.dispatcher.choose_tables()
 
     def reset_statistics(self) -> None:
         """Set to zero what CONFIG RESETSTAT does."""
@@ -139,6 +142,7 @@ class Server:
         self.rejected_connections = 0
         self.errors: dict[str, int] = {}
         self.rates = Rates()
+        self.lookups.reset()
         self.keyspace.expired_keys = 0
         for command in self.registry.all():
             command.reset_statistics()

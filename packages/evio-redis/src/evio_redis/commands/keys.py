@@ -165,7 +165,10 @@ def copy(session: Session, args: Args) -> bytes:
     value = source.lookup(args[1])
     if value is None or (target.lookup(args[2]) is not None and not replace):
         return ZERO
+    new = args[2] not in target.data
     target.put(args[2], value if isinstance(value, bytes) else value.copy())
+    if new and target is not session.db and target.alert:
+        target.keyspace.created(target, args[2])
     if args[1] in source.expires:
         target.set_expiry(args[2], source.expires[args[1]])
     target.changed(args[2], "g", "copy_to")
@@ -183,6 +186,8 @@ def move(session: Session, args: Args) -> bytes:
     expiry = source.expires.get(key)
     source.remove(key)
     target.add(key, value)
+    if target.alert:
+        target.keyspace.created(target, key)
     if expiry is not None:
         target.set_expiry(key, expiry)
     source.changes += 1

@@ -211,7 +211,7 @@ class AppendOnlyFile:
         self._drop_doomed()
         self._behind = bool(self._buffer)
         if self._behind:
-            log.error("%d bytes of the append-only file could not be written", self._buffered)
+            log.error("%d bytes of the append-only file could not be written", self.buffered)
         if self._fd >= 0:
             try:
                 os.fsync(self._fd)
@@ -347,7 +347,8 @@ class AppendOnlyFile:
         self._buffered_large = False
 
     @property
-    def _buffered(self) -> int:
+    def buffered(self) -> int:
+        """Bytes that have not been handed to the kernel yet."""
         return sum(map(len, self._buffer))
 
     # -- failures
@@ -507,7 +508,7 @@ class AppendOnlyFile:
                 "aof_current_size": self.size,
                 "aof_base_size": self.base_size,
                 "aof_pending_rewrite": 0,
-                "aof_buffer_length": self._buffered,
+                "aof_buffer_length": self.buffered,
                 "aof_pending_bio_fsync": int(self._disk.syncing),
                 "aof_delayed_fsync": self._disk.delayed,
             }

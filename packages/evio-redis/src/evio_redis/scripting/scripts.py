@@ -51,6 +51,9 @@ class Script:
     flags: frozenset[str] | None
     """Those of its first line (``#!lua flags=no-writes``); None without such a line."""
 
+    size: int
+    """Bytes of its text."""
+
 
 class Scripts:
     """What has been loaded, by SHA-1, and how it is run."""
@@ -99,8 +102,18 @@ class Scripts:
             if function is None:
                 text = problem.decode("utf-8", "surrogateescape")
                 raise CommandError(f"ERR Error compiling script (new function): {text}")
-            found = self._loaded[sha] = Script(sha, function, flags)
+            found = self._loaded[sha] = Script(sha, function, flags, len(body))
         return found
+
+    @property
+    def size(self) -> int:
+        """Bytes of the texts of all scripts."""
+        return sum(script.size for script in self._loaded.values())
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the interpreter uses."""
+        return 0 if self._lua is None else int(self._lua.eval(b'collectgarbage("count")') * 1024)
 
     def _start(self) -> None:
         if self._lua is not None:

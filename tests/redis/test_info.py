@@ -156,3 +156,21 @@ def test_events_tell_of_keys_that_are_missed_and_that_are_new(port: int) -> None
             *(b"0__:new k", b"0__:keymiss no", b"0__:new l", b"0__:keymiss no", b"0__:keymiss nor", b"1__:new k"),
             *(b"2__:new l2", b"0__:new l3", b"0__:new l4", b"0__:new h"),
         ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("HRANDFIELD h -999999999", "HRANDFIELD h -999999999 WITHVALUES", "SRANDMEMBER s -999999999"),
+        *("ZRANDMEMBER z -999999999", "ZRANDMEMBER z -999999999 WITHSCORES"),
+    ],
+)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_reply_that_is_too_large_to_be_sent_is_not_finished(port: int, command: str, version: int) -> None:
+    with Wire(port) as wire, Wire(port) as other:
+        for each in ("HSET h f v", "SADD s m", "ZADD z 1 m"):
+            wire.ask(each)
+        assert wire.ask(["CONFIG", "SET", "client-output-buffer-limit", "normal 1000000 0 0"]) == b"+OK\r\n"
+        other.ask(f"HELLO {version}")
+        other.send(command)
+        assert other.rest() == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,21 @@ def test_buckets_are_those_of_redis() -> None:
     assert [latencies.percentile(percent) for percent in (0, 25, 50, 75, 99)] == [2.007, 2.007, 3.007, 5.023, 659.455]
     assert latencies.steps(4) == [(2, 1), (4, 2), (8, 3), (1056, 4)]
     assert latencies.steps(400) == [(2, 100), (4, 200), (8, 300), (1056, 400)]
+
+
+def test_what_else_can_make_clients_wait_is_an_event_too(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True, appendfsync="always") as server:
+        server.latency.sample = lambda event, seconds: seen.add(event)  # type: ignore[method-assign]
+        with Wire(server.port) as wire:
+            assert wire.ask("SET unseen v") == b"+OK\r\n"
+            assert seen <= {"command", "fast-command", "expire-cycle"}, "nothing is measured until it is asked for"
+            assert wire.ask("CONFIG SET latency-monitor-threshold 1") == b"+OK\r\n"
+            assert wire.ask("SET k v PX 1") == b"+OK\r\n"
+            assert wire.ask("BGREWRITEAOF").startswith(b"+")
+            while b"aof_rewrite_in_progress:0" not in wire.ask("INFO persistence"):
+                pass
+            while wire.ask("DBSIZE") != b":1\r\n":
+                pass
+    assert {"aof-write", "aof-fsync-always", "fork", "expire-cycle"} <= seen
+    assert {"aof-write-alone", "aof-write-active-child", "aof-write-pending-fsync"} & seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -388,3 +389,30 @@ def test_registered_scripts(client: redis.Redis) -> None:
     with client.pipeline() as pipe:
         multiply(keys=["a"], args=[2], client=pipe)
         assert pipe.execute() == [12]
+
+
+COUNTED: list[tuple[str, list[str]]] = [
+    ("return redis.pcall('incr', 's')", ["eval:calls=1,0,1", "incr:calls=1,0,1", "ERR:count=1"]),
+    ("return redis.call('incr', 's')", ["eval:calls=1,0,1", "incr:calls=1,0,1", "ERR:count=1"]),
+    ("redis.pcall('incr', 's') return 1", ["eval:calls=1,0,0", "incr:calls=1,0,1", "ERR:count=1"]),
+    ("return redis.pcall('nosuch')", ["eval:calls=1,0,1", "ERR:count=1"]),
+    ("return redis.pcall('get')", ["eval:calls=1,0,1", "get:calls=0,1,0", "ERR:count=1"]),
+    ("return redis.pcall('subscribe', 'x')", ["eval:calls=1,0,1", "subscribe:calls=0,1,0", "ERR:count=1"]),
+    ("return redis.error_reply('MY error')", ["eval:calls=1,0,1", "MY:count=1"]),
+    ("error('x')", ["eval:calls=1,0,1", "ERR:count=1"]),
+]
+
+
+@pytest.mark.parametrize(("code", "expected"), COUNTED)
+@pytest.mark.parametrize("which", [0, 1], ids=["redis-server", "evio-redis"])
+def test_errors_of_scripts_are_counted_once(both: tuple[int, int], which: int, code: str, expected: list[str]) -> None:
+    with Wire(both[which]) as wire:
+        wire.ask("SET s abc")
+        wire.ask("CONFIG RESETSTAT")
+        wire.ask(["EVAL", code, 0])
+        lines = wire.ask("INFO everything").decode().split("\r\n")
+    shown = re.compile(
+        r"(?:cmdstat|errorstat)_([\w|]+:(?:calls|count)=\d+)(?:.*rejected_calls=(\d+),failed_calls=(\d+))?"
+    )
+    found = [",".join(filter(None, match.groups())) for line in lines if (match := shown.match(line))]
+    assert sorted(found) == sorted(["config|resetstat:calls=1,0,0", *expected])

@@ -41,6 +41,9 @@ class LogCorrupt(EvioRedisError):
 class CommandError(EvioRedisError):
     """A command's error reply: its message is what the client sees, with the code first (``ERR ...``)."""
 
+    counted = False
+    """Whether the statistics have it already, as an error of a command that a script has called."""
+
     @property
     def reply(self) -> bytes:
         """As it goes over the wire; a line break would end the reply early (RESP, "Simple errors")."""

@@ -1,8 +1,8 @@
 """INFO: the sections and fields of Redis.
 
 Left out is what nothing here corresponds to or what nobody measures: the compiler and its atomics (``gcc_version``,
-``atomicvar_api``); an allocator's own statistics (``allocator_*``, ``rss_overhead_*``); pages copied and keys written by
-the child of a rewrite (``current_cow_*``, ``aof_last_cow_size``, ``current_fork_perc``, ``current_save_keys_*``);
+``atomicvar_api``); an allocator's own statistics (``allocator_*``, ``rss_overhead_*``); pages copied and keys written
+by the child of a rewrite (``current_cow_*``, ``aof_last_cow_size``, ``current_fork_perc``, ``current_save_keys_*``);
 ``rdb_last_load_keys_*``, and the number of reads and writes (``total_reads_processed``, ``total_writes_processed``).
 
 https://redis.io/docs/latest/commands/info/

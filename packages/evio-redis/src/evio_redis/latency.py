@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ class Latency:
             milliseconds = max(milliseconds, samples.pop()[1])
         samples.append((now, milliseconds))
         self.worst[event] = max(milliseconds, self.worst.get(event, 0))
+
+    def timed(self, job: Callable[[], object], *events: str) -> None:
+        """Do something that is one or several events."""
+        if not self._config.latency_monitor_threshold:
+            job()
+            return
+        begin = time.perf_counter()
+        try:
+            job()
+        finally:
+            taken = time.perf_counter() - begin
+            for event in events:
+                self.sample(event, taken)
 
     def reset(self, events: list[str] | None = None) -> int:
         """Forget some events, or all; returns how many there were."""

@@ -16,7 +16,7 @@ __all__ = ["OutputGuard"]
 log = logging.getLogger("evio_redis")
 
 UNAUTHENTICATED = 16 * 1024 + 1
-"""Bytes of output at which a client is dropped that has not given the password: more than Redis's own buffer of a client."""
+"""Bytes of output at which a client is dropped that has not given the password: more than Redis's own buffer."""
 
 
 class OutputGuard:

@@ -319,7 +319,7 @@ class Server:
     def _tick(self) -> float:
         self.now = time.time()
         self.pause.tick()
-        self.expirer.cycle()
+        self.latency.timed(self.expirer.cycle, "expire-cycle")
         self.outputs.check()
         self.aof.tick()
         if self.config.maxmemory:
@@ -370,6 +370,8 @@ class Server:
 
     def count_error(self, error: CommandError) -> None:
         """``INFO errorstats``: errors by their code."""
+        if error.counted:
+            return
         code = str(error).partition(" ")[0]
         self.errors[code] = self.errors.get(code, 0) + 1
 

@@ -15,6 +15,7 @@ from ..numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.hashes import Hash
+from .draws import draws
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -181,13 +182,16 @@ def hrandfield(session: Session, args: Args) -> bytes:
     fields = list(value)
     if count is None:
         return bulk(random.choice(fields))
-    if count >= 0:
-        fields = fields if count >= len(fields) else random.sample(fields, count)
-    else:
-        fields = random.choices(fields, k=-count)
+    resp3 = session.resp.version == 3
+    if count < 0:
+        if not with_values:
+            return draws(session, -count, lambda: bulk(random.choice(fields)))
+        head, items = b"*2\r\n" if resp3 else b"", list(value.items())
+        return draws(session, -count, lambda: head + b"".join(map(bulk, random.choice(items))), 1 if resp3 else 2)
+    fields = fields if count >= len(fields) else random.sample(fields, count)
     if not with_values:
         return bulks(fields)
-    if session.resp.version == 3:
+    if resp3:
         return array([array([bulk(field), bulk(value[field])]) for field in fields])
     return bulks([part for field in fields for part in (field, value[field])])
 

@@ -14,6 +14,7 @@ from ..numbers import LLONG_MAX, parse_int, to_int
 from ..resp import ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.sets import Set
+from .draws import draws
 from .lists import NOT_POSITIVE, numkeys_positions
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ def srandmember(session: Session, args: Args) -> bytes:
         return session.resp.null if value is None else bulk(value.pick())
     if value is None:
         return array([])
-    members = value.sample(count) if count >= 0 else [value.pick() for _ in range(-count)]
-    return bulks(members)
+    return bulks(value.sample(count)) if count >= 0 else draws(session, -count, lambda: bulk(value.pick()))
 
 
 # -- several sets

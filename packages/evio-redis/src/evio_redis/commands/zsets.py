@@ -16,6 +16,7 @@ from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
 from ..resp import ONE, ZERO, array, bulk, integer
 from ..scan import parse_cursor, parse_options
 from ..types.zsets import Pair, SortedSet
+from .draws import draws
 from .lists import NOT_POSITIVE, mpop_options, numkeys_positions
 from .zset_ranges import pairs_reply
 
@@ -309,10 +310,21 @@ def zrandmember(session: Session, args: Args) -> bytes:
     elif count >= 0:
         ranks = random.sample(range(size), count)
     else:
-        ranks = [random.randrange(size) for _ in range(-count)]
+        return _draws(session, -count, list(value.items()), with_scores)
     pairs = list(value.items()) if len(ranks) > 16 else []
     found = [pairs[rank] if pairs else value.between(rank, rank + 1)[0] for rank in ranks]
     return pairs_reply(session, found, with_scores)
+
+
+def _draws(session: Session, count: int, pairs: list[Pair], with_scores: bool) -> bytes:
+    double, resp3 = session.resp.double, session.resp.version == 3
+    head = b"*2\r\n" if resp3 else b""
+
+    def draw() -> bytes:
+        score, member = random.choice(pairs)
+        return head + bulk(member) + double(score) if with_scores else bulk(member)
+
+    return draws(session, count, draw, 2 if with_scores and not resp3 else 1)
 
 
 @command("ZSCAN", arity=-3, flags="readonly", keys=(1,), group="sorted-set", since="2.8.0")

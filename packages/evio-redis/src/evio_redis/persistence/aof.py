@@ -312,8 +312,9 @@ class AppendOnlyFile:
             return
         if self.flush_delay:
             time.sleep(self.flush_delay)
+        situation = "pending-fsync" if self._disk.syncing else "active-child" if self.rewrites.active else "alone"
         try:
-            self._write()
+            self._server.latency.timed(self._write, "aof-write", f"aof-write-{situation}")
         except OSError as error:
             self._failed(error)
             return
@@ -321,7 +322,7 @@ class AppendOnlyFile:
             self._unsynced = True
         else:
             try:
-                datasync(self._fd)
+                self._server.latency.timed(lambda: datasync(self._fd), "aof-fsync-always")
             except OSError as error:
                 self._sync_failed(error)
                 return

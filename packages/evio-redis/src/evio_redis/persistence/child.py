@@ -82,7 +82,9 @@ class Child:
                 self._run(path)
         self.pid = pid
         self._server.total_forks += 1
-        self._server.latest_fork_usec = int((time.monotonic() - self._begun) * 1e6)
+        taken = time.monotonic() - self._begun
+        self._server.latest_fork_usec = int(taken * 1e6)
+        self._server.latency.sample("fork", taken)
 
     def _run(self, path: Path) -> None:
         status = 1

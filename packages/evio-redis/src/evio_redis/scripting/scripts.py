@@ -72,6 +72,7 @@ class Scripts:
         self._wrote = False
         self._logs = True
         self._deadline = 0.0
+        self._counted: set[str] = set()  # the errors of what it has called
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -171,6 +172,7 @@ class Scripts:
         self._read_only = read_only or "no-writes" in flags
         self._checks_memory = "allow-oom" not in flags and server.config.maxmemory > 0 and server.out_of_memory()
         self._wrote, self._logs = False, True
+        self._counted.clear()
         self._deadline = monotonic() + server.config.busy_reply_threshold / 1000
         clock = server.keyspace.clock
         nested = session.atomic  # in a transaction
@@ -188,8 +190,16 @@ class Scripts:
                 if server.log is not None:
                     server.log.end_transaction(session)
         if isinstance(result, bytes):
+            if result.startswith(b"-"):
+                raise self._counted_once(result[1:-2], result[1:-2].decode("utf-8", "surrogateescape"))
             return result
-        raise self._failed(script, *result)
+        raise self._counted_once(result[1], self._failed(script, *result))
+
+    def _counted_once(self, error: bytes, shown: str) -> CommandError:
+        """What the script fails with; the statistics have it already if a command that it has called failed with it."""
+        failure = CommandError(shown)
+        failure.counted = error.decode("utf-8", "surrogateescape") in self._counted
+        return failure
 
     def _check(self, script: Script, read_only: bool) -> None:
         """What Redis asks of a script that says in its first line what it does."""
@@ -204,10 +214,10 @@ class Scripts:
             raise CommandError(OOM)
 
     @staticmethod
-    def _failed(script: Script, _nothing: None, error: bytes, line: int | None = None) -> CommandError:
+    def _failed(script: Script, _nothing: None, error: bytes, line: int | None = None) -> str:
         text = error.decode("utf-8", "surrogateescape")
         where = f" script: {script.sha}, on @user_script:{line}." if line is not None else f" script: {script.sha}"
-        return CommandError(text + where)
+        return text + where
 
     # -- what scripts call
 
@@ -219,6 +229,8 @@ class Scripts:
         try:
             reply = self._checked(session, list(args))
         except CommandError as error:
+            self._server.count_error(error)
+            self._counted.add(str(error))
             return table({b"err": str(error).encode("utf-8", "surrogateescape")}), True
         return to_lua(reply, table), False
 
@@ -227,14 +239,11 @@ class Scripts:
         command = server.registry.find(args)
         if command is None or (command.subcommands and len(args) > 1):
             raise CommandError("ERR Unknown Redis command called from script")
-        if not command.accepts(len(args)):
-            raise CommandError("ERR Wrong number of args calling Redis command from script")
-        if "noscript" in command.flags:
-            raise CommandError("ERR This Redis command is not allowed from script")
-        if "write" in command.flags:
-            self._check_write(command)
-        elif self._checks_memory and not self._wrote and "denyoom" in command.flags:
-            raise CommandError(OOM)
+        try:
+            self._check_call(command, args)
+        except CommandError:
+            command.rejected += 1
+            raise
         logged = server.log
         if not self._logs:
             server.log = None
@@ -243,6 +252,16 @@ class Scripts:
         finally:
             if not self._logs:
                 server.log = logged
+
+    def _check_call(self, command: Command, args: Args) -> None:
+        if not command.accepts(len(args)):
+            raise CommandError("ERR Wrong number of args calling Redis command from script")
+        if "noscript" in command.flags:
+            raise CommandError("ERR This Redis command is not allowed from script")
+        if "write" in command.flags:
+            self._check_write(command)
+        elif self._checks_memory and not self._wrote and "denyoom" in command.flags:
+            raise CommandError(OOM)
 
     def _check_write(self, command: Command) -> None:
         if self._read_only:

@@ -77,13 +77,19 @@ def test_versions_alpn_and_sni_are_shown(version: ssl.TLSVersion, address: str, 
 
 def test_sni_picks_the_certificate(certificates: Certificates, tmp_path: Path) -> None:
     options = []
-    for name in ("one.test", "*.two.test"):
+    for name in ("one.test", "*.two.test", "a.two.test"):
         issued = certificates.authority.issue_cert(name)
-        path = tmp_path / f"{name.strip('*.')}.pem"
+        path = tmp_path / f"{name.replace('*', 'any')}.pem"
         issued.private_key_and_cert_chain_pem.write_to_path(str(path))
         options.append(f"cert={path}")
     with running(Events(data=echo), f"tls://127.0.0.1:0?{'&'.join(options)}") as run:
-        for name, expected in {"one.test": "one.test", "a.two.test": "*.two.test", "else.test": "one.test"}.items():
+        for name, expected in {
+            "one.test": "one.test",
+            "b.two.test": "*.two.test",
+            "A.Two.test": "a.two.test",  # rather than the wildcard before it
+            "x.b.two.test": "one.test",
+            "else.test": "one.test",
+        }.items():
             with client(run.addr, certificates, name=name, check=False) as peer:
                 names = dns_names(peer)
                 assert names == [expected]
@@ -136,6 +142,36 @@ def test_certificates_are_reloaded_without_a_restart(certificates: Certificates,
             assert names(run) == ["newer.test"]
             before.sendall(b"still here")
             assert receive(before, 10) == b"still here"
+
+
+def test_a_certificate_that_goes_away_while_it_is_loaded_is_not_taken(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cert.pem"
+    issued = certificates.authority.issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+
+    def removed(path: str) -> frozenset[str]:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    with running(Events(data=echo), f"tls://127.0.0.1:0?cert={path}") as run:
+        monkeypatch.setattr("evio_core.tls.certificate_names", removed)
+        os.utime(path, (1, 1))
+        with client(run.addr, certificates) as peer:
+            peer.sendall(b"hello")
+            assert receive(peer, 5) == b"hello"
+        with pytest.raises(TLSError, match=r"cannot read the names of certificate .*cert\.pem"):
+            run.server.reload_certificates()
+
+
+@pytest.mark.parametrize("name", ["ECDHE-ECDSA-AES128-SHA256", "AES128-SHA", "DHE-RSA-AES128-GCM-SHA256", "NULL"])
+def test_weak_ciphers_are_not_to_be_had(name: str, address: str, certificates: Certificates) -> None:
+    context = ssl.create_default_context(cafile=certificates.ca)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"{name}:@SECLEVEL=0")
+    with running(Events(data=echo), address) as run, connect(run.addr) as raw:
+        with pytest.raises(ssl.SSLError, match=r"(?i)handshake[ _]failure"):
+            context.wrap_socket(raw, server_hostname="localhost")
 
 
 @pytest.mark.parametrize("break_", ["missing", "junk", "wrong key"])
@@ -213,7 +249,7 @@ def test_junk_fails_cleanly_and_harms_nobody(junk: bytes, address: str, certific
     assert record.names() == ["opened"]
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT"])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"DELETE", b"CONNECT", b"PRI"])
 def test_plain_http_is_answered_in_plain(method: bytes, address: str) -> None:
     answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
     with running(Events(data=echo, options=Options(plain_http_answer=answer)), address) as run:

@@ -15,12 +15,15 @@ from typing import NoReturn
 from .address import Address
 from .errors import TLSError
 from .loop import log
-from .tls_names import certificate_names, matches
+from .tls_names import candidates, certificate_names
 
 __all__ = ["ServerCredentials", "TLSSession", "client_session", "reason"]
 
 RECORD_SIZE = 16 * 1024
 """The most plaintext in a record (RFC 8446 section 5.1), and so the most that one read returns."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption (RFC 9325 section 4.2). All of TLS 1.3 have both."""
 
 
 def reason(error: Exception) -> str:
@@ -148,7 +151,10 @@ class ServerCredentials:
         contexts = []
         for cert, key in self._address.certs:
             context = self._context(cert, key)
-            contexts.append((certificate_names(cert), context))
+            try:
+                contexts.append((certificate_names(cert), context))
+            except (OSError, IndexError) as error:  # it was replaced or removed since
+                raise TLSError(f"cannot read the names of certificate {cert}: {reason(error)}") from error
         if len(contexts) > 1:
             for _, context in contexts:
                 context.sni_callback = self._choose
@@ -159,6 +165,8 @@ class ServerCredentials:
     def _context(self, cert: str, key: str | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sslobject_class = _SSLObject
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the build of Python or OpenSSL would allow
+        context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION
         _load_pair(context, cert, key)
         if self._address.alpn:
@@ -171,10 +179,11 @@ class ServerCredentials:
     def _choose(self, sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         _remember_name(sslobject, name, _)
         if name is not None:
-            for names, context in self._contexts:
-                if matches(name, names):
-                    sslobject.context = context
-                    return
+            for candidate in candidates(name):
+                for names, context in self._contexts:
+                    if candidate in names:
+                        sslobject.context = context
+                        return
 
 
 def client_session(address: Address) -> TLSSession:

@@ -7,6 +7,7 @@ Queued output stays plaintext until the socket has room for it: encrypting ahead
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 from contextlib import suppress
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["TLSConnection"]
 
 PIECE_SIZE = 64 * 1024
+
+REQUEST = re.compile(rb"[A-Za-z]+ ")
+"""How plain HTTP begins."""
 
 
 class TLSConnection(Connection):
@@ -76,7 +80,7 @@ class TLSConnection(Connection):
         try:
             done = self._session.handshake(ciphertext)
         except ssl.SSLError as error:
-            self._tls_failed(error)
+            self._tls_failed(error, ciphertext)
             return
         self._send_handshake()
         if done and self._phase == OPENING:
@@ -168,10 +172,11 @@ class TLSConnection(Connection):
             self._not_reading |= INPUT_ENDED
             self._begin_close()
 
-    def _tls_failed(self, error: ssl.SSLError) -> None:
-        """Tell the peer, if it listens, and end."""
+    def _tls_failed(self, error: ssl.SSLError, handshake: bytes = b"") -> None:
+        """Tell the peer, if it listens, and end; ``handshake`` is what could not be one."""
         self._cipher = bytes(self._cipher) + self._session.outgoing.read()  # the alert
-        if error.reason == "HTTP_REQUEST" and self.options.plain_http_answer:  # OpenSSL knows them by their methods
+        # OpenSSL knows a request by its method, if that is one of the usual four; no record begins with a letter.
+        if self.options.plain_http_answer and (error.reason == "HTTP_REQUEST" or REQUEST.match(handshake)):
             self._cipher = self.options.plain_http_answer
         with suppress(OSError):  # the reason to report is the TLS error
             self._send_cipher()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 
-__all__ = ["certificate_names", "matches"]
+__all__ = ["candidates", "certificate_names"]
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -55,7 +55,8 @@ def _elements(der: bytes) -> list[tuple[int, bytes]]:
     return elements
 
 
-def matches(name: str, names: frozenset[str]) -> bool:
-    """Whether one of the names, or a wildcard for its first label, is ``name``."""
+def candidates(name: str) -> tuple[str, str]:
+    """What a certificate for the host ``name`` has among its names, the better one first: the name, or a wildcard for
+    its first label."""
     name = name.lower()
-    return name in names or f"*.{name.partition('.')[2]}" in names
+    return name, f"*.{name.partition('.')[2]}"

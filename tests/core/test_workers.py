@@ -35,11 +35,16 @@ def data(conn, chunk):
         return Action.SHUTDOWN
     if chunk == b"large":
         return bytes(4_000_000), Action.CLOSE
+    if chunk == b"tell me":
+        conn.context = b"bye"
     return chunk
+
+def retiring(conn):
+    return conn.context
 
 logging.basicConfig(format="%(message)s")
 count, *addresses = sys.argv[1:]
-events = Events(serving=serving, opened=opened, data=data, shutdown_timeout=5.0)
+events = Events(serving=serving, opened=opened, data=data, retiring=retiring, shutdown_timeout=5.0)
 workers(int(count), events, *addresses)
 """
 
@@ -192,8 +197,11 @@ def test_a_busy_connection_survives_a_roll_until_it_falls_quiet() -> None:
         sock, pid = server.connect()
         assert pid == old
         with sock:
+            sock.sendall(b"tell me")
+            assert receive(sock, 7) == b"tell me"
             server.process.send_signal(signal.SIGHUP)
             server.next_worker()
+            assert receive(sock, 3) == b"bye"
             begin = time.monotonic()
             while time.monotonic() - begin < 1.0:  # longer than a quiet one is kept
                 sock.sendall(b"x")

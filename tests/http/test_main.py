@@ -274,6 +274,30 @@ def test_workers_are_replaced_on_sighup_without_a_refusal(site: str) -> None:
         assert served.stop() == 0
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_a_client_that_keeps_its_connection_is_told_when_its_worker_is_replaced(
+    site: str, tmp_path: Path, tls: bool
+) -> None:
+    authority, cert, key = issue(tmp_path, "localhost")
+    flags = ["--tls-cert", str(cert), "--tls-key", str(key)] if tls else []
+    with serving(site, "--port", "0", "--workers", "1", *flags) as served:
+        for _ in range(2):
+            with over_tls(served, authority) if tls else connect(("127.0.0.1", served.port)) as sock:
+                told, asked, deadline = False, 0, time.monotonic() + TIMEOUT
+                while not told:
+                    assert time.monotonic() < deadline, "not told"
+                    sock.sendall(b"GET /data.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    answer = sock.recv(65536)
+                    assert answer.endswith(FILES["data.json"])
+                    told = b"\r\nConnection: close\r\n" in answer
+                    asked += 1
+                    if asked == 2:  # answers come from memory now
+                        served.process.send_signal(signal.SIGHUP)
+                assert sock.recv(1) == b""
+        assert served.stop() == 0
+    assert served.said == []
+
+
 def test_proxy_protocol(site: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(site, "--port", "0", "--proxy-protocol", "--access-log", str(log)) as served:

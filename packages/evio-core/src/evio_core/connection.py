@@ -276,6 +276,8 @@ class Connection(Handler):
             self._begin_close()
         if self.loop.events.opened is not None:
             self._fire(self.loop.events.opened)
+        if self.loop.draining:
+            self.retire()
         if self._waking:
             self.loop.submit(self._on_wake)  # woken before it was open
 
@@ -675,6 +677,10 @@ class Connection(Handler):
                 self.loop.request_stop()
         except BaseException as failure:
             self.loop.callback_failed(self, failure)
+
+    def retire(self) -> None:
+        if self._phase == OPEN and self.loop.events.retiring is not None:
+            self._fire(self.loop.events.retiring)
 
     def close_if_quiet(self, since: float) -> None:
         if self._phase == OPEN and self._out is None and self.seen <= since:

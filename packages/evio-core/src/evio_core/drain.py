@@ -36,6 +36,7 @@ class Drain(Handler):
         self._loop.draining = True
         for handler in list(self._loop.handlers.values()):
             handler.stop_accepting()
+            handler.retire()
         self.on_timer(self._begun)
 
     def on_timer(self, now: float) -> None:

@@ -323,6 +323,11 @@ class Events:
     """Output has all been handed to the kernel: the moment to produce more of a long stream. It fires
     after each piece of output, also when that left at once."""
 
+    retiring: Callable[[Conn], Reply] | None = None
+    """This worker is replaced (:func:`evio_core.workers`, SIGHUP): the connection is to come to its end. Once for each
+    open one, and right after ``opened`` for those that open meanwhile. With or without this callback, one over which
+    nothing moves for half a second is closed."""
+
     pre_write: Callable[[], None] | None = None
     """Once per loop turn with output, before that turn's output is written."""
 

@@ -72,6 +72,9 @@ class Handler:
     def stop_accepting(self) -> None:
         """The server drains: take nothing new. For those that accept."""
 
+    def retire(self) -> None:
+        """The server drains: come to an end. For connections."""
+
     def close_if_quiet(self, since: float) -> None:
         """The server drains: finish if no byte has moved ``since`` then. For connections."""
 

@@ -37,7 +37,7 @@ from .tls import ServerCredentials
 
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
-CALLBACKS = ("opened", "data", "eof", "drained", "pre_write", "detached", "closed", "tick")
+CALLBACKS = ("opened", "data", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
 """What runs on loops; ``serving`` runs before them."""
 
 

@@ -24,9 +24,9 @@ def workers(n: int, events: Events, *addresses: str) -> None:
 
     Each runs its own loops and callbacks, ``serving`` included, and shares nothing with the others but what was
     open before. SIGTERM and SIGINT stop all in good order, a second one at once; SIGHUP replaces them one by one, by
-    new ones that load the certificates afresh, without refusing a connection: an old one accepts no more, closes
-    connections as they fall quiet, and ends with the last of them or after ``shutdown_timeout``. A worker that dies is
-    replaced; ``SHUTDOWN`` in one of them stops all.
+    new ones that load the certificates afresh, without refusing a connection: an old one accepts no more, fires
+    ``retiring``, closes connections as they fall quiet, and ends with the last of them or after
+    ``shutdown_timeout``. A worker that dies is replaced; ``SHUTDOWN`` in one of them stops all.
 
     Raises what :func:`evio_core.serve` raises for addresses and settings, ``ValueError`` for ``n``, and
     :class:`WorkerError` outside the main thread, on a system without ``fork``, and when workers die before they are

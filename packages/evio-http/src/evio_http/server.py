@@ -81,6 +81,7 @@ def http_events(
         opened=server.opened,
         data=_data(server),
         eof=server.eof,
+        retiring=server.retiring,
         closed=server.closed,
         num_loops=num_loops,
         # Files count as pending output, and may be larger than any memory; what is in memory is bounded by AHEAD.
@@ -227,6 +228,13 @@ class HttpServer:
             return None
         return self._finish(conn, session, [])
 
+    def retiring(self, conn: Conn) -> None:
+        """The server is replaced: the next answer is the last one, and says so, as a client could not tell otherwise
+        whether a request that it sent while we closed was served (RFC 9112 section 9.6)."""
+        session: Session = conn.context
+        session.retiring = True
+        session.ready = False
+
     def _woken(self, conn: Conn, session: Session) -> Reply:
         output: list[bytes] = []
         if session.waiting is Waiting.OUTPUT:
@@ -275,7 +283,7 @@ class HttpServer:
         answer: HotAnswer | None = request.hot
         if answer is None and self._known and not request.has_body:
             answer = self._known.get(_essence(request))
-        if answer is not None:
+        if answer is not None and not session.retiring:
             now = monotonic()
             fresh = now < answer.until and answer.is_current()
             if fresh or self.hot.renew(answer, self._clock.tell(now), self._clock.until):
@@ -369,7 +377,8 @@ class HttpServer:
 
     def _send(self, conn: Conn, session: Session, request: Request, response: Response, output: list[bytes]) -> None:
         """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
-        session.closing = session.closing or (session.ended and session.protocol.idle) or not request.keep_alive
+        last = not request.keep_alive or session.retiring or (session.ended and session.protocol.idle)
+        session.closing = session.closing or last
         head = self._render(response, request, close=session.closing)
         body = response.body
         length = len(body) if isinstance(body, bytes) else body.length
@@ -466,14 +475,14 @@ class HttpServer:
         elif not session.protocol.idle:
             timer, seconds = Timer.HEAD, self.limits.header_timeout or None
         elif session.timer is Timer.OUTPUT and conn.pending:
-            session.ready = True
+            session.ready = not session.retiring
             return
         else:
             timer, seconds = Timer.NONE, None
         if timer is not session.timer:
             session.timer = timer
             conn.set_deadline(seconds)
-        session.ready = timer is Timer.NONE
+        session.ready = timer is Timer.NONE and not session.retiring
 
     def refusal(self, status: int) -> bytes:
         """A whole answer to what could not be read."""

@@ -47,6 +47,7 @@ class Session:
         "ready",
         "request",
         "result",
+        "retiring",
         "started",
         "timer",
         "tls",
@@ -69,6 +70,8 @@ class Session:
         """The last response has been given."""
         self.ended = False
         """The peer sends no more."""
+        self.retiring = False
+        """The server is replaced: the next response is the last."""
         self.gone = False
         """The connection has ended."""
         self.started = 0.0

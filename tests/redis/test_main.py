@@ -18,6 +18,7 @@ from evio_redis.config import Config
 from evio_redis.errors import ConfigError
 
 from .conftest import execute
+from .wire import redis_server
 
 WRONG = [
     (["--porrt", "1"], "unknown directive 'porrt'; did you mean 'port'?"),
@@ -47,6 +48,37 @@ def test_what_is_wrong_is_one_line_and_status_2(
     assert error.startswith("evio-redis: ")
     assert text in error
     assert error.count("\n") == 1
+
+
+SPLIT: list[tuple[list[str], dict[str, str]]] = [
+    (["--maxmemory 700mb", "--loglevel verbose"], {"maxmemory": "734003200", "loglevel": "verbose"}),
+    (["loglevel", "verbose", "--maxmemory '700mb'"], {"maxmemory": "734003200", "loglevel": "verbose"}),
+    (["--proc-title-template", "--my--title", "--hz", "20"], {"proc-title-template": "--my--title", "hz": "20"}),
+    (["--proc-title-template --my--title", "--hz", "20"], {"proc-title-template": "--my--title", "hz": "20"}),
+    (["--save", "--hz", "20"], {"save": "", "hz": "20"}),
+    (["--hz", "20", "--save"], {"save": "", "hz": "20"}),
+    (["--save", "", "--hz=20"], {"save": "", "hz": "20"}),
+    (["--proc-title-template", "--save", "--save", "60 1", "--hz", "20"], {"save": "60 1", "hz": "20"}),
+    (["--save", "3600", "1", "300", "100"], {"save": "3600 1 300 100"}),
+    (["--SAVE", "--HZ", "20"], {"save": "", "hz": "20"}),
+    (["--requirepass", "a=b", "--hz=20"], {"requirepass": "a=b", "hz": "20"}),
+]
+
+
+@pytest.mark.parametrize("program", ["evio-redis", "redis-server"])
+@pytest.mark.parametrize(("arguments", "expected"), SPLIT, ids=[" ".join(arguments) for arguments, _ in SPLIT])
+def test_arguments_are_split_as_redis_server_does(
+    program: str, arguments: list[str], expected: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "redis.conf"
+    path.write_text("timeout 7\n")
+    if program == "evio-redis":
+        shown = parse_arguments([str(path), *arguments]).shown()
+        assert {name: shown[name] for name in expected} == expected
+    elif "--hz=20" not in arguments and "loglevel" not in arguments:  # what it does not know; what has to come first
+        password = expected.get("requirepass")
+        with redis_server(*arguments, config=str(path)) as port, redis.Redis(port=port, password=password) as client:
+            assert {name: client.config_get(name)[name] for name in expected} == expected
 
 
 def test_a_port_in_use_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:

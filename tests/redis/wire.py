@@ -107,8 +107,8 @@ class Wire:
 
 
 @contextlib.contextmanager
-def redis_server(*arguments: str) -> Iterator[int]:
-    """Run a real redis-server on a free port; skips the test where none is installed."""
+def redis_server(*arguments: str, config: str = "") -> Iterator[int]:
+    """Run a real redis-server on a free port, perhaps with a file; skips the test where none is installed."""
     command = shutil.which("redis-server")
     if command is None:
         pytest.skip("redis-server is not installed")
@@ -116,7 +116,8 @@ def redis_server(*arguments: str) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     process = subprocess.Popen(
-        [command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", *arguments], stdout=subprocess.DEVNULL
+        [command, *filter(None, [config]), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *arguments],
+        stdout=subprocess.DEVNULL,
     )
     try:
         _wait_for(port, process)

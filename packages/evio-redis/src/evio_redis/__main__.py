@@ -14,6 +14,7 @@ import evio_core
 from .config import STDIN, Config, find_directive, read_file
 from .directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
+from .inline import split_inline
 from .server import Server
 
 __all__ = ["main"]
@@ -73,21 +74,38 @@ def parse_arguments(arguments: list[str]) -> Config:
     for file in files:
         for name, text in read_file(file):
             config.load(name, text)
-    at = 0
-    while at < len(arguments):
-        flag, _, attached = arguments[at].partition("=")
-        if not flag.startswith("--"):
-            raise ConfigError(f"'{arguments[at]}' is neither a directive (--port 7000) nor the first argument, a file")
-        directive = find_directive(flag[2:])
-        at += 1
-        values = [attached] if attached else []
-        while not attached and at < len(arguments) and not arguments[at].startswith("--"):
-            values.append(arguments[at])
-            at += 1
+    for name, *values in _directives(arguments):
+        directive = find_directive(name)
         if not values and directive.name not in SEVERAL:
             raise ConfigError(f"--{directive.name} needs a value: {directive.help}")
         config.load(directive.name, " ".join(values))
     return config
+
+
+def _directives(arguments: list[str]) -> list[list[str]]:
+    """The words of each directive, split as redis-server does: what follows a name is its value, even with dashes;
+    name and value may be one argument, which is taken apart (``"--port 7000"``); the first one needs no dashes. A
+    value may also be attached (``--port=7000``)."""
+    found: list[list[str]] = []
+    value_expected = False
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
+        if value_expected or not argument.startswith("--"):
+            found[-1:] = [[*found[-1], argument]] if found else [[argument]]
+            value_expected = False
+            continue
+        name, _, attached = argument[2:].partition("=")
+        words = [name, attached] if attached and name in DIRECTIVES else _split(argument[2:])
+        found.append(words)
+        # Several directives may be without any value, and "--save --port 1" is what people write.
+        value_expected = len(words) == 1 and not (words[0].lower() in SEVERAL and following.startswith("--"))
+    return found
+
+
+def _split(argument: str) -> list[str]:
+    words = split_inline(argument.encode("utf-8", "surrogateescape"))
+    if not words:
+        raise ConfigError(f"'--{argument}' is no directive")
+    return [word.decode("utf-8", "surrogateescape") for word in words]
 
 
 def configure_logging(config: Config) -> None:

@@ -121,10 +121,17 @@ class Faulty:
         self._errors = errors
 
     def accept(self) -> Any:
+        self._fail()
+        return self._sock.accept()
+
+    def _accept(self) -> Any:
+        self._fail()
+        return self._sock._accept()
+
+    def _fail(self) -> None:
         code = self._errors.pop(0) if self._errors else 0
         if code:
             raise OSError(code, os.strerror(code))
-        return self._sock.accept()
 
     def fail(self, code: int, count: int) -> None:
         """Fail ``count`` times from now on."""

@@ -265,9 +265,6 @@ class Connection(Handler):
     def _opened(self) -> None:
         self._phase = OPEN
         self._deadline = 0.0
-        if self._timer is not None:
-            self.loop.cancel(self._timer)
-            self._timer = None
         self._start_idle_timer()
         self._update()
         if self._out is not None:
@@ -280,6 +277,10 @@ class Connection(Handler):
             self.retire()
         if self._waking:
             self.loop.submit(self._on_wake)  # woken before it was open
+        # That of the handshake serves the time-outs set since, if there are any.
+        if self._timer is not None and not self._next_timer():
+            self.loop.cancel(self._timer)
+            self._timer = None
 
     # -- events
 

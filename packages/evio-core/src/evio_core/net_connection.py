@@ -302,7 +302,7 @@ class NetListener(Listener):
                 if error.errno not in SKIPPED:
                     await asyncio.sleep(self._failed(error))
                 continue
-            self._accepted(sock, remote)
+            self._accepted(sock.detach(), remote)
             self._loop.turn_soon()
 
     def expire(self) -> None:

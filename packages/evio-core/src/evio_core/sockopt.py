@@ -27,7 +27,7 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
 def half_close(fd: int) -> None:
     """Send end-of-file (shutdown(2)). Raises ``OSError``."""
     # shutdown(2) does not ask what kind of socket it is. Nor shall Python, by three system calls for each closing.
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+    sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
     try:
         sock.shutdown(socket.SHUT_WR)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from evio_core import AddressError, url
 from evio_core.address import parse_address
+from evio_core.proxy_protocol import EVERYBODY
 
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),
@@ -31,7 +33,9 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("systemd://", {"name": ""}),
     ("tcp-net://:1", {"scheme": "tcp-net", "base": "tcp", "fallback": True}),
     ("udp6-net://[::]:1", {"base": "udp", "family": 6, "fallback": True}),
-    ("tcp://:1?reuseport=true&proxy_protocol=yes", {"reuseport": True, "proxy_protocol": True}),
+    ("tcp://:1?reuseport=true&proxy_protocol=yes", {"reuseport": True, "proxy_protocol": EVERYBODY}),
+    ("tcp://:1?proxy_protocol=10.1.2.3/8,::1", {"proxy_protocol": (ip_network("10.0.0.0/8"), ip_network("::1"))}),
+    ("tcp://:1?proxy_protocol=false", {"proxy_protocol": ()}),
     ("tls://:1?cert=a.pem&key=b.pem", {"certs": (("a.pem", "b.pem"),)}),
     ("tls://:1?cert=a&key=b&cert=c&alpn=h2,http/1.1&client_ca=d", {"certs": (("a", "b"), ("c", None))}),
     ("tls://:1?cert=a&alpn=h2,http/1.1", {"alpn": ("h2", "http/1.1")}),

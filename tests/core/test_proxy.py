@@ -55,10 +55,30 @@ def test_local_command_keeps_the_sockets_own_addresses() -> None:
         assert seen.get(timeout=TIMEOUT) == (peer.getsockname(), peer.getpeername())
 
 
+@pytest.mark.parametrize("networks", ["10.0.0.0/8", "::1,192.0.2.0/24"])
+def test_whoever_is_not_in_the_networks_is_dropped_unopened(networks: str) -> None:
+    record = Recorder()
+    events = Events(opened=lambda conn: record.add("opened"))
+    with running(events, f"tcp://127.0.0.1:0?proxy_protocol={networks}") as run:
+        with connect(run.addr) as peer, contextlib.suppress(OSError):  # a reset answers what is sent
+            peer.sendall(V1)
+            assert receive_all(peer) == b""
+        assert run.server.stats().total("connections") == 0
+    assert record.names() == []
+
+
+def test_whoever_is_in_one_of_the_networks_is_believed() -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+    address = "tcp://127.0.0.1:0?proxy_protocol=10.0.0.0/8,127.0.0.0/8"
+    with running(echo_with_addresses(seen), address) as run, connect(run.addr) as peer:
+        peer.sendall(V1)
+        assert seen.get(timeout=TIMEOUT) == (REMOTE, LOCAL)
+
+
 def test_over_unix(tmp_path: Path) -> None:
     seen: queue.Queue[Any] = queue.Queue()
     with (
-        running(echo_with_addresses(seen), f"unix://{tmp_path}/s?proxy_protocol=true") as run,
+        running(echo_with_addresses(seen), f"unix://{tmp_path}/s?proxy_protocol=10.0.0.0/8") as run,
         connect(run.addr) as peer,
     ):
         peer.sendall(V1 + b"hello")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from evio_http.arguments import parse_arguments
+from evio_http.setup import Setup
 from tests.core.harness import TIMEOUT, connect, receive_all
 
 from .serving import FILES, Served, make_site, serving
@@ -90,6 +93,9 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--tls-key", "x"], "each --tls-cert needs its --tls-key"),
         (["--tls-client-ca", "x"], "--tls-client-ca needs --tls-cert"),
         (["--tls-cert", "no-such-file"], "no-such-file"),
+        ([".", "tcp://127.0.0.1:0", "--tls-cert", "x", "--tls-key", "x"], "no address uses the certificate"),
+        ([".", "tls://127.0.0.1:0?cert=y", "--tls-cert", "x", "--tls-key", "x"], "no address uses the certificate"),
+        ([".", "--proxy-protocol", "--trust", "10.0.0.0/40"], "10.0.0.0/40"),
         (["--tls-self-signed", "--tls-cert", "x"], "exclude each other"),
         (["--auth", "no-such-file"], "no-such-file"),
         (["--redirects", "no-such-file"], "no-such-file"),
@@ -308,6 +314,40 @@ def test_proxy_protocol(site: str, tmp_path: Path) -> None:
     assert log.read_text().startswith("203.0.113.9 ")
 
 
+def test_proxy_protocol_of_whom_nobody_trusts(site: str, tmp_path: Path) -> None:
+    with serving(site, "--port", "0", "--proxy-protocol", "--trust", "192.0.2.0/24", "--trust", "unix") as served:
+        with connect(("127.0.0.1", served.port)) as sock, contextlib.suppress(ConnectionError):
+            sock.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 5 80\r\n")
+            assert exchange(sock, "/data.json") == b""
+
+
+@pytest.mark.parametrize("flags", [[], ["--trust", "unix"]], ids=["not trusted", "trusted"])
+def test_forwarded_for_over_a_unix_socket(site: str, tmp_path: Path, flags: list[str]) -> None:
+    log, path = tmp_path / "log", tmp_path / "socket"
+    with serving(site, f"unix://{path}", "--access-log", str(log), *flags) as served:
+        with connect(str(path)) as sock:
+            exchange(sock, "/data.json", "X-Forwarded-For: 203.0.113.9")
+        assert served.stop() == 0
+    assert log.read_text().startswith("203.0.113.9 " if flags else "unix: ")
+
+
+def test_a_log_that_cannot_be_reopened_does_not_keep_certificates_from_being_read(site: str, tmp_path: Path) -> None:
+    _, cert, key = issue(tmp_path, "localhost")
+    (tmp_path / "logs").mkdir()
+    flags = ["--tls-cert", str(cert), "--tls-key", str(key), "--access-log", str(tmp_path / "logs" / "log")]
+    with serving(site, "--port", "0", *flags) as served:
+        (tmp_path / "logs" / "log").unlink()
+        (tmp_path / "logs").rmdir()
+        cert.write_bytes(b"junk")
+        served.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT
+        while len(served.said) < 2:
+            assert time.monotonic() < deadline, served.said
+            time.sleep(0.01)
+    assert "logs/log: No such file or directory; what is in use stays" in served.said[0]
+    assert "cannot load certificate" in served.said[1]
+
+
 def test_socket_activation(site: str) -> None:
     code = (
         "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
@@ -379,6 +419,18 @@ def test_client_certificates(site: str, tmp_path: Path) -> None:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             with over_tls(served, authority) as sock:
                 exchange(sock, "/data.json")
+
+
+def test_flags_of_tls_are_for_inherited_sockets_with_a_certificate_too(site: str) -> None:
+    addresses = ["systemd://a?cert=c&key=k", "fd://7?key=k", "fd://8?cert=c&alpn=x&client_ca=y", "systemd://plain"]
+    setup = Setup(parse_arguments([site, *addresses, "--tls-client-ca", "ca"]))
+    assert setup.addresses == [
+        "systemd://a?cert=c&key=k&alpn=http/1.1&client_ca=ca",
+        "fd://7?key=k",
+        "fd://8?cert=c&alpn=x&client_ca=y",
+        "systemd://plain",
+    ]
+    setup.close()
 
 
 def test_certificates_are_renewed_and_bad_ones_are_not_taken(site: str, tmp_path: Path) -> None:

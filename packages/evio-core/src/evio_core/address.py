@@ -15,6 +15,7 @@ In the path of a unix socket ``%3F`` stands for ``?``, which begins the options,
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from urllib.parse import unquote
 
 from .errors import AddressError
 from .events import SocketAddress
+from .proxy_protocol import EVERYBODY, Network
 
 __all__ = ["Address", "parse_address", "url"]
 
@@ -68,7 +70,8 @@ class Address:
     client_ca: str | None = None
     ca: str | None = None
     alpn: tuple[str, ...] = ()
-    proxy_protocol: bool = False
+    proxy_protocol: tuple[Network, ...] = ()
+    """Whose PROXY headers are believed."""
 
     def check_listen(self) -> None:
         """Raise :class:`AddressError` if it cannot be served."""
@@ -188,6 +191,12 @@ def _mode(value: str) -> int:
     return number
 
 
+def _networks(value: str) -> tuple[Network, ...]:
+    if re.fullmatch("[a-z]+|[01]", value):
+        return EVERYBODY if _boolean(value) else ()
+    return tuple(ipaddress.ip_network(network, strict=False) for network in value.split(","))
+
+
 def _protocols(value: str) -> tuple[str, ...]:
     names = tuple(value.split(","))
     if not all(0 < len(name.encode("ascii")) < 256 for name in names):
@@ -204,7 +213,7 @@ _OPTIONS = {
     "client_ca": _Option(("tls", "fd", "systemd"), str, "a file name"),
     "ca": _Option(("tls",), str, "a file name"),
     "alpn": _Option(("tls", "fd", "systemd"), _protocols, "protocol names with commas between them"),
-    "proxy_protocol": _Option(STREAMS, _boolean, "true or false"),
+    "proxy_protocol": _Option(STREAMS, _networks, "true, false, or networks such as 10.0.0.0/8,fd00::/8"),
 }
 
 

@@ -21,6 +21,7 @@ from .events import Options, SocketAddress
 from .loop import Handler, Loop, Timer, log
 from .poller import READ
 from .proxy_preface import ProxyPreface
+from .proxy_protocol import Network
 from .sockopt import apply_options, borrowed
 from .tls_connection import TLSConnection
 
@@ -53,7 +54,7 @@ class Origin:
     index: int
     options: Options
     credentials: ServerCredentials | None = None
-    proxy_protocol: bool = False
+    proxy_protocol: tuple[Network, ...] = ()
 
 
 Accepted = tuple[int, SocketAddress, Origin]
@@ -77,7 +78,7 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
                 apply_options(sock, origin.options)
         if origin.proxy_protocol:
             conn.limit_opening(origin.options.handshake_timeout)
-            ProxyPreface(conn).begin()
+            ProxyPreface(conn, origin.proxy_protocol).begin()
         else:
             conn.begin()
     except OSError as error:

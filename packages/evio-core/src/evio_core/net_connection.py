@@ -17,7 +17,7 @@ from .events import Action, Buffer, SocketAddress
 from .listener import SKIPPED, Accepted, Listener, Origin
 from .output import TURN_SIZE, Output
 from .poller import READ, WRITE
-from .proxy_protocol import ProxyParser
+from .proxy_protocol import ProxyParser, check_sender
 from .sockopt import apply_options
 from .tls import client_session
 from .tls_connection import PIECE_SIZE, TLSConnection
@@ -203,6 +203,12 @@ def adopt(loop: NetLoop, accepted: Accepted) -> None:
     parser = ProxyParser() if origin.proxy_protocol else None
     if parser is not None:
         conn.limit_opening(origin.options.handshake_timeout)
+        try:
+            check_sender(remote, origin.proxy_protocol)
+        except ProxyProtocolError as error:
+            conn.lost(error)
+            sock.close()
+            return
     loop.begin_task(_connect(loop, conn, parser, sock))
 
 

@@ -8,7 +8,7 @@ from .connection import Connection
 from .errors import ProxyProtocolError
 from .loop import Handler
 from .poller import READ
-from .proxy_protocol import ProxyParser
+from .proxy_protocol import Network, ProxyParser, check_sender
 from .sockopt import borrowed
 
 __all__ = ["ProxyPreface"]
@@ -20,15 +20,20 @@ class ProxyPreface(Handler):
     """Reads exactly the header: input is looked at first (``MSG_PEEK``) and only then taken, so that what
     follows, a TLS handshake perhaps, is still in the socket for the connection itself."""
 
-    __slots__ = ("_conn", "_parser")
+    __slots__ = ("_conn", "_networks", "_parser")
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Connection, networks: tuple[Network, ...]) -> None:
         self._conn = conn
+        self._networks = networks
         self._parser = ProxyParser()
 
     def begin(self) -> None:
         self._conn.loop.add(self._conn.fd, self, READ)
         self._conn.in_stage(self._conn.fd, READ)
+        try:
+            check_sender(self._conn.remote_addr, self._networks)
+        except ProxyProtocolError as error:
+            self._conn.lost(error)
 
     def on_event(self, mask: int) -> None:
         conn = self._conn

@@ -16,7 +16,11 @@ from typing import NamedTuple
 from .errors import ProxyProtocolError
 from .events import SocketAddress
 
-__all__ = ["ProxyHeader", "ProxyParser"]
+__all__ = ["EVERYBODY", "Network", "ProxyHeader", "ProxyParser", "check_sender"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+EVERYBODY: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 LONGEST_V1 = 107
@@ -26,6 +30,16 @@ LONGEST_V2 = 16 + 4096
 TLV_CRC32C = 0x03
 
 _V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9a-fA-F.:]+) ([0-9a-fA-F.:]+) (0|[1-9]\d{0,4}) (0|[1-9]\d{0,4})")
+
+
+def check_sender(remote: SocketAddress, networks: tuple[Network, ...]) -> None:
+    """Raise :class:`ProxyProtocolError` if a peer is in none of the networks whose headers are believed. Peers of unix
+    sockets are let in by the permissions of the socket's file."""
+    if isinstance(remote, tuple):
+        address = ipaddress.ip_address(remote[0].partition("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not any(address in network for network in networks):
+            raise ProxyProtocolError(f"PROXY headers of {address} are not believed")
 
 
 class ProxyHeader(NamedTuple):

@@ -24,7 +24,7 @@ from .cpus import usable_cpus
 from .datagram import DatagramSocket
 from .dial import dial
 from .drain import Drain
-from .errors import AddressError
+from .errors import AddressError, TLSError
 from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
 from .lifeline import Lifeline
 from .listener import Accepted, Listener, Origin, adopt
@@ -168,9 +168,15 @@ class RunningServer:
         return Stats([_snapshot(loop) for loop in self._loops])
 
     def reload_certificates(self) -> None:
+        failed = []
         for credentials in self._credentials:
-            if credentials is not None:
-                credentials.reload()
+            try:
+                if credentials is not None:
+                    credentials.reload()
+            except TLSError as error:
+                failed.append(str(error))
+        if failed:
+            raise TLSError("; ".join(failed))
 
     # -- running
 

@@ -48,9 +48,7 @@ def run(setup: Setup, count: int) -> None:
         return
 
     def reload() -> None:
-        try:
-            setup.reload()
-        except (OSError, EvioError) as error:
+        for error in setup.reload():
             log.error("%s; what is in use stays", describe(error))
 
     def on_hangup(number: int, frame: FrameType | None) -> None:

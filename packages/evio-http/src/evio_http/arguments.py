@@ -15,7 +15,7 @@ __all__ = ["parse_arguments"]
 EXAMPLES = """\
 addresses, besides --bind and --port:
   tcp://127.0.0.1:8080   tcp://:80 (all interfaces)   unix:///run/site.sock   systemd://   fd://3
-  tls://:443 (with --tls-cert, or with ?cert=cert.pem&key=key.pem)
+  tls://:443 (with --tls-cert, or with ?cert=cert.pem&key=key.pem, as systemd:// and fd://)
 
 examples:
   evio-http public                             http://127.0.0.1:8080/
@@ -67,7 +67,11 @@ def _network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     group.add_argument("--proxy-protocol", action="store_true", help="connections begin with a PROXY header")
     group.add_argument(
-        "--trust", action="append", default=[], metavar="NETWORK", help="believe X-Forwarded-For of these; repeatable"
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="believe X-Forwarded-For, and PROXY headers, of these; 'unix' is for unix sockets; repeatable",
     )
 
 

@@ -60,7 +60,7 @@ class Session:
         self.lookup = lookup
         """``Memo.get`` of the connection's scheme."""
         self.address = address
-        """The peer's host, or path of a unix socket."""
+        """The peer's host, or ``unix:`` and its path."""
         self.tls = tls
         """``"TLSv1.3"``, or empty."""
         self.ready = False

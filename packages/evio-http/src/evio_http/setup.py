@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from urllib.parse import quote
 
-from evio_core import Action, Events, Server, url
+from evio_core import Action, Events, Server, TLSError, url
 
 from .access_log import AccessLog
 from .auth import BasicAuth
@@ -19,7 +19,7 @@ from .line_file import read_text
 from .log_observer import LogObserver
 from .metrics import Metrics
 from .observer import Observer
-from .peers import TrustedProxies
+from .peers import UNIX, TrustedProxies
 from .policy import Policy
 from .rules import CacheRules, HeaderRules, Redirects
 from .self_signed import make_certificate
@@ -61,12 +61,21 @@ class Setup:
         """Write what is left of the access log, remove temporary files."""
         self._stack.close()
 
-    def reload(self) -> None:
-        """Reopen the access log, read certificates anew. Raises ``OSError`` and :class:`evio_core.TLSError`."""
-        if self._access_log is not None:
-            self._access_log.reopen()
-        if self.server is not None:
-            self.server.reload_certificates()
+    def reload(self) -> list[Exception]:
+        """Reopen the access log, read certificates anew. Returns what did not succeed, ``OSError`` and
+        :class:`evio_core.TLSError`; the rest did."""
+        failed: list[Exception] = []
+        try:
+            if self._access_log is not None:
+                self._access_log.reopen()
+        except OSError as error:
+            failed.append(error)
+        try:
+            if self.server is not None:
+                self.server.reload_certificates()
+        except TLSError as error:
+            failed.append(error)
+        return failed
 
     # -- where to listen
 
@@ -79,21 +88,25 @@ class Setup:
             host = f"[{host}]" if ":" in host else host
             port = DEFAULT_PORT if flags.port is None else flags.port
             addresses.insert(0, f"{'tls' if certificates else 'tcp'}://{host}:{port}")
+        if certificates and all(not each.startswith("tls") or _has(each, "cert") for each in addresses):
+            raise UsageError("no address uses the certificate: tls://HOST:PORT does; systemd://NAME?cert=FILE&key=FILE")
         return [self._complete(address, certificates) for address in addresses]
 
     def _complete(self, address: str, certificates: list[str]) -> str:
         """The address with the options that flags ask for."""
         scheme = address.partition("://")[0]
         options = []
-        if scheme.startswith("tls"):
-            options += certificates if "cert=" not in address else []
-            options += ["alpn=http/1.1"] if "alpn=" not in address else []
-            if self._flags.tls_client_ca and "client_ca=" not in address:
+        if scheme.startswith("tls") and not _has(address, "cert"):
+            options += certificates
+        if scheme.startswith("tls") or _has(address, "cert"):
+            options += ["alpn=http/1.1"] if not _has(address, "alpn") else []
+            if self._flags.tls_client_ca and not _has(address, "client_ca"):
                 options.append(f"client_ca={quote(self._flags.tls_client_ca)}")
         if self._flags.reuseport and scheme.startswith(("tcp", "tls")):
             options.append("reuseport=true")
         if self._flags.proxy_protocol:
-            options.append("proxy_protocol=true")
+            networks = [network for network in self._flags.trust if network != UNIX]
+            options.append(f"proxy_protocol={','.join(networks) or 'true'}")
         if not options:
             return address
         return address + ("&" if "?" in address else "?") + "&".join(options)
@@ -106,7 +119,7 @@ class Setup:
             return [self._self_signed()]
         if len(flags.tls_key) not in (0, len(flags.tls_cert)):
             raise UsageError("each --tls-cert needs its --tls-key, unless the files hold both")
-        if flags.tls_client_ca and not (flags.tls_cert or any("cert=" in each for each in flags.addresses)):
+        if flags.tls_client_ca and not (flags.tls_cert or any(_has(each, "cert") for each in flags.addresses)):
             raise UsageError("--tls-client-ca needs --tls-cert")
         keys = flags.tls_key or [None] * len(flags.tls_cert)
         return [
@@ -256,10 +269,15 @@ class Setup:
         directory = os.path.abspath(self._flags.directory)
         for address, bound in zip(self.addresses, server.addrs, strict=True):
             scheme = address.partition("://")[0]
-            secure = scheme.startswith("tls") or "cert=" in address
+            secure = scheme.startswith("tls") or _has(address, "cert")
             if isinstance(bound, tuple):
                 print(f"serving {directory} on {url('https' if secure else 'http', bound)}/", flush=True)
             else:
                 print(f"serving {directory} on {url('unix', bound)}", flush=True)
         if self.trusted_file:
             print(f"for development: clients have to trust {self.trusted_file}", flush=True)
+
+
+def _has(address: str, option: str) -> bool:
+    """Whether an address has an option already."""
+    return any(each.startswith(f"{option}=") for each in address.partition("?")[2].split("&"))

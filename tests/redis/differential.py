@@ -232,6 +232,13 @@ GEO = st.one_of(
     call(b"GEOSEARCHSTORE", key, key, b"FROMMEMBER", field, b"BYBOX", metres, metres, unit, some(b"STOREDIST")),
 )
 
+HYPERLOGLOGS = st.one_of(
+    call(b"PFADD", key, some(several(value))),
+    call(b"PFCOUNT", keys),
+    call(b"PFMERGE", key, some(keys)),
+    call(b"PFDEBUG", pick(b"ENCODING", b"TODENSE", b"DECODE"), key),
+)
+
 GENERIC = st.one_of(
     call(pick(b"DEL", b"UNLINK", b"EXISTS", b"TOUCH"), keys),
     call(b"TYPE", key),
@@ -271,7 +278,7 @@ TRANSACTIONS = st.one_of(
 )
 
 commands = st.lists(
-    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GEO, GENERIC, GENERIC, TRANSACTIONS),
+    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GEO, HYPERLOGLOGS, GENERIC, GENERIC, TRANSACTIONS),
     min_size=5,
     max_size=40,
 )

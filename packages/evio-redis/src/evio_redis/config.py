@@ -103,6 +103,7 @@ class Config:
     busy_reply_threshold: int
     latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
+    hll_sparse_max_bytes: int
     list_max_listpack_size: int
     logfile: str
     loglevel: str

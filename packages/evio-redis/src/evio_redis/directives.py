@@ -136,6 +136,7 @@ _add("hash-max-listpack-entries", 512, number(0, LLONG_MAX), "when a hash is no 
 _add("hash-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
 _add("set-max-intset-entries", 512, number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")
 _add("zset-max-listpack-entries", 128, number(0, LLONG_MAX), "when a sorted set is no listpack any more", metavar="N")
+_add("hll-sparse-max-bytes", 3000, memory(0), "up to when a HyperLogLog is sparse", metavar="BYTES")
 _add("zset-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
 
 # -- persistence

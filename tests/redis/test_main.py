@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from evio_redis.config import Config
 from evio_redis.errors import ConfigError
 
 from .conftest import execute
-from .wire import redis_server
+from .wire import Wire, redis_server
 
 WRONG = [
     (["--porrt", "1"], "unknown directive 'porrt'; did you mean 'port'?"),
@@ -189,17 +192,80 @@ def test_several_loops_share_the_keys() -> None:
             client.close()
 
 
-def test_the_process_says_where_it_listens_and_ends_on_sigterm() -> None:
-    command = [sys.executable, "-m", "evio_redis", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "Ready to accept connections on tcp://127.0.0.1:" not in (line := process.stdout.readline()):
-        assert line
-    with redis.Redis(port=int(line.rsplit(":", 1)[1])) as client:
+@contextlib.contextmanager
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server of its own and its port, once it listens."""
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            while "Ready to accept connections on tcp://127.0.0.1:" not in (line := running.stdout.readline()):
+                assert line
+            yield running, int(line.rsplit(":", 1)[1])
+        finally:
+            running.kill()
+
+
+def rest(running: subprocess.Popen[str]) -> list[str]:
+    """What else it logs, up to its end, without the time."""
+    assert running.stdout is not None
+    return [line.partition(" * ")[2] or line.partition(" # ")[2] for line in running.stdout.read().splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_says_where_it_listens_and_ends_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "server.pid"
+    with process("--pidfile", str(path)) as (running, port), redis.Redis(port=port) as client:
         assert client.ping()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    process.stdout.close()
+        assert path.read_text() == f"{running.pid}\n"
+        running.send_signal(number)
+        assert running.wait(20) == 0
+        assert rest(running) == [
+            f"Received {number.name} scheduling shutdown...",
+            "User requested shutdown...",
+            "Removing the pid file.",
+            "evio-redis is now ready to exit, bye bye...",
+        ]
+        assert not path.exists()
+
+
+def test_who_insists_need_not_wait_for_clients_that_do_not_read() -> None:
+    with process("--shutdown-timeout", "1000") as (running, port), Wire(port) as wire:
+        assert wire.ask(["SET", "k", "x" * 10_000_000]) == b"+OK\r\n"
+        wire.send("GET k", "GET k", "GET k")
+        assert wire.sock.recv(1, socket.MSG_PEEK) == b"$"
+        running.send_signal(signal.SIGINT)
+        assert running.stdout is not None
+        while "User requested shutdown..." not in running.stdout.readline():
+            pass
+        running.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(0.1)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 1
+        assert rest(running) == ["You insist... exiting now."]
+
+
+def test_a_signal_while_the_log_is_loaded_ends_the_process(tmp_path: Path) -> None:
+    directory = tmp_path / "appendonlydir"
+    directory.mkdir()
+    (directory / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    os.mkfifo(directory / "appendonly.aof.1.incr.aof")  # loading it takes for ever
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", "--appendonly", "yes", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        while "Server initialized" not in running.stdout.readline():
+            pass
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+        assert rest(running) == ["Received shutdown signal during loading, exiting now."]
+
+
+def test_a_pid_file_that_cannot_be_written_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with evio_redis.Server(port=0, pidfile=str(tmp_path / "none" / "server.pid")) as server:
+        with redis.Redis(port=server.port) as client:
+            assert client.ping()
+    assert "Failed to write PID file: No such file or directory" in caplog.text
 
 
 def test_the_plugin_has_a_server(evio_redis_server: evio_redis.Server) -> None:

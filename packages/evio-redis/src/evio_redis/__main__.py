@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 
 import evio_core
 
+from . import signals
 from .config import STDIN, Config, find_directive, read_file
 from .directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
@@ -119,7 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit status: 2 for arguments that are wrong, 1 for what the system refuses."""
     given = sys.argv[1:] if arguments is None else arguments
     if "--help" in given or "-h" in given:
-        print(usage())
+        with suppress(BrokenPipeError):  # whoever reads it has seen enough
+            print(usage(), flush=True)
         return 0
     if "--version" in given or "-v" in given:
         print(f"evio-redis {version('evio-redis')}")
@@ -144,8 +146,8 @@ def run(server: Server) -> int:
     gc.set_threshold(1000, 10, 1_000_000)
     root, config = logging.getLogger(), server.config
     config.on_change("loglevel", lambda: root.setLevel(LEVELS[config.loglevel]))
-    if sys.platform != "win32":  # which has no SIGHUP
-        signal.signal(signal.SIGHUP, lambda number, frame: server.reload_certificates())
+    server.handle_signals = False  # but here
+    signals.install(server)
     try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:

@@ -40,6 +40,7 @@ from .rates import Rates
 from .scan import Scans
 from .scripting import Scripts
 from .session import Session
+from .signals import pid_file
 from .slowlog import SlowLog
 
 __all__ = ["Server"]
@@ -73,6 +74,7 @@ class Server:
 
     def __init__(self, **settings: Any) -> None:
         self.config = settings.pop("config", None) or Config(settings)
+        self.handle_signals = True  # whether SIGINT and SIGTERM stop it if it runs in the main thread
         self.now = self.started = self.last_save = time.time()
         self.run_id = secrets.token_hex(20)
         self.poller = "epoll" if hasattr(select, "epoll") else "kqueue" if hasattr(select, "kqueue") else "select"
@@ -173,6 +175,11 @@ class Server:
     # -- running
 
     @property
+    def serving(self) -> bool:
+        """Whether clients can connect: all is loaded."""
+        return self._started.is_set()
+
+    @property
     def port(self) -> int:
         """The TCP port, once it runs; 0 if it listens on none."""
         assert self._core is not None, "the server does not run"
@@ -184,7 +191,8 @@ class Server:
         when the append-only file cannot be trusted, and ``OSError`` when it cannot be read or written."""
         self.aof.grouped = self.config.appendonly
         try:
-            evio_core.serve(self.events(), *self.config.addresses())
+            with pid_file(self.config.pidfile):
+                evio_core.serve(self.events(), *self.config.addresses())
         finally:
             self.aof.close()
 
@@ -253,6 +261,7 @@ class Server:
             load_balance=LoadBalance(self.config.balance),
             options=Options(tcp_keepalive=self.config.tcp_keepalive, high_water=UNLIMITED, max_pending=0),
             shutdown_timeout=self.config.shutdown_timeout,
+            handle_signals=self.handle_signals,
         )
 
     def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -353,6 +362,7 @@ class Server:
     def shut_down(self) -> None:
         """Stop (SHUTDOWN)."""
         assert self._core is not None
+        log.warning("User requested shutdown...")
         self._core.stop(self.config.shutdown_timeout)
 
     def core_stats(self) -> evio_core.Stats:

@@ -103,6 +103,9 @@ def hits_and_misses(wire: Wire) -> tuple[int, int]:
         ("MGET k no k|EXISTS k no|TOUCH k no|ZUNION 2 z no|SINTERCARD 2 s no", (6, 5)),
         ("SET k x GET|SET no x GET|BITFIELD k GET u8 0|GETSET k y", (3, 1)),
         ("SINTERSTORE d s no|ZUNIONSTORE d 2 z no|ZRANGESTORE d z 0 -1|BITOP AND d k no|SORT l STORE d", (5, 3)),
+        ("GEOPOS z m|GEOADD z 1 1 m|GEORADIUS z 1 1 1 m|GEORADIUSBYMEMBER no m 1 m STORE d|DUMP z|DUMP no", (3, 2)),
+        ("GEOSEARCHSTORE d no FROMMEMBER m BYRADIUS 1 m|GEOSEARCHSTORE d z FROMMEMBER m BYRADIUS 1 m", (1, 1)),
+        ("PFADD p a|PFADD p b|PFCOUNT p|PFCOUNT p no|PFMERGE d p|PFMERGE d|PFDEBUG ENCODING d", (4, 2)),
         (
             "SET k x|DEL k no|LPOP l|LPOP no|INCR no|EXPIRE h 10|WATCH h|MEMORY USAGE h|KEYS *|BITFIELD k SET u8 0 1",
             (0, 0),
@@ -145,6 +148,8 @@ def test_events_tell_of_keys_that_are_missed_and_that_are_new(port: int) -> None
             "COPY l l3",
             "RENAME l3 l4",
             "HSET h f v",
+            "PFADD p a",
+            "GEOADD g 1 1 a",
             "PUBLISH __keyevent done",
         ):
             wire.ask(each)
@@ -154,7 +159,7 @@ def test_events_tell_of_keys_that_are_missed_and_that_are_new(port: int) -> None
             events.append(message if message == b"done" else kind.partition(b"@")[2] + b" " + message)
         assert events[:-1] == [
             *(b"0__:new k", b"0__:keymiss no", b"0__:new l", b"0__:keymiss no", b"0__:keymiss nor", b"1__:new k"),
-            *(b"2__:new l2", b"0__:new l3", b"0__:new l4", b"0__:new h"),
+            *(b"2__:new l2", b"0__:new l3", b"0__:new l4", b"0__:new h", b"0__:new p", b"0__:new g"),
         ]
 
 

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Lookups", "counted"]
 
-READ_THEIR_FIRST = frozenset({"copy", "getdel", "getex", "getset", "sort"})
+READ_THEIR_FIRST = frozenset({"copy", "georadius", "georadiusbymember", "getdel", "getex", "getset", "sort"})
 """Commands that change keys and count the first one as read."""
 
 READ_ALL_BUT_THEIR_FIRST = frozenset(
-    ("bitop", "sdiffstore", "sinterstore", "sunionstore", "zdiffstore", "zinterstore", "zrangestore", "zunionstore")
+    (
+        *("bitop", "geosearchstore", "sdiffstore", "sinterstore", "sunionstore"),
+        *("zdiffstore", "zinterstore", "zrangestore", "zunionstore"),
+    )
 )
 """Commands that keep in the first key what they read from the others."""
 
@@ -40,7 +43,7 @@ class _Seen:
 def counted(command: Command, args: Args) -> list[bytes]:
     """The keys that a call reads, as the statistics have it."""
     name = command.name
-    if "readonly" in command.flags and name != "memory|usage":
+    if ("readonly" in command.flags and name != "memory|usage") or name == "pfmerge":
         keys = command.key_positions(args)
     elif name in READ_THEIR_FIRST or (name in ("set", "bitfield") and _only_gets(name, args)):
         keys = command.key_positions(args)[:1]

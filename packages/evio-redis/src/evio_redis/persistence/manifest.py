@@ -59,11 +59,16 @@ class Manifest:
             return None
         if lines == [b""]:
             raise LogCorrupt(f"{manifest.path}: Found an empty AOF manifest")
-        for number, line in enumerate(lines[:-1] if not lines[-1] else lines, 1):
+        for number, line in enumerate(lines, 1):
             try:
-                manifest._parse(line)
+                if number < len(lines):
+                    manifest._parse(line)
+                elif line:
+                    raise ValueError("The line is cut off")
             except ValueError as error:
                 raise LogCorrupt(f"{manifest.path}, line {number}: {error}") from None
+        if manifest.base and manifest.history and not any(".incr." not in name for name, _ in manifest.history):
+            raise LogCorrupt(f"{manifest.path}: increments are history, though no base is")
         return manifest
 
     def _parse(self, line: bytes) -> None:
@@ -74,10 +79,14 @@ class Manifest:
         words = [word.decode("utf-8", "surrogateescape") for word in split_inline(line) or ()]
         fields = dict(zip(words[::2], words[1::2], strict=False))
         name, seq, kind = fields.get("file", ""), fields.get("seq", ""), fields.get("type", "")
-        if len(words) % 2 or not name or not kind or not (seq.isascii() and seq.isdigit()):
+        # Not sound are, among others, two lines that have run into one.
+        sound = len(words) == 2 * len(fields) and all(32 <= byte < 127 for byte in line)
+        if not sound or not name or not kind or not (seq.isascii() and seq.isdigit()):
             raise ValueError("Invalid AOF manifest file format: expected 'file NAME seq NUMBER type b|i|h'")
         if "/" in name:
             raise ValueError("File can't be a path, just a filename")
+        if (kind == "i" and ".base." in name) or (kind == "b" and ".incr." in name):
+            raise ValueError(f"'{name}' is not of type '{kind}'")
         self._add(name, int(seq), kind)
 
     def _add(self, name: str, seq: int, kind: str) -> None:

@@ -126,7 +126,7 @@ class Faulty:
 
     def _accept(self) -> Any:
         self._fail()
-        return self._sock._accept()
+        return self._sock._accept()  # type: ignore[attr-defined]
 
     def _fail(self) -> None:
         code = self._errors.pop(0) if self._errors else 0

@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .connection import Connection
 from .events import Options, SocketAddress
@@ -110,8 +111,10 @@ class Listener(Handler):
         self._loop.add(self._sock.fileno(), self, READ, self.exclusive)
 
     def on_event(self, mask: int) -> None:
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
         # ``accept`` would make a socket object, at a quarter of what a connection costs here, for its descriptor alone.
-        accept = self._sock._accept
+        accept = cast(Any, self._sock)._accept
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 fd, remote = accept()
@@ -123,10 +126,10 @@ class Listener(Handler):
                     self._back_off(error)
                     return
                 continue
+            os.set_blocking(fd, False)
             self._accepted(fd, remote)
 
     def _accepted(self, fd: int, remote: SocketAddress) -> None:
-        os.set_blocking(fd, False)
         self._loop.stats.accepted += 1
         if self._failing:
             self._recovered()

@@ -61,6 +61,16 @@ SAME = [
     *(f"return redis.error_reply({text})" for text in ("'My Err'", "'-My Err'", "''", "'x'", "")),
     "return tostring(1/0)",
     "if true then return 1 end return 2",
+    # what crashes Lua 5.1 as it is
+    *(
+        f"return {{unpack({{1, 2, 3}}, {range_})}}"
+        for range_ in ("-2, 2^31-1", "0, 2^31-1", "-2^31, -2", "1, 9000", "-1, 5")
+    ),
+    *(
+        f"return {{unpack({arguments})}}"
+        for arguments in ("{1}, -1, -2", "", "'x'", "{1, 2}, 'x'", "{1}, 1, {}", "{1, 2}, '2'")
+    ),
+    "return select('#', unpack({}, 1, 7000))",
     "-- only a comment",
     # errors, and where they happened
     "return redis.call('incr', 's')",

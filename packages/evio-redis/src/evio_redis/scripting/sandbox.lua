@@ -14,6 +14,7 @@ local OWN, SOURCE = getinfo(1, "S").source, "@user_script"
 local READ_ONLY = "Attempt to modify a readonly table"
 local INSTRUCTIONS = 100000 -- between two looks at the clock
 local MANY = 4000 -- arguments, beyond which ``unpack`` may not find the room for as many again
+local MOST_RESULTS = 7999 -- of ``unpack``
 local DEPTH = 2600 -- of tables in tables in a reply
 
 -- Tables that scripts share. Plain Lua cannot make a table read-only: scripts get an empty one that stands for it.
@@ -43,7 +44,7 @@ end)
 
 for _, name in ipairs {
   "assert", "collectgarbage", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
-  "unpack", "xpcall", "_VERSION",
+  "xpcall", "_VERSION",
 } do
   globals[name] = _G[name]
 end
@@ -55,6 +56,22 @@ function globals.pairs(t)
   local contents = behind[t]
   if contents == nil then return raw_pairs(t) end
   return function(_, key) return raw_next(contents, key) end, t, nil
+end
+
+-- Lua 5.1 counts the results in 32 bits, and crashes when there are more.
+local function bad_argument(position, wanted, given)
+  error(format("bad argument #%d to 'unpack' (%s expected, got %s)", position, wanted, given), 3)
+end
+
+function globals.unpack(...)
+  local t, first, last = ...
+  if type(t) ~= "table" then bad_argument(1, "table", select("#", ...) == 0 and "no value" or type(t)) end
+  local from = first == nil and 1 or tonumber(first)
+  if from == nil then bad_argument(2, "number", type(first)) end
+  local to = last == nil and #t or tonumber(last)
+  if to == nil then bad_argument(3, "number", type(last)) end
+  if from <= to and to - from >= MOST_RESULTS then error("too many results to unpack", 2) end
+  return unpack(t, from, to)
 end
 
 function globals.rawget(t, key) return raw_get(behind[t] or t, key) end

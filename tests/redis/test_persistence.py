@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -20,6 +21,8 @@ import pytest
 import redis
 
 import evio_redis
+
+from .wire import Wire, redis_server, words
 
 CRASHES = int(os.environ.get("EVIO_CRASHES", "5"))
 
@@ -227,3 +230,33 @@ def test_loading_the_log_again_is_not_logged(tmp_path: Path) -> None:
         assert client.get("a") == b"1"
     log = b"".join(file.read_bytes() for file in (tmp_path / "appendonlydir").glob("*.incr.aof"))
     assert b"LOADAOF" not in log
+
+
+TRANSACTIONS: list[tuple[str, str]] = [
+    ("MULTI|SET k v|EXEC", "SELECT 0|SET k v"),
+    ("MULTI|SET k v|GET k|DEL none|EXEC", "SELECT 0|SET k v"),
+    ("MULTI|SET k v|SET k w|EXEC", "SELECT 0|MULTI|SET k v|SET k w|EXEC"),
+    ("SELECT 2|MULTI|SET k v|EXEC", "SELECT 2|SET k v"),
+    ("MULTI|SELECT 2|SET k v|EXEC", "SELECT 2|SET k v"),
+    ("MULTI|GET k|EXEC|MULTI|EXEC", ""),
+    ("EVAL return(redis.call('SET','k','v')) 0", "SELECT 0|SET k v"),
+    ("EVAL redis.call('SET','k','v');redis.call('SET','k','w') 0", "SELECT 0|MULTI|SET k v|SET k w|EXEC"),
+    ("MULTI|EVAL return(redis.call('SET','k','v')) 0|EXEC", "SELECT 0|SET k v"),
+]
+
+
+@pytest.mark.parametrize("program", ["evio-redis", "redis-server"])
+@pytest.mark.parametrize(("commands", "logged"), TRANSACTIONS)
+def test_only_several_commands_are_a_transaction_in_the_log(
+    program: str, commands: str, logged: str, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        if program == "evio-redis":
+            port = stack.enter_context(evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True)).port
+        else:
+            port = stack.enter_context(redis_server("--appendonly", "yes", "--dir", str(tmp_path)))
+        wire = stack.enter_context(Wire(port))
+        for command in commands.split("|"):
+            assert not wire.ask(command).startswith(b"-")
+    [increment] = (tmp_path / "appendonlydir").glob("*.incr.aof")
+    assert increment.read_bytes().lower() == b"".join(map(words, filter(None, logged.split("|")))).lower()

@@ -213,9 +213,14 @@ def numbers(count: int, low: int, high: int) -> Callable[[str], str]:
 
 
 def flags(*words: str) -> Callable[[str], str]:
-    """For some of the words."""
+    """For some of the words, in the order in which they are given here."""
     each = one_of(*words)
-    return lambda text: " ".join(each(word) for word in text.split() or [""])
+
+    def parse(text: str) -> str:
+        found = {each(word) for word in text.split() or [""]}
+        return " ".join(word for word in words if word in found)
+
+    return parse
 
 
 def percentiles(text: str) -> tuple[float, ...]:

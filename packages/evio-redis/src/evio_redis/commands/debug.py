@@ -11,7 +11,7 @@ from ..clients import is_allowed
 from ..command import Args, command
 from ..digest import digest_of_all, digest_of_value
 from ..errors import NO_SUCH_KEY, CommandError, LogCorrupt
-from ..numbers import to_int
+from ..numbers import parse_int, to_int
 from ..persistence import load_commands, write_base
 from ..resp import OK, array, bulk, integer, simple
 from .objects import encoding_name
@@ -29,6 +29,8 @@ NO_OPS = frozenset(
     )
 )
 """What needs nothing done here: it is about Redis's own insides."""
+
+NOT_POSITIVE = "ERR value is out of range, must be positive"
 
 NOT_ALLOWED = (
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local'
@@ -59,6 +61,10 @@ def debug(session: Session, args: Args) -> bytes:
         return OK
     if what == b"ERROR" and len(args) == 3:
         raise CommandError(args[2].decode("utf-8", "surrogateescape"))
+    if what == b"POPULATE" and 3 <= len(args) <= 5:
+        return _populate(session, args)
+    if what == b"HELP" and len(args) == 2:
+        return array([simple(line) for line in HELP.splitlines()])
     if what in NO_OPS:
         return OK
     shown = args[1].decode("utf-8", "surrogateescape")
@@ -75,6 +81,56 @@ def _seconds(text: bytes) -> float:
         return float(text)
     except ValueError:
         return 0.0  # as strtod has it
+
+
+def _populate(session: Session, args: Args) -> bytes:
+    """Make keys ``key:0``, ``key:1``... that are not there yet, without logging it."""
+    count = _positive(args[2])
+    prefix = args[3] if len(args) > 3 else b"key"
+    size = _positive(args[4]) if len(args) > 4 else 0
+    database = session.db
+    for number in range(count):
+        key, value = b"%b:%d" % (prefix, number), b"value:%d" % number
+        if database.lookup(key) is None:
+            database.add(key, value[:size].ljust(size, b"\0") if size else value)
+            if database.alert:
+                database.keyspace.touched(database, key)
+    return OK
+
+
+def _positive(text: bytes) -> int:
+    number = parse_int(text, NOT_POSITIVE)
+    if number < 0:
+        raise CommandError(NOT_POSITIVE)
+    return number
+
+
+HELP = """\
+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+AOF-FLUSH-SLEEP <microseconds>
+    Wait before each write to the append-only file.
+DIGEST
+    A digest of all keys.
+DIGEST-VALUE <key> [<key> ...]
+    A digest of each value.
+ERROR <text>
+    An error reply of this text.
+HELP
+    This text.
+LOADAOF
+    Forget all keys and load the append-only file.
+OBJECT <key>
+    What is known of a value.
+POPULATE <count> [<prefix>] [<size>]
+    Make so many string keys, named prefix:<number>.
+PROTOCOL <type>
+    A reply of this type, string to false.
+RELOAD
+    Write all keys to a file, forget them and load it.
+SET-ACTIVE-EXPIRE <0|1>
+    Whether expired keys are looked for.
+SLEEP <seconds>
+    Have everybody wait."""
 
 
 def _digest(session: Session, what: bytes, keys: Args) -> bytes:

@@ -40,6 +40,8 @@ __all__ = ["AppendOnlyFile"]
 
 log = logging.getLogger("evio_redis")
 
+MULTI = encode([b"MULTI"])
+
 RETRY = 1.0
 """Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
 
@@ -64,7 +66,8 @@ class AppendOnlyFile:
         self._buffered_large = False
         self._database: Database | None = None  # that the log has selected
         self._stamp = 0  # the second of the last time stamp
-        self._transaction = 0  # EXEC under way, and whether anything of it is in the log yet
+        self._transaction = 0  # EXEC under way: one more than what of it is in the log
+        self._multi_at = 0  # where in the buffer its MULTI is
         self._unacknowledged: dict[Session, None] = {}  # whose commands are in the buffer
         self._doomed: dict[Session, None] = {}  # whose commands are not on the disk though they should be
         self._unsynced = False
@@ -275,7 +278,10 @@ class AppendOnlyFile:
     def end_transaction(self, session: Session) -> None:
         """The transaction is complete."""
         if self._transaction > 1:
-            self._buffer.append(encode([b"EXEC"]))
+            if self._transaction == 2 and self._buffer[self._multi_at : self._multi_at + 1] == [MULTI]:
+                del self._buffer[self._multi_at]  # one command is whole or missing anyway
+            else:
+                self._buffer.append(encode([b"EXEC"]))
             self._unacknowledged[session] = None
         self._transaction = 0
         if not self.grouped:
@@ -291,8 +297,10 @@ class AppendOnlyFile:
             self._database = database
             self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
         if self._transaction == 1:
-            self._transaction = 2
-            self._buffer.append(encode([b"MULTI"]))
+            self._multi_at = len(self._buffer)
+            self._buffer.append(MULTI)
+        if self._transaction:
+            self._transaction += 1
         if append(self._buffer, args):
             self._buffered_large = True
 

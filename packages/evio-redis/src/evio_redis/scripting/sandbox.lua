@@ -71,7 +71,7 @@ function globals.unpack(...)
   local to = last == nil and #t or tonumber(last)
   if to == nil then bad_argument(3, "number", type(last)) end
   if from <= to and to - from >= MOST_RESULTS then error("too many results to unpack", 2) end
-  return unpack(t, from, to)
+  return unpack(...) -- as it came: what is passed counts, too
 end
 
 function globals.rawget(t, key) return raw_get(behind[t] or t, key) end

@@ -1,0 +1,52 @@
+"""DEBUG's subcommands that make something, beside a real redis-server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import evio_redis
+
+from .wire import Wire, redis_server
+
+
+@pytest.fixture(params=["evio-redis", "redis-server"])
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    if request.param == "evio-redis":
+        with evio_redis.Server(port=0, enable_debug_command="yes") as server, Wire(server.port) as connected:
+            yield connected
+    else:
+        with redis_server("--enable-debug-command", "yes") as port, Wire(port) as connected:
+            yield connected
+
+
+POPULATE: list[tuple[str | list[Any], bytes]] = [
+    ("SET key:1 mine", b"+OK\r\n"),
+    ("DEBUG POPULATE 3", b"+OK\r\n"),
+    ("MGET key:0 key:1 key:2 key:3", b"*4\r\n$7\r\nvalue:0\r\n$4\r\nmine\r\n$7\r\nvalue:2\r\n$-1\r\n"),
+    ("debug populate 2 p:q 3", b"+OK\r\n"),
+    ("DEBUG POPULATE 2 long 10", b"+OK\r\n"),
+    ("MGET p:q:0 p:q:1 long:1", b"*3\r\n$3\r\nval\r\n$3\r\nval\r\n$10\r\nvalue:1\0\0\0\r\n"),
+    ("DEBUG POPULATE 0", b"+OK\r\n"),
+    ("DBSIZE", b":7\r\n"),
+    ("DEBUG POPULATE -1", b"-ERR value is out of range, must be positive\r\n"),
+    ("DEBUG POPULATE 1 x -1", b"-ERR value is out of range, must be positive\r\n"),
+    ("DEBUG POPULATE x", b"-ERR value is out of range, must be positive\r\n"),
+    (
+        "DEBUG POPULATE 1 2 3 4",
+        b"-ERR unknown subcommand or wrong number of arguments for 'POPULATE'. Try DEBUG HELP.\r\n",
+    ),
+]
+
+
+def test_populate_makes_keys(wire: Wire) -> None:
+    for command, expected in POPULATE:
+        assert wire.ask(command) == expected, command
+
+
+def test_help_is_there_as_errors_say(wire: Wire) -> None:
+    lines = wire.ask("DEBUG HELP").split(b"\r\n")
+    assert lines[1] == b"+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    assert {b"+POPULATE <count> [<prefix>] [<size>]", b"+HELP", b"+SLEEP <seconds>"} <= set(lines)

@@ -8,7 +8,7 @@ PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
 
-.PHONY: help echo redis http test test-all test-compiled differential lint format bench docs clean
+.PHONY: help echo redis http test test-all test-compiled differential lint format bench soak docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint           ruff and mypy (linux, darwin, win32)"
 	@echo "make types          mypy alone"
 	@echo "make format         let ruff format the code"
+	@echo "make soak           load evio-http for ten minutes: nothing may leak or fail"
 	@echo "make docs           build the documentation into site/"
 	@echo "make bench          measure the echo server beside its peers"
 	@echo "make clean          remove what make made"
@@ -96,6 +97,9 @@ format: $(VENV)/.stamp
 
 bench: $(VENV)/.stamp
 	$(BIN)/python -m tools.bench echo
+
+soak: $(VENV)/.stamp
+	$(BIN)/python -m tools.soak
 
 docs: $(VENV)/.stamp
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs site

@@ -1,0 +1,1 @@
+"""A server under a mixed load for long: nothing may leak, nothing may fail."""

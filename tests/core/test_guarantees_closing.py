@@ -132,6 +132,22 @@ def test_stop_sends_pending_output_of_every_connection(variant: Variant) -> None
             peer.close()
 
 
+def test_output_has_all_the_time_of_a_server_that_stops(variant: Variant) -> None:
+    size, record = 16 << 20, Recorder()
+    events = Events(
+        data=lambda conn, chunk: bytes(size),
+        closed=lambda conn, error: record.add("closed", error),
+        num_loops=variant.num_loops,
+        options=Options(close_timeout=0.05),
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        peer.sendall(b"x")
+        first = receive(peer, 1)
+        run.server.stop(TIMEOUT)
+        run.thread.join(0.2)  # longer than a connection that closes by itself has
+        assert len(first + receive_all(peer)) == size
+
+
 def test_a_second_stop_and_the_timeout_end_it_at_once(variant: Variant) -> None:
     for timeout in (0.05, TIMEOUT):
         record = Recorder()

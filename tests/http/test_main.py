@@ -250,6 +250,24 @@ def test_a_file_is_logged_when_it_has_left_and_with_what_has_left(site: str, tmp
     assert large[2]["seconds"] >= 0.3
 
 
+@pytest.mark.parametrize("flags", [[], ["--workers", "1"]], ids=["one process", "workers"])
+def test_an_answer_that_is_under_way_has_the_time_that_the_flag_says(site: str, flags: list[str]) -> None:
+    size = 32 << 20
+    with open(Path(site) / "large.bin", "wb") as file:
+        file.truncate(size)
+    for seconds, whole in (("20", True), ("0.2", False)):
+        with serving(site, "--port", "0", "--shutdown-timeout", seconds, *flags) as served:
+            with connect(("127.0.0.1", served.port)) as sock:
+                sock.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = sock.recv(100)
+                served.process.terminate()
+                if not whole:
+                    served.process.wait(TIMEOUT)
+                received = len(answer) + len(receive_all(sock))
+                assert (received > size) is whole
+            assert served.process.wait(TIMEOUT) == 0
+
+
 def test_every_answer_from_memory_is_logged(site: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(site, "--port", "0", "--access-log", str(log)) as served:

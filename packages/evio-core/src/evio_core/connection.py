@@ -575,7 +575,8 @@ class Connection(Handler):
         """Send what is queued, then close."""
         if self._phase == OPEN:
             self._phase = CLOSING
-            self._limit_closing()
+            if not self.loop.stopping:  # then the time that the whole server has is everybody's
+                self._limit_closing()
             self._mark()
         elif self._phase == OPENING:
             self.lost(None)

@@ -155,6 +155,13 @@ def _limits(group: argparse._ArgumentGroup) -> None:
 def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--access-log", metavar="FILE", help="- is standard output; reopened on SIGHUP")
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
+    group.add_argument(
+        "--shutdown-timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="for answers that are under way when it stops, or a worker is replaced (default %(default)g)",
+    )
     group.add_argument("--verbose", action="store_true", help="also say why connections end and requests are refused")
     group.add_argument(
         "--hot-memory", type=_whole, default=64 << 20, metavar="BYTES", help="answers kept in memory (default 64 MiB)"

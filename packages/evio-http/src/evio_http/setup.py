@@ -170,6 +170,7 @@ class Setup:
             num_loops=flags.loops,
         )
         events.serving = self._serving(metrics)
+        events.shutdown_timeout = flags.shutdown_timeout
         if self._access_log is not None:
             events.tick = self._tick(self._access_log)
         return events

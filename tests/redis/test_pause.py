@@ -49,6 +49,27 @@ def test_writes_wait_and_reads_do_not(port: int, held: str) -> None:
         assert blocked(wire) == 0
 
 
+NO_WRITES = "#!lua flags=no-writes\nreturn 12"
+
+
+def test_scripts_wait_unless_they_say_that_they_write_nothing(port: int) -> None:
+    with Wire(port) as wire, Wire(port) as other:
+        sha = wire.ask(["SCRIPT", "LOAD", NO_WRITES]).split(b"\r\n")[1]
+        assert wire.ask("CLIENT PAUSE 60000 WRITE") == b"+OK\r\n"
+        other.send(["EVAL", NO_WRITES, 0], ["EVALSHA", sha, 0], ["EVAL_RO", "return 12", 0])
+        assert [other.reply() for _ in range(3)] == [b":12\r\n"] * 3
+        other.send("MULTI", ["EVAL", NO_WRITES, 0], ["EVALSHA", sha, 0], "EXEC")
+        assert [other.reply() for _ in range(4)][-1] == b"*2\r\n:12\r\n:12\r\n"
+        assert blocked(wire) == 0
+        for script in ("return 1", "#!lua\nreturn 1"):
+            other.send(["EVAL", script, 0])
+            while blocked(wire) != 1:
+                pass
+            assert wire.ask("CLIENT UNPAUSE") == b"+OK\r\n"
+            assert other.reply() == b":1\r\n"
+            assert wire.ask("CLIENT PAUSE 60000 WRITE") == b"+OK\r\n"
+
+
 def test_a_transaction_waits_if_it_writes(port: int) -> None:
     with Wire(port) as wire, Wire(port) as reading, Wire(port) as writing:
         wire.ask("CLIENT PAUSE 60000 WRITE")

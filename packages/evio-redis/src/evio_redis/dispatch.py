@@ -231,7 +231,7 @@ class Dispatcher:
             )
         if session.monitor and command.flags & {"write", "readonly", "may_replicate"}:
             raise CommandError("ERR Replica can't interact with the keyspace")
-        if server.pause.active and server.pause.holds(session, command):
+        if server.pause.active and server.pause.holds(session, command, args):
             raise _Paused
 
     def _needs_memory(self, session: Session, command: Command) -> bool:

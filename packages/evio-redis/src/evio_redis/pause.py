@@ -42,17 +42,22 @@ class Pause:
         self._server.keyspace.keeps_expired = True
         self._server.dispatcher.choose_tables()
 
-    def holds(self, session: Session, command: Command) -> bool:
+    def holds(self, session: Session, command: Command, args: Args) -> bool:
         """Whether this command has to wait. EXEC does if its transaction writes."""
         if session.monitor:
             return False
         if not self._writes_only:
             return True
-        if command.flags & {"write", "may_replicate"}:
-            return True
+        if command.name != "exec":
+            return self._writes(command, args)
         find = self._server.registry.find
-        queued = [find(args) for args in session.queue or ()] if command.name == "exec" else []
-        return any(each is not None and each.flags & {"write", "may_replicate"} for each in queued)
+        return any(self._writes(queued, each) for each in session.queue or () if (queued := find(each)) is not None)
+
+    def _writes(self, command: Command, args: Args) -> bool:
+        """Whether a call may change something, also what others than this server see. A script may deny it."""
+        if command.name in ("eval", "evalsha"):
+            return self._server.scripts.may_write(args[1], loaded=command.name == "evalsha")
+        return not command.flags.isdisjoint(("write", "may_replicate"))
 
     def postpone(self, session: Session, args: Args) -> None:
         """Keep a command for the end of the pause."""

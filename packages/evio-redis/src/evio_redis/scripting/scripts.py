@@ -92,6 +92,14 @@ class Scripts:
             raise CommandError(NO_SUCH_SCRIPT)
         return found
 
+    def may_write(self, text: bytes, loaded: bool) -> bool:
+        """Whether a script, given by its text or its SHA-1, does not say of itself that it writes nothing."""
+        try:
+            flags = self.find(text).flags if loaded else parse_shebang(text)[0]
+        except CommandError:
+            return True
+        return flags is None or "no-writes" not in flags
+
     def load(self, body: bytes) -> Script:
         """Compile a script, or find it. Raises :class:`CommandError`."""
         sha = hashlib.sha1(body, usedforsecurity=False).hexdigest()
@@ -260,6 +268,8 @@ class Scripts:
             raise CommandError("ERR This Redis command is not allowed from script")
         if "write" in command.flags:
             self._check_write(command)
+        elif self._read_only and "may_replicate" in command.flags:
+            raise CommandError(READ_ONLY)
         elif self._checks_memory and not self._wrote and "denyoom" in command.flags:
             raise CommandError(OOM)
 

@@ -277,10 +277,35 @@ TRANSACTIONS = st.one_of(
     call(b"MULTI"), call(b"EXEC"), call(b"DISCARD"), call(b"WATCH", key), call(b"UNWATCH"), call(b"SET", key, value)
 )
 
+
+def on_own_keys(prefix: bytes, family: st.SearchStrategy[list[bytes]]) -> st.SearchStrategy[list[bytes]]:
+    """Three in four calls on keys that only this family uses, so that most find what others have left."""
+
+    def renamed(drawn: tuple[int, list[bytes]]) -> list[bytes]:
+        kind, words = drawn
+        return words if not kind else [words[0], *(prefix + word if word in KEYS else word for word in words[1:])]
+
+    return st.tuples(st.integers(0, 3), family).map(renamed)
+
+
+FAMILIES = {
+    b"string:": st.one_of(STRINGS, BITMAPS),
+    b"hash:": HASHES,
+    b"list:": LISTS,
+    b"set:": SETS,
+    b"zset:": ZSETS,
+    b"geo:": GEO,
+    b"log:": HYPERLOGLOGS,
+}
+
 commands = st.lists(
-    st.one_of(STRINGS, BITMAPS, HASHES, LISTS, SETS, ZSETS, GEO, HYPERLOGLOGS, GENERIC, GENERIC, TRANSACTIONS),
-    min_size=5,
-    max_size=40,
+    st.one_of(
+        *[on_own_keys(prefix, family) for prefix, family in FAMILIES.items()],
+        *[on_own_keys(prefix, GENERIC) for prefix in (b"string:", b"hash:", b"list:", b"set:", b"zset:")],
+        TRANSACTIONS,
+    ),
+    min_size=20,
+    max_size=60,
 )
 
 UNORDERED = frozenset((b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"KEYS"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hiredis
@@ -19,8 +17,9 @@ import evio_redis
 from evio_redis.persistence.encode import encode
 
 from .differential import commands, normalised
+from .wire import Wire, redis_server
 
-EXAMPLES = int(os.environ.get("EVIO_DIFFERENTIAL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EVIO_DIFFERENTIAL_EXAMPLES", "40"))
 
 
 class Client:
@@ -57,23 +56,8 @@ def plain(reply: Any) -> Any:
 @pytest.fixture(scope="module")
 def real() -> Iterator[int]:
     """The port of a real redis-server."""
-    command = shutil.which("redis-server")
-    if command is None:
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    arguments = [command, "--port", str(port), "--save", "", "--rdbcompression", "no", "--bind", "127.0.0.1"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            time.sleep(0.02)
-    yield port
-    process.terminate()
-    process.wait(20)
+    with redis_server("--rdbcompression", "no") as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +125,99 @@ def test_replies_and_keys_are_the_same(real: int, ours: int, protocol: int) -> N
                 client.close()
 
     compare()
+
+
+def normalised_call(args: list[bytes]) -> list[bytes]:
+    """A logged command in a form in which the moment at which it ran, and the case of words, make no difference."""
+    words = [each.upper() if each in (b"left", b"right") else each for each in args[1:]]
+    return [args[0].upper(), *(b"a time" if re.fullmatch(rb"1[789]\d{11}", each) else each for each in words)]
+
+
+class Log:
+    """What a server has logged since it was last read."""
+
+    def __init__(self, directory: Path) -> None:
+        (self._path,) = directory.glob("appendonlydir/*.incr.aof")
+        self._at = 0
+        self._reader = hiredis.Reader()
+
+    def read(self) -> list[list[bytes]]:
+        with open(self._path, "rb") as file:
+            file.seek(self._at)
+            self._reader.feed(file.read())
+            self._at = file.tell()
+        return [normalised_call(args) for args in iter(self._reader.gets, False)]
+
+
+@pytest.fixture(scope="module")
+def logging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[int, Log]]]:
+    """The ports and logs of both servers."""
+    directories = [tmp_path_factory.mktemp(name) for name in ("real", "ours")]
+    ours: dict[str, Any] = {"appendonly": "yes", "appendfsync": "no", "dir": str(directories[1])}
+    with (
+        redis_server("--appendonly", "yes", "--appendfsync", "no", "--dir", str(directories[0])) as port,
+        evio_redis.Server(port=0, **ours) as server,
+    ):
+        yield [(port, Log(directories[0])), (server.port, Log(directories[1]))]
+
+
+@pytest.mark.timeout(3600)
+def test_the_same_is_logged(logging: list[tuple[int, Log]]) -> None:
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    @given(commands)
+    def compare(script: list[list[bytes]]) -> None:
+        clients = [Client(port, 2) for port, _ in logging]
+        try:
+            for args in [[b"FLUSHALL"], *script, [b"DISCARD"]]:
+                for client in clients:
+                    client.call(args)
+                expected, logged = (log.read() for _, log in logging)
+                assert logged == expected, args
+        finally:
+            for client in clients:
+                client.close()
+
+    compare()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "then"),
+    [
+        ("BLPOP no k 0", "RPUSH k a b"),
+        ("BRPOP k 0", "MULTI|RPUSH k a b|EXPIRE k 100|EXEC"),
+        ("BLMPOP 0 2 no k RIGHT COUNT 2", "RPUSH k a b c"),
+        ("BLMPOP 0 2 no k LEFT COUNT 10", "RPUSH k a b c"),
+        ("BLMOVE k target LEFT RIGHT 0", "RPUSH k a"),
+        ("BRPOPLPUSH k k 0", "LPUSH k a b"),
+        ("BZPOPMIN no k 0", "ZADD k 1 a 2 b"),
+        ("BZPOPMAX k 0", "GEOADD k 1 1 a 2 2 b"),
+        ("BZMPOP 0 2 no k MIN COUNT 2", "ZADD k 1 a 2 b 3 c"),
+        ("BLPOP k 0", "RPUSH other a|RENAME other k"),
+        ("BLPOP k 0", "RPUSH other a|COPY other k"),
+        ("BLPOP k 0", "SELECT 1|RPUSH k a|SWAPDB 0 1"),
+        ("BLPOP k 0", "SELECT 1|RPUSH k a|MOVE k 0"),
+        ("BLPOP k 0", "RPUSH other b a|SORT other ALPHA STORE k"),
+    ],
+)
+def test_the_same_is_logged_of_those_who_waited(logging: list[tuple[int, Log]], waiting: str, then: str) -> None:
+    logged = []
+    for port, log in logging:
+        with Wire(port) as wire, Wire(port) as blocked:
+            wire.ask("FLUSHALL")
+            log.read()
+            blocked.send(waiting)
+            while b"blocked_clients:1\r" not in wire.ask("INFO clients"):
+                pass
+            for command in then.split("|"):
+                assert not wire.ask(command.encode() + b"\r\n").startswith(b"-")
+            assert blocked.reply()[:1] in b"*$"
+            logged.append(log.read())
+    assert logged[1] == logged[0]
 
 
 def same_time(command: bytes, one: Any, other: Any) -> bool:

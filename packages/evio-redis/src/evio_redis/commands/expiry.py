@@ -57,7 +57,7 @@ def _expire(session: Session, args: Args, unit: int, relative: bool) -> bytes:
         return ONE
     database.set_expiry(key, when)
     database.changed(key, "g", "expire")
-    session.rewrite(b"PEXPIREAT", key, b"%d" % when)
+    session.rewrite(b"PEXPIREAT", key, b"%d" % when, *args[3:])
     return ONE
 
 

@@ -349,7 +349,6 @@ def _move(session: Session, source: bytes, target: bytes, left: bool, to_left: b
         database.add(target, other)
     _popped(database, source, value, left)
     database.changed(target, "l", "lpush" if to_left else "rpush", 0)  # both together are one modification
-    session.rewrite(b"LMOVE", source, target, b"LEFT" if left else b"RIGHT", b"LEFT" if to_left else b"RIGHT")
     return bulk(element)
 
 
@@ -477,22 +476,27 @@ def brpop(session: Session, args: Args) -> bytes:
     return _bpop(session, args, left=False)
 
 
-def _bmove(session: Session, args: Args, left: bool, to_left: bool) -> bytes:
+def _bmove(session: Session, args: Args, left: bool, to_left: bool, logged: Args) -> bytes:
     timeout = parse_timeout(args[-1])
     source, target = args[1], args[2]
 
-    def attempt(key: bytes) -> bytes | None:
-        return _move(session, key, target, left, to_left) if type(session.db.lookup(key)) is List else None
+    def move() -> bytes | None:
+        found = _move(session, source, target, left, to_left)
+        if found is not None:
+            session.rewrite(*logged)
+        return found
 
-    found = _move(session, source, target, left, to_left)
-    return found or session.server.blocking.wait(session, [source], timeout, attempt, session.resp.null)
+    def attempt(key: bytes) -> bytes | None:
+        return move() if type(session.db.lookup(key)) is List else None
+
+    return move() or session.server.blocking.wait(session, [source], timeout, attempt, session.resp.null)
 
 
 @command("BRPOPLPUSH", arity=4, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="2.2.0")
 def brpoplpush(session: Session, args: Args) -> bytes:
-    return _bmove(session, args, left=False, to_left=True)
+    return _bmove(session, args, left=False, to_left=True, logged=[b"RPOPLPUSH", args[1], args[2]])
 
 
 @command("BLMOVE", arity=6, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="6.2.0")
 def blmove(session: Session, args: Args) -> bytes:
-    return _bmove(session, args, _left(args[3]), _left(args[4]))
+    return _bmove(session, args, _left(args[3]), _left(args[4]), logged=[b"LMOVE", *args[1:5]])

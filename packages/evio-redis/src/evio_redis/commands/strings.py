@@ -142,7 +142,10 @@ def _options(args: Args, at: int, flags: tuple[bytes, ...]) -> tuple[set[bytes],
 def _set_with_options(session: Session, args: Args) -> bytes:
     options, when = _options(args, 3, (b"NX", b"XX", b"GET", b"KEEPTTL"))
     expiry = _expiry_at(session, *when, "set") if when is not None else None
-    return _set(session, args[1], args[2], options, expiry)
+    reply = _set(session, args[1], args[2], options, expiry)
+    if b"GET" in options and expiry is None:
+        session.rewrite(*args[:3], *(word for word in args[3:] if word.upper() != b"GET"))
+    return reply
 
 
 def _set(session: Session, key: bytes, value: bytes, options: set[bytes], expiry: int | None) -> bytes:

@@ -320,9 +320,12 @@ class AppendOnlyFile:
             return
         if self.flush_delay:
             time.sleep(self.flush_delay)
-        situation = "pending-fsync" if self._disk.syncing else "active-child" if self.rewrites.active else "alone"
         try:
-            self._server.latency.timed(self._write, "aof-write", f"aof-write-{situation}")
+            if self._server.config.latency_monitor_threshold:
+                meanwhile = "pending-fsync" if self._disk.syncing else "active-child" if self.rewrites.active else "alone"
+                self._server.latency.timed(self._write, "aof-write", f"aof-write-{meanwhile}")
+            else:
+                self._write()
         except OSError as error:
             self._failed(error)
             return

@@ -322,7 +322,8 @@ class AppendOnlyFile:
             time.sleep(self.flush_delay)
         try:
             if self._server.config.latency_monitor_threshold:
-                meanwhile = "pending-fsync" if self._disk.syncing else "active-child" if self.rewrites.active else "alone"
+                busy = "active-child" if self.rewrites.active else "alone"
+                meanwhile = "pending-fsync" if self._disk.syncing else busy
                 self._server.latency.timed(self._write, "aof-write", f"aof-write-{meanwhile}")
             else:
                 self._write()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.listing import SORTS, html_listing, json_listing
+from evio_http.listing import PAGE_SIZE, SORTS, html_listing, json_listing
 from evio_http.markup import CONTENT_SECURITY_POLICY
 from evio_http.paths import Entry
 
@@ -100,7 +100,7 @@ def test_the_way_up() -> None:
 
 def test_an_empty_directory_says_so() -> None:
     assert b"empty" in html_listing("/", [])
-    assert json.loads(json_listing("/x/", [])) == {"path": "/x/", "entries": []}
+    assert json.loads(json_listing("/x/", [])) == {"path": "/x/", "page": 1, "pages": 1, "entries": []}
 
 
 def test_json() -> None:
@@ -110,6 +110,25 @@ def test_json() -> None:
     assert listed["entries"][3] == {
         "name": "b.txt", "type": "file", "size": 2048, "modified": "2023-11-14T22:13:20Z",
     }  # fmt: skip
+
+
+def test_many_entries_are_shown_page_by_page() -> None:
+    entries = [Entry(f"{number:05}", False, number, 0) for number in range(2 * PAGE_SIZE + 1)]
+    for page, first, last, links in (
+        (1, 0, PAGE_SIZE - 1, ["?sort=size&page=2"]),
+        (2, PAGE_SIZE, 2 * PAGE_SIZE - 1, ["?sort=size&page=1", "?sort=size&page=3"]),
+        (3, 2 * PAGE_SIZE, 2 * PAGE_SIZE, ["?sort=size&page=2"]),
+        (99, 2 * PAGE_SIZE, 2 * PAGE_SIZE, ["?sort=size&page=2"]),
+        (0, 0, PAGE_SIZE - 1, ["?sort=size&page=2"]),
+    ):
+        content = html_listing("/d/", entries, "size", False, page)
+        shown = names(content)
+        assert (shown[0], shown[-1], len(shown)) == (f"{first:05}", f"{last:05}", last - first + 1)
+        assert [link for link in Page(content).links if "page=" in link] == links
+        listed = json.loads(json_listing("/d/", entries, "size", False, page))
+        assert [entry["name"] for entry in listed["entries"]] == shown
+        assert (listed["page"], listed["pages"]) == (min(max(page, 1), 3), 3)
+    assert "?sort=name&order=desc&page=2" in Page(html_listing("/", entries, "name", True)).links
 
 
 NASTY = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evio_http import Policy, Site
+from evio_http import Later, Policy, Site
 from evio_http.auth import BasicAuth, hash_password
 from evio_http.https_redirect import HttpsRedirect
 from evio_http.paths import Root
@@ -196,6 +196,27 @@ def test_listing(directory: Path) -> None:
     assert [entry["name"] for entry in listed["entries"]] == ["a.txt"]
     assert json.loads(ask(site, "/plain/?format=json").body) == listed
     assert ask(site, "/").body == b"home"
+
+
+def test_a_listing_is_made_in_another_thread(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A directory of any size must not hold up the loop; the directory is still the one that was found.
+    for auth in (None, BasicAuth({"a": hash_password("b")})):
+        site = Site(str(directory), listing=True, auth=auth)
+        fields = ["Authorization: Basic YTpi"] if auth is not None else []
+        assert b'a.txt">' in ask(site, "/plain/", *fields).body
+        answer = site(make_request("/plain/", *fields))
+        assert isinstance(answer, Later)
+        assert answer.work().status == 200
+        found = site(make_request("/plain/", *fields))
+        assert isinstance(found, Later)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", no_descriptors)
+            assert found.work().status == 503
+    assert json.loads(ask(site, "/plain/?format=json&page=7", *fields).body)["page"] == 1
+
+
+def no_descriptors(path: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_spa_and_clean_urls(directory: Path) -> None:

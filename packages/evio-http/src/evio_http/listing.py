@@ -12,7 +12,7 @@ from urllib.parse import quote
 from .markup import document
 from .paths import Entry, encode_path
 
-__all__ = ["SORTS", "html_listing", "json_listing"]
+__all__ = ["PAGE_SIZE", "SORTS", "html_listing", "json_listing"]
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {
     "name": lambda entry: (entry.name.casefold(), entry.name),
@@ -23,35 +23,46 @@ _KEYS: dict[str, Callable[[Entry], Any]] = {
 SORTS = tuple(_KEYS)
 """What a listing can be sorted by: the values of "sort" in the query of its links."""
 
+PAGE_SIZE = 1000
+"""Entries on a page: what a browser shows at once on a phone."""
+
 _COLUMNS = (("name", "Name"), ("size", "Size"), ("date", "Modified"))
 
 
-def html_listing(path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False) -> bytes:
+def html_listing(
+    path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False, page: int = 1
+) -> bytes:
     """A page for the directory at PATH, decoded and ending in "/"; directories come first. Anything but a
-    name of ``SORTS`` sorts by name.
+    name of ``SORTS`` sorts by name. Of more than ``PAGE_SIZE`` entries it has those of PAGE, counted from 1, or of the
+    nearest there is.
 
     Its columns link to "?sort=name", "?sort=size" and "?sort=date", with "&order=desc" the other way round.
     It is to be sent with ``markup.CONTENT_SECURITY_POLICY``.
     """
     sort = sort if sort in _KEYS else "name"
     heads = "".join(_head(key, label, sort, descending) for key, label in _COLUMNS)
-    rows = "".join(map(_row, _sorted(entries, sort, descending)))
+    shown, page, pages = _page(_sorted(entries, sort, descending), page)
+    rows = "".join(map(_row, shown))
     parent = '<tr><td class="name"><a href="../">../</a></td><td class="size"></td><td class="date"></td></tr>\n'
     above = parent if path.strip("/") else ""
     empty = "" if rows else "<p>This directory is empty.</p>\n"
     return document(
         f"Index of {_visible(path)}",
         f"<h1>{_trail(path)}</h1>\n<table>\n<thead><tr>{heads}</tr></thead>\n"
-        f"<tbody>\n{above}{rows}</tbody>\n</table>\n{empty}",
+        f"<tbody>\n{above}{rows}</tbody>\n</table>\n{empty}{_turning(sort, descending, page, pages)}",
     )
 
 
-def json_listing(path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False) -> bytes:
-    """The same as JSON: ``{"path", "entries": [{"name", "type", "size", "modified"}]}`` with "type" "directory"
-    or "file", "size" in bytes (of files) and "modified" in UTC (RFC 3339)."""
+def json_listing(
+    path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False, page: int = 1
+) -> bytes:
+    """The same as JSON: ``{"path", "page", "pages", "entries": [{"name", "type", "size", "modified"}]}`` with "type"
+    "directory" or "file", "size" in bytes (of files) and "modified" in UTC (RFC 3339)."""
     sort = sort if sort in _KEYS else "name"
-    listed = [_described(entry) for entry in _sorted(entries, sort, descending)]
-    return json.dumps({"path": path, "entries": listed}, ensure_ascii=False).encode() + b"\n"
+    shown, page, pages = _page(_sorted(entries, sort, descending), page)
+    listed = [_described(entry) for entry in shown]
+    whole = {"path": path, "page": page, "pages": pages, "entries": listed}
+    return json.dumps(whole, ensure_ascii=False).encode() + b"\n"
 
 
 def _described(entry: Entry) -> dict[str, object]:
@@ -65,6 +76,23 @@ def _described(entry: Entry) -> dict[str, object]:
 def _sorted(entries: Iterable[Entry], sort: str, descending: bool) -> list[Entry]:
     ordered = sorted(entries, key=_KEYS[sort], reverse=descending)
     return sorted(ordered, key=lambda entry: not entry.is_directory)
+
+
+def _page(entries: list[Entry], page: int) -> tuple[list[Entry], int, int]:
+    """The entries of one page, which one it is, and how many there are."""
+    pages = max(1, -(-len(entries) // PAGE_SIZE))
+    page = min(max(page, 1), pages)
+    return entries[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages
+
+
+def _turning(sort: str, descending: bool, page: int, pages: int) -> str:
+    """Links to the pages before and after this one."""
+    if pages == 1:
+        return ""
+    order = "&amp;order=desc" if descending else ""
+    before = f'<a rel="prev" href="?sort={sort}{order}&amp;page={page - 1}">\u2190 Previous</a> ' if page > 1 else ""
+    after = f' <a rel="next" href="?sort={sort}{order}&amp;page={page + 1}">Next \u2192</a>' if page < pages else ""
+    return f'<p class="pages">{before}Page {page} of {pages}{after}</p>\n'
 
 
 def _head(key: str, label: str, sort: str, descending: bool) -> str:

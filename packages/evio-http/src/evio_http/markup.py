@@ -31,6 +31,7 @@ tbody tr:hover { background: var(--hover); }
 td.name { width: 100%; overflow-wrap: anywhere; }
 td.name a { display: block; }
 .size, .date { color: var(--soft); font-size: .875rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.pages { margin: 1rem .5rem; }
 .size { text-align: right; }
 @media (max-width: 34rem) { .date { display: none; } th, td { padding: .6rem .25rem; } }
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 from .auth import BasicAuth, Verdict
@@ -30,6 +31,8 @@ PAGE = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy"
 _BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 _NO_FIELDS = Headers({})
+
+_PAGE_FIELD = re.compile(rb"page=[0-9]{1,9}")
 
 log = logging.getLogger("evio_http")
 
@@ -109,30 +112,37 @@ class Site:
 
     def _verify(self, request: Request, segments: list[str], authorization: str) -> Response:
         assert self._auth is not None
-        return self._authorized(request, segments, self._auth.verify(authorization))
+        response = self._authorized(request, segments, self._auth.verify(authorization))
+        return response.work() if isinstance(response, Later) else response
 
-    def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response:
+    def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response | Later:
         assert self._auth is not None
         if allowed:
-            response = self._answer(request, segments)
-            response.source = None  # what is for some is not to be answered without a look at who asks
-            return response
+            answer = self._answer(request, segments)
+            if isinstance(answer, Response):
+                answer.source = None  # what is for some is not to be answered without a look at who asks
+            return answer
         response = self._error(request, 401)
         response.add("WWW-Authenticate", self._auth.challenge)
         return self._policy.apply(request, response, _decoded(segments))
 
-    def _answer(self, request: Request, segments: list[str]) -> Response:
+    def _answer(self, request: Request, segments: list[str]) -> Response | Later:
         """The response, whatever happens."""
         try:
             response = self._respond(request, segments)
-        except PermissionDenied:
-            response = self._error(request, 403)
         except OSError as error:
-            log.error("cannot serve %s: %s", request.path.decode("ascii", "replace"), error)
-            response = error_response(503 if error.errno in _BUSY else 500)
+            response = self._failed(request, error)
+        if isinstance(response, Later):
+            return response
         return self._policy.apply(request, response, _decoded(segments))
 
-    def _respond(self, request: Request, segments: list[str]) -> Response:
+    def _failed(self, request: Request, error: OSError) -> Response:
+        if isinstance(error, PermissionDenied):
+            return self._error(request, 403)
+        log.error("cannot serve %s: %s", request.path.decode("ascii", "replace"), error)
+        return error_response(503 if error.errno in _BUSY else 500)
+
+    def _respond(self, request: Request, segments: list[str]) -> Response | Later:
         if request.method not in ("GET", "HEAD"):
             return self._other_method(request)
         moved = self._redirects.find(segments) if self._redirects is not None else None
@@ -163,7 +173,8 @@ class Site:
 
     def _directory(
         self, request: Request, segments: list[str], opened: OpenedDirectory, as_directory: bool
-    ) -> Response:
+    ) -> Response | Later:
+        later = False
         try:
             if not as_directory:
                 # From the decoded names: the path as it came may begin with "//", which would be another host.
@@ -175,23 +186,36 @@ class Site:
                     return self._files.respond(request, [*segments, name], found, lasting=place == 0)
                 if found is not None:
                     found.close()
-            return (
-                self._list(request, segments, opened) if self._listing else self._missing(request, segments, True, 403)
-            )
+            if not self._listing:
+                return self._missing(request, segments, True, 403)
+            later = True
+            return Later(lambda: self._listed(request, segments, opened))
+        finally:
+            if not later:
+                opened.close()
+
+    def _listed(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
+        """In another thread: with 100,000 entries it takes a second, for which nobody else is to wait."""
+        try:
+            response = self._list(request, segments, opened)
+        except OSError as error:
+            response = self._failed(request, error)
         finally:
             opened.close()
+        return self._policy.apply(request, response, _decoded(segments))
 
     def _list(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
         query = request.query.split(b"&")
         sort = next((field[5:].decode("ascii") for field in query if field.startswith(b"sort=")), "name")
         descending = b"order=desc" in query
+        page = next((int(field[5:]) for field in query if _PAGE_FIELD.fullmatch(field)), 1)
         path, entries = _decoded(self._mount + segments).rstrip("/") + "/", opened.entries()
         wants_json = "application/json" in (request.headers.get("accept") or "") or b"format=json" in query
         if wants_json:
             fields = [("Content-Type", "application/json")]
-            body = json_listing(path, entries, sort, descending)
+            body = json_listing(path, entries, sort, descending, page)
         else:
-            fields, body = list(PAGE), html_listing(path, entries, sort, descending)
+            fields, body = list(PAGE), html_listing(path, entries, sort, descending, page)
         return Response(200, [*fields, ("Cache-Control", "no-cache"), ("Vary", "Accept")], body)
 
     # -- what is not there

@@ -36,6 +36,13 @@ TTL k -> :-1
 
 RESTORE k 0 "\x00\xc0\x01\n\x00&x\xe7\xb6\xd1\x01\x11\xf!" -> -ERR DUMP payload version or checksum are wrong
 RESTORE k 0 "" -> -ERR DUMP payload version or checksum are wrong
+DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 -> +OK
+RESTORE l 0 "\x00\xc0\x02\n\x00........" -> +OK
+GET l -> $1 2
+RESTORE l 0 "\x00\xc0\x02\x0b\x00........" REPLACE -> -ERR DUMP payload version or checksum are wrong
+RESTORE l 0 "." REPLACE -> -ERR DUMP payload version or checksum are wrong
+DEBUG SET-SKIP-CHECKSUM-VALIDATION 0 -> +OK
+RESTORE l 0 "\x00\xc0\x02\n\x00........" REPLACE -> -ERR DUMP payload version or checksum are wrong
 RESTORE k 0 "\x00\xc0\x01\x0b\x00&x\xe7\xb6\xd1\x01\x11\xfc" -> -ERR DUMP payload version or checksum are wrong
 RESTORE k x y -> -ERR value is not an integer or out of range
 RESTORE k -1 y -> -ERR Invalid TTL value, must be >= 0
@@ -80,7 +87,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-@pytest.mark.parametrize("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364"])
+@pytest.mark.parametrize("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364", "12010100"])
 def test_what_is_no_value_or_an_empty_one_is_refused(port: int, body: str) -> None:
     from evio_redis.persistence.crc64 import crc64
 

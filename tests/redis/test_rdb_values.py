@@ -161,6 +161,7 @@ def test_encodings_that_are_only_read(code: int, body: bytes, value: Any) -> Non
         (17, string(listpack.pack([b"m", b"x"]))),
         (17, string(listpack.pack([b"m", b"1", b"m", b"2"]))),
         (18, length(1) + b"\x03\x01a"),
+        (18, length(2) + b"\x01\x01a\x01\x00"),
         (0, b"\x0aabc"),
         (0, b"\xc4"),
         (0, b"\x82"),

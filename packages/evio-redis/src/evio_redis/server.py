@@ -93,6 +93,7 @@ class Server:
         self.latency = Latency(self.config)
         self.monitors = Monitors(self)
         self.accesses = Accesses(self)
+        self.checks_payloads = True  # the checksums of RESTORE
         self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.outputs = OutputGuard(self)

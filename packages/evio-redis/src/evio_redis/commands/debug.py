@@ -48,6 +48,9 @@ def debug(session: Session, args: Args) -> bytes:
     if what == b"SET-ACTIVE-EXPIRE" and len(args) == 3:
         session.server.expirer.enabled = args[2] != b"0"
         return OK
+    if what == b"SET-SKIP-CHECKSUM-VALIDATION" and len(args) == 3:
+        session.server.checks_payloads = args[2] == b"0"
+        return OK
     if what == b"OBJECT" and len(args) >= 3:
         return _object(session, args[2])
     if what in (b"DIGEST", b"DIGEST-VALUE"):

@@ -67,7 +67,7 @@ def restore(session: Session, args: Args) -> bytes:
     when = parse_int(args[2])
     if when < 0:
         raise CommandError("ERR Invalid TTL value, must be >= 0")
-    if not payload.intact(data):
+    if not payload.intact(data, session.server.checks_payloads):
         raise CommandError("ERR DUMP payload version or checksum are wrong")
     try:
         value = payload.unpack(data, session.server.config)

@@ -146,7 +146,12 @@ def _elements(reader: Reader, code: int) -> list[bytes]:
         container = reader.length() if code == LIST_NODES else PACKED_NODE
         if container not in (PLAIN_NODE, PACKED_NODE):
             raise ValueError("a list of unknown nodes")
-        elements += [reader.string()] if container == PLAIN_NODE else _packed(reader, code)
+        if container == PLAIN_NODE:
+            elements.append(reader.string())
+            if not elements[-1]:
+                raise ValueError("a list of a long element that is empty")
+        else:
+            elements += _packed(reader, code)
     return elements
 
 

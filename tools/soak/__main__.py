@@ -24,6 +24,9 @@ __all__ = ["Sample", "main", "problems", "soak"]
 SAMPLES = 60
 """How often memory and descriptors are looked at."""
 
+HOT_MEMORY = 8 << 20
+"""Bytes of answers that the server keeps: less than by default, so that they are there from the beginning."""
+
 MOST_GROWTH = 4 << 20
 """Bytes that the second half of a soak may add to the memory that the first one came to."""
 
@@ -81,7 +84,8 @@ def soak(seconds: float, threads: int, flags: list[str]) -> Result:
         site.mkdir()
         make_site(site)
         issue(directory)
-        command = [sys.executable, "-m", "evio_http", str(site), "tcp://127.0.0.1:0", "tls://127.0.0.1:0", *flags]
+        command = [sys.executable, "-m", "evio_http", str(site), "tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
+        command += ["--hot-memory", str(HOT_MEMORY), *flags]
         command += ["--tls-cert", str(directory / CERTIFICATE), "--tls-key", str(directory / KEY)]
         errors = directory / "stderr"
         with errors.open("wb") as stderr:

@@ -70,7 +70,9 @@ def fill(place: Place) -> None:
     """Have the server remember as much as it ever will: more heads, answers and open files than it keeps."""
     with contextlib.closing(place.connect()) as conn:
         for first in range(HELD_FILES + 100):
-            get(conn, "/large.bin", 206, LARGE[first : first + 50_000], Range=f"bytes={first}-{first + 49_999}")
+            for size in (20_000, 50_000):  # for memory, and for a file held open
+                content = LARGE[first : first + size]
+                get(conn, "/large.bin", 206, content, Range=f"bytes={first}-{first + size - 1}")
     with place.socket() as sock:
         for first in range(0, KNOWN_HEADS + 100, 100):
             heads = (b"GET /small.html?%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(first, first + 100))

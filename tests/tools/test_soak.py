@@ -34,9 +34,10 @@ def test_what_is_wrong() -> None:
 
 
 def test_a_short_soak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.soak.clients.KNOWN_HEADS", 0)
+    for name in ("KNOWN_HEADS", "HELD_FILES"):
+        monkeypatch.setattr(f"tools.soak.clients.{name}", 0)
     monkeypatch.setattr("tools.soak.__main__.SETTLING", 2.0)
-    found = soak(1.0, 2, [])
+    found = soak(1.0, 2, ["--hot-memory", "0"])
     assert set(found.rounds) == {client.__name__ for client in CLIENTS}
     assert len(found.samples) > 2
     memory = [problem for problem in problems(found) if problem.startswith("memory")]

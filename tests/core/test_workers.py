@@ -17,6 +17,7 @@ import pytest
 
 from evio_core import AddressError, Events, ListenError, WorkerError, workers
 
+from .conftest import Certificates
 from .harness import TIMEOUT, receive, receive_all
 
 PROGRAM = """
@@ -189,6 +190,22 @@ def test_a_roll_refuses_no_connection_and_replaces_every_worker() -> None:
         log = server.stop()
     assert server.process.returncode == 0
     assert log == b""
+
+
+def test_a_roll_with_a_bad_certificate_says_so_and_keeps_workers(certificates: Certificates, tmp_path: Path) -> None:
+    path = tmp_path / "cert.pem"
+    path.write_bytes(Path(certificates.cert).read_bytes())
+    with supervised(1, f"tls://127.0.0.1:0?cert={path}&key={certificates.key}") as server:
+        old = server.next_worker()
+        path.unlink()
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stderr is not None
+        lines = [server.process.stderr.readline().decode() for _ in range(2)]
+        assert "failed: cannot load certificate" in lines[0]
+        assert "No such file or directory" in lines[0]
+        assert "ended before it was ready (exit status 1); the old ones stay" in lines[1]
+        assert alive(old)
+        assert server.stop() == b""
 
 
 def test_a_busy_connection_survives_a_roll_until_it_falls_quiet() -> None:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import NoReturn
 
 from .bind import BoundAddress
-from .errors import WorkerError
+from .errors import EvioError, WorkerError
 from .events import Events
 from .loop import log
 
@@ -165,6 +165,8 @@ class Supervisor:
                 os.close(worker.pipe)
             serve_as_worker(slot, self._events, self._bound, writer, self._lifeline, mask)
             status = 0
+        except EvioError as error:  # a bad certificate, say: what it says is enough
+            log.error("worker %d failed: %s", os.getpid(), error)
         except BaseException:
             log.exception("worker %d failed", os.getpid())
         finally:

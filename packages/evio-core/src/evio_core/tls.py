@@ -7,6 +7,7 @@ costs), so a renewed one is used at once; a broken one is reported once and the 
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import threading
 from contextlib import suppress
@@ -33,7 +34,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", error.strerror)
     return str(error)
 
 

@@ -45,6 +45,9 @@ WORKERS = 4
 QUEUED_WORK = 64
 """Threads for responses that take longer, and how many of those may wait; then it is 503."""
 
+QUEUED_FROM = 128 * 1024
+"""What is shorter than this is mostly taken by the kernel at once, which needs no further descriptor."""
+
 HELD_FILES = 512
 """Files held open because they were asked for again."""
 
@@ -96,7 +99,7 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
     kernel's: ``read``, ``stat``, ``write``.
     """
     received, observe, revalidate, now, stat = server.received, server.observe, server.revalidate, monotonic, os.stat
-    send_held, send_after_file, sent = server.send_held, server.send_after_file, server.sent
+    send_held, send_after_file = server.send_held, server.send_after_file
     observed, no_timer = bool(server.observers), Timer.NONE
 
     def data(conn: Any, chunk: bytes) -> Reply:
@@ -134,10 +137,7 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                             if file is None:
                                 observe(session, request, answer.status, answer.length)
                         if file is not None:
-                            send_held(conn, session, wire, file)
-                            if observed:
-                                sent(conn, session, request, answer.status, answer.length)
-                            return None
+                            return send_held(conn, session, request, answer, wire, file)
                         if session.timer is no_timer:
                             return wire
                         return send_after_file(conn, session, wire)
@@ -307,17 +307,28 @@ class HttpServer:
             self.observe(session, request, answer.status, answer.length)
         else:
             self._write(conn, output)
-            self.send_held(conn, session, wire, file)
-            self.sent(conn, session, request, answer.status, answer.length)
+            refusal = self.send_held(conn, session, request, answer, wire, file)
+            if refusal is not None:
+                output.append(refusal)
 
-    def send_held(self, conn: Conn, session: Session, wire: bytes, file: HeldFile) -> None:
-        """Send an answer whose content is in a held file."""
+    def send_held(
+        self, conn: Conn, session: Session, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
+    ) -> bytes | None:
+        """Send ANSWER, whose content is in a held file; returns what to say instead if that cannot be done."""
+        if file.count >= QUEUED_FROM and not _can_be_queued(file.fd, 1):
+            response = error_response(503)
+            assert isinstance(response.body, bytes)
+            self.observe(session, request, 503, len(response.body))
+            return self._render(response, request, close=not request.keep_alive) + response.body
         conn.send_file(file.fd, file.offset, file.count, head=wire)
         if conn.pending:
             self._limit_output(conn, session)
         elif session.timer is not Timer.NONE:
             session.timer = Timer.NONE
             conn.set_deadline(None)
+        if self.observers:
+            self.sent(conn, session, request, answer.status, answer.length)
+        return None
 
     def send_after_file(self, conn: Conn, session: Session, wire: bytes) -> bytes:
         """Send an answer on a connection that has been given time for a file."""
@@ -377,6 +388,11 @@ class HttpServer:
 
     def _send(self, conn: Conn, session: Session, request: Request, response: Response, output: list[bytes]) -> None:
         """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
+        if type(response.body) is FileBody and request.method != "HEAD":
+            spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
+            if not _can_be_queued(response.body.file.fd, spans):
+                response.close()
+                response = error_response(503)
         last = not request.keep_alive or session.retiring or (session.ended and session.protocol.idle)
         session.closing = session.closing or last
         head = self._render(response, request, close=session.closing)
@@ -495,9 +511,7 @@ class HttpServer:
 
     def sent(self, conn: Conn, session: Session, request: Request, status: int, length: int) -> None:
         """A file was handed over for sending: tell the observers when it has left."""
-        if not self.observers:
-            return
-        if conn.pending:
+        if conn.pending and self.observers:
             session.unfinished.append((request, status, length, session.started))
             conn.wake_when_drained()
         else:
@@ -522,6 +536,22 @@ def _essence(request: Request) -> tuple[object, ...]:
     """All of a request that an answer from memory can depend on."""
     fields = request.headers.pick(CONSIDERED)
     return request.method, request.scheme, request.host, request.version, request.keep_alive, request.path, fields
+
+
+def _can_be_queued(fd: int, spans: int) -> bool:
+    """Whether there are the descriptors for that many calls of ``Conn.send_file``, which duplicates what it queues:
+    once a head has left it is too late to say that there are none."""
+    spare: list[int] = []
+    try:
+        for _ in range(spans):
+            spare.append(os.dup(fd))
+    except OSError as error:
+        log.error("cannot send a file: %s", error)
+        return False
+    finally:
+        for each in spare:
+            os.close(each)
+    return True
 
 
 def _held(body: FileBody) -> HeldFile | None:

@@ -13,6 +13,7 @@ import redis
 import evio_redis
 from evio_core import Action
 from evio_redis.fast import make_data
+from evio_redis.parser import Parser
 from evio_redis.session import Session
 
 from .wire import Wire
@@ -172,6 +173,23 @@ def test_wherever_input_is_cut_the_replies_are_the_same(repeated: int) -> None:
         output = one.send(request[:cut])
         assert other.send(encoded([[b"ECHO", b"between"]])) == b"$7\r\nbetween\r\n"
         assert output + one.send(request[cut:]) == expected, cut
+
+
+@pytest.mark.parametrize("begun", [b"*", b"*1\r", b"PING", b"*1\r\n$", b"*2\r\n$4\r\nPING\r\n$3\r\nab"])
+@pytest.mark.parametrize("then", [b"x\r\n", b"0\r\n\r\n", b"\0\r\n", b"\n", b"c\r\n*x\r\n"])
+@pytest.mark.parametrize("more", [encoded([[b"SET", b"k", b"v"]]) * 200, b"\r\n" * 3000], ids=["commands", "nothing"])
+def test_a_long_chunk_is_taken_once(begun: bytes, then: bytes, more: bytes) -> None:
+    """Also if it begins in the middle of something that becomes an error or nothing at all."""
+    strict, server = Parser(), evio_redis.Server()
+    commands = strict.parse(begun + then + more)
+    data, client = make_data(server), Client(server, make_data(server), 1)
+    for chunk in (begun, then + more):
+        data(client, chunk)  # type: ignore[arg-type]  # what it returns says that it is closed, too
+    server.dispatcher.settle_calls()
+    found = [(server.registry.find(args), len(args)) for args in commands]
+    assert server.commands_processed == sum(command is not None and command.accepts(size) for command, size in found)
+    assert (b"k" in client.context.db.data) == ([b"SET", b"k", b"v"] in commands)
+    assert client.context.parser.error == strict.error
 
 
 @pytest.mark.parametrize("sizes", [(65_536, 90_000, 3), (70_000, 1, 90_000), (200_000, 200_000, 200_000)])

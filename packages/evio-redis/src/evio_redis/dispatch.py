@@ -164,10 +164,10 @@ class Dispatcher:
             backlog, session.backlog, session.backlog_bytes = session.backlog, type(session.backlog)(), 0
             replies = self.run_all(session, backlog, [])
             replies.append(session.protocol_error())
-            if session.conn is not None:
-                session.conn.write(b"".join(replies))
-                if session.closing:
-                    session.conn.close()
+            session.push(b"".join(replies))
+            if session.conn is not None and session.closing:
+                session.conn.write(session.take_outbox())
+                session.conn.close()
         session.settle()
 
     # -- one command

@@ -181,8 +181,11 @@ def receive(server: Server, session: Session, chunk: bytes) -> Any:
         return finish(server, session, _one_by_one(server, session, chunk))
     before = parser.buffered
     if len(chunk) >= SPLIT_FROM:
-        commands = [] if parser.empty else parser.parse(chunk, first_only=True)
-        rest = parser.take() if commands else chunk if parser.empty else b""
+        if parser.empty:
+            commands, rest = [], chunk
+        else:
+            commands = parser.parse(chunk, first_only=True)
+            rest = parser.take() if commands else b""
         if rest:
             commands += _parse_most(parser, rest)
     else:
@@ -229,13 +232,21 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     return parser.parse(chunk)
 
 
+HUGE = 1 << 20
+"""Bytes of a reply that is not worth to be copied to be sent together with others."""
+
+
 def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
     """What the callback returns after commands that were run the long way."""
     error = session.protocol_error()
     if error:
         replies.append(error)
     session.settle()
-    output = replies[0] if len(replies) == 1 else b"".join(replies)  # a large one is not copied
+    if not session.hard_limit and session.conn is not None and replies and max(map(len, replies)) >= HUGE:
+        for reply in filter(None, replies[:-1]):
+            session.conn.write(reply)
+        del replies[:-1]
+    output = replies[0] if len(replies) == 1 else b"".join(replies)
     if 0 < session.hard_limit <= len(output):
         log.warning("closing client %d: %d bytes of output at once", session.id, len(output))
         return Action.CLOSE  # Redis does not even begin to send them

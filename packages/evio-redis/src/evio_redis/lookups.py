@@ -55,8 +55,9 @@ def counted(command: Command, args: Args) -> list[bytes]:
 
 
 def _only_gets(name: str, args: Args) -> bool:
-    options = {word.upper() for word in args[2:]}
-    return b"GET" in options if name == "set" else not options & {b"SET", b"INCRBY"}
+    if name == "set":
+        return any(word.upper() == b"GET" for word in args[3:])  # not the value, which may be large
+    return not {word.upper() for word in args[2:]} & {b"SET", b"INCRBY"}
 
 
 class Lookups:

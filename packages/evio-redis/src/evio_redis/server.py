@@ -254,7 +254,7 @@ class Server:
         return Events(
             serving=self._serving,
             opened=guard(self._opened),
-            data=guard(make_data(self)),
+            data=guard(_in_order(make_data(self))) if several else make_data(self),
             pre_write=guard(self.aof.flush) if self.aof.grouped else None,
             closed=guard(self._closed),
             tick=guard(self._tick),
@@ -385,6 +385,18 @@ class Server:
             return
         code = str(error).partition(" ")[0]
         self.errors[code] = self.errors.get(code, 0) + 1
+
+
+def _in_order(data: Callable[[Conn, bytes], Any]) -> Callable[[Conn, bytes], Any]:
+    """With several loops: what others have for a client (``Session.push``) leaves before what it is replied now."""
+
+    def ordered(conn: Conn, chunk: bytes) -> Any:
+        session: Session | None = conn.context
+        if session is not None and session.outbox:
+            conn.write(session.take_outbox())
+        return data(conn, chunk) if chunk else None  # else it was only woken
+
+    return ordered
 
 
 def _unguarded(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,6 +48,7 @@ class Session:
         "name",
         "no_evict",
         "no_touch",
+        "outbox",
         "parser",
         "patterns",
         "plain",
@@ -84,6 +85,7 @@ class Session:
         self.parser = Parser()
         self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
+        self.outbox: list[bytes] | None = None if server.config.loops in (0, 1) else []
         self.reply_mode = "on"
         self.monitor = False
         self.no_evict = False
@@ -221,7 +223,18 @@ class Session:
         if self.replies is not None:
             self.replies.append(message)
         elif self.conn is not None:
-            self.conn.write(message)
+            if self.outbox is None:
+                self.conn.write(message)
+            else:
+                self.outbox.append(message)
+                self.conn.wake()
+
+    def take_outbox(self) -> bytes:
+        """What other loops have for this client, which is to leave before anything else does: what they wrote to the
+        connection would be overtaken by the next reply of its own loop."""
+        taken = b"".join(self.outbox or ())
+        self.outbox = [] if self.outbox is not None else None
+        return taken
 
     def kill(self, by: Session) -> None:
         """Close the connection; a client that kills itself gets its replies first."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +14,27 @@ import evio_redis
 from .wire import Wire, redis_server
 
 
-@pytest.fixture(params=["evio-redis", "redis-server"])
-def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
-    if request.param == "evio-redis":
-        with evio_redis.Server(port=0, enable_debug_command="yes") as server, Wire(server.port) as connected:
-            yield connected
+@contextmanager
+def running(program: str, options: dict[str, str]) -> Iterator[int]:
+    """The port of a server with these directives."""
+    if program == "evio-redis":
+        with evio_redis.Server(port=0, **{name.replace("-", "_"): value for name, value in options.items()}) as server:
+            yield server.port
     else:
-        with redis_server("--enable-debug-command", "yes") as port, Wire(port) as connected:
-            yield connected
+        with redis_server(*(word for name, value in options.items() for word in (f"--{name}", value))) as port:
+            yield port
+
+
+@pytest.fixture(params=["evio-redis", "redis-server"])
+def program(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def wire(program: str) -> Iterator[Wire]:
+    with running(program, {"enable-debug-command": "yes"}) as port, Wire(port) as connected:
+        yield connected
 
 
 POPULATE: list[tuple[str | list[Any], bytes]] = [
@@ -50,3 +65,14 @@ def test_help_is_there_as_errors_say(wire: Wire) -> None:
     lines = wire.ask("DEBUG HELP").split(b"\r\n")
     assert lines[1] == b"+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
     assert {b"+POPULATE <count> [<prefix>] [<size>]", b"+HELP", b"+SLEEP <seconds>"} <= set(lines)
+
+
+def test_what_was_loaded_anew_is_no_change(tmp_path: Path, program: str) -> None:
+    options = {"appendonly": "yes", "enable-debug-command": "yes", "dir": str(tmp_path)}
+    with running(program, options) as port, Wire(port) as wire:
+        wire.ask("SET k v")
+        assert b"rdb_changes_since_last_save:1\r\n" in wire.ask("INFO persistence")
+        assert wire.ask("DEBUG LOADAOF") == b"+OK\r\n"
+        assert b"rdb_changes_since_last_save:0\r\n" in wire.ask("INFO persistence")
+        wire.ask("SET k w")
+        assert b"rdb_changes_since_last_save:1\r\n" in wire.ask("INFO persistence")

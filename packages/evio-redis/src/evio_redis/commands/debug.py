@@ -187,6 +187,7 @@ def _load(server: Server, what: bytes) -> bytes:
         raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
     finally:
         path.unlink(missing_ok=True)
+    server.saved_dirty = server.keyspace.dirty
     return OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +93,22 @@ def test_what_else_can_make_clients_wait_is_an_event_too(tmp_path: Path) -> None
                 pass
     assert {"aof-write", "aof-fsync-always", "fork", "expire-cycle"} <= seen
     assert {"aof-write-alone", "aof-write-active-child", "aof-write-pending-fsync"} & seen
+
+
+@pytest.mark.parametrize("program", ["evio-redis", "redis-server"])
+def test_a_command_that_waits_is_in_the_slow_log_when_it_is_served(program: str) -> None:
+    with contextlib.ExitStack() as stack:
+        if program == "evio-redis":
+            port = stack.enter_context(evio_redis.Server(port=0, slowlog_log_slower_than="0")).port
+        else:
+            port = stack.enter_context(redis_server("--slowlog-log-slower-than", "0"))
+        wire, other = stack.enter_context(Wire(port)), stack.enter_context(Wire(port))
+        other.send("BLPOP l 0")
+        while "blocked_clients:1\r\n" not in wire.ask("INFO clients").decode():
+            pass
+        assert b"BLPOP" not in wire.ask("SLOWLOG GET -1")
+        assert wire.ask("SLOWLOG RESET") == b"+OK\r\n"
+        assert wire.ask("RPUSH l x") == b":1\r\n"
+        assert other.reply() == b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n"
+        logged = [line for line in wire.ask("SLOWLOG GET").split(b"\r\n") if line in (b"BLPOP", b"RPUSH", b"SLOWLOG")]
+        assert logged == [b"BLPOP", b"RPUSH", b"SLOWLOG"]

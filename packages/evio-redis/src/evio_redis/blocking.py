@@ -17,13 +17,14 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from .errors import TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, CommandError
 from .numbers import parse_double
 
 if TYPE_CHECKING:
+    from .command import Args
     from .database import Database
     from .server import Server
     from .session import Session
@@ -50,7 +51,7 @@ def parse_timeout(text: bytes) -> float:
 class Waiter:
     """A session that waits: for what, how to try, and what to say when the time is over."""
 
-    __slots__ = ("attempt", "database", "expired", "keys", "session")
+    __slots__ = ("args", "attempt", "database", "expired", "keys", "session", "taken")
 
     def __init__(
         self, session: Session, database: Database, keys: Sequence[bytes], attempt: Attempt, expired: bytes
@@ -60,6 +61,8 @@ class Waiter:
         self.keys = list(dict.fromkeys(keys))
         self.attempt = attempt
         self.expired = expired
+        self.args: Args = []  # what the dispatcher has called, for the slow log
+        self.taken = 0.0  # seconds, without the waiting
 
 
 class Blocking:
@@ -123,6 +126,7 @@ class Blocking:
     def _try(self, waiter: Waiter, key: bytes) -> None:
         session, log = waiter.session, self._server.log
         before = log.begin(session) if log is not None else 0
+        begin = perf_counter()
         try:
             reply = waiter.attempt(key)
         except CommandError as error:
@@ -131,6 +135,9 @@ class Blocking:
             return  # it is of another type than this one waits for
         if log is not None:
             log.end(session, None, [], before)
+        taken, slowlog = waiter.taken + perf_counter() - begin, self._server.slowlog
+        if taken * 1e6 >= slowlog.threshold >= 0:
+            slowlog.add(session, waiter.args, taken)
         self._finish(waiter, reply)
 
     def _finish(self, waiter: Waiter, reply: bytes) -> None:

@@ -312,7 +312,9 @@ class Dispatcher:
             shown, session.redacted = session.redacted or args, None
             if server.monitors and not command.flags & {"skip_monitor", "admin"}:
                 server.monitors.feed(session, shown)
-            if taken * 1e6 >= server.slowlog.threshold >= 0 and "skip_slowlog" not in command.flags:
+            if session.blocked is not None:  # it is slow or not when it has been served
+                session.blocked.args, session.blocked.taken = shown, taken
+            elif taken * 1e6 >= server.slowlog.threshold >= 0 and "skip_slowlog" not in command.flags:
                 server.slowlog.add(session, shown, taken)
 
 

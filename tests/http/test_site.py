@@ -308,6 +308,20 @@ def test_the_system_s_errors(directory: Path, monkeypatch: pytest.MonkeyPatch) -
             assert ask(site, "/text.txt").status == status
 
 
+def test_a_directory_that_goes_away_once_its_file_is_open(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Root.open
+
+    def opening(self: Root, segments: list[str]) -> object:
+        found = real(self, segments)
+        if (directory / "plain").exists():
+            (directory / "plain").rename(directory / "moved")
+        return found
+
+    monkeypatch.setattr(Root, "open", opening)
+    asked = ask(Site(str(directory)), "/plain/a.txt")
+    assert (asked.status, asked.body) == (200, b"a")
+
+
 def test_https_redirect() -> None:
     redirect = HttpsRedirect(443)
     assert ask(redirect, "/a?b", host="x.example:8080").fields["location"] == "https://x.example/a?b"

@@ -169,7 +169,11 @@ class Representations:
 
 
 def _settled_directory(path: bytes) -> tuple[bytes, Identity] | None:
-    """The directory of a path and its version; None while a new name in it might leave its times as they are."""
+    """The directory of a path and its version; None while a new name in it might leave its times as they are, and when
+    it cannot be looked at: the file was open before it was moved away."""
     directory = os.path.dirname(path)
-    status = os.stat(directory)
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return None
     return (directory, identity(status)) if is_settled(status) else None

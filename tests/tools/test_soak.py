@@ -24,7 +24,7 @@ def result(*memory: int, **fields: object) -> Result:
 
 def test_what_is_wrong() -> None:
     assert problems(result(20, 60, 61, 62, idle=(9, 9))) == []
-    assert problems(result(20, 30, 31, 35, idle=(9, 9))) == ["memory grew from 30 to 35 MiB"]
+    assert problems(result(20, 29, 30, 35, idle=(9, 9))) == ["memory grew from 30 to 35 MiB"]
     assert problems(result(20, 20, idle=(9, 10)))[0].startswith("10 descriptors are open")
     assert problems(result(20, 20, failures=["x"], said="y", status=1)) == [
         "x",

@@ -28,7 +28,7 @@ HOT_MEMORY = 8 << 20
 """Bytes of answers that the server keeps: less than by default, so that they are there from the beginning."""
 
 MOST_GROWTH = 4 << 20
-"""Bytes that the second half of a soak may add to the memory that the first one came to."""
+"""Bytes that the last quarter of a soak may add to the memory that the ones before came to."""
 
 SETTLING, LOOK = 6.0, 0.1
 """Seconds for the server to see that all clients are gone, and between looks. A client that went without a word is
@@ -64,8 +64,8 @@ class Result:
 def problems(result: Result) -> list[str]:
     """What is not as it has to be; empty when all is well."""
     found = result.failures[:5]
-    half = len(result.samples) // 2
-    before, after = (max(sample.memory for sample in part) for part in (result.samples[:half], result.samples[half:]))
+    last = len(result.samples) * 3 // 4
+    before, after = (max(sample.memory for sample in part) for part in (result.samples[:last], result.samples[last:]))
     if after > before + MOST_GROWTH:
         found.append(f"memory grew from {before >> 20} to {after >> 20} MiB")
     if result.idle[1] > result.idle[0]:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evio_redis
+from evio_redis.alike import alike
 from evio_redis.fast import make_data
+from evio_redis.parser import Parser
 from evio_redis.runs import RUNS, SHORTEST
 from evio_redis.types.zsets import SortedSet
 
@@ -118,6 +120,46 @@ USUAL = {
     b"SADD": [b"SADD", b"set", b"v"],
     b"HSET": [b"HSET", b"hash", b"f", b"w"],
 }
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.sampled_from([b"aa", b"bb", b"\r\n", b"*2", b"c", b"\r\n*2\r\n$3\r\nGET\r\n$2\r\naa"]),
+        min_size=2,
+        max_size=60,
+    ),
+    name=st.sampled_from([b"GET", b"SADD s", b"LPUSH l", b"RPUSH  ", b"ECHO", b"INCR", b"MISSING"]),
+    damage=st.one_of(
+        st.none(), st.tuples(st.integers(0, 400), st.sampled_from([b"", b"*", b"$", b"2", b"3", b"\r", b"x"]))
+    ),
+)
+def test_commands_that_are_alike_are_what_the_parser_says(
+    rows: list[bytes], name: bytes, damage: tuple[int, bytes] | None
+) -> None:
+    chunk = encoded([[*name.split(b" "), row] for row in rows])
+    if damage is not None:
+        at, piece = damage
+        chunk = chunk[:at] + piece + chunk[at + 1 :]
+    found = alike(chunk)
+    parser = Parser()
+    commands = parser.parse(chunk)
+    if found is not None:
+        common, last = found
+        assert commands == [[*common, each] for each in last]
+        assert parser.empty
+        assert parser.error is None
+
+
+@pytest.mark.parametrize("common", [[b"GET"], [b"LPUSH", b"list"], [b"HSET", b"hash", b"field"]])
+@pytest.mark.parametrize("rows", [[b"a", b"b"], [b"12", b"\r\n", b"34"], [b""] * 3, [b"x" * 400] * 9])
+def test_alike_are_those_that_differ_in_the_last_argument(common: Command, rows: list[bytes]) -> None:
+    chunk = encoded([[*common, row] for row in rows])
+    for _ in range(2):  # found out and remembered
+        assert alike(chunk) == (common, rows)
+    assert alike(chunk[:-1]) is None
+    assert alike(chunk + b"PING\r\n") is None
+    assert alike(encoded([[*common, row] for row in [*rows, b"of another length"]])) is None
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))

@@ -17,6 +17,7 @@ import hiredis
 
 from evio_core import Action, Conn
 
+from .alike import LEAST, alike
 from .errors import CommandError
 from .parser import Parser
 from .runs import RUNS, SHORTEST
@@ -56,6 +57,16 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
         session: Session = conn.context
         if not session.plain:
             return receive(server, session, chunk)
+        if len(chunk) >= LEAST:
+            same = alike(chunk)
+            if same is not None:
+                served = serve_alike(session, dispatcher.tables, *same)
+                if served is not None:
+                    function, output = served
+                    session.seen = server.now
+                    session.last_command = same[0][0]
+                    calls[function] += len(same[1])
+                    return output
         commands = split(feed, gets, chunk)
         run = serve_run(session, dispatcher.tables, commands) if len(commands) >= SHORTEST else None
         if run is None and not all_strings(commands):
@@ -140,6 +151,20 @@ def all_strings(commands: list[Any]) -> bool:
     except TypeError:
         return False
     return bool(commands)
+
+
+def serve_alike(
+    session: Session, tables: Tables, common: list[bytes], last: list[bytes]
+) -> tuple[Function, bytes] | None:
+    """The function and the replies of commands that differ in their last argument, if they can be served at once."""
+    name, *others = common
+    count = len(common) + 1
+    function = tables[count].get(name) if count < len(tables) else None
+    run = RUNS.get((function, count)) if function is not None else None
+    if function is None or run is None:
+        return None
+    output = run(session, *((other,) * len(last) for other in others), last)
+    return None if output is None else (function, output)
 
 
 def serve_run(session: Session, tables: Tables, commands: list[Any]) -> tuple[Function, bytes] | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RUNS", "SHORTEST", "Column", "Run"]
 
-Column: TypeAlias = "tuple[bytes, ...]"
+Column: TypeAlias = "Sequence[bytes]"
 Run: TypeAlias = "Callable[..., bytes | None]"
 
 SHORTEST = 4
@@ -73,11 +73,13 @@ def _gets(session: Session, keys: Column) -> bytes | None:
         return None
     values: list[Any] = list(map(database.data.get, keys))
     try:
-        if None not in values:
-            return _strings(values)
-        null = session.resp.null
+        return _strings(values)
+    except TypeError:  # not all are there, or of another type
+        pass
+    null = session.resp.null
+    try:
         return b"".join([null if value is None else bulk(value) for value in values])
-    except TypeError:  # of another type
+    except TypeError:
         return None
 
 

@@ -146,6 +146,8 @@ def test_no_answer_keeps_a_descriptor(server: Running) -> None:
 
 @linux
 def test_a_peer_that_goes_away_costs_no_descriptor(server: Running) -> None:
+    get(server, b"/blob.bin")  # the site keeps it open
+    wait_until_idle(server)
     before = descriptors()
     for _ in range(20):
         with connect(server.addr) as peer:

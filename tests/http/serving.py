@@ -10,9 +10,11 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from evio_http.paths import is_settled
 from tests.core.harness import TIMEOUT
 
 TEXT = b"All the world's a stage, and all the men and women merely players.\n" * 200
@@ -44,6 +46,15 @@ def make_site(directory: Path) -> Path:
     os.utime(directory / "text.txt.gz")
     (directory / "out").symlink_to("/etc")
     return directory
+
+
+def wait_until_settled(path: Path) -> None:
+    """Until the file, or each one below the directory, is so old that any other write changes its times."""
+    files = list(path.rglob("*")) if path.is_dir() else [path]
+    deadline = time.monotonic() + TIMEOUT
+    while not all(is_settled(each.stat()) for each in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 class Served:

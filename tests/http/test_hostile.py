@@ -18,12 +18,14 @@ from evio_http.paths import OpenedFile, Root
 from evio_http.response import FileBody
 from tests.core.harness import Running, connect, receive, receive_all, running
 
-from .serving import make_site
+from .serving import make_site, wait_until_settled
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_site(tmp_path_factory.mktemp("hostile"))
+    made = make_site(tmp_path_factory.mktemp("hostile"))
+    wait_until_settled(made)  # the server keeps a file open from the first request for it on
+    return made
 
 
 @pytest.fixture(scope="module")

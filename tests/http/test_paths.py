@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +30,8 @@ from evio_http.paths import (
     is_current,
     is_settled,
 )
+
+from .serving import wait_until_settled
 
 SECRET = b"outside"
 
@@ -640,15 +641,6 @@ def test_entries_twice(way: str, site: Path) -> None:
 # Looking again
 
 
-def settled(path: Path) -> os.stat_result:
-    """Wait, in time bounded by the clock's granularity, until the file has settled."""
-    deadline = time.monotonic() + 10
-    while not is_settled(os.stat(path)):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return os.stat(path)
-
-
 def test_a_file_is_current_until_something_happens_to_it(tmp_path: Path) -> None:
     root = Root(str(tmp_path))
     (tmp_path / "d").mkdir()
@@ -690,7 +682,8 @@ def test_a_file_is_current_until_something_happens_to_it(tmp_path: Path) -> None
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"one")
-        version = identity(settled(path))
+        wait_until_settled(path)
+        version = identity(os.stat(path))
         assert is_current(where, version)
         change()
         assert not is_current(where, version), change
@@ -699,7 +692,8 @@ def test_a_file_is_current_until_something_happens_to_it(tmp_path: Path) -> None
 def test_reading_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")
-    version = identity(settled(path))
+    wait_until_settled(path)
+    version = identity(os.stat(path))
     path.read_bytes()
     assert is_current(bytes(path), version)
 
@@ -726,13 +720,13 @@ def test_a_snapshot_is_of_the_version_that_was_found(tmp_path: Path) -> None:
     opened = root.open(["f"])
     assert isinstance(opened, OpenedFile)
     assert opened.snapshot() is None or is_settled(opened.stat)
-    settled(path)
+    wait_until_settled(path)
     assert opened.snapshot() == b"x" * 100_000
     with path.open("ab") as file:
         file.write(b"y")
     assert opened.snapshot() is None
     opened.close()
-    settled(path)
+    wait_until_settled(path)
     again = root.open(["f"])
     assert isinstance(again, OpenedFile)
     os.truncate(path, 10)
@@ -754,7 +748,7 @@ def test_what_is_dropped_is_closed(site: Path) -> None:
 
 def test_a_snapshot_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
-    settled(tmp_path / "f")
+    wait_until_settled(tmp_path / "f")
     opened = Root(str(tmp_path)).open(["f"])
     assert isinstance(opened, OpenedFile)
     assert opened.snapshot() == b""

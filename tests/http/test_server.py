@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
-from evio_http.paths import is_settled
 from evio_http.response import FileBody
 from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, running
 
 from .asking import make_request
+from .serving import wait_until_settled
 
 BIG = os.urandom(3 << 20)
 
@@ -37,14 +37,6 @@ def site(tmp_path: Path) -> Path:
         (directory / name).write_bytes(content)
     wait_until_settled(directory)
     return directory
-
-
-def wait_until_settled(directory: Path) -> None:
-    """Until no file is so young that another write could leave its times as they are."""
-    deadline = time.monotonic() + TIMEOUT
-    while not all(is_settled(path.stat()) for path in directory.rglob("*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,9 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# It hides what the interpreter finds at exit in the buffers of a program whose output could not be written.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 MISSING = re.compile(r"not installed|could not import|No module named")
 
 

@@ -324,6 +324,20 @@ except WorkerError as error:
     assert done.stdout == b"workers die as soon as they start: exit status 3\n"
 
 
+@pytest.mark.parametrize("output", [">&-", ">/dev/full", ">&- 2>&-"])
+def test_workers_do_not_mind_that_nothing_can_be_printed(output: str, tmp_path: Path) -> None:
+    program = """
+import sys
+from evio_core import Action, Events, workers
+print("kept in a buffer, as it is not a terminal")
+workers(2, Events(tick=lambda: Action.SHUTDOWN), "tcp://127.0.0.1:0")
+open(sys.argv[1], "x")
+"""
+    command = ["sh", "-c", f'exec "$0" "$@" {output}', sys.executable, "-c", program, str(tmp_path / "done")]
+    subprocess.run(command, stderr=subprocess.DEVNULL, timeout=TIMEOUT, check=False)
+    assert (tmp_path / "done").exists()
+
+
 def test_nonsense_is_refused_before_anything_is_bound() -> None:
     with pytest.raises(ValueError, match="workers must be -1"):
         workers(0, Events(), "tcp://127.0.0.1:0")

@@ -143,6 +143,28 @@ def test_help_teaches_and_version() -> None:
 # -- running
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_it_serves_even_if_it_cannot_print_where(site: str, tmp_path: Path) -> None:
+    address = tmp_path / "s"
+    command = [sys.executable, "-m", "evio_http", site, f"unix://{address}"]
+    with (
+        open("/dev/full", "wb") as full,
+        subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert line.endswith(" WARNING cannot print where it listens: No space left on device\n")
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(TIMEOUT)
+                sock.connect(str(address))
+                assert exchange(sock, "/data.json").endswith(FILES["data.json"])
+            process.send_signal(signal.SIGTERM)
+            assert (process.wait(TIMEOUT), process.stderr.read()) == (0, "")
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("flags", [[], ["--loops", "2"], ["--workers", "2"], ["--reuseport", "--loops", "2"]])
 def test_it_serves_and_ends_in_good_order(site: str, flags: list[str]) -> None:
     with serving(site, "--port", "0", *flags) as served:

@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -84,17 +86,17 @@ def test_arguments_are_split_as_redis_server_does(
             assert {name: client.config_get(name)[name] for name in expected} == expected
 
 
-def test_a_port_in_use_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_status_1(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["--port", str(taken.getsockname()[1]), "--loglevel", "warning"]) == 1
-    shown = capsys.readouterr()
+    shown = capfd.readouterr()
     assert "Address already in use" in shown.out + shown.err
     assert (shown.out + shown.err).count("\n") == 1
 
 
-def test_help_names_every_directive(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_directive(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
+    shown = capfd.readouterr().out
     assert "--appendonly yes|no" in shown
     assert all(f"--{name}" in shown for name in ("port", "loops", "balance", "maxclients"))
 
@@ -206,6 +208,17 @@ def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
             running.kill()
 
 
+def wait_for(address: Path, running: subprocess.Popen[Any]) -> None:
+    """Until the server accepts connections on its unix socket."""
+    deadline = time.monotonic() + 20
+    while running.poll() is None and time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            peer.connect(str(address))
+            return
+        time.sleep(0.01)
+    raise AssertionError("the server does not start")
+
+
 def rest(running: subprocess.Popen[str]) -> list[str]:
     """What else it logs, up to its end, without the time."""
     assert running.stdout is not None
@@ -259,6 +272,60 @@ def test_a_signal_while_the_log_is_loaded_ends_the_process(tmp_path: Path) -> No
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
         assert rest(running) == ["Received shutdown signal during loading, exiting now."]
+
+
+def test_the_log_file_may_be_moved_away_at_any_time(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    command = [sys.executable, "-m", "evio_redis", "--unixsocket", str(tmp_path / "s"), "--port", "0"]
+    with subprocess.Popen([*command, "--logfile", str(path)]) as running:
+        try:
+            wait_for(tmp_path / "s", running)
+            with redis.Redis(unix_socket_path=str(tmp_path / "s")) as client:
+                assert client.ping()
+            path.rename(tmp_path / "server.log.1")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+        finally:
+            running.kill()
+    assert "User requested shutdown..." in path.read_text()
+    assert "User requested shutdown..." not in (tmp_path / "server.log.1").read_text()
+
+
+def test_a_log_file_that_cannot_be_opened_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "none" / "server.log"
+    assert main(["--port", "0", "--logfile", str(path)]) == 1
+    assert capsys.readouterr().err == f"evio-redis: [Errno 2] No such file or directory: '{path}'\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("to_file", [False, True])
+def test_a_log_that_cannot_be_written_is_told_of_once_and_does_not_stop_the_server(
+    to_file: bool, tmp_path: Path
+) -> None:
+    address = tmp_path / "s"
+    command = [sys.executable, "-m", "evio_redis", "--unixsocket", str(address), "--port", "0"]
+    command += ["--logfile", "/dev/full"] if to_file else []
+    with open("/dev/full", "wb") as full, subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE) as running:
+        try:
+            wait_for(address, running)
+            with redis.Redis(unix_socket_path=str(address)) as client:
+                assert client.ping()
+            running.send_signal(signal.SIGTERM)
+            _, error = running.communicate(timeout=20)
+        finally:
+            running.kill()
+    assert running.returncode == 0
+    assert error == b"evio-redis: cannot write the log: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_what_is_asked_for_and_cannot_be_printed_is_one_line_and_status_1(asked: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "evio_redis", asked], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"evio-redis: [Errno 28] No space left on device\n")
 
 
 def test_a_pid_file_that_cannot_be_written_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -143,8 +143,7 @@ class Supervisor:
 
     def _spawn(self, slot: int, replaces: _Worker | None = None) -> None:
         reader, writer = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_output()  # or the child prints it once more
         # Blocked until the worker has its own handlers: the supervisor's would lose a SIGTERM.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
@@ -170,9 +169,7 @@ class Supervisor:
         except BaseException:
             log.exception("worker %d failed", os.getpid())
         finally:
-            with suppress(OSError, ValueError):  # nobody may be reading any more
-                sys.stdout.flush()
-                sys.stderr.flush()
+            _flush_output()
             os._exit(status)
 
     def _on_message(self, worker: _Worker) -> None:
@@ -260,3 +257,11 @@ class Supervisor:
     def _send(self, worker: _Worker, number: int) -> None:
         with suppress(ProcessLookupError):  # it has ended already
             os.kill(worker.pid, number)
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # Nobody may be reading any more, or the disk is full: the error of whoever printed, none of the server's.
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()

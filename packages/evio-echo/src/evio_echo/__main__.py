@@ -53,6 +53,13 @@ def with_reuseport(address: str) -> str:
     return address + option if scheme(address).startswith(("tcp", "udp", "tls")) else address
 
 
+def say(line: str) -> None:
+    """Print in one piece, as loops and workers share the output. Raises ``OSError``, at once: what ``print`` leaves in
+    a buffer is an error once more at exit."""
+    if sys.stdout is not None:
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
 def make_events(arguments: argparse.Namespace) -> Events:
     schemes = [scheme(address) for address in arguments.addresses]
     numbers = itertools.count(1)
@@ -60,13 +67,13 @@ def make_events(arguments: argparse.Namespace) -> Events:
     def serving(server: Server) -> None:
         process = f" (process {os.getpid()})" if arguments.workers else ""
         for name, bound in zip(schemes, server.addrs, strict=True):
-            print(f"listening on {url(name, bound)}{process}\n", end="", flush=True)  # workers share the output
+            say(f"listening on {url(name, bound)}{process}")
 
     def trace(conn: Conn, what: str) -> Action:
         conn.context = conn.context or next(numbers)  # unix peers have no name, and a datagram is its own connection
         line = f"#{conn.context} {url(schemes[conn.addr_index], conn.remote_addr)} {what}"
-        try:  # in one piece, as loops do too; escaped, as a terminal obeys what cannot be printed
-            print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) + "\n", end="", flush=True)
+        try:  # escaped, as a terminal obeys what cannot be printed
+            say("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
         except OSError as error:  # whoever read it has gone, or the disk is full
             print(f"evio-echo: cannot print: {error.strerror}", file=sys.stderr)
             return Action.SHUTDOWN

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,6 +33,8 @@ __all__ = ["Setup", "UsageError"]
 
 DEFAULT_PORT = 8080
 FLUSH_SECONDS = 1.0
+
+log = logging.getLogger("evio_http")
 
 
 class UsageError(ValueError):
@@ -267,16 +271,18 @@ class Setup:
         return serving
 
     def _banner(self, server: Server) -> None:
-        directory = os.path.abspath(self._flags.directory)
+        directory, lines = os.path.abspath(self._flags.directory), []
         for address, bound in zip(self.addresses, server.addrs, strict=True):
-            scheme = address.partition("://")[0]
-            secure = scheme.startswith("tls") or _has(address, "cert")
-            if isinstance(bound, tuple):
-                print(f"serving {directory} on {url('https' if secure else 'http', bound)}/", flush=True)
-            else:
-                print(f"serving {directory} on {url('unix', bound)}", flush=True)
+            secure = address.startswith("tls") or _has(address, "cert")
+            where = url("https" if secure else "http", bound) + "/" if isinstance(bound, tuple) else url("unix", bound)
+            lines.append(f"serving {directory} on {where}\n")
         if self.trusted_file:
-            print(f"for development: clients have to trust {self.trusted_file}", flush=True)
+            lines.append(f"for development: clients have to trust {self.trusted_file}\n")
+        if sys.stdout is not None:
+            try:  # not with print: what that leaves in a buffer is an error once more at exit
+                os.write(sys.stdout.fileno(), "".join(lines).encode(errors="surrogateescape"))
+            except OSError as error:
+                log.warning("cannot print where it listens: %s", error.strerror)
 
 
 def _has(address: str, option: str) -> bool:

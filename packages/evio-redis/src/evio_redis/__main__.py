@@ -6,12 +6,11 @@ import gc
 import logging
 import os
 import sys
-from contextlib import suppress
 from importlib.metadata import version
 
 import evio_core
 
-from . import signals
+from . import logfile, signals
 from .config import STDIN, Config, find_directive, read_file
 from .directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
@@ -30,20 +29,6 @@ examples:
 """
 
 log = logging.getLogger("evio_redis")
-
-LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": logging.INFO, "warning": logging.WARNING}
-
-MARKS = {logging.DEBUG: ".", logging.INFO: "*", logging.WARNING: "#", logging.ERROR: "#", logging.CRITICAL: "#"}
-"""How Redis marks the levels of its log."""
-
-
-class _Formatter(logging.Formatter):
-    """Lines as people know them: ``4711:M 23 Nov 2026 12:00:00.123 * Ready to accept connections``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        when = self.formatTime(record, "%d %b %Y %H:%M:%S")
-        text = f"{record.process}:M {when}.{int(record.msecs):03d} {MARKS[record.levelno]} {record.getMessage()}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
 def usage() -> str:
@@ -109,26 +94,20 @@ def _split(argument: str) -> list[str]:
     return [word.decode("utf-8", "surrogateescape") for word in words]
 
 
-def configure_logging(config: Config) -> None:
-    """Log to the file or to standard output. Raises ``OSError``."""
-    handler = logging.FileHandler(config.logfile) if config.logfile else logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Formatter())
-    logging.basicConfig(handlers=[handler], level=LEVELS[config.loglevel], force=True)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit status: 2 for arguments that are wrong, 1 for what the system refuses."""
     given = sys.argv[1:] if arguments is None else arguments
-    if "--help" in given or "-h" in given:
-        with suppress(BrokenPipeError):  # whoever reads it has seen enough
-            print(usage(), flush=True)
-        return 0
-    if "--version" in given or "-v" in given:
-        print(f"evio-redis {version('evio-redis')}")
-        return 0
     try:
+        if "--help" in given or "-h" in given:
+            say(usage())
+            return 0
+        if "--version" in given or "-v" in given:
+            say(f"evio-redis {version('evio-redis')}")
+            return 0
         server = Server(config=parse_arguments([*given]))
-        configure_logging(server.config)
+        logfile.configure(server.config)
+    except BrokenPipeError:  # whoever reads the help has seen enough
+        return 0
     except OSError as error:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 1
@@ -144,8 +123,6 @@ def run(server: Server) -> int:
     # Full collections look at every hash, list and set there is: with a million they stop the server for 0.1 s. Nothing
     # that lives long is part of a cycle, so the young ones do.
     gc.set_threshold(1000, 10, 1_000_000)
-    root, config = logging.getLogger(), server.config
-    config.on_change("loglevel", lambda: root.setLevel(LEVELS[config.loglevel]))
     server.handle_signals = False  # but here
     signals.install(server)
     try:
@@ -159,17 +136,15 @@ def run(server: Server) -> int:
             print(f"evio-redis: {error}", file=sys.stderr)
         return 1
     log.info("evio-redis is now ready to exit, bye bye...")
-    _exit()
-    return 0
-
-
-def _exit() -> None:
-    """End at once. All is written and closed; the interpreter's own way would free each key first, which takes a second
-    for every few million."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # All is written and closed; the interpreter's own way would free each key first, which takes a second for every few
+    # million.
     os._exit(0)
+
+
+def say(text: str) -> None:
+    """Print what was asked for. Raises ``OSError`` here; what ``print`` leaves in a buffer is an error at exit."""
+    if sys.stdout is not None:
+        os.write(sys.stdout.fileno(), f"{text}\n".encode())
 
 
 if __name__ == "__main__":

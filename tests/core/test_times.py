@@ -71,6 +71,50 @@ def test_a_tick_that_raises_ends_the_server_with_that_error(variant: Variant) ->
             run.join()
 
 
+# -- the end
+
+
+def test_stopped_comes_once_and_last(variant: Variant) -> None:
+    record = Recorder()
+    events = Events(
+        serving=lambda server: record.add("serving"),
+        opened=lambda conn: record.add("opened"),
+        closed=lambda conn, error: record.add("closed"),
+        stopped=lambda: record.add("stopped"),
+        num_loops=variant.num_loops,
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust):
+        record.wait_for("opened")
+        run.server.stop(0.0)
+        run.join()
+    assert record.names() == ["serving", "opened", "closed", "stopped"]
+
+
+def test_stopped_comes_also_after_an_error_which_is_the_one_that_is_raised(variant: Variant) -> None:
+    record = Recorder()
+
+    def tick() -> Any:
+        raise LookupError("in tick")
+
+    def stopped() -> None:
+        record.add("stopped")
+        raise ValueError("in stopped")
+
+    with pytest.raises(LookupError, match="in tick"):
+        with running(Events(tick=tick, stopped=stopped, num_loops=variant.num_loops), variant.address) as run:
+            run.join()
+    assert record.names() == ["stopped"]
+
+
+def test_what_stopped_raises_leaves_serve() -> None:
+    def stopped() -> None:
+        raise LookupError("in stopped")
+
+    with pytest.raises(LookupError, match="in stopped"):
+        with running(Events(stopped=stopped), "tcp://127.0.0.1:0"):
+            pass
+
+
 # -- time-outs
 
 

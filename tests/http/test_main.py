@@ -174,6 +174,16 @@ def test_it_serves_and_ends_in_good_order(site: str, flags: list[str]) -> None:
     assert served.said == []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_access_log_is_complete_when_the_server_has_stopped(site: str, tmp_path: Path, workers: int) -> None:
+    log = tmp_path / "log"
+    with serving(site, "--port", "0", "--workers", str(workers), "--access-log", str(log)) as served:
+        for number in range(20):
+            fetch(served, f"/data.json?{number}")
+        assert served.stop() == 0
+    assert sorted(int(line.split()[6].partition("?")[2]) for line in log.read_text().splitlines()) == list(range(20))
+
+
 def test_several_addresses_and_hosts(site: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -341,6 +341,10 @@ class Events:
     tick: Callable[[], TickReply] | None = None
     """Right after ``serving``, on loop 0, then after each delay it returns."""
 
+    stopped: Callable[[], None] | None = None
+    """Once, when the server has ended, for whatever reason: no other event follows. In the thread that served; with
+    :func:`evio_core.workers`, in each worker, which has no other place for what is to be done at its end."""
+
     num_loops: int = 1
     """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
 

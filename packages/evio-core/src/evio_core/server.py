@@ -38,7 +38,7 @@ from .tls import ServerCredentials
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
 CALLBACKS = ("opened", "data", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
-"""What runs on loops; ``serving`` runs before them."""
+"""What runs on loops; ``serving`` runs before them and ``stopped`` after."""
 
 
 def serve(events: Events, *addresses: str) -> None:
@@ -47,7 +47,7 @@ def serve(events: Events, *addresses: str) -> None:
     Returns after ``SHUTDOWN``, ``Server.stop``, SIGINT or SIGTERM, when every connection has ended. Raises
     :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be
     bound, :class:`TLSError` for a bad certificate, ``ValueError`` or ``TypeError`` for a setting, and whatever
-    ``serving``, ``tick`` or ``pre_write`` raise.
+    ``serving``, ``tick``, ``pre_write`` or ``stopped`` raise.
     """
     check_settings(events)
     parsed = parse_all(addresses)
@@ -241,12 +241,16 @@ class RunningServer:
         return threads
 
     def _finish(self) -> None:
-        """Raise what ended the server, if anything did."""
+        """Tell that it is over, and raise what ended the server, if anything did."""
         for loop in self._loops:
             loop.run_ops()  # connections handed over too late, and calls that the end overtook
-        for loop in self._loops:
-            if loop.error is not None:
-                raise loop.error
+        try:
+            if self._events.stopped is not None:
+                self._events.stopped()
+        finally:
+            for loop in self._loops:
+                if loop.error is not None:
+                    raise loop.error
 
     def _serving(self) -> None:
         if self._events.serving is not None and self._events.serving(self) is Action.SHUTDOWN:

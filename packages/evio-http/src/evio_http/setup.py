@@ -177,6 +177,7 @@ class Setup:
         events.shutdown_timeout = flags.shutdown_timeout
         if self._access_log is not None:
             events.tick = self._tick(self._access_log)
+            events.stopped = self._access_log.close  # a worker ends without ``close``
         return events
 
     def _handlers(self, auth: BasicAuth | None) -> list[Handler]:

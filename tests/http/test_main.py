@@ -77,11 +77,12 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["no-such-directory"], "no-such-directory"),
+        (["no-such-directory"], "/no-such-directory: No such file or directory"),
+        (["tcp://127.0.0.1:0"], "the directory comes first: evio-http . tcp://127.0.0.1:0"),
         (["--port", "x"], "'x' is not a port: a number from 0 to 65535"),
         (["--port", "70000"], "is not a port"),
         (["--max-body", "-1"], "is not a whole number from 0"),
-        (["--max-head", "0"], "head must be a number from 1"),
+        (["--max-head", "0"], "--max-head: '0' is not a whole number from 1"),
         (["--keep-alive", "nan"], "is not a number of seconds"),
         (["--cache", "*.css"], "has no = between"),
         (["--cache", "a/b=x"], 'a pattern begins with "/"'),
@@ -101,10 +102,22 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--redirects", "no-such-file"], "no-such-file"),
         (["--access-log", "/no-such-directory/log"], "/no-such-directory/log"),
         ([".", "tpc://x:1"], "did you mean tcp"),
-        (["--loops", "-5"], "num_loops must be"),
-        (["--workers", "-5"], "workers must be"),
+        (["--loops", "-5"], "--loops: '-5' is not a number from 0 to 9999, nor -1"),
+        (["--workers", "x"], "--workers: 'x' is not a number from 0 to 9999, nor -1"),
+        (["--trust", "here"], "'here' does not appear to be an IPv4 or IPv6 network, such as 10.0.0.0/8, nor 'unix'"),
+        (["--health", "up"], "--health: 'up' is not a path"),
+        (["--metrics", "metrics"], "--metrics: 'metrics' is not a path"),
+        (["--index", "a/b"], "--index: 'a/b' is not the name of a file"),
+        (["--cors", "example.org"], "is not an origin, such as https://www.example.org, nor *"),
+        (["--cors", "https://a.example/"], "is not an origin"),
+        (["--cors", "https://A.example"], "is not an origin"),
+        (["--https-redirect", "0"], "from 1 to 65535"),
+        (["--host", "a=.", "--host", "a=."], "--host a is given twice"),
+        ([".", "udp://127.0.0.1:0"], "udp://127.0.0.1:0: HTTP/1.1 is not spoken over udp"),
+        ([".", "tls://127.0.0.1:0"], "tls://127.0.0.1:0 needs --tls-cert"),
+        (["--port", "0", "--proxy-protocol", "--trust", "unix"], "nobody's on tcp://127.0.0.1:0"),
         (["--no-such-flag"], "--no-such-flag"),
-        (["--spa", "../x"], "does not begin with /"),
+        (["--spa", "../x"], "--spa: '../x' is not a path"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> None:
@@ -113,6 +126,18 @@ def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> 
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("evio-http: ")
     assert text in done.stderr
+
+
+def test_addresses_may_come_after_flags(site: str) -> None:
+    with serving("--no-server-name", site, "--listing", "tcp://127.0.0.1:0", "tcp://[::1]:0", count=2) as it:
+        assert fetch(it).endswith(FILES["data.json"])
+        assert it.urls[1].startswith("http://[::1]:")
+
+
+def test_an_ipv6_address_to_bind_may_have_its_brackets(site: str) -> None:
+    for host in ("::1", "[::1]"):
+        with serving(site, "--port", "0", "--bind", host) as served:
+            assert served.url.startswith("http://[::1]:")
 
 
 def test_a_file_of_flags_that_is_no_text_names_its_line(site: str, tmp_path: Path) -> None:

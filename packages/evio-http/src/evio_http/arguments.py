@@ -56,14 +56,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     _tls(parser.add_argument_group("TLS"))
     _limits(parser.add_argument_group("limits (bytes, seconds; 0 is none)"))
     _running(parser.add_argument_group("running"))
-    return parser.parse_args(arguments)
+    # Intermixed: an address may also come after flags, where ``parse_args`` has given DIR all there is by then.
+    return parser.parse_intermixed_args(arguments)
 
 
 def _network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--port", type=_port, metavar="N", help="default 8080; 0 is any that is free")
     group.add_argument("--bind", metavar="HOST", help="default 127.0.0.1; '' is all interfaces")
-    group.add_argument("--loops", type=int, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
-    group.add_argument("--workers", type=int, default=0, metavar="N", help="processes; -1: one per CPU")
+    group.add_argument("--loops", type=_count, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
+    group.add_argument("--workers", type=_count, default=0, metavar="N", help="processes; -1: one per CPU")
     group.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     group.add_argument("--proxy-protocol", action="store_true", help="connections begin with a PROXY header")
     group.add_argument(
@@ -76,9 +77,13 @@ def _network(group: argparse._ArgumentGroup) -> None:
 
 
 def _content(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--index", action="append", metavar="NAME", help="default index.html; repeatable, first wins")
+    group.add_argument(
+        "--index", action="append", type=_name, metavar="NAME", help="default index.html; repeatable, first wins"
+    )
     group.add_argument("--listing", action="store_true", help="show directories without an index (also as JSON)")
-    group.add_argument("--spa", metavar="PATH", help="the page for paths that are no files, such as /index.html")
+    group.add_argument(
+        "--spa", type=_path, metavar="PATH", help="the page for paths that are no files, such as /index.html"
+    )
     group.add_argument("--clean-urls", action="store_true", help="/about is about.html")
     group.add_argument("--compress", action="store_true", help="compress small text files, once")
     group.add_argument("--no-precompressed", action="store_true", help="do not look for FILE.br, .zst and .gz")
@@ -90,8 +95,8 @@ def _content(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--redirects", metavar="FILE", help="lines of FROM TO [STATUS]")
     group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
-    group.add_argument("--health", metavar="PATH", help="always 200, for load balancers")
-    group.add_argument("--metrics", metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
+    group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")
+    group.add_argument("--metrics", type=_path, metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
 
 
 def _fields(group: argparse._ArgumentGroup) -> None:
@@ -102,7 +107,9 @@ def _fields(group: argparse._ArgumentGroup) -> None:
         "--header", action="append", default=[], type=_pair, metavar="PATTERN=NAME: VALUE", help="any field; repeatable"
     )
     group.add_argument("--security-headers", action="store_true", help="nosniff, no framing, referrer policy ...")
-    group.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="who may read it in scripts, or *")
+    group.add_argument(
+        "--cors", action="append", default=[], type=_origin, metavar="ORIGIN", help="who may read it in scripts, or *"
+    )
     group.add_argument("--hsts", type=_whole, default=0, metavar="SECONDS", help="browsers are to come over TLS only")
     group.add_argument("--no-server-name", action="store_true", help="send no Server field")
 
@@ -112,15 +119,17 @@ def _tls(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tls-key", action="append", default=[], metavar="FILE", help="of the certificate before it")
     group.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates of these authorities")
     group.add_argument("--tls-self-signed", action="store_true", help="a certificate for development")
-    group.add_argument("--https-redirect", type=_port, metavar="PORT", help="plain addresses lead to this port of TLS")
+    group.add_argument(
+        "--https-redirect", type=_tls_port, metavar="PORT", help="plain addresses lead to this port of TLS"
+    )
 
 
 def _limits(group: argparse._ArgumentGroup) -> None:
     default = Limits()
     for flag, kind, metavar, text in (
-        ("request-line", _whole, "BYTES", "else 414"),
-        ("head", _whole, "BYTES", "request line and fields; else 431"),
-        ("fields", _whole, "N", "else 431"),
+        ("request-line", _positive, "BYTES", "else 414"),
+        ("head", _positive, "BYTES", "request line and fields; else 431"),
+        ("fields", _positive, "N", "else 431"),
         ("body", _whole, "BYTES", "else 413"),
         ("connections", _whole, "N", "else 503"),
         ("connections-per-address", _whole, "N", "else 503"),
@@ -188,9 +197,26 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _whole(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,15}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+def _tls_port(text: str) -> int:
+    port = _port(text)
+    if not port:
+        raise argparse.ArgumentTypeError("'0' is not a port that clients can be sent to: a number from 1 to 65535")
+    return port
+
+
+def _whole(text: str, least: int = 0) -> int:
+    if not re.fullmatch("[0-9]{1,15}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}, of 15 digits at most")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("-1|[0-9]{1,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 9999, nor -1, which is one per CPU")
     return int(text)
 
 
@@ -207,8 +233,27 @@ def _seconds(text: str) -> float:
 def _pair(text: str) -> tuple[str, str]:
     before, separator, after = text.partition("=")
     if not separator or not before or not after:
-        raise argparse.ArgumentTypeError(f"{text!r} has no = between its two parts")
+        raise argparse.ArgumentTypeError(f"{text!r} has no = between two parts")
     return before, after
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or "?" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path of a request, such as /name")
+    return text
+
+
+def _name(text: str) -> str:
+    if "/" in text or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file, such as index.html")
+    return text
+
+
+def _origin(text: str) -> str:
+    # As browsers write it (RFC 6454 section 6.2), since it is compared with what they send.
+    if text not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@A-Z\s]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin, such as https://www.example.org, nor *")
+    return text
 
 
 def _error_page(text: str) -> tuple[int, str]:

@@ -254,7 +254,11 @@ class Root:
         self._path = os.fsencode(self.directory)
         self._follow_symlinks = follow_symlinks
         self._dotfiles = dotfiles
-        os.close(os.open(os.path.join(self._path, b"."), _SEARCH))
+        try:
+            os.close(os.open(os.path.join(self._path, b"."), _SEARCH))
+        except OSError as error:
+            error.filename = self._path
+            raise
 
     def hides(self, segments: list[str]) -> bool:
         """Whether a name begins with "." and is not to be given."""

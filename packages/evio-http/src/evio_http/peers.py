@@ -34,7 +34,10 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str] = ()) -> None:
         names = list(networks)
         self._unix = UNIX in names
-        self._networks = [ipaddress.ip_network(name, strict=False) for name in names if name != UNIX]
+        try:
+            self._networks = [ipaddress.ip_network(name, strict=False) for name in names if name != UNIX]
+        except ValueError as error:
+            raise ValueError(f"{error}, such as 10.0.0.0/8, nor {UNIX!r}") from None
 
     def client(self, address: str, request: Request) -> str:
         """The address nearest to us that is not a trusted proxy's. The field is read from its end, which is what

@@ -85,11 +85,13 @@ class Setup:
 
     def _addresses(self) -> list[str]:
         flags = self._flags
+        if "://" in flags.directory:
+            raise UsageError(f"the directory comes first: evio-http . {flags.directory}")
         certificates = self._certificates()
         addresses = list(flags.addresses)
         if not addresses or flags.port is not None or flags.bind is not None:
             host = "127.0.0.1" if flags.bind is None else flags.bind
-            host = f"[{host}]" if ":" in host else host
+            host = f"[{host}]" if ":" in host and not host.startswith("[") else host
             port = DEFAULT_PORT if flags.port is None else flags.port
             addresses.insert(0, f"{'tls' if certificates else 'tcp'}://{host}:{port}")
         if certificates and all(not each.startswith("tls") or _has(each, "cert") for each in addresses):
@@ -99,6 +101,10 @@ class Setup:
     def _complete(self, address: str, certificates: list[str]) -> str:
         """The address with the options that flags ask for."""
         scheme = address.partition("://")[0]
+        if scheme.startswith("udp"):
+            raise UsageError(f"{address}: HTTP/1.1 is not spoken over udp; tcp, tls, unix, fd and systemd are allowed")
+        if scheme.startswith("tls") and not certificates and not _has(address, "cert"):
+            raise UsageError(f"{address} needs --tls-cert FILE, ?cert=FILE in the address, or --tls-self-signed")
         options = []
         if scheme.startswith("tls") and not _has(address, "cert"):
             options += certificates
@@ -110,6 +116,8 @@ class Setup:
             options.append("reuseport=true")
         if self._flags.proxy_protocol:
             networks = [network for network in self._flags.trust if network != UNIX]
+            if self._flags.trust and not networks and scheme.startswith(("tcp", "tls")):
+                raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
             options.append(f"proxy_protocol={','.join(networks) or 'true'}")
         if not options:
             return address
@@ -186,7 +194,11 @@ class Setup:
         handlers: list[Handler] = []
         if flags.https_redirect is not None:
             handlers.append(HttpsRedirect(flags.https_redirect))
-        hosts = {name: self._site(directory, auth) for name, directory in flags.host}
+        hosts: dict[str, Site] = {}
+        for name, directory in flags.host:
+            if name in hosts:
+                raise UsageError(f"--host {name} is given twice")
+            hosts[name] = self._site(directory, auth)
         handlers.append(VirtualHosts(hosts, site) if hosts else site)
         return handlers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+import trustme
 
 from evio_core import (
     Aborted,
@@ -25,6 +27,8 @@ from evio_core import (
     Server,
     TLSError,
 )
+from evio_core.address import Address
+from evio_core.tls import _client_context
 
 from .conftest import Certificates, Variant
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -156,6 +160,43 @@ def test_dialling_over_tls_verifies_the_certificate(
         run.server.dial(f"tls://localhost:{port}")  # not from an authority that the system trusts
         error = record.wait_for("closed", 2)[1][1]
         assert "certificate verify failed" in str(error)
+
+
+def test_whom_a_dialled_address_trusts_is_read_again_when_the_file_has_changed(
+    certificates: Certificates, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    made: list[Address] = []
+
+    def make(address: Address) -> ssl.SSLContext:
+        made.append(address)
+        return _client_context(address)
+
+    monkeypatch.setattr("evio_core.tls._client_context", make)
+    trusted = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(trusted))
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        if conn.addr_index < 0:
+            record.add("closed", type(error))
+
+    address = f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
+    with running(Events(opened=lambda conn: Action.CLOSE, closed=closed), address) as run:
+
+        def dial() -> Any:
+            run.server.dial(f"tls://localhost:{run.addr[1]}?ca={trusted}")
+            return record.wait_for("closed", record.names().count("closed") + 1)[-1][1]
+
+        assert [dial(), dial()] == [TLSError, TLSError]
+        assert len(made) == 1
+        fresh = tmp_path / "fresh.pem"
+        certificates.authority.cert_pem.write_to_path(str(fresh))
+        fresh.replace(trusted)
+        assert [dial(), dial()] == [type(None), type(None)]
+        assert len(made) == 2
+        trusted.write_text("broken")
+        with pytest.raises(TLSError, match="cannot load certificate authorities"):
+            dial()
 
 
 def test_what_cannot_be_dialled_is_refused_at_once() -> None:
@@ -391,9 +432,9 @@ def test_the_time_out_holds_for_the_handshake_too(
     events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
     with accepting("tcp", None) as (_, address), running(events, server_address(poller, monkeypatch)) as run:
         begin = time.monotonic()
-        run.server.dial(f"tls{address[3:]}?ca={certificates.ca}", timeout=0.2)  # the kernel connects, nobody answers
+        run.server.dial(f"tls{address[3:]}?ca={certificates.ca}", timeout=1.0)  # the kernel connects, nobody answers
         assert isinstance(record.wait_for("closed")[0][1], HandshakeTimeout)
-        assert 0.19 < time.monotonic() - begin < Options().handshake_timeout
+        assert 0.99 < time.monotonic() - begin < Options().handshake_timeout
     assert record.names() == ["closed"]
 
 

@@ -257,8 +257,11 @@ class Server(Protocol):
         written at once; ``close`` before ``opened`` sends it first. An attempt that fails, or has not opened in
         ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
 
-        Raises :class:`AddressError` for an address that cannot be dialled and ``ValueError`` for a time-out
-        below 0 or NaN.
+        The first ``tls`` address without ``ca`` loads the authorities that the system trusts, which takes some
+        30 ms; they are kept. A changed file of an address is noticed.
+
+        Raises :class:`AddressError` for an address that cannot be dialled, :class:`TLSError` for a certificate or
+        ``ca`` that cannot be loaded, and ``ValueError`` for a time-out below 0 or NaN.
         """
 
     def call(self, function: Callable[[], object]) -> None:

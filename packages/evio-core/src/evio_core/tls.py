@@ -81,24 +81,25 @@ class TLSSession:
         """All plaintext that can be had now, ``b""`` if a record is not complete."""
         incoming, read = self.incoming, self._read
         incoming.write(ciphertext)
+        plaintext = b""
         parts: list[bytes] = []
         try:
-            while True:
-                plaintext = read(RECORD_SIZE)  # all of a record: OpenSSL keeps nothing back
-                if not plaintext:
-                    self.ended = True
-                    break
-                # Without more input, asking again would only raise SSLWantReadError, which is not cheap.
-                if not incoming.pending:
-                    if not parts:
-                        return plaintext
-                    parts.append(plaintext)
-                    break
+            # All of a record: OpenSSL keeps nothing back. Without more input, asking again would only raise
+            # SSLWantReadError, which is not cheap.
+            plaintext = read(RECORD_SIZE)
+            while incoming.pending and plaintext:
                 parts.append(plaintext)
+                plaintext = b""
+                plaintext = read(RECORD_SIZE)
+            if not plaintext:
+                self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
+        if not parts:
+            return plaintext
+        parts.append(plaintext)
         return b"".join(parts)
 
     def close(self) -> None:
@@ -114,19 +115,19 @@ class ServerCredentials:
         """Load the files. Raises :class:`TLSError` naming the one that is bad."""
         self._address = address
         self._lock = threading.Lock()
-        self._signature = self._look()
+        self._signature = _signature(self._address)
         self._contexts = self._load()
 
     def session(self) -> TLSSession:
         """A session for a new connection."""
-        signature = self._look()
+        signature = _signature(self._address)
         if signature != self._signature:
             self._reload(signature)
         return TLSSession(self._contexts[0][1], server_side=True)
 
     def reload(self) -> None:
         """Load the files again. Raises :class:`TLSError` when one is bad; those in use then stay."""
-        signature = self._look()
+        signature = _signature(self._address)
         contexts = self._load()
         with self._lock:
             self._signature, self._contexts = signature, contexts
@@ -141,12 +142,6 @@ class ServerCredentials:
                 log.info("certificates of %s reloaded", self._address.text)
             except TLSError as error:
                 log.error("%s; the certificates in use stay", error)
-
-    def _look(self) -> object:
-        paths = [path for pair in self._address.certs for path in pair if path]
-        if self._address.client_ca:
-            paths.append(self._address.client_ca)
-        return [_identity(path) for path in paths]
 
     def _load(self) -> list[tuple[frozenset[str], ssl.SSLContext]]:
         contexts = []
@@ -187,17 +182,45 @@ class ServerCredentials:
                         return
 
 
+_client_contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
+"""By what an address says of TLS, with the versions of the files. To make one takes some 30 ms, nearly all of it for
+the certificate authorities of the system; those are read again when the program starts again, as everywhere."""
+
+MOST_CLIENT_CONTEXTS = 64
+
+
 def client_session(address: Address) -> TLSSession:
     """A session that verifies the server of a dialled address. Raises :class:`TLSError`."""
-    context = ssl.create_default_context()
+    key, signature = (address.ca, address.certs, address.alpn), _signature(address)
+    known = _client_contexts.get(key)
+    if known is not None and known[0] == signature:
+        context = known[1]
+    else:
+        context = _client_context(address)
+        if len(_client_contexts) >= MOST_CLIENT_CONTEXTS:
+            _client_contexts.clear()
+        _client_contexts[key] = signature, context
+    return TLSSession(context, server_side=False, server_hostname=address.host)
+
+
+def _client_context(address: Address) -> ssl.SSLContext:
     if address.ca:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _load_trust(context, address.ca)
+    else:
+        context = ssl.create_default_context()
     for cert, key in address.certs:
         _load_pair(context, cert, key)
     if address.alpn:
         context.set_alpn_protocols(list(address.alpn))
-    return TLSSession(context, server_side=False, server_hostname=address.host)
+    return context
+
+
+def _signature(address: Address) -> object:
+    """Which versions of its files there are."""
+    paths = [path for pair in address.certs for path in pair if path]
+    paths += [path for path in (address.client_ca, address.ca) if path]
+    return [_identity(path) for path in paths]
 
 
 def _remember_name(sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:

@@ -104,13 +104,13 @@ class TLSConnection(Connection):
     # -- input
 
     def on_event(self, mask: int) -> None:
-        if self._phase == OPENING:
+        if mask == READ == self._mask:
+            self._on_readable()
+        elif self._phase == OPENING:
             if mask & WRITE:
                 self._send_handshake()
             if mask & (READ | ERROR | HANGUP) and self._phase != GONE:
                 self._on_readable()
-        elif mask == READ == self._mask:
-            self._on_readable()
         else:
             super().on_event(mask)
 
@@ -188,9 +188,10 @@ class TLSConnection(Connection):
 
     def _send_now(self, output: bytes) -> None:
         """The common case: a reply and nothing before it. Raises nothing but what ``lost`` takes."""
-        session, size = self._session, len(output)
-        for at in range(0, size, PIECE_SIZE):
-            session.send(output if size <= PIECE_SIZE else output[at : at + PIECE_SIZE])
+        session, done, size = self._session, 0, len(output)
+        while done < size:
+            session.send(output if size <= PIECE_SIZE else output[done : done + PIECE_SIZE])
+            done += PIECE_SIZE
             cipher = session.outgoing.read()
             try:
                 sent = self._write_some(cipher)
@@ -201,7 +202,7 @@ class TLSConnection(Connection):
                 return
             if sent < len(cipher):
                 self._cipher = memoryview(cipher)[sent:]
-                out, done = self._queue(), at + PIECE_SIZE
+                out = self._queue()
                 if done < size:
                     out.append_rest(output, done)
                 self.loop.stats.bytes_out += min(done, size)

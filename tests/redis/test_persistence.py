@@ -6,9 +6,7 @@ import contextlib
 import os
 import random
 import resource
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -135,28 +133,9 @@ def everything(client: redis.Redis) -> dict[Any, Any]:
 
 @contextmanager
 def real_server(directory: Path, preamble: str) -> Iterator[redis.Redis]:
-    command = shutil.which("redis-server")
-    if command is None:
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["--port", str(port), "--save", "", "--appendonly", "yes", "--dir", str(directory)]
-    server = subprocess.Popen(
-        [command, *arguments, "--aof-use-rdb-preamble", preamble, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL
-    )
-    try:
-        with redis.Redis(port=port) as client:
-            for _ in range(200):
-                try:
-                    client.ping()
-                    break
-                except redis.RedisError:
-                    time.sleep(0.02)
-            yield client
-    finally:
-        server.terminate()
-        server.wait(20)
+    arguments = ["--appendonly", "yes", "--dir", str(directory), "--aof-use-rdb-preamble", preamble]
+    with redis_server(*arguments) as port, redis.Redis(port=port) as client:
+        yield client
 
 
 def rewritten(client: redis.Redis) -> None:

@@ -128,11 +128,15 @@ def redis_server(*arguments: str, config: str = "") -> Iterator[int]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until it answers, be it with an error: it listens before it has loaded and opened its files."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.01)
+        with (
+            contextlib.suppress(ConnectionRefusedError),
+            socket.create_connection(("127.0.0.1", port), TIMEOUT) as peer,
+        ):
+            peer.sendall(b"PING\r\n")
+            if peer.recv(100)[:8] not in (b"", b"-LOADING"):
+                return
+        time.sleep(0.01)
     raise AssertionError("redis-server does not start")

@@ -312,13 +312,14 @@ UNORDERED = frozenset((b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"
 """Commands whose replies have no order."""
 
 
-def normalised(command: bytes, reply: Any) -> Any:
-    """A reply in a form in which what Redis does not promise is the same."""
+def normalised(args: list[bytes], reply: Any) -> Any:
+    """The reply to a command in a form in which what Redis does not promise is the same."""
+    command = args[0]
     if command in (b"HGETALL", b"HSCAN") and isinstance(reply, list):
         flat = reply[1] if command == b"HSCAN" and len(reply) == 2 and isinstance(reply[1], list) else reply
         return sorted(zip(flat[::2], flat[1::2], strict=False))
     if command == b"OBJECT" and reply in (b"int", b"embstr", b"raw"):
         return b"string"  # Redis remembers how a string came about, which nobody can see otherwise
-    if command in UNORDERED and isinstance(reply, (list, set)):
+    if (command in UNORDERED or b"nosort" in args) and isinstance(reply, (list, set)):
         return sorted(reply)
     return reply

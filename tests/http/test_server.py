@@ -460,11 +460,19 @@ def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
     with serving(Site(str(site))) as run, connect(run.addr) as sock:
         assert ask(sock, "/a.txt").status == 200
         taken: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
-        try:
+        filled = threading.Event()
+
+        def fill() -> None:
             with contextlib.suppress(OSError):
                 while True:
                     taken.append(os.dup(0))
+            filled.set()
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
+        try:
+            # In the turn after the next: at the end of this one the loop may still close some.
+            run.server.call(lambda: run.server.call(fill))
+            assert filled.wait(TIMEOUT)
             assert ask(sock, "/b.txt").status == 503
         finally:
             for fd in taken:

@@ -228,7 +228,7 @@ def secure(source: Source) -> None:
 def proxy(source: Source) -> None:
     with socket.create_server(("127.0.0.1", 0)) as target:
         address = f"127.0.0.1:{target.getsockname()[1]}"
-        with source.started(("localhost:8080", address)) as program:
+        with source.started(("127.0.0.1:8080", address)) as program:
             with program.connect() as client, target.accept()[0] as accepted:
                 request, reply = b"request" * 500_000, b"reply" * 500_000
                 accepted.settimeout(TIMEOUT)
@@ -240,7 +240,7 @@ def proxy(source: Source) -> None:
                 accepted.close()
                 assert receive_all(client) == reply
             assert program.stop() == ""
-    with source.started(("localhost:8080", address)) as program:  # nobody listens there any more
+    with source.started(("127.0.0.1:8080", address)) as program:  # nobody listens there any more
         with program.connect() as client:
             assert receive_all(client) == b""
         assert "Connection refused" in program.stop()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .command import Function
@@ -71,11 +72,11 @@ def _gets(session: Session, keys: Column) -> bytes | None:
     database = session.db
     if _volatile(database, keys):
         return None
-    values: list[Any] = list(map(database.data.get, keys))
     try:
-        return _strings(values)
-    except TypeError:  # not all are there, or of another type
+        return _strings(itemgetter(*keys)(database.data))
+    except (KeyError, TypeError):  # not all are there, or of another type
         pass
+    values: list[Any] = list(map(database.data.get, keys))
     null = session.resp.null
     try:
         return b"".join([null if value is None else bulk(value) for value in values])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, CloseTimeout, Conn, DeadlineExceeded, Events, IdleTimeout, Options, Server
+from evio_core import Action, CloseTimeout, Conn, DeadlineExceeded, Events, IdleTimeout, Options, SendTimeout, Server
 
 from .conftest import Variant
-from .harness import Recorder, connect, receive, receive_all, running
+from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 
 def test_ticks_come_after_serving_and_after_each_delay(variant: Variant) -> None:
@@ -140,6 +141,50 @@ def test_an_idle_connection_is_ended_and_a_busy_one_is_not(variant: Variant) -> 
         busy.sendall(b"x")
         assert receive(busy, 1) == b"x"
         idle.close()
+
+
+def test_a_peer_that_sends_and_takes_nothing_is_reset(variant: Variant) -> None:
+    record = Recorder()
+    events = Events(
+        data=lambda conn, chunk: bytes(200_000),
+        closed=lambda conn, error: record.add("closed", error),
+        options=Options(send_timeout=0.2, min_send_rate=1 << 20, high_water=1 << 30, send_buffer=1 << 16),
+        num_loops=variant.num_loops,
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as greedy:
+        with connect(run.addr, variant.trust) as modest:
+            begin = time.monotonic()
+            while not record.names() and time.monotonic() - begin < TIMEOUT:
+                with contextlib.suppress(OSError):
+                    greedy.sendall(b"x")
+                modest.sendall(b"x")
+                assert len(receive(modest, 200_000)) == 200_000
+                time.sleep(0.01)
+            [(_, error)] = record.wait_for("closed")
+            assert isinstance(error, SendTimeout)
+            assert "required" in str(error)
+            with pytest.raises(OSError, match=r"reset|EOF"):
+                while greedy.recv(1 << 20):
+                    pass
+                raise OSError("EOF: a unix socket knows no reset")
+            modest.sendall(b"x")
+            assert len(receive(modest, 200_000)) == 200_000
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tcp-net"])
+def test_a_peer_that_takes_enough_in_each_time_has_as_many_as_it_needs(scheme: str) -> None:
+    size = 4_000_000
+    events = Events(
+        opened=lambda conn: bytes(size), options=Options(send_timeout=0.4, min_send_rate=50_000, send_buffer=1 << 16)
+    )
+    with running(events, f"{scheme}://127.0.0.1:0") as run, connect(run.addr) as peer:
+        received = 0
+        begin = time.monotonic()
+        while time.monotonic() - begin < 1.3:  # three times and a bit, at a multiple of the rate
+            received += len(receive(peer, 20_000))
+            time.sleep(0.02)
+        assert received < size
+        assert len(receive(peer, size - received)) == size - received
 
 
 def test_a_deadline_ends_a_busy_connection_and_may_be_moved_and_taken_back(variant: Variant) -> None:

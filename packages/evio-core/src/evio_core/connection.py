@@ -33,9 +33,10 @@ from .errors import (
     HandshakeTimeout,
     IdleTimeout,
     OutputLimitExceeded,
+    SendTimeout,
 )
 from .events import Action, Buffer, Options, Reply, SocketAddress
-from .linger import Linger, nothing_in_flight
+from .linger import Linger, in_flight, nothing_in_flight
 from .loop import READ_SIZE, Handler, Loop, Timer, log
 from .output import FILE_TURN_SIZE, FileSpan, Output
 from .poller import ERROR, HANGUP, READ, WRITE
@@ -75,6 +76,9 @@ class Connection(Handler):
         "_phase",
         "_reason",
         "_remote",
+        "_send_due",
+        "_send_goal",
+        "_taken",
         "_timer",
         "_wake_drained",
         "_waking",
@@ -106,6 +110,9 @@ class Connection(Handler):
         self._waking = False
         self._wake_drained = False
         self._deadline = 0.0  # of the phase: handshake, the user's own, or closing; 0 is none
+        self._send_due = 0.0  # when the peer has to have taken `_send_goal` bytes; 0: nothing waits, or no such limit
+        self._send_goal: float = 0
+        self._taken = 0
         self._timer: Timer | None = None
         self._reason: BaseException | None = None
 
@@ -444,9 +451,12 @@ class Connection(Handler):
                 self.loop.stats.bytes_out += sent
             pending = self.pending
             if pending:
+                self._taken += sent
                 self._blocked(pending)
                 return
             self._out = None
+            if self._send_due:
+                self._send_due = 0.0
             self._flushed()
         if self._phase == OPEN:
             self._update()
@@ -475,6 +485,8 @@ class Connection(Handler):
         if options.max_pending and pending > options.max_pending:
             self.lost(OutputLimitExceeded(f"{pending} bytes queued, {options.max_pending} allowed"), reset=True)
             return
+        if options.send_timeout and not self._send_due:
+            self._limit_sending()
         if pending > options.high_water:
             self._not_reading |= PAUSED_BY_OUTPUT
         elif pending <= options.low_water:
@@ -526,11 +538,13 @@ class Connection(Handler):
 
     def _next_timer(self) -> float:
         """When to look again; 0 is never."""
-        idle = self.options.idle_timeout
-        if idle and self._phase == OPEN:
-            when = self.seen + idle
-            return min(when, self._deadline) if self._deadline else when
-        return self._deadline
+        idle, when = self.options.idle_timeout, self._deadline
+        if self._phase == OPEN:
+            if idle and (not when or self.seen + idle < when):
+                when = self.seen + idle
+            if self._send_due and (not when or self._send_due < when):
+                when = self._send_due
+        return when
 
     def _arm(self) -> None:
         """See that a timer comes no later than is needed. One that comes too early is set again then: moving
@@ -547,8 +561,31 @@ class Connection(Handler):
             self._deadline_passed()
         elif self._phase == OPEN and self.options.idle_timeout and now >= self.seen + self.options.idle_timeout:
             self.lost(IdleTimeout(f"idle for {self.options.idle_timeout:g} s"))
+        elif self._phase == OPEN and self._send_due and now >= self._send_due:
+            self._check_sending()
         else:
             self._arm()
+
+    def _limit_sending(self) -> None:
+        """Give the peer its time to take some of what waits. What the kernel has and the peer's has not counts as
+        waiting, too: the kernel takes more only when much of that has left, which a slow peer needs minutes for."""
+        options, behind = self.options, self._behind()
+        self._taken = behind
+        self._send_goal = min(self.pending + behind, max(1, options.min_send_rate * options.send_timeout))
+        self._send_due = monotonic() + options.send_timeout
+        self._arm()
+
+    def _check_sending(self) -> None:
+        taken = self._taken - self._behind()
+        if taken >= self._send_goal:
+            self._limit_sending()
+        else:
+            text = f"{taken} bytes taken in {self.options.send_timeout:g} s, {self._send_goal:g} are required"
+            self.lost(SendTimeout(text), reset=True)
+
+    def _behind(self) -> int:
+        """Bytes that are queued no more, and not with the peer's kernel either."""
+        return in_flight(self.fd) + self.pending - (self._out.pending if self._out is not None else 0)
 
     def _deadline_passed(self) -> None:
         if self._phase == OPEN:

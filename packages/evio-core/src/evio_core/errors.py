@@ -83,6 +83,10 @@ class IdleTimeout(TimeoutExpired):
     """No byte was received or sent for ``Options.idle_timeout`` seconds."""
 
 
+class SendTimeout(TimeoutExpired):
+    """The peer took less of the waiting output than ``Options.send_timeout`` and ``Options.min_send_rate`` ask for."""
+
+
 class DeadlineExceeded(TimeoutExpired):
     """The moment set with ``Conn.set_deadline`` passed."""
 

@@ -108,6 +108,12 @@ class Options:
     idle_timeout: float = 0.0
     """End a connection over which no byte was received or sent for this time."""
 
+    send_timeout: float = 0.0
+    """While output waits, the peer has to take some of it in each such time, whatever it sends meanwhile..."""
+
+    min_send_rate: int = 0
+    """...and at least this many bytes a second, or all there is. A peer that does not is reset (``SendTimeout``)."""
+
     handshake_timeout: float = 10.0
     """How long the TLS handshake and the PROXY header may take, together."""
 
@@ -140,6 +146,8 @@ class Options:
                 raise ValueError(
                     f"{name} must be {limit} at most, which is the kernel's limit, not {getattr(self, name)!r}"
                 )
+        if self.min_send_rate and not self.send_timeout:
+            raise ValueError("min_send_rate needs a send_timeout, over which it is counted")
         if self.low_water > self.high_water:
             raise ValueError(f"low_water ({self.low_water}) must not exceed high_water ({self.high_water})")
 

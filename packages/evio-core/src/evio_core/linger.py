@@ -17,7 +17,7 @@ from .loop import READ_SIZE, Handler, Loop, Timer
 from .poller import READ
 from .sockopt import borrowed
 
-__all__ = ["Linger", "nothing_in_flight"]
+__all__ = ["Linger", "in_flight", "nothing_in_flight"]
 
 RECHECK = 0.01
 """Seconds between looks at what is in flight while the server stops; the kernel has no event for that."""
@@ -27,16 +27,24 @@ if sys.platform == "linux":
     import struct
     import termios
 
+    def in_flight(fd: int) -> int:
+        """Bytes that the kernel was given and the peer's has not acknowledged (SIOCOUTQ, tcp(7))."""
+        queued = fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0")
+        return int(struct.unpack("i", queued)[0])
+
     def nothing_in_flight(fd: int) -> bool:
-        """Whether everything that was sent is with the peer's kernel (SIOCOUTQ, tcp(7)), where it survives our
-        closing; what goes into a unix socket is there at once."""
+        """Whether everything that was sent is with the peer's kernel, where it survives our closing; what goes into a
+        unix socket is there at once."""
         with borrowed(fd) as sock:
             if sock.family == socket.AF_UNIX:
                 return True
-        queued = fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0")
-        return bool(struct.unpack("i", queued)[0] == 0)
+        return in_flight(fd) == 0
 
 else:
+
+    def in_flight(fd: int) -> int:
+        """Unknown on this system: as if everything had arrived."""
+        return 0
 
     def nothing_in_flight(fd: int) -> bool:
         """Unknown on this system."""

@@ -376,6 +376,23 @@ def test_who_is_too_slow_is_dropped(site: Path, request_: bytes) -> None:
             assert len(receive_all(sock)) < len(BIG)
 
 
+def test_who_takes_no_answers_is_dropped_whatever_it_sends(site: Path) -> None:
+    (site / "small.txt").write_bytes(b"s" * 20_000)
+    limits = Limits(min_rate=1 << 20, rate_grace=0.3)
+    with serving(Site(str(site)), limits=limits) as run, small_buffer(run.addr) as greedy, connect(run.addr) as modest:
+        begin = time.monotonic()
+        try:
+            # Never so much that it has to wait for what was asked before.
+            while time.monotonic() - begin < TIMEOUT:
+                greedy.sendall(get("/small.txt") if run.server.stats().total("bytes_out") < 1 << 18 else b"\r\n")
+                assert ask(modest, "/a.txt").status == 200
+                time.sleep(0.01)
+        except ConnectionError:
+            pass
+        assert time.monotonic() - begin < TIMEOUT
+        assert ask(modest, "/a.txt").status == 200
+
+
 def test_limits_of_connections(site: Path) -> None:
     with serving(Site(str(site)), limits=Limits(connections=2)) as run:
         with connect(run.addr) as first, connect(run.addr) as second:

@@ -157,7 +157,7 @@ def _limits(group: argparse._ArgumentGroup) -> None:
         type=_whole,
         default=default.min_rate,
         metavar="BYTES",
-        help="per second, of bodies and files, after a minute (default %(default)s)",
+        help="per second, of bodies and answers, over a minute (default %(default)s)",
     )
 
 

@@ -34,11 +34,11 @@ class Limits:
     while it takes an answer (nginx: ``keepalive_timeout``). 0: none."""
 
     min_rate: int = 512
-    """Bytes per second that a client has to send of a body, and take of an answer that is a file, after
-    ``rate_grace``. 0: none."""
+    """Bytes per second that a client has to send of a body, after ``rate_grace``, and to take of answers, in each
+    ``rate_grace`` (nginx: ``client_body_timeout`` and ``send_timeout``, which are content with one byte). 0: none."""
 
     rate_grace: float = 60.0
-    """How long a body or an answer may take in any case."""
+    """Seconds; more than 0."""
 
     connections: int = 0
     """More open connections than this get 503. 0: as many as the system allows."""
@@ -52,6 +52,8 @@ class Limits:
             least = 1 if each.name in ("request_line", "head", "fields") else 0
             if not value >= least or value == float("inf"):
                 raise ValueError(f"{each.name} must be a number from {least}, not {value!r}")
+        if not self.rate_grace:
+            raise ValueError("rate_grace must be more than 0; for no limit, min_rate is 0")
 
     def transfer_time(self, size: int) -> float | None:
         """How long SIZE bytes may take; None: any time."""

@@ -79,7 +79,8 @@ def http_events(
     """
     if revalidate < 0:
         raise ValueError(f"revalidate must be 0 or more, not {revalidate}")
-    server = HttpServer(handlers, limits or Limits(), server_name, hot_bytes, revalidate, observers, trusted)
+    limits = limits or Limits()
+    server = HttpServer(handlers, limits, server_name, hot_bytes, revalidate, observers, trusted)
     return Events(
         opened=server.opened,
         data=_data(server),
@@ -88,7 +89,13 @@ def http_events(
         closed=server.closed,
         num_loops=num_loops,
         # Files count as pending output, and may be larger than any memory; what is in memory is bounded by AHEAD.
-        options=Options(idle_timeout=server.limits.keep_alive, max_pending=0, plain_http_answer=_wrong_port()),
+        options=Options(
+            idle_timeout=limits.keep_alive,
+            send_timeout=limits.rate_grace if limits.min_rate else 0.0,
+            min_send_rate=limits.min_rate,
+            max_pending=0,
+            plain_http_answer=_wrong_port(),
+        ),
     )
 
 
@@ -99,8 +106,7 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
     kernel's: ``read``, ``stat``, ``write``.
     """
     received, observe, revalidate, now, stat = server.received, server.observe, server.revalidate, monotonic, os.stat
-    send_held, send_after_file = server.send_held, server.send_after_file
-    observed, no_timer = bool(server.observers), Timer.NONE
+    send_held, observed = server.send_held, bool(server.observers)
 
     def data(conn: Any, chunk: bytes) -> Reply:
         session: Session = conn.context
@@ -138,9 +144,7 @@ def _data(server: HttpServer) -> Callable[[Any, bytes], Reply]:
                                 observe(session, request, answer.status, answer.length)
                         if file is not None:
                             return send_held(conn, session, request, answer, wire, file)
-                        if session.timer is no_timer:
-                            return wire
-                        return send_after_file(conn, session, wire)
+                        return wire
         return received(conn, chunk)
 
     return data
@@ -321,21 +325,9 @@ class HttpServer:
             self.observe(session, request, 503, len(response.body))
             return self._render(response, request, close=not request.keep_alive) + response.body
         conn.send_file(file.fd, file.offset, file.count, head=wire)
-        if conn.pending:
-            self._limit_output(conn, session)
-        elif session.timer is not Timer.NONE:
-            session.timer = Timer.NONE
-            conn.set_deadline(None)
         if self.observers:
             self.sent(conn, session, request, answer.status, answer.length)
         return None
-
-    def send_after_file(self, conn: Conn, session: Session, wire: bytes) -> bytes:
-        """Send an answer on a connection that has been given time for a file."""
-        if not conn.pending:
-            session.timer = Timer.NONE
-            conn.set_deadline(None)
-        return wire
 
     def _ask(self, session: Session, request: Request) -> Response | Later:
         try:
@@ -360,8 +352,7 @@ class HttpServer:
             self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="evio-http")
         session.waiting = Waiting.WORK
         session.request = request
-        session.timer = Timer.NONE
-        conn.set_deadline(None)
+        self._set_timer(conn, session, Timer.NONE, None)
         conn.pause_reading()
 
         def work() -> None:
@@ -410,7 +401,7 @@ class HttpServer:
             output += (head, body)
         else:
             output.append(head)
-            self._send_file(conn, session, body, output)
+            self._send_file(conn, body, output)
             self.sent(conn, session, request, response.status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
         if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
@@ -437,18 +428,13 @@ class HttpServer:
                 self._known.clear()
             self._known[_essence(request)] = answer
 
-    def _send_file(self, conn: Conn, session: Session, body: FileBody, output: list[bytes]) -> None:
+    def _send_file(self, conn: Conn, body: FileBody, output: list[bytes]) -> None:
         self._write(conn, output)
         for piece in body.pieces:
             if isinstance(piece, bytes):
                 conn.write(piece)
             else:
                 conn.send_file(body.file.fd, *piece)
-        self._limit_output(conn, session)
-
-    def _limit_output(self, conn: Conn, session: Session) -> None:
-        session.timer = Timer.OUTPUT
-        conn.set_deadline(self.limits.transfer_time(conn.pending))
 
     def _render(self, response: Response, request: Request | None, *, close: bool) -> bytes:
         """The head; with the content, for a request that could not be read."""
@@ -466,7 +452,7 @@ class HttpServer:
     def _wait_for_peer(self, conn: Conn, session: Session, output: list[bytes]) -> None:
         """Go on when all answers have left."""
         self._write(conn, output)
-        self._limit_output(conn, session)
+        self._set_timer(conn, session, Timer.NONE, None)  # ``Options.send_timeout`` sees to it
         session.waiting = Waiting.OUTPUT
         if not session.ended:
             conn.pause_reading()
@@ -490,15 +476,16 @@ class HttpServer:
             timer, seconds = Timer.CONTENT, self.limits.transfer_time(awaited)
         elif not session.protocol.idle:
             timer, seconds = Timer.HEAD, self.limits.header_timeout or None
-        elif session.timer is Timer.OUTPUT and conn.pending:
-            session.ready = not session.retiring
-            return
         else:
             timer, seconds = Timer.NONE, None
+        self._set_timer(conn, session, timer, seconds)
+        session.ready = timer is Timer.NONE and not session.retiring
+
+    def _set_timer(self, conn: Conn, session: Session, timer: Timer, seconds: float | None) -> None:
+        """A new deadline, unless the one there is means the same: no byte moves it on."""
         if timer is not session.timer:
             session.timer = timer
             conn.set_deadline(seconds)
-        session.ready = timer is Timer.NONE and not session.retiring
 
     def refusal(self, status: int) -> bytes:
         """A whole answer to what could not be read."""

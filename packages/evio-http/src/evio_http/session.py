@@ -28,14 +28,13 @@ class Timer(enum.Enum):
     NONE = "none"
     HEAD = "head"
     CONTENT = "content"
-    OUTPUT = "output"
     STALE = "stale"
     """Something that is over: the deadline is to be taken back or set anew."""
 
 
 class Session:
     """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
-    way in, nothing waits, and the only deadline there may be is that of output."""
+    way in, nothing waits, and there is no deadline."""
 
     __slots__ = (
         "address",

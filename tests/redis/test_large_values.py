@@ -12,9 +12,8 @@ import pytest
 from .wire import Wire
 
 SIZE = 64 << 20
-TIMES = 3.2
-"""How many times a value may be held, at the worst moment: as it is stored, as it arrives or leaves, and once more
-where it is changed."""
+TIMES = 2.3
+"""How many times a value may be held, at the worst moment: as it is stored, and as it arrives, leaves or is changed."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak")
 
@@ -56,16 +55,17 @@ def receive(wire: Wire, size: int) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_it_is_held_three_times_at_most(process: tuple[Wire, Peak]) -> None:
+def test_it_is_held_twice_at_most(process: tuple[Wire, Peak]) -> None:
     wire, peak = process
     large = bytes(range(256)) * (SIZE >> 8)
 
     def held() -> float:
+        assert wire.ask("PING") == b"+PONG\r\n"  # a reply may be here before the server has let go of it
         return (peak.take() - peak.base) / SIZE
 
     def ask(*args: bytes, reply: bytes = b"") -> None:
         assert wire.ask(list(args)).startswith(reply)
-        assert held() <= TIMES, args[0]
+        assert held() <= TIMES + (args[0] == b"BITOP"), args[0]  # which makes another value
 
     ask(b"SET", b"k", large, reply=b"+OK")
     for _ in range(2):
@@ -87,6 +87,9 @@ def test_it_is_held_three_times_at_most(process: tuple[Wire, Peak]) -> None:
         [b"APPEND", b"k", large],
     ):
         ask(*args, reply=b":")
+    wire.send("GETRANGE k 0 -1")
+    receive(wire, SIZE)
+    assert held() <= TIMES
     wire.send("MULTI")
     wire.send("GET k")
     wire.send("EXEC")

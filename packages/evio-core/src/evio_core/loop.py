@@ -319,6 +319,7 @@ class Loop:
                     if type(output) is not bytes or not conn.plain or not direct:
                         if output is not None:
                             conn.reply(output)
+                            output = None  # it may be huge: not to be held until the next one
                         continue
                 except BaseException as error:
                     self.callback_failed(conn, error)
@@ -331,6 +332,7 @@ class Loop:
                 sent += size
                 if size != len(output):
                     conn.write_rest(output, size)
+                    output = None
             stats.turns += 1
             stats.bytes_in += received
             stats.bytes_out += sent

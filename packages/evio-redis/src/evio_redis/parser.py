@@ -1,13 +1,16 @@
 """Requests, strictly: what Redis's own parser accepts, refuses and says, for any split of the input.
 
 Nearly all requests are whole commands in a chunk, and hiredis, which is C, takes those (``server.py``). This parser
-has the rest: inline commands, commands split over chunks, and everything malformed. The arguments of a large command
-are collected chunk by chunk and joined once.
+has the rest: inline commands, commands split over chunks, and everything malformed. A large argument is collected in a
+buffer that becomes the argument without being copied, so that it is held once. (To keep the chunks and to join them
+holds it twice, and leaves malloc with as much memory in pieces, which it cannot give back.)
 
 https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
 from __future__ import annotations
+
+from io import BytesIO
 
 from .inline import split_inline
 
@@ -46,9 +49,9 @@ class Parser:
         "_buffer",
         "_have",
         "_held",
+        "_large",
         "_length",
         "_missing",
-        "_parts",
         "authenticated",
         "bulk_max",
         "error",
@@ -62,8 +65,8 @@ class Parser:
         self._held = 0  # bytes in them
         self._missing = 0  # arguments it still lacks
         self._length = -1  # of the argument under way; -1 before its length line
-        self._parts: list[bytes] = []  # of a large argument under way
-        self._have = 0  # bytes in them
+        self._large: BytesIO | None = None  # a large argument under way
+        self._have = 0  # bytes in it
         self._buffer = b""  # input not understood yet
 
     @property
@@ -86,9 +89,9 @@ class Parser:
     def parse(self, chunk: bytes, first_only: bool = False) -> list[list[bytes]]:
         """The commands that this chunk completes, or only the first of them; none after an ``error``."""
         commands: list[list[bytes]] = []
-        if self._parts:
-            chunk = self._collect(chunk)
-            if self._parts:
+        if self._large is not None:
+            chunk = self._collect(self._large, chunk)
+            if self._large is not None:
                 return commands
             self._complete(commands)
         data = self._buffer + chunk if self._buffer else chunk
@@ -100,7 +103,10 @@ class Parser:
                 break
         self._buffer = b"" if self.error is not None else data[at:]
         if self._length >= INLINE_MAX and self._missing:
-            self._parts, self._have, self._buffer = [self._buffer], len(self._buffer), b""
+            # As much as was announced: calloc(3) gives such pages as they are written. If it grew, it would be copied.
+            self._large, self._have = BytesIO(bytes(self._length + 2)), 0
+            self._collect(self._large, self._buffer)
+            self._buffer = b""
         return commands
 
     def _command(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
@@ -169,28 +175,16 @@ class Parser:
             self._length = length
         return at + len(line) + 3
 
-    def _collect(self, chunk: bytes) -> bytes:
+    def _collect(self, large: BytesIO, chunk: bytes) -> bytes:
         """Add to a large argument; returns what of the chunk is beyond it."""
         lacking = self._length + 2 - self._have
-        self._parts.append(chunk[:lacking] if len(chunk) > lacking else chunk)
-        self._have += len(self._parts[-1])
+        self._have += large.write(chunk if len(chunk) <= lacking else memoryview(chunk)[:lacking])
         if self._have == self._length + 2:
-            self._args.append(self._joined())
+            large.truncate(self._length)
+            self._args.append(large.getvalue())  # of a BytesIO that nothing is written to any more: no copy
             self._held += self._length
-            self._parts, self._have = [], 0
+            self._large, self._have = None, 0
         return chunk[lacking:]
-
-    def _joined(self) -> bytes:
-        """The parts without the line end, which is cut off before they are joined: a slice would be another copy."""
-        parts = self._parts
-        surplus = 2
-        while surplus:
-            last = parts.pop()
-            if len(last) > surplus:
-                parts.append(last[:-surplus])
-                break
-            surplus -= len(last)
-        return b"".join(parts)
 
     def _complete(self, commands: list[list[bytes]]) -> None:
         """An argument is whole."""

@@ -16,6 +16,7 @@ __all__ = [
     "EMPTY_ARRAY",
     "HEADS",
     "INTEGERS",
+    "LARGE",
     "OK",
     "ONE",
     "QUEUED",
@@ -46,18 +47,21 @@ LARGE = 64 * 1024
 than it needs, and for fresh pages each time."""
 
 
-def bulk(value: bytes) -> bytes:
+def bulk(value: bytes | memoryview) -> bytes:
     """A string."""
     size = len(value)
     if size < 1024:
         return HEADS[size] + value + b"\r\n"
-    return b"$%d\r\n%b\r\n" % (size, value) if size < LARGE else b"".join((b"$%d\r\n" % size, value, b"\r\n"))
+    if size < LARGE:
+        return b"$%d\r\n%b\r\n" % (size, value)  # type: ignore[str-format]  # %b takes any buffer (PEP 461)
+    return b"".join((b"$%d\r\n" % size, value, b"\r\n"))
 
 
 def bulks(values: Iterable[bytes]) -> bytes:
     """An array of strings."""
     encoded = [bulk(value) for value in values]
-    return b"*%d\r\n%b" % (len(encoded), b"".join(encoded))
+    encoded.insert(0, b"*%d\r\n" % len(encoded))  # to be joined with the others: long replies are copied once
+    return b"".join(encoded)
 
 
 def integer(number: int) -> bytes:

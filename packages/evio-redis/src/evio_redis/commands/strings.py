@@ -11,7 +11,7 @@ from ..command import Args, command
 from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
 from ..long_double import add_long_doubles
 from ..numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
-from ..resp import HEADS, OK, ONE, ZERO, array, bulk, integer
+from ..resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
 from ..types.strings import embedded, raw, spliced
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def getrange(session: Session, args: Args) -> bytes:
         return bulk(b"")
     start = max(first + size if first < 0 else first, 0)
     stop = max(last + size if last < 0 else last, 0) + 1
-    return bulk(value[start:stop]) if size else bulk(b"")
+    return bulk(value[start:stop] if size < LARGE else memoryview(value)[start:stop])
 
 
 @command("SUBSTR", arity=4, flags="readonly", keys=(1,), group="string")

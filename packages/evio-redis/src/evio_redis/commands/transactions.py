@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..command import Args, command
 from ..errors import CommandError
-from ..resp import OK, array
+from ..resp import OK
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -38,7 +38,9 @@ def exec_(session: Session, args: Args) -> bytes:
         raise CommandError("EXECABORT Transaction discarded because of previous errors.")
     if modified:
         return session.resp.null_array
-    return array(session.server.dispatcher.run_atomically(session, queue))
+    replies = session.server.dispatcher.run_atomically(session, queue)
+    replies.insert(0, b"*%d\r\n" % len(replies))  # `array` copies twice, and these may be huge
+    return b"".join(replies)
 
 
 @command("DISCARD", arity=1, flags="noscript loading stale fast allow_busy", since="2.0.0")

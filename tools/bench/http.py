@@ -237,10 +237,10 @@ request = function()
 end
 """
 DISTINCT = """
-local count = 0
+local run, count = os.time(), 0
 request = function()
     count = count + 1
-    return wrk.format("GET", nil, {["Host"] = "localhost", ["X-Count"] = tostring(count)})
+    return wrk.format("GET", nil, {["Host"] = "localhost", ["X-Count"] = run .. "-" .. count})
 end
 """
 

@@ -313,6 +313,56 @@ def test_a_file_sent_at_once_that_shrinks_or_cannot_be_read_ends_the_connection(
         assert "Bad file descriptor" in closed[1]
 
 
+def test_a_file_that_shrinks_while_it_is_taken_ends_the_connection(variant: Variant, tmp_path: Path) -> None:
+    size = 32 << 20
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    record = Recorder()
+
+    def opened(conn: Conn) -> None:
+        with open(path, "rb") as file:
+            conn.send_file(file)
+
+    events = Events(opened=opened, closed=lambda conn, error: record.add("closed", error), num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        taken = len(receive(peer, 12 << 20))
+        os.truncate(path, 24 << 20)
+        with contextlib.suppress(OSError):
+            while chunk := peer.recv(1 << 20):
+                taken += len(chunk)
+        error = record.wait_for("closed")[0][1]
+        assert f"file ended {8 << 20} bytes before" in str(error)
+    assert taken <= 24 << 20
+
+
+def test_while_a_file_is_taken_reading_goes_on_at_the_low_mark(variant: Variant, tmp_path: Path) -> None:
+    size = 48 << 20
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        record.add("data", chunk, conn.pending)
+        if chunk == b"file":
+            with open(path, "rb") as file:
+                conn.send_file(file)
+                conn.write(b"end")
+
+    options = Options(high_water=16 << 20, low_water=12 << 20)
+    with running(Events(data=data, num_loops=variant.num_loops, options=options), variant.address) as run:
+        with connect(run.addr, variant.trust) as peer:
+            peer.sendall(b"file")
+            received = receive(peer, 1 << 20)
+            peer.sendall(b"more")
+            settle(run)
+            assert record.names() == ["data"]
+            received += receive(peer, size - len(received) + 3)
+            assert received == bytes(size) + b"end"
+            _, chunk, pending = record.wait_for("data", 2)[1]
+            assert chunk == b"more"
+            assert 0 < pending <= options.low_water  # far less than that is sent at a time
+
+
 def test_a_file_that_shrinks_ends_the_connection_with_an_error(variant: Variant, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))

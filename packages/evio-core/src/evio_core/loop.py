@@ -282,9 +282,15 @@ class Loop:
         direct = self.direct
         stats, timers, ops, dirty, unclosed = self.stats, self._timers, self._ops, self.dirty, self._unclosed
         readable, usual_size, max_events = READ, READ_SIZE, MAX_EVENTS
+        longest_wait = LONGEST_WAIT
         now = 0.0
         while True:
-            timeout = self._run_timers() if timers else None
+            timeout: float | None = None
+            if timers:
+                first = timers[0]
+                timeout = first[0] - monotonic()
+                if timeout <= 0 or first[2] is None or timeout > longest_wait:  # more than to wait for it
+                    timeout = self._run_timers()
             if ops or dirty or unclosed:
                 timeout = 0
             elif self.stopping and len(handlers) == self.permanent:

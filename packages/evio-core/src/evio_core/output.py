@@ -71,6 +71,12 @@ class Output:
         self._first = 0  # index of the oldest piece: popping from the front of a list would move the rest
         self.pending = 0
 
+    @property
+    def file(self) -> FileSpan | None:
+        """The oldest piece, if it is a span."""
+        piece = self._pieces[self._first] if self.pending else None
+        return piece if type(piece) is FileSpan else None
+
     def append(self, data: Buffer) -> None:
         """Queue bytes; anything mutable is copied."""
         if type(data) is not bytes:
@@ -173,8 +179,12 @@ class Output:
         span.offset += sent
         span.count -= sent
         if not span.count:
-            span.close()
-            self._drop_head()
+            self.drop_file(span)
+
+    def drop_file(self, span: FileSpan) -> None:
+        """All of SPAN, the oldest piece, has left."""
+        span.close()
+        self._drop_head()
 
     def _drop_head(self) -> None:
         self._pieces[self._first] = b""

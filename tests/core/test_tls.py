@@ -18,7 +18,7 @@ import trustme
 from evio_core import Action, Conn, Events, Options, TLSError, TLSTruncated, serve
 
 from .conftest import Certificates
-from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
+from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 
 
 @pytest.fixture(params=["epoll", "asyncio"], autouse=True)
@@ -314,15 +314,27 @@ def test_sessions_are_resumed(address: str, certificates: Certificates) -> None:
                 assert peer.session_reused is expected
 
 
-def test_openssl_s_client(address: str, certificates: Certificates) -> None:
+def s_client(run: Running, certificates: Certificates, *flags: str) -> subprocess.CompletedProcess[bytes]:
+    """openssl's own client, which sends a line."""
     assert shutil.which("openssl"), "this test needs the openssl command"
+    return subprocess.run(
+        ["openssl", "s_client", *flags, "-verify_return_error", "-CAfile", certificates.ca]
+        + f"-connect 127.0.0.1:{run.addr[1]} -servername localhost".split(),
+        input=b"hello\n",
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def test_openssl_s_client(address: str, certificates: Certificates) -> None:
     with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address) as run:
-        done = subprocess.run(
-            f"openssl s_client -quiet -verify_return_error -CAfile {certificates.ca} "
-            f"-connect 127.0.0.1:{run.addr[1]} -servername localhost".split(),
-            input=b"hello\n",
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        done = s_client(run, certificates, "-quiet")
     assert done.stdout == b"HELLO\n", done.stderr
+
+
+def test_a_connection_gets_one_ticket(address: str, certificates: Certificates) -> None:
+    with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address) as run:
+        done = s_client(run, certificates, "-msg", "-ign_eof")
+    assert b"HELLO" in done.stdout
+    assert done.stdout.count(b", NewSessionTicket") == 1

@@ -202,7 +202,8 @@ class HttpServer:
         session: Session | None = conn.context
         if session is not None:
             session.gone = True
-            self._settle(session, conn.pending)
+            if session.unfinished:
+                self._settle(session, conn.pending)
             if session.result is not None:
                 session.result.close()
             self._admission.leave(session.address)

@@ -314,12 +314,12 @@ def test_sessions_are_resumed(address: str, certificates: Certificates) -> None:
                 assert peer.session_reused is expected
 
 
-def s_client(run: Running, certificates: Certificates, *flags: str) -> subprocess.CompletedProcess[bytes]:
+def s_client(run: Running, certificates: Certificates, flags: str) -> subprocess.CompletedProcess[bytes]:
     """openssl's own client, which sends a line."""
     assert shutil.which("openssl"), "this test needs the openssl command"
     return subprocess.run(
-        ["openssl", "s_client", *flags, "-verify_return_error", "-CAfile", certificates.ca]
-        + f"-connect 127.0.0.1:{run.addr[1]} -servername localhost".split(),
+        f"openssl s_client -verify_return_error -CAfile {certificates.ca} -connect 127.0.0.1:{run.addr[1]} "
+        f"-servername localhost {flags}".split(),
         input=b"hello\n",
         capture_output=True,
         timeout=TIMEOUT,
@@ -335,6 +335,6 @@ def test_openssl_s_client(address: str, certificates: Certificates) -> None:
 
 def test_a_connection_gets_one_ticket(address: str, certificates: Certificates) -> None:
     with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address) as run:
-        done = s_client(run, certificates, "-msg", "-ign_eof")
+        done = s_client(run, certificates, "-msg -ign_eof")
     assert b"HELLO" in done.stdout
     assert done.stdout.count(b", NewSessionTicket") == 1

@@ -110,7 +110,7 @@ class TLSSession:
         try:
             self.object.unwrap()
         except ssl.SSLError:
-            pass  # it is written; unwrap would also wait for the peer's
+            return  # it is written; unwrap would also wait for the peer's
 
 
 class ServerCredentials:

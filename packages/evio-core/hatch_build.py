@@ -21,7 +21,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("loop", "connection", "output")
+MODULES = ("loop", "connection", "stream", "stream_output", "output")
 """Where the time of a request goes."""
 
 REQUIRED = ("Cython", "setuptools")

@@ -12,12 +12,13 @@ from time import monotonic
 from typing import Any
 
 from .address import Address
-from .connection import NOT_POLLED, Connection
+from .connection import Connection
 from .events import SocketAddress
 from .listener import Origin
 from .loop import Handler, Loop
 from .poller import WRITE
 from .sockopt import apply_options
+from .stream import NOT_POLLED
 from .tls import client_session
 from .tls_connection import TLSConnection
 

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .address import Address
-from .connection import NOT_POLLED, Connection
+from .connection import Connection
 from .datagram import DatagramPeer, DatagramSocket, own_turns
 from .errors import ConnectTimeout, ProxyProtocolError
 from .events import Action, Buffer, SocketAddress
@@ -19,6 +19,7 @@ from .output import TURN_SIZE, Output
 from .poller import READ, WRITE
 from .proxy_protocol import ProxyParser, check_sender
 from .sockopt import apply_options
+from .stream import NOT_POLLED
 from .tls import client_session
 from .tls_connection import PIECE_SIZE, TLSConnection
 

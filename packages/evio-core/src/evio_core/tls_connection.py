@@ -13,12 +13,13 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .connection import CLOSING, GONE, INPUT_ENDED, OPEN, OPENING, Connection
+from .connection import Connection
 from .errors import TLSError, TLSTruncated
 from .events import Buffer, SocketAddress
 from .loop import READ_SIZE, Loop
 from .output import TURN_SIZE, Output
 from .poller import ERROR, HANGUP, READ, WRITE
+from .stream import CLOSING, GONE, INPUT_ENDED, OPEN, OPENING
 from .tls import TLSSession, reason
 from .tls_socket import TLSSocket
 

@@ -11,11 +11,12 @@
     serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
 """
 
+from .handlers import Handler
 from .limits import Limits
 from .policy import Policy
 from .request import Headers, Request
 from .response import Later, Response
-from .server import Handler, http_events
+from .server import http_events
 from .site import Site
 from .virtual_hosts import VirtualHosts
 

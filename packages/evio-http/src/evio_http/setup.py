@@ -15,6 +15,7 @@ from evio_core import Action, Events, Server, TLSError, url
 
 from .access_log import AccessLog
 from .auth import BasicAuth
+from .handlers import Handler
 from .https_redirect import HttpsRedirect
 from .limits import Limits
 from .line_file import read_text
@@ -25,7 +26,7 @@ from .peers import UNIX, TrustedProxies
 from .policy import Policy
 from .rules import CacheRules, HeaderRules, Redirects
 from .self_signed import make_certificate
-from .server import Handler, http_events
+from .server import http_events
 from .site import Site
 from .virtual_hosts import VirtualHosts
 

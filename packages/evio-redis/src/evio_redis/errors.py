@@ -11,6 +11,7 @@ __all__ = [
     "INVALID_CURSOR",
     "NOT_AN_INTEGER",
     "NOT_A_FLOAT",
+    "NOT_POSITIVE",
     "NO_SUCH_KEY",
     "OUT_OF_RANGE",
     "OVERFLOW",
@@ -57,6 +58,7 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OVERFLOW = "ERR increment or decrement would overflow"
 OUT_OF_RANGE = "ERR index out of range"
+NOT_POSITIVE = "ERR value is out of range, must be positive"
 NO_SUCH_KEY = "ERR no such key"
 SAME_OBJECT = "ERR source and destination objects are the same"
 BAD_DB_INDEX = "ERR DB index is out of range"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..clients import is_allowed
 from ..command import Args, command
 from ..digest import digest_of_all, digest_of_value
-from ..errors import NO_SUCH_KEY, CommandError, LogCorrupt
+from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt
 from ..numbers import parse_int, to_int
 from ..persistence import load_commands, write_base
 from ..resp import OK, array, bulk, integer, simple
@@ -29,8 +29,6 @@ NO_OPS = frozenset(
     )
 )
 """What needs nothing done here: it is about Redis's own insides."""
-
-NOT_POSITIVE = "ERR value is out of range, must be positive"
 
 NOT_ALLOWED = (
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local'

@@ -5,13 +5,11 @@ https://redis.io/docs/latest/commands/?group=list
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..blocking import parse_timeout
 from ..command import Args, command
-from ..errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
+from ..errors import NO_SUCH_KEY, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
 from ..numbers import parse_int, to_int
 from ..resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
 from ..types.lists import List
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
     from ..database import Database
     from ..session import Session
 
-__all__ = ["NOT_POSITIVE", "mpop_options", "numkeys_positions"]
-
-NOT_POSITIVE = "ERR value is out of range, must be positive"
+__all__ = ["pop_many", "pop_one", "popped"]
 
 
 # In LPUSH, RPUSH, LPOP and RPOP the usual case is written out: a list that is neither made nor emptied, with nobody to
@@ -125,13 +121,13 @@ def _pop(session: Session, args: Args, left: bool) -> bytes:
     if value is None:
         return session.resp.null if count is None else session.resp.null_array
     if count is None:
-        return bulk(_pop_one(database, key, value, left))
+        return bulk(pop_one(database, key, value, left))
     return bulks(pop_many(database, key, value, left, count)) if count else EMPTY_ARRAY
 
 
-def _pop_one(database: Database, key: bytes, value: List, left: bool) -> bytes:
+def pop_one(database: Database, key: bytes, value: List, left: bool) -> bytes:
     element = value.popleft() if left else value.pop()
-    _popped(database, key, value, left)
+    popped(database, key, value, left)
     return element
 
 
@@ -139,11 +135,11 @@ def pop_many(database: Database, key: bytes, value: List, left: bool, count: int
     """Pop up to ``count`` elements, at least one."""
     pop = value.popleft if left else value.pop
     found = [pop() for _ in range(min(count, len(value)))]
-    _popped(database, key, value, left, len(found))
+    popped(database, key, value, left, len(found))
     return found
 
 
-def _popped(database: Database, key: bytes, value: List, left: bool, count: int = 1) -> None:
+def popped(database: Database, key: bytes, value: List, left: bool, count: int = 1) -> None:
     database.changed(key, "l", "lpop" if left else "rpop", count)
     if not value:
         database.remove_empty(key)
@@ -320,183 +316,3 @@ def ltrim(session: Session, args: Args) -> bytes:
     if not value:
         database.remove_empty(key)
     return OK
-
-
-# -- moving
-
-
-def _left(word: bytes) -> bool:
-    """Whether LEFT, not RIGHT, is meant. Raises :class:`CommandError`."""
-    if word.upper() not in (b"LEFT", b"RIGHT"):
-        raise CommandError(SYNTAX_ERROR)
-    return word.upper() == b"LEFT"
-
-
-def _move(session: Session, source: bytes, target: bytes, left: bool, to_left: bool) -> bytes | None:
-    """Move an element; None if there is none. Raises :class:`CommandError`."""
-    database = session.db
-    value = database.typed(source, List)
-    if value is None:
-        return None
-    if source != target:
-        database.typed(target, List)
-    element = value.popleft() if left else value.pop()
-    other = database.lookup(target)
-    if other is None:
-        other = List()
-    other.appendleft(element) if to_left else other.append(element)
-    if len(other) == 1 and source != target:
-        database.add(target, other)
-    _popped(database, source, value, left)
-    database.changed(target, "l", "lpush" if to_left else "rpush", 0)  # both together are one modification
-    return bulk(element)
-
-
-@command("RPOPLPUSH", arity=3, flags="write denyoom", keys=(1, 2), group="list", since="1.2.0")
-def rpoplpush(session: Session, args: Args) -> bytes:
-    return _move(session, args[1], args[2], left=False, to_left=True) or session.resp.null
-
-
-@command("LMOVE", arity=5, flags="write denyoom", keys=(1, 2), group="list", since="6.2.0")
-def lmove(session: Session, args: Args) -> bytes:
-    left, to_left = _left(args[3]), _left(args[4])
-    return _move(session, args[1], args[2], left, to_left) or session.resp.null
-
-
-# -- several keys, and waiting for one
-
-
-def _read_numkeys(args: Args, at: int) -> list[bytes]:
-    """The keys that ``args[at]`` counts. Raises :class:`CommandError`."""
-    count = to_int(args[at])
-    if count is None or count <= 0:
-        raise CommandError("ERR numkeys should be greater than 0")
-    if at + 1 + count >= len(args):
-        raise CommandError(SYNTAX_ERROR)
-    return args[at + 1 : at + 1 + count]
-
-
-def numkeys_positions(at: int) -> Callable[[Args], list[int]]:
-    """For ``get_keys``: where the keys are that ``args[at]`` counts."""
-
-    def positions(args: Args) -> list[int]:
-        count = to_int(args[at]) if len(args) > at else None
-        return list(range(at + 1, at + 1 + count)) if count and 0 < count < len(args) - at else []
-
-    return positions
-
-
-def mpop_options(args: Args, at: int, first: bytes, last: bytes) -> tuple[list[bytes], bool, int]:
-    """``numkeys key [key ...] first|last [COUNT count]`` from ``args[at]`` on: the keys, whether ``first`` is wanted,
-    the count. Raises :class:`CommandError`."""
-    keys = _read_numkeys(args, at)
-    at += 1 + len(keys)
-    where = args[at].upper()
-    if where not in (first, last):
-        raise CommandError(SYNTAX_ERROR)
-    if len(args) == at + 1:
-        return keys, where == first, 1
-    if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
-        raise CommandError(SYNTAX_ERROR)
-    count = to_int(args[at + 2])
-    if count is None or count <= 0:
-        raise CommandError("ERR count should be greater than 0")
-    return keys, where == first, count
-
-
-def _mpop(session: Session, key: bytes, left: bool, count: int) -> bytes | None:
-    value = session.db.typed(key, List)
-    if value is None:
-        return None
-    found = pop_many(session.db, key, value, left, count)
-    session.rewrite(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
-    return array([bulk(key), bulks(found)])
-
-
-def _first_of(session: Session, keys: list[bytes], left: bool, count: int) -> bytes | None:
-    for key in keys:
-        reply = _mpop(session, key, left, count)
-        if reply is not None:
-            return reply
-    return None
-
-
-@command("LMPOP", arity=-4, flags="write movablekeys", group="list", since="7.0.0", get_keys=numkeys_positions(1))
-def lmpop(session: Session, args: Args) -> bytes:
-    keys, left, count = mpop_options(args, 1, b"LEFT", b"RIGHT")
-    return _first_of(session, keys, left, count) or session.resp.null_array
-
-
-@command(
-    "BLMPOP",
-    arity=-5,
-    flags="write blocking movablekeys",
-    group="list",
-    since="7.0.0",
-    get_keys=numkeys_positions(2),
-)
-def blmpop(session: Session, args: Args) -> bytes:
-    timeout = parse_timeout(args[1])
-    keys, left, count = mpop_options(args, 2, b"LEFT", b"RIGHT")
-
-    def attempt(key: bytes) -> bytes | None:
-        return _mpop(session, key, left, count) if type(session.db.lookup(key)) is List else None
-
-    found = _first_of(session, keys, left, count)
-    return found or session.server.blocking.wait(session, keys, timeout, attempt, session.resp.null_array)
-
-
-def _bpop(session: Session, args: Args, left: bool) -> bytes:
-    timeout = parse_timeout(args[-1])
-    database = session.db
-
-    def pop(key: bytes, value: List) -> bytes:
-        element = _pop_one(database, key, value, left)
-        session.rewrite(b"LPOP" if left else b"RPOP", key)
-        return array([bulk(key), bulk(element)])
-
-    def attempt(key: bytes) -> bytes | None:
-        value = database.lookup(key)
-        return pop(key, value) if type(value) is List else None
-
-    for key in args[1:-1]:
-        value = database.typed(key, List)
-        if value is not None:
-            return pop(key, value)
-    return session.server.blocking.wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
-
-
-@command("BLPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")
-def blpop(session: Session, args: Args) -> bytes:
-    return _bpop(session, args, left=True)
-
-
-@command("BRPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")
-def brpop(session: Session, args: Args) -> bytes:
-    return _bpop(session, args, left=False)
-
-
-def _bmove(session: Session, args: Args, left: bool, to_left: bool, logged: Args) -> bytes:
-    timeout = parse_timeout(args[-1])
-    source, target = args[1], args[2]
-
-    def move() -> bytes | None:
-        found = _move(session, source, target, left, to_left)
-        if found is not None:
-            session.rewrite(*logged)
-        return found
-
-    def attempt(key: bytes) -> bytes | None:
-        return move() if type(session.db.lookup(key)) is List else None
-
-    return move() or session.server.blocking.wait(session, [source], timeout, attempt, session.resp.null)
-
-
-@command("BRPOPLPUSH", arity=4, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="2.2.0")
-def brpoplpush(session: Session, args: Args) -> bytes:
-    return _bmove(session, args, left=False, to_left=True, logged=[b"RPOPLPUSH", args[1], args[2]])
-
-
-@command("BLMOVE", arity=6, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="6.2.0")
-def blmove(session: Session, args: Args) -> bytes:
-    return _bmove(session, args, _left(args[3]), _left(args[4]), logged=[b"LMOVE", *args[1:5]])

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..command import Args, command
-from ..errors import SYNTAX_ERROR, CommandError
+from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
 from ..numbers import LLONG_MAX, parse_int, to_int
+from ..numkeys import numkeys_positions
 from ..resp import ONE, ZERO, array, bulk, bulks, integer
 from ..scan import parse_cursor, parse_options
 from ..types.sets import Set
 from .draws import draws
-from .lists import NOT_POSITIVE, numkeys_positions
 
 if TYPE_CHECKING:
     from ..database import Database

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from ..command import Args, command
 from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
 from ..numbers import parse_double, parse_int, to_int
+from ..numkeys import numkeys_positions
 from ..resp import integer
 from ..types.sets import Set
 from ..types.zsets import Pair, SortedSet
-from .lists import numkeys_positions
 from .zset_ranges import pairs_reply, store
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..blocking import parse_timeout
 from ..command import Args, command
-from ..errors import SYNTAX_ERROR, CommandError
+from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
 from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
+from ..numkeys import mpop_options, numkeys_positions
 from ..resp import ONE, ZERO, array, bulk, integer
 from ..scan import parse_cursor, parse_options
 from ..types.zsets import Pair, SortedSet
 from .draws import draws
-from .lists import NOT_POSITIVE, mpop_options, numkeys_positions
 from .zset_ranges import pairs_reply
 
 if TYPE_CHECKING:

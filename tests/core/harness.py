@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import select
 import socket
@@ -10,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evio_core import Events, Server, serve
@@ -168,3 +170,8 @@ def wait_for(sock: socket.socket, mask: int, seconds: float = TIMEOUT) -> None:
     poll.register(sock, mask)
     if not poll.poll(seconds * 1000):
         raise TimeoutError(f"the socket is not ready in {seconds} s")
+
+
+def resident() -> int:
+    """Bytes of memory that this process has, which is the server's and its clients'."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

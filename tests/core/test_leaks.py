@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import resource
 import socket
 import stat
 import subprocess
@@ -20,7 +19,7 @@ import pytest
 from evio_core import Events, Server
 
 from .conftest import Certificates
-from .harness import TIMEOUT, Recorder, Running, connect, receive, running
+from .harness import TIMEOUT, Recorder, Running, connect, receive, resident, running
 from .test_faults import exchange, reset
 
 
@@ -61,13 +60,11 @@ class Held(NamedTuple):
 
 def held() -> Held:
     gc.collect()
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        pages = int(statm.read().split()[1])
     return Held(
         len(os.listdir("/proc/self/fd")),
         threading.active_count(),
         len(gc.get_objects()),
-        pages * resource.getpagesize(),
+        resident(),
     )
 
 

@@ -18,7 +18,7 @@ import trustme
 from evio_core import Action, Conn, Events, Options, TLSError, TLSTruncated, serve
 
 from .conftest import Certificates
-from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
+from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
 
 
 @pytest.fixture(params=["epoll", "asyncio"], autouse=True)
@@ -279,10 +279,6 @@ def test_a_large_write_does_not_multiply_in_memory(address: str, certificates: C
         del got
         assert len(receive(peer, size // 2)) == size // 2
     assert peaks == [0]
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def test_send_file_and_writes_in_order(address: str, certificates: Certificates, tmp_path: Path) -> None:

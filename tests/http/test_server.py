@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
 from evio_http.response import FileBody
-from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, running
+from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, resident, running
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -446,33 +446,7 @@ def test_slow_heads_cost_nobody_else(site: Path) -> None:
         assert answer(slow[0]).status in (200, 400)
 
 
-# -- files that do not stay what they are, and a system that has no more
-
-
-def test_a_file_that_is_truncated_ends_the_connection_and_nothing_else(site: Path) -> None:
-    with serving(Site(str(site))) as run, small_buffer(run.addr) as sock:
-        sock.sendall(get("/big.bin"))
-        assert sock.recv(100).startswith(b"HTTP/1.1 200")
-        os.truncate(site / "big.bin", 1000)
-        with contextlib.suppress(ConnectionResetError):
-            assert len(receive_all(sock)) < len(BIG)
-        assert once(run.addr, "/a.txt").body == b"aaa"
-        assert len(once(run.addr, "/big.bin").body) == 1000
-
-
-@pytest.mark.parametrize("how", ["delete", "replace"])
-def test_a_file_that_goes_away_meanwhile_is_sent_as_it_was(site: Path, how: str) -> None:
-    with serving(Site(str(site))) as run, small_buffer(run.addr) as sock:
-        sock.sendall(get("/big.bin"))
-        head = sock.recv(10)
-        if how == "delete":
-            (site / "big.bin").unlink()
-        else:
-            (site / "other").write_bytes(b"other")
-            (site / "other").rename(site / "big.bin")
-        sock.sendall(get("/a.txt", "Connection: close"))
-        got = head + receive_all(sock)
-        assert BIG in got
+# -- a system that has no more
 
 
 def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
@@ -499,25 +473,6 @@ def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
                 os.close(fd)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert ask(sock, "/b.txt").body == b"bbbb"
-
-
-def test_many_readers_of_a_large_file_cost_little_memory(site: Path) -> None:
-    with (site / "huge.bin").open("wb") as file:
-        file.truncate(1 << 30)
-    with contextlib.ExitStack() as stack:
-        run = stack.enter_context(serving(Site(str(site))))
-        assert once(run.addr, "/a.txt").status == 200
-        before = resident()
-        readers = [stack.enter_context(small_buffer(run.addr)) for _ in range(10)]
-        for sock in readers:
-            sock.sendall(get("/huge.bin"))
-        for sock in readers:
-            assert len(receive(sock, 1 << 20)) == 1 << 20
-        assert resident() - before < 16 << 20
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 # -- handlers

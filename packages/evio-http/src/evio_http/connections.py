@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from time import monotonic
@@ -33,6 +34,9 @@ kernel buffers; longer ones are waited for."""
 
 QUEUED_FROM = 128 * 1024
 """What is shorter than this is mostly taken by the kernel at once, which needs no further descriptor."""
+
+NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN))
+"""What a connection may end with through nobody's fault here, where Python has no class of error for it."""
 
 CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -84,7 +88,14 @@ class Connections:
                 session.result.close()
             self._admission.leave(session.address)
             if error is not None:
-                log.debug("connection of %s ended: %s", session.address, error)
+                self._say_why(conn, session, error)
+
+    def _say_why(self, conn: Conn, session: Session, error: BaseException) -> None:
+        # What peers and networks do is no news. What the disk does is, and so is a file that has become shorter.
+        if type(error) is OSError and error.errno not in NETWORK and conn.pending and session.sending is not None:
+            _cannot_send(session.sending, session, error)
+        else:
+            log.debug("connection of %s ended: %s", session.address, error)
 
     def received(self, conn: Conn, chunk: bytes) -> Reply:
         """Bytes have arrived; none after a wake."""
@@ -194,7 +205,14 @@ class Connections:
             assert isinstance(response.body, bytes)
             self.observers.observe(session, request, 503, len(response.body))
             return self._render(response, request, close=not request.keep_alive) + response.body
-        conn.send_file(file.fd, file.offset, file.count, head=wire)
+        session.sending = request
+        try:
+            conn.send_file(file.fd, file.offset, file.count, head=wire)
+        except OSError as error:  # no descriptor for the rest of it
+            _cannot_send(request, session, error)
+            self.observers.observe(session, request, answer.status, 0)
+            conn.abort()
+            return None
         self.observers.sent(conn, session, request, answer.status, answer.length)
         return None
 
@@ -245,6 +263,7 @@ class Connections:
             output += (head, body)
         else:
             output.append(head)
+            session.sending = request
             self._send_file(conn, body, output)
             self.observers.sent(conn, session, request, response.status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
@@ -322,6 +341,11 @@ class Connections:
     def refusal(self, status: int) -> bytes:
         """A whole answer to what could not be read."""
         return self._render(error_response(status), None, close=True)
+
+
+def _cannot_send(request: Request, session: Session, error: OSError) -> None:
+    path = request.path.decode("ascii", "replace")
+    log.error("cannot send all of %s to %s: %s", path, session.address, error.strerror)
 
 
 def _can_be_queued(fd: int, spans: int) -> bool:

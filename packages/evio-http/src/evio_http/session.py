@@ -47,6 +47,7 @@ class Session:
         "request",
         "result",
         "retiring",
+        "sending",
         "started",
         "timer",
         "tls",
@@ -77,6 +78,8 @@ class Session:
         """When the request began to arrive; ``time.monotonic``."""
         self.unfinished: list[tuple[Request, int, int, float]] = []
         """What is still on its way, for the observers: request, status, bytes of content, ``started``."""
+        self.sending: Request | None = None
+        """Whose file was handed over for sending last."""
         self.request: Request | None = None
         """What another thread is at..."""
         self.result: Response | None = None

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,8 @@ def browser(profile: Path, trusting: bytes) -> Iterator[Browser]:
     """Run a browser with a fresh profile that trusts a certificate (PEM); skip the test where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
+    # It is killed and leaves what it has here; for the socket in it, the path has to be a short one.
+    temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     their_input, to_browser = os.pipe()
     from_browser, their_output = os.pipe()
     # The shell puts the pipes where Chromium expects them; "exec": the process is the browser itself.
@@ -115,6 +118,7 @@ def browser(profile: Path, trusting: bytes) -> Iterator[Browser]:
     process = subprocess.Popen(
         ["bash", "-c", script, CHROMIUM, *flags],
         pass_fds=(their_input, their_output),
+        env=os.environ | {"TMPDIR": temporary.name},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -131,3 +135,4 @@ def browser(profile: Path, trusting: bytes) -> Iterator[Browser]:
         process.wait(TIMEOUT)
         os.close(to_browser)
         os.close(from_browser)
+        temporary.cleanup()

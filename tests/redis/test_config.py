@@ -38,9 +38,15 @@ VALUES = ["x", "yes", "no", "-1", "0", "1", "7", "70000", "1mb", "99999999999999
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[tuple[Wire, Wire]]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Wire, Wire]]:
     """Connections to a real redis-server and to ours."""
-    with redis_server() as real, evio_redis.Server(port=0) as ours, Wire(real) as first, Wire(ours.port) as second:
+    directory = str(tmp_path_factory.mktemp("ours"))  # CONFIG SET appendonly yes leaves a log
+    with (
+        redis_server() as real,
+        evio_redis.Server(port=0, dir=directory) as ours,
+        Wire(real) as first,
+        Wire(ours.port) as second,
+    ):
         yield first, second
 
 

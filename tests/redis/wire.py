@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -115,16 +116,18 @@ def redis_server(*arguments: str, config: str = "") -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    process = subprocess.Popen(
-        [command, *filter(None, [config]), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *arguments],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(port, process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(TIMEOUT)
+    with tempfile.TemporaryDirectory() as directory:  # where it leaves its files if it is not told otherwise
+        process = subprocess.Popen(
+            [command, *filter(None, [config]), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *arguments],
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(TIMEOUT)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -246,7 +246,8 @@ def _load_pair(context: ssl.SSLContext, cert: str, key: str | None) -> None:
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as error:
-        raise TLSError(f"cannot load certificate {cert} with key {key or cert}: {reason(error)}") from error
+        why = reason(error).replace("PEM lib", "no certificate, or no key, in PEM form")  # OpenSSL says no more
+        raise TLSError(f"cannot load certificate {cert} with key {key or cert}: {why}") from error
 
 
 def _load_trust(context: ssl.SSLContext, path: str) -> None:

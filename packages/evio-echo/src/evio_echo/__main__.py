@@ -62,7 +62,7 @@ def say(line: str) -> None:
 
 def make_events(arguments: argparse.Namespace) -> Events:
     schemes = [scheme(address) for address in arguments.addresses]
-    numbers = itertools.count(1)
+    numbers, silenced = itertools.count(1), False
 
     def serving(server: Server) -> None:
         process = f" (process {os.getpid()})" if arguments.workers else ""
@@ -70,12 +70,15 @@ def make_events(arguments: argparse.Namespace) -> Events:
             say(f"listening on {url(name, bound)}{process}")
 
     def trace(conn: Conn, what: str) -> Action:
+        nonlocal silenced
         conn.context = conn.context or next(numbers)  # unix peers have no name, and a datagram is its own connection
         line = f"#{conn.context} {url(schemes[conn.addr_index], conn.remote_addr)} {what}"
         try:  # escaped, as a terminal obeys what cannot be printed
             say("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
         except OSError as error:  # whoever read it has gone, or the disk is full
-            print(f"evio-echo: cannot print: {error.strerror}", file=sys.stderr)
+            if not silenced:  # what ends now would have a line each
+                print(f"evio-echo: cannot print: {error.strerror}", file=sys.stderr)
+            silenced = True
             return Action.SHUTDOWN
         return Action.NONE
 

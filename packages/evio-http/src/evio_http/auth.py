@@ -194,7 +194,7 @@ def _bcrypt_check(text: str) -> Check:
     try:
         bcrypt: Any = importlib.import_module("bcrypt")
     except ImportError:
-        raise ValueError("bcrypt hashes need the package bcrypt (pip install bcrypt)") from None
+        raise ValueError("bcrypt hashes need bcrypt: pip install evio-http[bcrypt]") from None
     # bcrypt looks at 72 bytes; newer versions of the package refuse more, htpasswd cuts.
     return lambda password: bool(bcrypt.checkpw(password[:72], text.encode()))
 

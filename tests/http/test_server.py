@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
 from evio_http.response import FileBody
-from tests.core.harness import TIMEOUT, Running, connect, receive, receive_all, resident, running
+from evio_http.session import Session
+from tests.core.harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -334,6 +335,34 @@ def test_a_head_has_to_come_in_time(site: Path, piece: bytes) -> None:
     with serving(Site(str(site)), limits=Limits(header_timeout=0.1)) as run, connect(run.addr) as sock:
         sock.sendall(piece)
         assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("piece", "told"),
+    [
+        (b"", []),  # it has not asked for anything
+        (get("/a.txt"), [("/a.txt", 200)]),
+        (get("/a.txt") + b"GET", [("/a.txt", 200), ("", 408)]),
+        (get("/", "Content-Length: 9", method="POST"), [("/", 408)]),
+        (get("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\n", [("/", 408)]),
+        (get("/a.txt", "Content-Length: 1", "Content-Length: 2"), [("", 400)]),
+    ],
+)
+def test_a_request_that_did_not_come_in_time_is_noted(site: Path, piece: bytes, told: list[Any]) -> None:
+    noted = Recorder()
+
+    class Observer:
+        def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+            noted.add(request.path.decode() if request is not None else "", status)
+
+    limits = Limits(header_timeout=0.1, keep_alive=0.1)
+    with serving(Site(str(site)), limits=limits, observers=[Observer()]) as run:
+        with connect(run.addr) as sock:
+            sock.sendall(piece)
+            receive_all(sock)
+        with connect(run.addr) as sock:
+            assert ask(sock, "/b.txt").status == 200
+        assert noted.events == [*told, ("/b.txt", 200)]
 
 
 def test_a_byte_at_a_time_does_not_extend_the_time_for_a_head(site: Path) -> None:

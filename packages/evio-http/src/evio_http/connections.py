@@ -7,7 +7,7 @@ import logging
 import os
 from time import monotonic
 
-from evio_core import Action, Conn, Reply
+from evio_core import Action, Conn, Reply, TimeoutExpired
 
 from .admission import Admission
 from .handlers import Handlers
@@ -89,6 +89,8 @@ class Connections:
             self._admission.leave(session.address)
             if error is not None:
                 self._say_why(conn, session, error)
+                if isinstance(error, TimeoutExpired) and _is_receiving(session):  # not told of it, as nginx does
+                    self.observers.observe(session, session.protocol.incoming, 408, 0)
 
     def _say_why(self, conn: Conn, session: Session, error: BaseException) -> None:
         # What peers and networks do is no news. What the disk does is, and so is a file that has become shorter.
@@ -341,6 +343,10 @@ class Connections:
     def refusal(self, status: int) -> bytes:
         """A whole answer to what could not be read."""
         return self._render(error_response(status), None, close=True)
+
+
+def _is_receiving(session: Session) -> bool:
+    return session.waiting is Waiting.NOTHING and not session.closing and not session.protocol.idle
 
 
 def _cannot_send(request: Request, session: Session, error: OSError) -> None:

@@ -109,6 +109,11 @@ class Protocol:
         return self._state == _IDLE and self._start == len(self._buffer) and not self._empty_lines
 
     @property
+    def incoming(self) -> Request | None:
+        """The request whose content is on its way."""
+        return self._body.request if self._body is not None else None
+
+    @property
     def awaited(self) -> int | None:
         """How many bytes of content a request still needs, at most; None when none is on its way."""
         if self._body is None:

@@ -161,7 +161,7 @@ def test_bcrypt_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ValueError, match="pip install bcrypt"):
+    with pytest.raises(ValueError, match=r"pip install evio-http\[bcrypt\]"):
         BasicAuth({"ann": BCRYPT})
 
 

@@ -178,8 +178,25 @@ def test_revalidate_trades(site: Path) -> None:
         assert ask(sock, "/a.txt").body == b"aaa"
         assert ask(sock, "/a.txt").body == b"aaa"
         (site / "a.txt").write_bytes(b"new")
-        # Within the second of its Date, at the latest, it is sent without a look.
-        assert ask(sock, "/a.txt").body in (b"aaa", b"new")
+        assert ask(sock, "/a.txt").body == b"aaa"
+        with connect(run.addr) as other:  # of a head that was never seen
+            assert ask(other, "/a.txt", "X: y").body == b"aaa"
+        date = ask(sock, "/a.txt").fields["date"]
+        deadline = time.monotonic() + TIMEOUT
+        while (found := ask(sock, "/a.txt")).fields["date"] == date:
+            assert time.monotonic() < deadline
+        assert found.body == b"aaa"
+
+
+def test_revalidate_does_not_outlast_its_time(site: Path) -> None:
+    with serving(Site(str(site)), revalidate=0.2) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert ask(sock, "/a.txt").body == b"aaa"
+        (site / "a.txt").write_bytes(b"new")
+        time.sleep(0.2)
+        assert ask(sock, "/a.txt").body == b"new"
+        (site / "a.txt").unlink()
+        assert ask(sock, "/a.txt").status == 404  # what has just changed is not kept
 
 
 def test_a_sibling_that_is_made_is_found(site: Path) -> None:

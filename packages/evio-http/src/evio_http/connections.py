@@ -47,14 +47,20 @@ class Connections:
     """The connections of one server."""
 
     def __init__(
-        self, handlers: Handlers, observers: Observers, limits: Limits, server_name: str, hot_bytes: int
+        self,
+        handlers: Handlers,
+        observers: Observers,
+        limits: Limits,
+        server_name: str,
+        hot_bytes: int,
+        revalidate: float,
     ) -> None:
         self.observers = observers
         self._handlers = handlers
         self._limits = limits
         self._server_line = _server_line(server_name)
         self._clock = Clock()
-        self._known = KnownAnswers(hot_bytes, self._clock)
+        self._known = KnownAnswers(hot_bytes, revalidate, self._clock)
         self._memos = {"http": Memo(), "https": Memo()}
         self._admission = Admission(limits.connections, limits.connections_per_address)
 

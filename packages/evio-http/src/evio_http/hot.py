@@ -6,7 +6,7 @@ it is never sent when the file is not what it was; memory is bounded, whatever i
 An answer is used between two looks:
 
 - on every request, ``stat`` of each file it was made of (unless ``--revalidate`` allows a time without);
-- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not.
+- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not. (The same holds.)
 
 A file that is not small is not in memory but held open: ``wire`` is the head, and the kernel copies the rest.
 
@@ -138,10 +138,10 @@ class HotCache:
         if gone is not successor:
             gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
-    def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
-        """Give an answer a new Date; False if it is no longer right, or no longer kept."""
+    def renew(self, answer: HotAnswer, date: bytes, until: float, *, look: bool) -> bool:
+        """Give an answer a new Date; False if it is no longer right (LOOK whether it is), or no longer kept."""
         wire = answer.wire
-        if not wire or not answer.is_current() or _appeared(answer.source):
+        if not wire or (look and (not answer.is_current() or _appeared(answer.source))):
             self.drop(answer)
             return False
         renewed = wire[: answer.date_at] + date + wire[answer.date_at + DATE_SIZE :]

@@ -16,9 +16,11 @@ MOST = 16 * 1024
 
 
 class KnownAnswers:
-    """What answered which requests, in at most HOT_BYTES; 0: nothing is known."""
+    """What answered which requests, in at most HOT_BYTES; 0: nothing is known. For REVALIDATE seconds after a look at
+    its files an answer is right without another."""
 
-    def __init__(self, hot_bytes: int, clock: Clock) -> None:
+    def __init__(self, hot_bytes: int, revalidate: float, clock: Clock) -> None:
+        self._revalidate = revalidate
         self._hot = HotCache(hot_bytes, HELD_FILES if hot_bytes else 0)
         self._clock = clock
         self._known: dict[tuple[object, ...], HotAnswer] = {}
@@ -28,12 +30,16 @@ class KnownAnswers:
         answer: HotAnswer | None = request.hot
         if answer is None and self._known and not request.has_body:
             answer = self._known.get(_essence(request))
-        if answer is None or (now < answer.until and answer.is_current()):
-            return answer
-        if self._hot.renew(answer, self._clock.tell(now), self._clock.until):
-            return answer
-        request.hot = None
-        return None
+        if answer is None:
+            return None
+        look = now >= answer.checked_until
+        right = now < answer.until and not (look and not answer.is_current())
+        if not right and not self._hot.renew(answer, self._clock.tell(now), self._clock.until, look=look):
+            request.hot = None
+            return None
+        if look and self._revalidate:
+            answer.checked_until = now + self._revalidate
+        return answer
 
     def keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> HotAnswer | None:
         """Have the same request answered from memory the next time. None if there are no descriptors left for it, or

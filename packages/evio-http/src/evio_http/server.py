@@ -47,7 +47,7 @@ def http_events(
         raise ValueError(f"revalidate must be 0 or more, not {revalidate}")
     limits = limits or Limits()
     asked = Handlers(handlers, trusted or TrustedProxies())
-    server = Connections(asked, Observers(observers), limits, server_name, hot_bytes)
+    server = Connections(asked, Observers(observers), limits, server_name, hot_bytes, revalidate)
     return Events(
         opened=server.opened,
         data=_data(server, revalidate),

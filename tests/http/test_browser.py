@@ -203,6 +203,7 @@ def test_the_listing(site: tuple[Served, str, Path], page: Browser, tmp_path: Pa
     page.call("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=2, mobile=True)
     page.screenshot(tmp_path / "phone.png")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert all(page.evaluate("[...document.querySelectorAll('td.date time')].map(date => date.offsetWidth > 0)"))
     assert page.evaluate("document.querySelector('td.name a').getBoundingClientRect().height") >= 20
     page.open(url + "/files/b%20%26%20%3Cc%3E/")
     assert page.evaluate("document.querySelector('p').textContent") == "This directory is empty."

@@ -86,7 +86,7 @@ def test_sizes_and_dates() -> None:
     for size, shown in sizes.items():
         assert shown in Page(html_listing("/", [Entry("f", False, size, 0)])).text
     page = html_listing("/", ENTRIES)
-    assert b'<time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13</time>' in page
+    assert b'<time datetime="2023-11-14T22:13:20Z">2023-11-14<span> 22:13</span></time>' in page
     for mtime in (-1e18, -1.0, 1e18):
         assert b"<time" in html_listing("/", [Entry("f", False, 0, mtime)])
 

@@ -112,7 +112,7 @@ def _row(entry: Entry) -> str:
     return (
         f'<tr><td class="name"><a href="{escape(href)}"><bdi>{escape(_visible(entry.name))}</bdi>{slash}</a></td>'
         f'<td class="size">{size}</td><td class="date"><time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">'
-        f"{moment:%Y-%m-%d %H:%M}</time></td></tr>\n"
+        f"{moment:%Y-%m-%d}<span> {moment:%H:%M}</span></time></td></tr>\n"
     )
 
 

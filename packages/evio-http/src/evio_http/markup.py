@@ -33,7 +33,8 @@ td.name a { display: block; }
 .size, .date { color: var(--soft); font-size: .875rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .pages { margin: 1rem .5rem; }
 .size { text-align: right; }
-@media (max-width: 34rem) { .date { display: none; } th, td { padding: .6rem .25rem; } }
+@media (max-width: 34rem) { th, td { padding: .6rem .25rem; } td.size, td.date { font-size: .75rem; }
+  time span { display: none; } }
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

@@ -10,7 +10,9 @@ from .refused import Refused
 __all__ = ["Target", "is_host", "parse_target"]
 
 # RFC 3986 section 3.2.2 allows more in a registered name; no name that resolves has it, and attacks do.
-_HOST = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~-]{1,255})(?::[0-9]{0,5})?"
+_LABEL = "[0-9A-Za-z_~-]+"
+_NAME = rf"(?![0-9A-Za-z._~-]{{256}}){_LABEL}(?:\.{_LABEL})*\.?"
+_HOST = rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME})(?::[0-9]{{0,5}})?"
 _IS_HOST = re.compile(_HOST)
 _ABSOLUTE = re.compile(rf"(?i:https?)://(?P<host>{_HOST})(?P<rest>[/?].*)?".encode())
 

@@ -290,6 +290,24 @@ def test_policy(directory: Path) -> None:
     assert preflight.fields["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
 
 
+def test_patterns_are_for_the_path_and_for_the_file_that_answers_it(directory: Path) -> None:
+    (directory / "index.html").write_text("home")
+    (directory / "404.html").write_text("missing")
+    cache, headers = CacheRules(), HeaderRules()
+    cache.add("/app/*", "no-store")
+    cache.add("*.html", "no-cache")
+    headers.add("*.html", "X-Page: yes")
+    policy, pages = Policy(cache=cache, headers=headers), {404: "/404.html"}
+    site = Site(str(directory), clean_urls=True, policy=policy, error_pages=pages)
+    for path in ("/", "/index.html", "/index"):
+        fields = ask(site, path).fields
+        assert (fields["cache-control"], fields["x-page"]) == ("no-cache", "yes")
+    assert not {"cache-control", "x-page"} & ask(site, "/text.txt").fields.keys()
+    assert "x-page" not in ask(site, "/none.txt").fields  # 404.html is not what was asked for
+    routed = ask(Site(str(directory), spa="/index.html", policy=policy), "/app/route").fields
+    assert (routed["cache-control"], routed["x-page"]) == ("no-store", "yes")
+
+
 def test_vary_is_one_field(directory: Path) -> None:
     (directory / "text.txt.gz").write_bytes(gzip.compress(TEXT))
     site = Site(str(directory), policy=Policy(origins=["https://a.example"]))

@@ -17,6 +17,9 @@ addresses, besides --bind and --port:
   tcp://127.0.0.1:8080   tcp://:80 (all interfaces)   unix:///run/site.sock   systemd://   fd://3
   tls://:443 (with --tls-cert, or with ?cert=cert.pem&key=key.pem, as systemd:// and fd://)
 
+patterns: "/docs/*" is for paths, "*.html" for names; "*" is any characters, "?" one but "/". They are compared with
+what was asked for and with the file that answers it: "*.html" is for "/", too, when that is index.html.
+
 examples:
   evio-http public                             http://127.0.0.1:8080/
   evio-http public --listing --port 9000       with pages for directories that have no index.html
@@ -101,10 +104,20 @@ def _content(group: argparse._ArgumentGroup) -> None:
 
 def _fields(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--cache", action="append", default=[], type=_pair, metavar="PATTERN=VALUE", help="Cache-Control"
+        "--cache",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="PATTERN=VALUE",
+        help="Cache-Control; repeatable, the first that matches counts",
     )
     group.add_argument(
-        "--header", action="append", default=[], type=_pair, metavar="PATTERN=NAME: VALUE", help="any field; repeatable"
+        "--header",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="PATTERN=NAME: VALUE",
+        help="any field; repeatable, all that match count",
     )
     group.add_argument("--security-headers", action="store_true", help="nosniff, no framing, referrer policy ...")
     group.add_argument(

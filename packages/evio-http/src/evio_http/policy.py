@@ -47,12 +47,15 @@ class Policy:
 
     def apply(self, request: Request, response: Response, path: str | None) -> Response:
         """Add to RESPONSE what is due; PATH is the decoded path of what was asked for, None if that is malformed. The
-        more special comes first: what is there already stays."""
+        more special comes first: what is there already stays. Patterns are for what was asked for and for the file that
+        answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers."""
         if path is not None:
+            served = response.served or path
+            paths = (path,) if served == path else (path, served)
             if self._headers is not None:
-                self._add(response, self._headers.find(path))
+                self._add(response, self._headers.find(*paths))
             if self._cache is not None and response.status in (200, 206, 304):
-                value = self._cache.find(path)
+                value = self._cache.find(*paths)
                 self._add(response, [("Cache-Control", value)] if value else [])
         if self._origins:
             self._cross_origin(request, response)

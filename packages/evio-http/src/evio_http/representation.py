@@ -61,6 +61,7 @@ class Representations:
         settled = is_settled(chosen.opened.stat)
         # Of several ranges only the content itself says which: too rare to be told apart in memory.
         single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
+        response.served = "/" + "/".join(segments)
         if lasting and settled and single:
             response.source = chosen.source
         return response

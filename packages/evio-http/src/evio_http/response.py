@@ -67,7 +67,7 @@ class Response:
     Raises ``ValueError`` for a status that is none, or not final, and for a field that cannot be sent.
     """
 
-    __slots__ = ("body", "headers", "source", "status")
+    __slots__ = ("body", "headers", "served", "source", "status")
 
     def __init__(
         self,
@@ -83,6 +83,8 @@ class Response:
         self.headers = list(headers)
         self.body = body
         self.source = source
+        self.served = ""
+        """The decoded path of the site's file that it is made of, if any: of ``/`` this is ``/index.html``."""
         for name, value in self.headers:
             self._check(name, value)
 

@@ -81,9 +81,9 @@ class CacheRules:
                 raise LineError(source, number, str(error)) from None
         return rules
 
-    def find(self, path: str) -> str | None:
-        """The value for a decoded path."""
-        return next((value for matches, value in self._rules if matches(path)), None)
+    def find(self, *paths: str) -> str | None:
+        """The value for what has these decoded paths."""
+        return next((value for matches, value in self._rules if any(map(matches, paths))), None)
 
 
 @dataclass(slots=True)
@@ -115,11 +115,11 @@ class HeaderRules:
                 raise LineError(source, number, str(error)) from None
         return rules
 
-    def find(self, path: str) -> list[tuple[str, str]]:
-        """The fields for a decoded path."""
+    def find(self, *paths: str) -> list[tuple[str, str]]:
+        """The fields for what has these decoded paths."""
         found: dict[str, tuple[str, str]] = {}
         for matches, (name, value) in self._rules:
-            if matches(path):
+            if any(map(matches, paths)):
                 found[name.lower()] = name, value
         return list(found.values())
 

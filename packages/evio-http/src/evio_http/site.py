@@ -254,7 +254,7 @@ class Site:
         plain = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
         assert isinstance(found, OpenedFile)
         response = self._files.respond(plain, page, found, lasting=False)
-        response.status = status
+        response.status, response.served = status, ""
         response.headers = [
             field for field in response.headers if field[0] not in ("ETag", "Last-Modified", "Accept-Ranges")
         ]

@@ -40,8 +40,6 @@ NOT_POLLED = -1
 class Stream(Handler):
     """The state of a tcp or unix stream."""
 
-    """A tcp or unix stream; implements :class:`evio_core.events.Conn`."""
-
     __slots__ = (
         "_deadline",
         "_dirty",

@@ -324,6 +324,8 @@ def test_what_is_inside_is_given(way: str, site: Path) -> None:
 
 
 def test_what_is_outside_is_not_given(way: str, site: Path) -> None:
+    (site / "ibling").mkdir()  # what is left of rootsibling when as many characters go as the root's path has
+    (site / "ibling" / "secret").write_bytes(b"decoy")
     root = Root(str(site))
     assert {path: read(root, path) for path in [*OUTSIDE, "/proc"]} == dict.fromkeys([*OUTSIDE, "/proc"])
 

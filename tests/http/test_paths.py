@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -339,6 +340,24 @@ def test_what_is_outside_is_given_when_links_are_followed(way: str, site: Path) 
 @pytest.mark.parametrize("path", ABSENT)
 def test_what_is_not_there(way: str, site: Path, path: str, follow_symlinks: bool) -> None:
     assert read(Root(str(site), follow_symlinks=follow_symlinks), path) is None
+
+
+@pytest.mark.timeout(10)  # it would wait for a writer
+def test_a_fifo_that_takes_the_place_of_a_file_is_not_waited_for(
+    way: str, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, measure = Root(str(site)), os.stat
+
+    def swap(path: Any, **options: Any) -> os.stat_result:
+        status = measure(path, **options)
+        if path == b"a.txt":
+            (site / "a.txt").unlink()
+            os.mkfifo(site / "a.txt")
+        return status
+
+    monkeypatch.setattr(os, "stat", swap)
+    # Only where there is no O_PATH is a file looked at by name; whose place is taken by then is not there.
+    assert read(root, "/a.txt") == (None if way == "portable" else b"a.txt")
 
 
 def test_dotfiles_are_given_on_demand(way: str, site: Path) -> None:

@@ -748,6 +748,13 @@ def test_a_snapshot_is_of_the_version_that_was_found(tmp_path: Path) -> None:
     assert opened.snapshot() is None
     opened.close()
     wait_until_settled(path)
+    same_size = root.open(["f"])
+    assert isinstance(same_size, OpenedFile)
+    with path.open("r+b") as file:
+        file.write(b"z")
+    assert same_size.snapshot() is None
+    same_size.close()
+    wait_until_settled(path)
     again = root.open(["f"])
     assert isinstance(again, OpenedFile)
     os.truncate(path, 10)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
+from evio_http.auth import BasicAuth, hash_password
 from evio_http.response import FileBody
 from evio_http.session import Session
 from tests.core.harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
@@ -171,6 +172,18 @@ def test_a_file_that_appears_is_there(site: Path) -> None:
             assert ask(sock, "/new.txt").status == 404
         (site / "new.txt").write_bytes(b"new")
         assert ask(sock, "/new.txt").body == b"new"
+
+
+def test_what_is_for_some_is_not_in_memory_for_others(site: Path) -> None:
+    password = {"right": "Authorization: Basic bWU6c2VjcmV0", "wrong": "Authorization: Basic bWU6d3Jvbmc="}
+    auth = BasicAuth({"me": hash_password("secret")})
+    with serving(Site(str(site), auth=auth)) as run, connect(run.addr) as known, connect(run.addr) as stranger:
+        for path in ("/a.txt", "/big.bin"):
+            for _ in range(3):
+                assert ask(known, path, password["right"]).status == 200
+            for sock in (stranger, known):
+                assert ask(sock, path).status == 401
+                assert ask(sock, path, password["wrong"]).status == 401
 
 
 def test_revalidate_trades(site: Path) -> None:

@@ -219,6 +219,23 @@ def test_a_rotation_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "e" / "log").read_text().count("\n") == 1
 
 
+def test_what_could_not_be_written_is_in_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AccessLog(str(tmp_path / "log"))
+    full, write = (tmp_path / "log").stat().st_ino, os.write
+
+    def write_elsewhere(fd: int, data: bytes) -> int:
+        if os.fstat(fd).st_ino == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    monkeypatch.setattr(access_log.os, "write", write_elsewhere)  # type: ignore[attr-defined]
+    entry(log, target="/one")
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    log.reopen()
+    assert "/one" in (tmp_path / "log").read_text()
+    log.close()
+
+
 class Disk:
     """A disk that has room for so many bytes."""
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from evio_http import Response, known
 from evio_http.hot import OVERHEAD, HeldFile, HotAnswer, HotCache
+from evio_http.known import KnownAnswers
 from evio_http.paths import identity
-from evio_http.response import Source
+from evio_http.response import Clock, Source
 
+from .asking import make_request
 from .serving import wait_until_settled
 
 HEAD = b"HTTP/1.1 200 OK\r\nDate: "
@@ -110,3 +113,15 @@ def test_what_has_changed_or_appeared_is_not_renewed(files: list[Path]) -> None:
         assert cache.renew(answer, LATER, 2.0, look=False)  # within ``--revalidate``
         assert not cache.renew(answer, LATER, 2.0, look=True)
         assert is_gone(answer)
+
+
+def test_what_answers_which_request_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "MOST", 3)
+    clock = Clock()
+    answers = KnownAnswers(100 * SIZE, 0.0, clock)
+    clock.tell(0.0)
+    for number, path in enumerate(files):
+        response = Response(200, [], BODY, source=source(path))
+        answers.keep(make_request(f"/{number}"), response, HEAD + DATE + b"\r\n\r\n", BODY)
+    found = [answers.find(make_request(f"/{number}"), 0.0) is not None for number in range(4)]
+    assert found == [False, False, False, True]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_http.limits import Limits
-from evio_http.memo import MAX_HEADS, Memo
+from evio_http.memo import MAX_BYTES, MAX_HEADS, Memo
 from evio_http.protocol import CONTINUE, Protocol, Refused
 from evio_http.request import Request
 
@@ -512,6 +512,17 @@ def test_the_memo_is_bounded_and_keeps_what_is_used() -> None:
     assert memo.find(b"0") is None
     memo.keep(b"x" * 10_000, request)
     assert memo.find(b"x" * 10_000) is None
+
+
+def test_the_memo_is_bounded_in_bytes() -> None:
+    memo = Memo()
+    request = Request("GET", b"/", "1.1", None, path=b"/", query=b"", host="")  # type: ignore[arg-type]
+    heads = [(b"%d" % number).ljust(2000) for number in range(3 * MAX_BYTES // 2000)]
+    for head in heads:
+        memo.keep(head, request)
+        assert len(memo) * 2000 <= MAX_BYTES + 2000
+    assert memo.find(heads[0]) is None
+    assert memo.find(heads[-1]) is request
 
 
 # -- properties

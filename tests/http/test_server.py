@@ -308,7 +308,7 @@ def test_a_pipeline_whose_answers_nobody_reads_is_bounded(site: Path, size: int)
             while True:
                 sock.sendall(request * 1000)  # 30 or 100 MB of answers each
         assert once(run.addr, "/a.txt").body == b"aaa"
-        assert resident() - before < 20 << 20
+        assert resident() - before < 4 << 20
 
 
 def test_the_last_requests_of_a_peer_that_ends_are_answered(site: Path) -> None:

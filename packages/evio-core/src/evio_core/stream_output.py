@@ -51,12 +51,13 @@ class WritingStream(TimedStream):
         if sys.platform == "win32":
             raise NotImplementedError("native loops need a POSIX system")
         fd = file if isinstance(file, int) else file.fileno()
+        most = count if count < FILE_TURN_SIZE else FILE_TURN_SIZE
         sent = 0
         try:
             if head:
                 sent = os.write(self.fd, head)
             if sent == len(head):
-                sent += os.sendfile(self.fd, fd, offset, min(count, FILE_TURN_SIZE))
+                sent += os.sendfile(self.fd, fd, offset, most)
         except OSError:
             pass
         self.loop.stats.bytes_out += sent

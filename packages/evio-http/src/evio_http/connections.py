@@ -221,7 +221,8 @@ class Connections:
             self.observers.observe(session, request, answer.status, 0)
             conn.abort()
             return None
-        self.observers.sent(conn, session, request, answer.status, answer.length)
+        if self.observers.present:
+            self.observers.sent(conn, session, request, answer.status, answer.length)
         return None
 
     def _begin_work(self, conn: Conn, session: Session, request: Request, later: Later) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -27,7 +28,15 @@ class Target(NamedTuple):
 
 def is_host(value: str) -> bool:
     """Whether the value of Host is a host with an optional port; an empty one is not."""
-    return _IS_HOST.fullmatch(value) is not None
+    return _IS_HOST.fullmatch(value) is not None and (value[0] != "[" or _is_ipv6(value[1 : value.index("]")]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_target(method: str, target: bytes) -> Target:
@@ -46,6 +55,8 @@ def parse_target(method: str, target: bytes) -> Target:
         if found is None:
             raise Refused(400, "malformed request target")
         host = found["host"].decode("ascii").lower()
+        if not is_host(host):
+            raise Refused(400, "malformed request target")
         target = found["rest"] or b"/"
         if target.startswith(b"?"):
             target = b"/" + target

@@ -3,10 +3,10 @@
 Operations: find, keep, renew; O(1). Goals: the bytes of an answer are one object that goes to the kernel as it is;
 it is never sent when the file is not what it was; memory is bounded, whatever is asked for.
 
-An answer is used between two looks:
+An answer is used between two looks, each of which ``--revalidate`` allows to leave out for a time:
 
-- on every request, ``stat`` of each file it was made of (unless ``--revalidate`` allows a time without);
-- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not. (The same holds.)
+- on every request, ``stat`` of each file it was made of;
+- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not.
 
 A file that is not small is not in memory but held open: ``wire`` is the head, and the kernel copies the rest.
 
@@ -139,7 +139,7 @@ class HotCache:
             gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
     def renew(self, answer: HotAnswer, date: bytes, until: float, *, look: bool) -> bool:
-        """Give an answer a new Date; False if it is no longer right (LOOK whether it is), or no longer kept."""
+        """Give an answer a new Date; False if it is no longer kept or, which only LOOK sees, no longer right."""
         wire = answer.wire
         if not wire or (look and (not answer.is_current() or _appeared(answer.source))):
             self.drop(answer)

@@ -33,11 +33,16 @@ class KnownAnswers:
         if answer is None:
             return None
         look = now >= answer.checked_until
-        right = now < answer.until and not (look and not answer.is_current())
-        if not right and not self._hot.renew(answer, self._clock.tell(now), self._clock.until, look=look):
+        right = True
+        if now >= answer.until:
+            right = self._hot.renew(answer, self._clock.tell(now), self._clock.until, look=look)
+        elif look and not answer.is_current():
+            right = False
+            self._hot.drop(answer)
+        if not right:
             request.hot = None
             return None
-        if look and self._revalidate:
+        if look:
             answer.checked_until = now + self._revalidate
         return answer
 

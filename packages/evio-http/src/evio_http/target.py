@@ -13,7 +13,7 @@ __all__ = ["Target", "is_host", "parse_target"]
 # RFC 3986 section 3.2.2 allows more in a registered name; no name that resolves has it, and attacks do.
 _LABEL = "[0-9A-Za-z_~-]+"
 _NAME = rf"(?![0-9A-Za-z._~-]{{256}}){_LABEL}(?:\.{_LABEL})*\.?"
-_HOST = rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME})(?::[0-9]{{0,5}})?"
+_HOST = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{{2,45}})\]|{_NAME})(?::[0-9]{{0,5}})?"
 _IS_HOST = re.compile(_HOST)
 _ABSOLUTE = re.compile(rf"(?i:https?)://(?P<host>{_HOST})(?P<rest>[/?].*)?".encode())
 
@@ -28,7 +28,8 @@ class Target(NamedTuple):
 
 def is_host(value: str) -> bool:
     """Whether the value of Host is a host with an optional port; an empty one is not."""
-    return _IS_HOST.fullmatch(value) is not None and (value[0] != "[" or _is_ipv6(value[1 : value.index("]")]))
+    found = _IS_HOST.fullmatch(value)
+    return found is not None and (found["ipv6"] is None or _is_ipv6(found["ipv6"]))
 
 
 def _is_ipv6(text: str) -> bool:
@@ -52,11 +53,9 @@ def parse_target(method: str, target: bytes) -> Target:
     host = ""
     if not target.startswith(b"/"):
         found = _ABSOLUTE.fullmatch(target)
-        if found is None:
+        if found is None or not is_host(found["host"].decode("ascii")):
             raise Refused(400, "malformed request target")
         host = found["host"].decode("ascii").lower()
-        if not is_host(host):
-            raise Refused(400, "malformed request target")
         target = found["rest"] or b"/"
         if target.startswith(b"?"):
             target = b"/" + target

@@ -27,6 +27,7 @@ __all__ = [
     "PermissionDenied",
     "Root",
     "decode_target_path",
+    "decoded_path",
     "encode_path",
     "identity",
     "is_current",
@@ -92,6 +93,11 @@ def _decode_segment(piece: bytes) -> str:
         return decoded.decode()
     except UnicodeDecodeError:
         raise BadPath("the path is not UTF-8") from None
+
+
+def decoded_path(segments: list[str]) -> str:
+    """The path of names as it is compared with patterns and shown, nothing in it encoded."""
+    return "/" + "/".join(segments)
 
 
 def encode_path(segments: list[str], *, directory: bool = False) -> str:

@@ -50,8 +50,7 @@ class Policy:
         more special comes first: what is there already stays. Patterns are for what was asked for and for the file that
         answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers."""
         if path is not None:
-            served = response.served or path
-            paths = (path,) if served == path else (path, served)
+            paths = {path, response.served or path}
             if self._headers is not None:
                 self._add(response, self._headers.find(*paths))
             if self._cache is not None and response.status in (200, 206, 304):

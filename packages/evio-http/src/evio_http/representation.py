@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .conditional import Outcome, evaluate, http_date, make_etag, range_applies
 from .encodings import EXTENSIONS, CompressedCache, choose
 from .media_types import content_type, is_compressible
-from .paths import Identity, OpenedFile, Root, identity, is_settled
+from .paths import Identity, OpenedFile, Root, decoded_path, identity, is_settled
 from .ranges import content_range, multipart, parse_range, unsatisfied_range
 from .request import Request
 from .response import FileBody, Response, Source
@@ -61,7 +61,7 @@ class Representations:
         settled = is_settled(chosen.opened.stat)
         # Of several ranges only the content itself says which: too rare to be told apart in memory.
         single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
-        response.served = "/" + "/".join(segments)
+        response.served = decoded_path(segments)
         if lasting and settled and single:
             response.source = chosen.source
         return response

@@ -12,7 +12,16 @@ from .encodings import CompressedCache
 from .error_pages import error_page
 from .listing import html_listing, json_listing
 from .markup import CONTENT_SECURITY_POLICY
-from .paths import BadPath, OpenedDirectory, OpenedFile, PermissionDenied, Root, decode_target_path, encode_path
+from .paths import (
+    BadPath,
+    OpenedDirectory,
+    OpenedFile,
+    PermissionDenied,
+    Root,
+    decode_target_path,
+    decoded_path,
+    encode_path,
+)
 from .policy import Policy
 from .representation import Representations
 from .request import Headers, Request
@@ -124,7 +133,7 @@ class Site:
             return answer
         response = self._error(request, 401)
         response.add("WWW-Authenticate", self._auth.challenge)
-        return self._policy.apply(request, response, _decoded(segments))
+        return self._policy.apply(request, response, decoded_path(segments))
 
     def _answer(self, request: Request, segments: list[str]) -> Response | Later:
         """The response, whatever happens."""
@@ -134,7 +143,7 @@ class Site:
             response = self._failed(request, error)
         if isinstance(response, Later):
             return response
-        return self._policy.apply(request, response, _decoded(segments))
+        return self._policy.apply(request, response, decoded_path(segments))
 
     def _failed(self, request: Request, error: OSError) -> Response:
         if isinstance(error, PermissionDenied):
@@ -202,14 +211,14 @@ class Site:
             response = self._failed(request, error)
         finally:
             opened.close()
-        return self._policy.apply(request, response, _decoded(segments))
+        return self._policy.apply(request, response, decoded_path(segments))
 
     def _list(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
         query = request.query.split(b"&")
         sort = next((field[5:].decode("ascii") for field in query if field.startswith(b"sort=")), "name")
         descending = b"order=desc" in query
         page = next((int(field[5:]) for field in query if _PAGE_FIELD.fullmatch(field)), 1)
-        path, entries = _decoded(self._mount + segments).rstrip("/") + "/", opened.entries()
+        path, entries = decoded_path(self._mount + segments).rstrip("/") + "/", opened.entries()
         wants_json = "application/json" in (request.headers.get("accept") or "") or b"format=json" in query
         if wants_json:
             fields = [("Content-Type", "application/json")]
@@ -244,7 +253,7 @@ class Site:
                 found = self._root.open(page)
                 if isinstance(found, OpenedFile):
                     return self._own_page(page, found, status)
-                log.error("the error page for %d is not there: %s", status, _decoded(page))
+                log.error("the error page for %d is not there: %s", status, decoded_path(page))
             except OSError as error:
                 log.error("cannot read the error page for %d: %s", status, error)
         return error_response(status)
@@ -264,10 +273,6 @@ class Site:
 def error_response(status: int) -> Response:
     """The server's own page for a status."""
     return Response(status, PAGE, error_page(status))
-
-
-def _decoded(segments: list[str]) -> str:
-    return "/" + "/".join(segments)
 
 
 def _with_query(location: str, request: Request) -> str:

@@ -263,6 +263,7 @@ def test_auth(directory: Path) -> None:
     for _ in range(2):
         assert ask(site, "/text.txt", "Authorization: Basic bWU6c2VjcmV0").body == TEXT
         assert ask(site, "/text.txt", "Authorization: Basic bWU6d3Jvbmc=").status == 401
+    assert make_and_source(site, "/text.txt") is None
 
 
 def test_policy(directory: Path) -> None:

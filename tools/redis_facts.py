@@ -13,7 +13,7 @@ from typing import Any
 
 import hiredis
 
-from evio_redis.command import Registry
+from evio_redis.model.command import Registry
 
 __all__ = ["main"]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_core import AddressError, url
-from evio_core.address import parse_address
-from evio_core.proxy_protocol import EVERYBODY
+from evio_core.addresses.address import parse_address
+from evio_core.addresses.proxy_header import EVERYBODY
 
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_core import Action, Conn, Events, LoadBalance
-from evio_core.balance import make_balancer
+from evio_core.loop.balance import make_balancer
 
 from .harness import Recorder, Running, connect, receive, running
 
@@ -56,7 +56,7 @@ def test_least_connections_never_leaves_a_loop_with_fewer(loops: int, closes: li
 
 
 def test_random_uses_every_loop_about_equally(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evio_core.balance.random", random.Random(7))
+    monkeypatch.setattr("evio_core.loop.balance.random", random.Random(7))
     counts = collections.Counter(place(LoadBalance.RANDOM, 4, 4000))
     assert all(850 < counts[index] < 1150 for index in range(4))
 

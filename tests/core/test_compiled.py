@@ -7,7 +7,9 @@ from importlib.metadata import distribution
 
 import pytest
 
-from evio_core import connection, loop, output
+from evio_core.buffers import output
+from evio_core.loop import loop
+from evio_core.stream import connection
 
 COMPILED = os.environ.get("EVIO_COMPILED") == "1"
 

@@ -27,8 +27,8 @@ from evio_core import (
     Server,
     TLSError,
 )
-from evio_core.address import Address
-from evio_core.tls import _client_context
+from evio_core.addresses.address import Address
+from evio_core.tls.credentials import _client_context
 
 from .conftest import Certificates, Variant
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -172,7 +172,7 @@ def test_whom_a_dialled_address_trusts_is_read_again_when_the_file_has_changed(
         made.append(address)
         return _client_context(address)
 
-    monkeypatch.setattr("evio_core.tls._client_context", make)
+    monkeypatch.setattr("evio_core.tls.credentials._client_context", make)
     trusted = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(trusted))
 

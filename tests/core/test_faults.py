@@ -19,11 +19,13 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, Options, Server, datagram, listener, server
-from evio_core.loop import READ_SIZE, Waker
-from evio_core.net_loop import NetLoop
-from evio_core.poller import make_poller
-from evio_core.poller.select import FD_SETSIZE
+from evio_core import Action, Conn, Events, Options, Server, server
+from evio_core.fallback.loop import NetLoop
+from evio_core.loop.loop import READ_SIZE, Waker
+from evio_core.loop.poller import make_poller
+from evio_core.loop.poller.select import FD_SETSIZE
+from evio_core.stream import listener
+from evio_core.udp import datagram
 
 from .conftest import Certificates, Variant
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running

@@ -57,8 +57,9 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, LoadBalance, Options, Server, listener, server
-from evio_core.poller import READ, make_poller
+from evio_core import Action, Conn, Events, LoadBalance, Options, Server, server
+from evio_core.loop.poller import READ, make_poller
+from evio_core.stream import listener
 
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 from .test_faults import Faulty

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_core.output import JOIN_SIZE, TURN_SIZE, FileSpan, Output
+from evio_core.buffers.output import JOIN_SIZE, TURN_SIZE, FileSpan, Output
 
 pieces = st.lists(st.one_of(st.binary(max_size=40), st.integers(JOIN_SIZE - 3, JOIN_SIZE + 3).map(bytes)), max_size=12)
 takes = st.lists(st.integers(0, 2 * JOIN_SIZE), max_size=40)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evio_core import poller as poller_package
-from evio_core.poller import HANGUP, READ, WRITE, choice, make_poller
-from evio_core.poller.select import FD_SETSIZE, SelectPoller
+from evio_core.loop import poller as poller_package
+from evio_core.loop.poller import HANGUP, READ, WRITE, choice, make_poller
+from evio_core.loop.poller.select import FD_SETSIZE, SelectPoller
 
 # -- a fake of select.kqueue (kqueue(2)), over the sockets' real readiness
 
@@ -80,7 +80,7 @@ def load_kqueue(monkeypatch: pytest.MonkeyPatch) -> Any:
     names |= {"KQ_FILTER_READ": READ_FILTER, "KQ_FILTER_WRITE": WRITE_FILTER}
     for name, value in {**names, "kevent": Kevent, "kqueue": FakeKqueue}.items():
         setattr(fake, name, value)
-    spec = importlib.util.find_spec("evio_core.poller.kqueue")
+    spec = importlib.util.find_spec("evio_core.loop.poller.kqueue")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_core import ProxyProtocolError
-from evio_core.proxy_protocol import SIGNATURE, ProxyParser
+from evio_core.addresses.proxy_header import SIGNATURE, ProxyParser
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n"
 
@@ -81,7 +81,7 @@ def test_malformed_headers(header: bytes) -> None:
 
 
 def test_a_right_checksum_is_accepted() -> None:
-    from evio_core.proxy_protocol import _crc32c
+    from evio_core.addresses.proxy_header import _crc32c
 
     assert _crc32c(b"123456789") == 0xE3069283  # the check value of RFC 9260's polynomial
     zeroed = v2(body=IPV4 + b"\x03\0\x04" + bytes(4))

@@ -155,7 +155,7 @@ def test_a_certificate_that_goes_away_while_it_is_loaded_is_not_taken(
         raise FileNotFoundError(2, "No such file or directory", path)
 
     with running(Events(data=echo), f"tls://127.0.0.1:0?cert={path}") as run:
-        monkeypatch.setattr("evio_core.tls.certificate_names", removed)
+        monkeypatch.setattr("evio_core.tls.credentials.certificate_names", removed)
         os.utime(path, (1, 1))
         with client(run.addr, certificates) as peer:
             peer.sendall(b"hello")

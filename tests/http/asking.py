@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from evio_http.handlers import Handler
-from evio_http.limits import Limits
-from evio_http.protocol import Protocol
-from evio_http.request import Request
-from evio_http.response import FileBody, Later, Response
+from evio_http.connections.handlers import Handler
+from evio_http.message.limits import Limits
+from evio_http.message.parser import Protocol
+from evio_http.message.request import Request
+from evio_http.message.response import FileBody, Later, Response
 
 __all__ = ["Asked", "ask", "make_request"]
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http import access_log
-from evio_http.access_log import AccessLog
+from evio_http.logs import access_log
+from evio_http.logs.access_log import AccessLog
 
 COMMON = re.compile(
     r'(?P<address>\S+) - (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-)'

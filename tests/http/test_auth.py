@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evio_http import auth
-from evio_http.auth import BasicAuth, Verdict, hash_password
-from evio_http.line_file import LineError
+from evio_http.site import auth
+from evio_http.site.auth import BasicAuth, Verdict, hash_password
+from evio_http.site.rule_file import LineError
 
 # Cheap settings, so that tests are fast.
 CHEAP = "$scrypt$ln=4,r=8,p=1${}${}"

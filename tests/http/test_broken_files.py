@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from evio_http import Request, Site, http_events
-from evio_http.session import Session
+from evio_http.connections.session import Session
 from tests.core.harness import TIMEOUT, Recorder, Running, receive, resident, running
 
 from .serving import wait_until_settled

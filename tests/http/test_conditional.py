@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.conditional import (
+from evio_http.message.conditional import (
     CONDITIONS,
     Outcome,
     evaluate,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evio_http import encodings
-from evio_http.encodings import CompressedCache, choose
-from evio_http.paths import Identity
+from evio_http.files import encodings
+from evio_http.files.encodings import CompressedCache, choose
+from evio_http.files.paths import Identity
 
 ALL = ("gzip", "br", "zstd")
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from evio_http.error_pages import error_page
+from evio_http.pages.error_pages import error_page
 
 
 @pytest.mark.parametrize("status", [status for status in HTTPStatus if status >= 400])

@@ -14,8 +14,8 @@ import pytest
 
 from evio_core import Events, Server
 from evio_http import Later, Limits, Request, Response, Site, http_events
-from evio_http.paths import OpenedFile, Root
-from evio_http.response import FileBody
+from evio_http.files.paths import OpenedFile, Root
+from evio_http.message.response import FileBody
 from tests.core.harness import Running, connect, receive, receive_all, running
 
 from .serving import make_site, wait_until_settled

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evio_http import Response, known
-from evio_http.hot import OVERHEAD, HeldFile, HotAnswer, HotCache
-from evio_http.known import KnownAnswers
-from evio_http.paths import identity
-from evio_http.response import Clock, Source
+from evio_http import Response
+from evio_http.answers import by_request as known
+from evio_http.answers.by_request import KnownAnswers
+from evio_http.answers.cache import OVERHEAD, HeldFile, HotAnswer, HotCache
+from evio_http.files.paths import identity
+from evio_http.message.response import Clock, Source
 
 from .asking import make_request
 from .serving import wait_until_settled

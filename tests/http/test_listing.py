@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.listing import PAGE_SIZE, SORTS, html_listing, json_listing
-from evio_http.markup import CONTENT_SECURITY_POLICY
-from evio_http.paths import Entry
+from evio_http.files.paths import Entry
+from evio_http.pages.markup import CONTENT_SECURITY_POLICY
+from evio_http.site.listing import PAGE_SIZE, SORTS, html_listing, json_listing
 
 ENTRIES = [
     Entry("b.txt", False, 2048, 1_700_000_000.5),

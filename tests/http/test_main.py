@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from evio_http.arguments import parse_arguments
-from evio_http.setup import Setup
+from evio_http.cli.arguments import parse_arguments
+from evio_http.cli.build import Setup
 from tests.core.harness import TIMEOUT, connect, receive_all
 
 from .serving import FILES, Served, make_site, serving

@@ -6,8 +6,8 @@ import mimetypes
 
 import pytest
 
-from evio_http import media_types
-from evio_http.media_types import content_type, is_compressible
+from evio_http.files import media_types
+from evio_http.files.media_types import content_type, is_compressible
 
 
 @pytest.mark.parametrize(

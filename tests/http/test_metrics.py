@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from evio_http import Site, http_events
-from evio_http.https_redirect import HttpsRedirect
+from evio_http.site.https_redirect import HttpsRedirect
 from tests.core.harness import connect, receive_all, running
 
 pytest.importorskip("prometheus_client")
 
-from evio_http.metrics import Metrics
+from evio_http.logs.metrics import Metrics
 
 
 def exchange(addr: object, *requests: bytes) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evio_http.auth import BasicAuth
 from evio_http.passwd import main
+from evio_http.site.auth import BasicAuth
 
 
 def run(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:

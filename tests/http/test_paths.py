@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evio_http import paths, resolve
-from evio_http.paths import (
+from evio_http.files import paths, resolve
+from evio_http.files.paths import (
     BadPath,
     OpenedDirectory,
     OpenedFile,

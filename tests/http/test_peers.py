@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evio_http.admission import Admission
-from evio_http.peers import TrustedProxies, peer_address
+from evio_http.connections.admission import Admission
+from evio_http.connections.peers import TrustedProxies, peer_address
 
 from .asking import make_request
 

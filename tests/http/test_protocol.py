@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.limits import Limits
-from evio_http.memo import MAX_BYTES, MAX_HEADS, Memo
-from evio_http.protocol import CONTINUE, Protocol, Refused
-from evio_http.request import Request
+from evio_http.message.head_cache import MAX_BYTES, MAX_HEADS, Memo
+from evio_http.message.limits import Limits
+from evio_http.message.parser import CONTINUE, Protocol, Refused
+from evio_http.message.request import Request
 
 LIMITS = Limits(request_line=200, head=1000, fields=10, body=100)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.ranges import MAX_RANGES, content_range, multipart, parse_range, unsatisfied_range
+from evio_http.message.ranges import MAX_RANGES, content_range, multipart, parse_range, unsatisfied_range
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.line_file import LineError, significant_lines
-from evio_http.paths import decode_target_path
-from evio_http.rules import CacheRules, HeaderRules, Redirects, matcher, parse_field
+from evio_http.files.paths import decode_target_path
+from evio_http.site.rule_file import LineError, significant_lines
+from evio_http.site.rules import CacheRules, HeaderRules, Redirects, matcher, parse_field
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from evio_core import Action
 from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
-from evio_http.auth import BasicAuth, hash_password
-from evio_http.response import FileBody
-from evio_http.session import Session
+from evio_http.connections.session import Session
+from evio_http.message.response import FileBody
+from evio_http.site.auth import BasicAuth, hash_password
 from tests.core.harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
 
 from .asking import make_request
@@ -242,7 +242,7 @@ def test_a_sibling_that_is_made_is_found(site: Path) -> None:
 
 
 def test_date_moves_on_and_is_right(site: Path) -> None:
-    from evio_http.conditional import parse_http_date
+    from evio_http.message.conditional import parse_http_date
 
     with serving(Site(str(site))) as run, connect(run.addr) as sock:
         first = ask(sock, "/a.txt").fields["date"]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from evio_http import Later, Policy, Site
-from evio_http.auth import BasicAuth, hash_password
-from evio_http.https_redirect import HttpsRedirect
-from evio_http.paths import Root
-from evio_http.rules import CacheRules, HeaderRules, Redirects
+from evio_http.files.paths import Root
+from evio_http.site.auth import BasicAuth, hash_password
+from evio_http.site.https_redirect import HttpsRedirect
+from evio_http.site.rules import CacheRules, HeaderRules, Redirects
 
 from .asking import ask, make_request
 

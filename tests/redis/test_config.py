@@ -10,9 +10,9 @@ import pytest
 
 import evio_redis
 from evio_redis.__main__ import parse_arguments
-from evio_redis.accepted import ACCEPTED
-from evio_redis.config import Config, find_directive
-from evio_redis.directives import DIRECTIVES
+from evio_redis.config.config import Config, find_directive
+from evio_redis.config.directives import DIRECTIVES
+from evio_redis.config.ignored import ACCEPTED
 from evio_redis.errors import ConfigError
 
 from .wire import Wire, redis_server

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from evio_redis.persistence.crc64 import CHUNK, FOLD, TABLE, crc64
+from evio_redis.persistence.rdb.crc64 import CHUNK, FOLD, TABLE, crc64
 
 
 def byte_by_byte(data: bytes, crc: int = 0) -> int:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import evio_redis
-from evio_redis.persistence.encode import encode
+from evio_redis.persistence.aof.encode import encode
 
 from .differential import commands, normalised
 from .wire import Wire, redis_server

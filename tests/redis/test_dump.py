@@ -89,7 +89,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
 
 @pytest.mark.parametrize("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364", "12010100"])
 def test_what_is_no_value_or_an_empty_one_is_refused(port: int, body: str) -> None:
-    from evio_redis.persistence.crc64 import crc64
+    from evio_redis.persistence.rdb.crc64 import crc64
 
     data = bytes.fromhex(body) + b"\x0a\x00"
     data += crc64(data).to_bytes(8, "little")

@@ -8,9 +8,9 @@ from itertools import count
 
 import pytest
 
-from evio_redis.database import Database
-from evio_redis.expirer import BUDGET, SAMPLE, Expirer
-from evio_redis.keyspace import Clock, Keyspace
+from evio_redis.keyspace.database import Database
+from evio_redis.keyspace.expirer import BUDGET, SAMPLE, Expirer
+from evio_redis.keyspace.keyspace import Clock, Keyspace
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire
@@ -691,7 +691,7 @@ def test_a_cycle_ends_when_its_time_is_over(keyspace: Keyspace, monkeypatch: pyt
     """With a time that passes at each look, it stops after the first samples and goes on the next time."""
     database = volatile(keyspace, 1000, keyspace.clock.ms())
     ticks = count(0, BUDGET)
-    monkeypatch.setattr("evio_redis.expirer.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("evio_redis.keyspace.expirer.perf_counter", lambda: next(ticks))
     expirer = Expirer(keyspace)
     expirer.cycle()
     assert 0 < 1000 - len(database.data) <= 3 * SAMPLE

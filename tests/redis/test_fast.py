@@ -12,9 +12,9 @@ import redis
 
 import evio_redis
 from evio_core import Action
-from evio_redis.fast import make_data
-from evio_redis.parser import Parser
-from evio_redis.session import Session
+from evio_redis.clients.session import Session
+from evio_redis.execution.fast_path import make_data
+from evio_redis.protocol.parser import Parser
 
 from .wire import Wire
 

@@ -6,7 +6,7 @@ import gc
 import socket
 
 import evio_redis
-from evio_redis.session import Session
+from evio_redis.clients.session import Session
 
 TIMEOUT = 10.0
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 import evio_redis
-from evio_redis import geohash
+from evio_redis.keyspace import geohash
 
 from .test_dump import changes
 from .transcripts import SERVERS, Line, check, conversations, running

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from evio_redis.glob import matcher
+from evio_redis.protocol.glob import matcher
 
 from .transcripts import SERVERS, running
 from .wire import Wire

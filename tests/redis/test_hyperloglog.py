@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import evio_redis
-from evio_redis.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
+from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
 
 from .test_dump import changes
 from .transcripts import SERVERS, Line, check, conversations, running

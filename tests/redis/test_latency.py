@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import evio_redis
-from evio_redis.latencies import Latencies
+from evio_redis.model.histogram import Latencies
 
 from .wire import Wire, redis_server
 

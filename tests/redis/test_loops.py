@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 import evio_redis
-from evio_redis.command import Args
-from evio_redis.resp import OK, integer
-from evio_redis.session import Session
+from evio_redis.clients.session import Session
+from evio_redis.model.command import Args
+from evio_redis.protocol.resp import OK, integer
 
 from .wire import TIMEOUT, Wire
 

@@ -19,7 +19,7 @@ import redis
 
 import evio_redis
 from evio_redis.__main__ import main, parse_arguments
-from evio_redis.config import Config
+from evio_redis.config.config import Config
 from evio_redis.errors import ConfigError
 
 from .conftest import execute

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import evio_redis
-from evio_redis.persistence.manifest import Manifest
+from evio_redis.persistence.aof.manifest import Manifest
 
 NAME = "appendonly.aof"
 WHOLE = b"file appendonly.aof.2.base.aof seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"

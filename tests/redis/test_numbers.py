@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_redis.errors import CommandError
-from evio_redis.long_double import add_long_doubles
-from evio_redis.numbers import parse_double, to_int
-from evio_redis.resp import bulk
+from evio_redis.protocol.long_double import add_long_doubles
+from evio_redis.protocol.numbers import parse_double, to_int
+from evio_redis.protocol.resp import bulk
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire, redis_server

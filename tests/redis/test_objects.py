@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import evio_redis
-from evio_redis.types.strings import EMBEDDED_MAX, embedded, encoding_of, raw
+from evio_redis.keyspace.types.strings import EMBEDDED_MAX, embedded, encoding_of, raw
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire

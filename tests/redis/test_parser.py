@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_redis.fast import _parse_most
-from evio_redis.inline import split_inline
-from evio_redis.parser import INLINE_MAX, MULTIBULK_MAX, Parser
-from evio_redis.persistence.encode import encode
+from evio_redis.execution.fast_path import _parse_most
+from evio_redis.persistence.aof.encode import encode
+from evio_redis.protocol.inline import split_inline
+from evio_redis.protocol.parser import INLINE_MAX, MULTIBULK_MAX, Parser
 
 argument = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"\r\n$3\r\n", b"\r\n*1\r\n", b"", b"x" * 70_000])
 commands = st.lists(st.lists(argument, min_size=1, max_size=4), max_size=6)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evio_redis.persistence import intset, listpack, lzf, payload, ziplist
-from evio_redis.persistence.rdb_values import MALFORMED, Reader, code_of, length, pieces, read_value, string
-from evio_redis.types.hashes import Hash
-from evio_redis.types.lists import List
-from evio_redis.types.sets import Set
-from evio_redis.types.zsets import SortedSet
+from evio_redis.keyspace.types.hashes import Hash
+from evio_redis.keyspace.types.lists import List
+from evio_redis.keyspace.types.sets import Set
+from evio_redis.keyspace.types.zsets import SortedSet
+from evio_redis.persistence.rdb import intset, listpack, lzf, payload, ziplist
+from evio_redis.persistence.rdb.values import MALFORMED, Reader, code_of, length, pieces, read_value, string
 
 
 @dataclass

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evio_redis
-from evio_redis.alike import alike
-from evio_redis.fast import make_data
-from evio_redis.parser import Parser
-from evio_redis.runs import RUNS, SHORTEST
-from evio_redis.types.zsets import SortedSet
+from evio_redis.execution.batches import RUNS, SHORTEST
+from evio_redis.execution.fast_path import make_data
+from evio_redis.execution.templates import alike
+from evio_redis.keyspace.types.zsets import SortedSet
+from evio_redis.protocol.parser import Parser
 
 from .test_fast import Client, encoded
 

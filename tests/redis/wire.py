@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evio_redis.persistence.encode import encode
+from evio_redis.persistence.aof.encode import encode
 
 __all__ = ["TIMEOUT", "Wire", "redis_server", "words"]
 

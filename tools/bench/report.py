@@ -41,7 +41,7 @@ def conditions(result: Result) -> str:
 
 
 def machine_json() -> dict[str, Any]:
-    core = importlib.util.find_spec("evio_core.loop")
+    core = importlib.util.find_spec("evio_core.loop.loop")
     compiled = core is not None and core.origin is not None and not core.origin.endswith(".py")
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

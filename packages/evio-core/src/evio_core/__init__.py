@@ -1,7 +1,8 @@
 """evio: an event-loop networking toolkit. See :mod:`evio_core.events` for the contract."""
 
 from ._version import __version__
-from .address import url
+from .addresses.address import url
+from .buffers.input_stream import InputStream
 from .errors import (
     Aborted,
     AddressError,
@@ -35,7 +36,6 @@ from .events import (
     Stats,
     TickReply,
 )
-from .input_stream import InputStream
 from .server import serve
 from .workers import workers
 

@@ -15,25 +15,25 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from . import net_connection
-from .address import Address, parse_address
-from .balance import make_balancer
-from .bind import BoundAddress, bind_all
+from .addresses.address import Address, parse_address
+from .addresses.bind import BoundAddress, bind_all
 from .checks import not_negative
-from .cpus import usable_cpus
-from .datagram import DatagramSocket
-from .dial import dial
-from .drain import Drain
 from .errors import AddressError, TLSError
 from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
-from .lifeline import Lifeline
-from .listener import Accepted, Listener, Origin, adopt
-from .loop import Loop, log
-from .net_loop import NetLoop
-from .poller import choice, make_poller
-from .signal_pipe import SignalPipe
-from .ticker import Ticker
-from .tls import ServerCredentials
+from .fallback import channel as net_connection
+from .fallback.loop import NetLoop
+from .loop.balance import make_balancer
+from .loop.cpus import usable_cpus
+from .loop.draining import Drain
+from .loop.lifeline import Lifeline
+from .loop.loop import Loop, log
+from .loop.poller import choice, make_poller
+from .loop.signal_pipe import SignalPipe
+from .loop.ticker import Ticker
+from .stream.dial import dial
+from .stream.listener import Accepted, Listener, Origin, adopt
+from .tls.credentials import ServerCredentials
+from .udp.datagram import DatagramSocket
 
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 

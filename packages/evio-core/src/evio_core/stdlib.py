@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from .bind import bind_all
+from .addresses.bind import bind_all
 from .events import Events
 from .server import RunningServer, check_settings, loop_count, parse_all
 

@@ -11,14 +11,14 @@
     serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
 """
 
-from .handlers import Handler
-from .limits import Limits
-from .policy import Policy
-from .request import Headers, Request
-from .response import Later, Response
+from .connections.handlers import Handler
+from .message.limits import Limits
+from .message.request import Headers, Request
+from .message.response import Later, Response
 from .server import http_events
-from .site import Site
-from .virtual_hosts import VirtualHosts
+from .site.policy import Policy
+from .site.site import Site
+from .site.virtual_hosts import VirtualHosts
 
 __all__ = [
     "Handler",

@@ -11,8 +11,8 @@ from types import FrameType
 
 from evio_core import EvioError, ListenError, WorkerError, serve, workers
 
-from .arguments import parse_arguments
-from .setup import Setup
+from .cli.arguments import parse_arguments
+from .cli.build import Setup
 
 __all__ = ["main"]
 

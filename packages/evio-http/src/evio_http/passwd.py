@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 
-from .auth import hash_password
+from .site.auth import hash_password
 
 __all__ = ["main"]
 

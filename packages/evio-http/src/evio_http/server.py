@@ -1,7 +1,7 @@
 """HTTP over evio's events: the events of a server, and the common case of ``data``.
 
 In that one the bytes are a head that was seen before, and what answered it is in memory. Everything else goes through
-:class:`~evio_http.connections.Connections`.
+:class:`~evio_http.connections.connections.Connections`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from evio_core import Events, Options, Reply
 
-from .connections import Connections
-from .handlers import Handler, Handlers
-from .hot import HotAnswer
-from .limits import Limits
-from .markup import document
-from .observer import Observer, Observers
-from .peers import TrustedProxies
-from .session import Session
+from .answers.cache import HotAnswer
+from .connections.connections import Connections
+from .connections.handlers import Handler, Handlers
+from .connections.observer import Observer, Observers
+from .connections.peers import TrustedProxies
+from .connections.session import Session
+from .message.limits import Limits
+from .pages.markup import document
 
 __all__ = ["http_events"]
 

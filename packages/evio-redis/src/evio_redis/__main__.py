@@ -10,11 +10,11 @@ from importlib.metadata import version
 
 import evio_core
 
-from . import logfile, signals
-from .config import STDIN, Config, find_directive, read_file
-from .directives import DIRECTIVES, SEVERAL
+from .config.config import STDIN, Config, find_directive, read_file
+from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
-from .inline import split_inline
+from .process import logfile, signals
+from .protocol.inline import split_inline
 from .server import Server
 
 __all__ = ["main"]

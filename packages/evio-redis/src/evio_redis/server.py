@@ -18,30 +18,30 @@ import evio_core
 from evio_core import Action, Conn, Events, LoadBalance, Options
 
 from . import commands as _commands  # noqa: F401  # declares the built-in ones
-from . import memory
-from .accesses import Accesses
-from .blocking import Blocking
-from .clients import local_peer
-from .command import Function, Registry
-from .config import Config
-from .dispatch import Dispatcher
+from .clients.blocking import Blocking
+from .clients.describe import local_peer
+from .clients.limits import OutputGuard
+from .clients.monitor import Monitors
+from .clients.pause import Pause
+from .clients.pubsub import PubSub
+from .clients.session import Session
+from .config.config import Config
 from .errors import CommandError, ConfigError, LogCorrupt
-from .expirer import Expirer
-from .fast import make_data
-from .keyspace import Keyspace
-from .latency import Latency
-from .lookups import Lookups
-from .monitor import Monitors
-from .outputs import OutputGuard
-from .pause import Pause
+from .execution.dispatcher import Dispatcher
+from .execution.fast_path import make_data
+from .keyspace.cursors import Scans
+from .keyspace.expirer import Expirer
+from .keyspace.idle_times import Accesses
+from .keyspace.keyspace import Keyspace
+from .model.command import Function, Registry
 from .persistence import AppendOnlyFile
-from .pubsub import PubSub
-from .rates import Rates
-from .scan import Scans
+from .process.signals import pid_file
 from .scripting import Scripts
-from .session import Session
-from .signals import pid_file
-from .slowlog import SlowLog
+from .stats import memory
+from .stats.hit_ratio import Lookups
+from .stats.latency_monitor import Latency
+from .stats.rates import Rates
+from .stats.slowlog import SlowLog
 
 __all__ = ["Server"]
 
@@ -155,7 +155,7 @@ class Server:
     def command(
         self, name: str, arity: int, keys: tuple[int, ...] = (), flags: str = "", summary: str = ""
     ) -> Callable[[Function], Function]:
-        """Add a command in Python; see :mod:`evio_redis.command`::
+        """Add a command in Python; see :mod:`evio_redis.model.command`::
 
             @server.command("GREET", arity=2)
             def greet(session, args):

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
-from ..numbers import LLONG_MAX, parse_int, to_int
-from ..resp import ZERO, array, integer
-from ..types.strings import raw, spliced
+from ..keyspace.types.strings import raw, spliced
+from ..model.command import Args, command
+from ..protocol.numbers import LLONG_MAX, parse_int, to_int
+from ..protocol.resp import ZERO, array, integer
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

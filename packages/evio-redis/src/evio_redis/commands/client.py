@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..clients import client_type, describe, parse_type, peer, show_address
-from ..command import Args, command
+from ..clients.describe import client_type, describe, parse_type, peer, show_address
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
-from ..numbers import parse_int, to_int
-from ..resp import OK, ONE, ZERO, array, bulk, integer, simple
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int, to_int
+from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
 from .connection import check_client_name
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..command import Args, Command, command
 from ..errors import SYNTAX_ERROR, CommandError
-from ..glob import matcher
-from ..resp import array, bulk, bulks, integer, simple
-from .facts import encoded, facts_of, key_flags, takes_channels
+from ..model.command import Args, Command, command
+from ..protocol.glob import matcher
+from ..protocol.resp import array, bulk, bulks, integer, simple
+from .docs import encoded, facts_of, key_flags, takes_channels
 
 if TYPE_CHECKING:
-    from ..resp import Resp2
-    from ..session import Session
+    from ..clients.session import Session
+    from ..protocol.resp import Resp2
 
 __all__: list[str] = []
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
-from ..numbers import parse_int, parse_int32
-from ..resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int, parse_int32
+from ..protocol.resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__ = ["REDIS_VERSION", "check_client_name"]
 

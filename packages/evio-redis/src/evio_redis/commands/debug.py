@@ -7,18 +7,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clients import is_allowed
-from ..command import Args, command
-from ..digest import digest_of_all, digest_of_value
+from ..clients.describe import is_allowed
 from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt
-from ..numbers import parse_int, to_int
+from ..keyspace.digest import digest_of_all, digest_of_value
+from ..model.command import Args, command
 from ..persistence import load_commands, write_base
-from ..resp import OK, array, bulk, integer, simple
+from ..protocol.numbers import parse_int, to_int
+from ..protocol.resp import OK, array, bulk, integer, simple
 from .objects import encoding_name
 
 if TYPE_CHECKING:
+    from ..clients.session import Session
     from ..server import Server
-    from ..session import Session
 
 __all__: list[str] = []
 

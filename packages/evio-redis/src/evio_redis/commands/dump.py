@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import BUSYKEY, SYNTAX_ERROR, CommandError
-from ..numbers import parse_int
-from ..persistence import payload
-from ..resp import OK, bulk
+from ..model.command import Args, command
+from ..persistence.rdb import payload
+from ..protocol.numbers import parse_int
+from ..protocol.resp import OK, bulk
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import CommandError
-from ..numbers import LLONG_MAX, LLONG_MIN, parse_int
-from ..resp import ONE, ZERO, integer
+from ..model.command import Args, command
+from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
+from ..protocol.resp import ONE, ZERO, integer
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

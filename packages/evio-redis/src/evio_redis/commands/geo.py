@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import geohash
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError
-from ..numbers import parse_double
-from ..resp import array, bulk
-from ..types.zsets import SortedSet
+from ..keyspace import geohash
+from ..keyspace.types.zsets import SortedSet
+from ..model.command import Args, command
+from ..protocol.numbers import parse_double
+from ..protocol.resp import array, bulk
 from .zsets import zadd
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__ = ["distance_text", "metres_of", "position_of", "position_reply"]
 

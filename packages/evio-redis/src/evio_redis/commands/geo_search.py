@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError
-from ..geohash import Shape, decode, ranges
-from ..numbers import parse_double, parse_int
-from ..resp import EMPTY_ARRAY, array, bulk, integer
-from ..types.zsets import SortedSet
+from ..keyspace.geohash import Shape, decode, ranges
+from ..keyspace.types.zsets import SortedSet
+from ..model.command import Args, command
+from ..protocol.numbers import parse_double, parse_int
+from ..protocol.resp import EMPTY_ARRAY, array, bulk, integer
 from .geo import distance_text, metres_of, position_of, position_reply
 from .zset_ranges import store
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
-from ..long_double import add_long_doubles, parse_long_double
-from ..numbers import LLONG_MAX, LLONG_MIN, parse_int
-from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
-from ..scan import parse_cursor, parse_options
-from ..types.hashes import Hash
+from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.types.hashes import Hash
+from ..model.command import Args, command
+from ..protocol.long_double import add_long_doubles, parse_long_double
+from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
+from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from .draws import draws
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
-from ..resp import array, simple
+from ..model.command import Args, command
+from ..protocol.resp import array, simple
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__ = ["declare_help"]
 

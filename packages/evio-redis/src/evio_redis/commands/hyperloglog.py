@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import WRONGTYPE, CommandError
-from ..resp import OK, ONE, ZERO, array, bulk, integer, simple
-from ..types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
-from ..types.strings import raw
+from ..keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
+from ..keyspace.types.strings import raw
+from ..model.command import Args, command
+from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

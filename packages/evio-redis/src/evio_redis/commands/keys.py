@@ -9,16 +9,16 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..command import Args, command
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
-from ..glob import matcher
-from ..numbers import parse_int, parse_int32
-from ..resp import OK, ONE, ZERO, array, bulk, bulks, integer
-from ..scan import parse_cursor, parse_options
+from ..keyspace.cursors import parse_cursor, parse_options
+from ..model.command import Args, command
+from ..protocol.glob import matcher
+from ..protocol.numbers import parse_int, parse_int32
+from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__ = ["type_name"]
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..command import Args, Command, command
 from ..errors import CommandError
-from ..resp import array, bulk, integer
+from ..model.command import Args, Command, command
+from ..protocol.resp import array, bulk, integer
 from .help import declare_help
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

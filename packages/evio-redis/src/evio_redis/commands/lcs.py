@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError
-from ..numbers import parse_int
-from ..resp import array, bulk, integer
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int
+from ..protocol.resp import array, bulk, integer
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..blocking import parse_timeout
-from ..command import Args, command
+from ..clients.blocking import parse_timeout
 from ..errors import SYNTAX_ERROR, CommandError
-from ..numkeys import mpop_options, numkeys_positions
-from ..resp import array, bulk, bulks
-from ..types.lists import List
+from ..keyspace.types.lists import List
+from ..model.args import mpop_options, numkeys_positions
+from ..model.command import Args, command
+from ..protocol.resp import array, bulk, bulks
 from .lists import pop_many, pop_one, popped
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 
 # -- moving

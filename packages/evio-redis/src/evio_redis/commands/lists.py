@@ -8,15 +8,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import NO_SUCH_KEY, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
-from ..numbers import parse_int, to_int
-from ..resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
-from ..types.lists import List
+from ..keyspace.types.lists import List
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int, to_int
+from ..protocol.resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__ = ["pop_many", "pop_one", "popped"]
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..command import Args, command
 from ..errors import CommandError
-from ..numbers import to_int
-from ..resp import array, bulk, integer, simple
-from ..types.strings import encoding_of
+from ..keyspace.types.strings import encoding_of
+from ..model.command import Args, command
+from ..protocol.numbers import to_int
+from ..protocol.resp import array, bulk, integer, simple
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__ = ["encoding_name"]
 

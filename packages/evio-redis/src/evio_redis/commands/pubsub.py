@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
+from ..clients.pubsub import CHANNEL, PATTERN, SHARD, Kind
 from ..errors import bad_subcommand
-from ..glob import matcher
-from ..pubsub import CHANNEL, PATTERN, SHARD, Kind
-from ..resp import array, bulk, bulks, integer, simple
+from ..model.command import Args, command
+from ..protocol.glob import matcher
+from ..protocol.resp import array, bulk, bulks, integer, simple
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import CommandError
-from ..numbers import parse_int, to_int
-from ..resp import OK, array, bulk, integer
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int, to_int
+from ..protocol.resp import OK, array, bulk, integer
 
 if TYPE_CHECKING:
+    from ..clients.session import Session
     from ..scripting import Script
-    from ..session import Session
 
 __all__: list[str] = []
 

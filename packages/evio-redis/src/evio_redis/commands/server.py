@@ -8,18 +8,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .. import info as _info
-from .. import memory as _memory
-from ..clients import is_allowed
-from ..command import Args, command
+from ..clients.describe import is_allowed
 from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
-from ..numbers import parse_int, to_int
-from ..resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
+from ..model.command import Args, command
+from ..protocol.numbers import parse_int, to_int
+from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
+from ..stats import info as _info
+from ..stats import memory as _memory
 from .connection import REDIS_VERSION
 from .help import declare_help
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..numbers import LLONG_MAX, parse_int, to_int
-from ..numkeys import numkeys_positions
-from ..resp import ONE, ZERO, array, bulk, bulks, integer
-from ..scan import parse_cursor, parse_options
-from ..types.sets import Set
+from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.types.sets import Set
+from ..model.args import numkeys_positions
+from ..model.command import Args, command
+from ..protocol.numbers import LLONG_MAX, parse_int, to_int
+from ..protocol.resp import ONE, ZERO, array, bulk, bulks, integer
 from .draws import draws
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__: list[str] = []
 

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
-from ..numbers import parse_double, parse_int
-from ..resp import array, bulk, integer
-from ..types.hashes import Hash
-from ..types.lists import List
-from ..types.sets import Set
-from ..types.zsets import SortedSet
+from ..keyspace.types.hashes import Hash
+from ..keyspace.types.lists import List
+from ..keyspace.types.sets import Set
+from ..keyspace.types.zsets import SortedSet
+from ..model.command import Args, command
+from ..protocol.numbers import parse_double, parse_int
+from ..protocol.resp import array, bulk, integer
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__: list[str] = []
 

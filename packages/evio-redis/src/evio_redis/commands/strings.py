@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
-from ..long_double import add_long_doubles
-from ..numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
-from ..resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
-from ..types.strings import embedded, raw, spliced
+from ..keyspace.types.strings import embedded, raw, spliced
+from ..model.command import Args, command
+from ..protocol.long_double import add_long_doubles
+from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
+from ..protocol.resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__ = ["COUNTING", "check_length", "count_up", "get", "incr", "set_"]
 

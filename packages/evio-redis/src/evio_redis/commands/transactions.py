@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import CommandError
-from ..resp import OK
+from ..model.command import Args, command
+from ..protocol.resp import OK
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

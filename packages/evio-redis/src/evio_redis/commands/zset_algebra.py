@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
-from ..numbers import parse_double, parse_int, to_int
-from ..numkeys import numkeys_positions
-from ..resp import integer
-from ..types.sets import Set
-from ..types.zsets import Pair, SortedSet
+from ..keyspace.types.sets import Set
+from ..keyspace.types.zsets import Pair, SortedSet
+from ..model.args import numkeys_positions
+from ..model.command import Args, command
+from ..protocol.numbers import parse_double, parse_int, to_int
+from ..protocol.resp import integer
 from .zset_ranges import pairs_reply, store
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__: list[str] = []
 

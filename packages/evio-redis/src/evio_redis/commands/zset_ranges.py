@@ -9,14 +9,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..command import Args, command
 from ..errors import SYNTAX_ERROR, CommandError
-from ..numbers import parse_double, parse_int
-from ..resp import ZERO, array, bulk, integer
-from ..types.zsets import Pair, SortedSet
+from ..keyspace.types.zsets import Pair, SortedSet
+from ..model.command import Args, command
+from ..protocol.numbers import parse_double, parse_int
+from ..protocol.resp import ZERO, array, bulk, integer
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..clients.session import Session
 
 __all__ = ["pairs_reply", "store"]
 

@@ -9,20 +9,20 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from ..blocking import parse_timeout
-from ..command import Args, command
+from ..clients.blocking import parse_timeout
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
-from ..numkeys import mpop_options, numkeys_positions
-from ..resp import ONE, ZERO, array, bulk, integer
-from ..scan import parse_cursor, parse_options
-from ..types.zsets import Pair, SortedSet
+from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.types.zsets import Pair, SortedSet
+from ..model.args import mpop_options, numkeys_positions
+from ..model.command import Args, command
+from ..protocol.numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
+from ..protocol.resp import ONE, ZERO, array, bulk, integer
 from .draws import draws
 from .zset_ranges import pairs_reply
 
 if TYPE_CHECKING:
-    from ..database import Database
-    from ..session import Session
+    from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__: list[str] = []
 

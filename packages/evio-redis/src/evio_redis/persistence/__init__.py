@@ -3,8 +3,8 @@
 https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
 """
 
-from .aof import AppendOnlyFile
-from .child import write_base
-from .loader import load_commands
+from .aof.child import write_base
+from .aof.files import AppendOnlyFile
+from .aof.loader import load_commands
 
 __all__ = ["AppendOnlyFile", "load_commands", "write_base"]

@@ -16,15 +16,15 @@ from importlib.resources import files
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ..clients.session import Session
 from ..errors import CommandError
-from ..resp import RESP2, RESP3
-from ..session import Session
+from ..protocol.resp import RESP2, RESP3
 from .bits import BITS
 from .replies import to_lua
 from .source import parse_shebang, without_tail_calls
 
 if TYPE_CHECKING:
-    from ..command import Args, Command
+    from ..model.command import Args, Command
     from ..server import Server
 
 __all__ = ["Script", "Scripts"]

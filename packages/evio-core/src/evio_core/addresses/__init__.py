@@ -1,0 +1,1 @@
+"""Address strings, the sockets they become, and socket options."""

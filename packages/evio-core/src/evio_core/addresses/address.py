@@ -1,0 +1,258 @@
+"""Address strings: ``tcp://localhost:5000?reuseport=true`` and its relatives.
+
+::
+
+    tcp tcp4 tcp6 udp udp4 udp6   scheme://host:port     [::1]:5000 for IPv6, no host for all interfaces
+    tls                           tls://host:port?cert=FILE&key=FILE
+    unix                          unix://relative/path  unix:///absolute/path  unix://@abstract-name
+    fd                            fd://3                 an inherited socket
+    systemd                       systemd://name         inherited by socket activation; no name for all
+
+Each of them with ``-net`` (``tcp-net://``) is served by the asyncio fallback. Without a scheme it is ``tcp``.
+In the path of a unix socket ``%3F`` stands for ``?``, which begins the options, and ``%25`` for ``%``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import AddressError
+from ..events import SocketAddress
+from .proxy_header import EVERYBODY, Network
+
+__all__ = ["Address", "parse_address", "url"]
+
+INET = ("tcp", "udp", "tls")
+STREAMS = ("tcp", "tls", "unix", "fd", "systemd")
+BASES = {"tcp4": "tcp", "tcp6": "tcp", "udp4": "udp", "udp6": "udp"}
+SCHEMES = ("tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "tls", "fd", "systemd")
+
+SUN_PATH = 108 if sys.platform == "linux" else 104
+"""Room for the path in a unix address, its final NUL included (unix(7); 104 on macOS and the BSDs)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A parsed address. Fields that a scheme does not have are empty."""
+
+    text: str
+    """As it was given."""
+    scheme: str
+    base: str
+    """``tcp``, ``udp``, ``tls``, ``unix``, ``fd`` or ``systemd``."""
+    family: int = 0
+    """4 or 6 where the scheme says so, else 0."""
+    fallback: bool = False
+    """A ``-net`` scheme."""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    """Of a unix socket; an abstract name begins with NUL."""
+    fd: int = -1
+    name: str = ""
+    """Of sockets passed by systemd."""
+    reuseport: bool = False
+    backlog: int = 0
+    """0 is the largest the kernel allows."""
+    mode: int | None = None
+    """Permissions of a unix socket's file."""
+    certs: tuple[tuple[str, str | None], ...] = ()
+    """Pairs of certificate and key file; no key means that it is in the certificate's file."""
+    client_ca: str | None = None
+    ca: str | None = None
+    alpn: tuple[str, ...] = ()
+    proxy_protocol: tuple[Network, ...] = ()
+    """Whose PROXY headers are believed."""
+
+    def check_listen(self) -> None:
+        """Raise :class:`AddressError` if it cannot be served."""
+        if self.base == "tls" and not self.certs:
+            raise AddressError(f"{self.text}: a tls address needs cert=FILE (and key=FILE)")
+        if self.ca:
+            raise AddressError(f"{self.text}: ca is for dialling; to ask clients for certificates use client_ca")
+
+    def check_dial(self) -> None:
+        """Raise :class:`AddressError` if it cannot be dialled."""
+        if self.base not in ("tcp", "tls", "unix"):
+            raise AddressError(f"{self.text}: cannot dial {self.scheme}; allowed are tcp, tls and unix")
+        if self.base != "unix" and (not self.host or not self.port):
+            raise AddressError(f"{self.text}: dialling needs a host and a port")
+        for option in ("reuseport", "backlog", "mode", "client_ca", "proxy_protocol"):
+            if getattr(self, option):
+                raise AddressError(f"{self.text}: {option} is for listening, not for dialling")
+
+
+def parse_address(text: str) -> Address:
+    """Parse an address string. Raises :class:`AddressError`, which says what is allowed."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "tcp", text
+    stem = scheme.removesuffix("-net")
+    if stem not in SCHEMES:
+        raise AddressError(f"{text}: unknown scheme {scheme!r}; {_allowed(stem, SCHEMES)}, each also with -net")
+    base = BASES.get(stem, stem)
+    target, _, query = rest.partition("?")
+    fields: dict[str, Any] = _target(text, base, target)
+    fields |= _options(text, base, query) if query or "?" in rest else {}
+    family = int(stem[-1]) if stem[-1] in "46" else 0
+    return Address(text=text, scheme=scheme, base=base, family=family, fallback=scheme != stem, **fields)
+
+
+def url(scheme: str, name: SocketAddress) -> str:
+    """A bound or connected address as text, for banners: ``tcp://[::1]:5000``, ``unix://@name``."""
+    if isinstance(name, tuple):
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return f"{scheme}://{host}:{name[1]}"
+    if isinstance(name, bytes):
+        return f"{scheme}://@{name[1:].decode(errors='replace')}"
+    return f"{scheme}://{name}"
+
+
+# -- what is addressed
+
+
+def _target(text: str, base: str, target: str) -> dict[str, Any]:
+    if base in INET:
+        host, port = _host_port(text, target)
+        return {"host": host, "port": port}
+    if base == "unix":
+        return {"path": _unix_path(text, target)}
+    if base == "systemd":
+        return {"name": target}
+    if not re.fullmatch(r"[0-9]{1,9}", target):
+        raise AddressError(f"{text}: {target!r} is not a descriptor number, as in fd://3")
+    return {"fd": int(target)}
+
+
+def _host_port(text: str, target: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[(?P<six>[^][]+)\]|(?P<host>[^][:/@\s]*)):(?P<port>[0-9]{1,9})", target)
+    if match is None:
+        raise AddressError(f"{text}: expected host:port, as in localhost:5000, [::1]:5000 or :5000")
+    host, port = match["six"] or match["host"], int(match["port"])
+    if match["six"]:
+        _check_ipv6(text, match["six"])
+    if port > 65535:
+        raise AddressError(f"{text}: port {port} is not between 0 and 65535")
+    if "\0" in host or len(host) > 255:
+        raise AddressError(f"{text}: not a host name")
+    return host, port
+
+
+def _check_ipv6(text: str, host: str) -> None:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, ValueError) as error:
+        raise AddressError(f"{text}: {host!r} is not an IPv6 address") from error
+
+
+def _unix_path(text: str, target: str) -> str:
+    path = unquote(target, errors="surrogateescape")
+    if not path or path == "@" or "\0" in path:
+        raise AddressError(f"{text}: expected a path or @name, as in unix:///run/app.sock")
+    if len(os.fsencode(path)) >= SUN_PATH:
+        raise AddressError(f"{text}: path longer than the {SUN_PATH - 1} bytes a unix socket can have")
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+# -- options
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    bases: tuple[str, ...]
+    parse: Callable[[str], Any]
+    expected: str
+
+
+def _boolean(value: str) -> bool:
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value]
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1 or number > 0x7FFFFFFF:
+        raise ValueError(value)
+    return number
+
+
+def _mode(value: str) -> int:
+    number = int(value, 8)
+    if not 0 <= number <= 0o777:
+        raise ValueError(value)
+    return number
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    if re.fullmatch("[a-z]+|[01]", value):
+        return EVERYBODY if _boolean(value) else ()
+    return tuple(ipaddress.ip_network(network, strict=False) for network in value.split(","))
+
+
+def _protocols(value: str) -> tuple[str, ...]:
+    names = tuple(value.split(","))
+    if not all(0 < len(name.encode("ascii")) < 256 for name in names):
+        raise ValueError(value)
+    return names
+
+
+_OPTIONS = {
+    "reuseport": _Option(INET, _boolean, "true or false"),
+    "backlog": _Option(("tcp", "tls", "unix"), _positive, "a number from 1"),
+    "mode": _Option(("unix",), _mode, "octal permissions such as 0660"),
+    "cert": _Option(("tls", "fd", "systemd"), str, "a file name"),
+    "key": _Option(("tls", "fd", "systemd"), str, "a file name"),
+    "client_ca": _Option(("tls", "fd", "systemd"), str, "a file name"),
+    "ca": _Option(("tls",), str, "a file name"),
+    "alpn": _Option(("tls", "fd", "systemd"), _protocols, "protocol names with commas between them"),
+    "proxy_protocol": _Option(STREAMS, _networks, "true, false, or networks such as 10.0.0.0/8,fd00::/8"),
+}
+
+
+def _options(text: str, base: str, query: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    certs: list[tuple[str, str | None]] = []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        parsed = _option(text, base, name, unquote(value, errors="surrogateescape"))
+        if name == "cert":
+            certs.append((parsed, None))
+        elif name == "key":
+            if not certs or certs[-1][1] is not None:
+                raise AddressError(f"{text}: key has no cert before it; pairs are cert=FILE&key=FILE")
+            certs[-1] = (certs[-1][0], parsed)
+        elif name in fields:
+            raise AddressError(f"{text}: option {name} is given twice")
+        else:
+            fields[name] = parsed
+    if not certs and base != "tls" and ("client_ca" in fields or "alpn" in fields):
+        raise AddressError(f"{text}: client_ca and alpn need a cert")
+    return fields | {"certs": tuple(certs)}
+
+
+def _option(text: str, base: str, name: str, value: str) -> Any:
+    allowed = [option for option, spec in _OPTIONS.items() if base in spec.bases]
+    if name not in allowed:
+        raise AddressError(f"{text}: {base} has no option {name!r}; {_allowed(name, allowed)}")
+    spec = _OPTIONS[name]
+    try:
+        if not value or "\0" in value:
+            raise ValueError(value)
+        return spec.parse(value)
+    except (KeyError, ValueError) as error:
+        raise AddressError(f"{text}: option {name} must be {spec.expected}, not {value!r}") from error
+
+
+def _allowed(given: str, names: Iterable[str]) -> str:
+    names = list(names)
+    near = difflib.get_close_matches(given, names, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}allowed are {', '.join(names)}" if names else "it has none"

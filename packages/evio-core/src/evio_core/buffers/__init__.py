@@ -1,0 +1,1 @@
+"""Queues of bytes, without I/O."""

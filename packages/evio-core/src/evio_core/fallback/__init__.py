@@ -1,0 +1,1 @@
+"""The same loop and connections over asyncio's transports."""

@@ -1,0 +1,1 @@
+"""The event loop, its timers, its pollers and what one server's loops share."""

@@ -1,0 +1,1 @@
+"""Stream connections: accepted or dialled, from the first byte to the last."""

@@ -1,0 +1,261 @@
+"""TLS without sockets: certificates, and a session over memory buffers (``ssl.MemoryBIO``).
+
+Certificates are looked at again for every handshake (one ``stat`` a file, a thousandth of what the handshake
+costs), so a renewed one is used at once; a broken one is reported once and the old one stays in use.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import threading
+from typing import NoReturn
+
+from ..addresses.address import Address
+from ..errors import TLSError
+from ..loop.loop import log
+from .certificate_names import candidates, certificate_names
+
+__all__ = ["ServerCredentials", "TLSSession", "client_session", "reason"]
+
+RECORD_SIZE = 16 * 1024
+"""The most plaintext in a record (RFC 8446 section 5.1), and so the most that one read returns."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption (RFC 9325 section 4.2). All of TLS 1.3 have both."""
+
+TICKETS = 1
+"""Session tickets for each full handshake of TLS 1.3. A second one, as is OpenSSL's default, costs a server 2 % of what
+a connection does, and is of use to a client that resumes twice at the same time."""
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without OpenSSL's file names and line numbers."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", error.strerror)
+    return str(error)
+
+
+class _SSLObject(ssl.SSLObject):
+    server_name: str | None = None
+
+
+class TLSSession:
+    """One connection's TLS: ciphertext in, plaintext out, and the reverse.
+
+    What is to be sent to the peer gathers in ``outgoing``, also after ``handshake`` and ``receive``.
+    All methods raise ``ssl.SSLError``.
+    """
+
+    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send", "server_side")
+
+    def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.object = context.wrap_bio(
+            self.incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self.server_side = server_side
+        # Past the methods of SSLObject, which only hand on to these: 1 % of a small request.
+        inner = getattr(self.object, "_sslobj", self.object)
+        self.send = inner.write
+        self._read = inner.read
+        self.ended = False
+        """The peer sent ``close_notify``: no more plaintext will come."""
+
+    @property
+    def server_name(self) -> str | None:
+        """The name the client asked for."""
+        return getattr(self.object, "server_name", None)
+
+    def handshake(self, ciphertext: bytes) -> bool:
+        """Go on with the handshake; True when it is done."""
+        self.incoming.write(ciphertext)
+        try:
+            self.object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def receive(self, ciphertext: bytes) -> bytes:
+        """All plaintext that can be had now, ``b""`` if a record is not complete."""
+        incoming, read = self.incoming, self._read
+        incoming.write(ciphertext)
+        parts: list[bytes] = []
+        try:
+            # All of a record: OpenSSL keeps nothing back. Without more input, asking again would only raise
+            # SSLWantReadError, which is not cheap.
+            while plaintext := read(RECORD_SIZE):
+                if not incoming.pending:
+                    if not parts:
+                        return plaintext
+                    parts.append(plaintext)
+                    break
+                parts.append(plaintext)
+            else:
+                self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Put ``close_notify`` into ``outgoing`` (RFC 8446 section 6.1)."""
+        try:
+            self.object.unwrap()
+        except ssl.SSLError:
+            return  # it is written; unwrap would also wait for the peer's
+
+
+class ServerCredentials:
+    """The certificates of one address; the one that a session gets depends on the name its client asks for."""
+
+    def __init__(self, address: Address) -> None:
+        """Load the files. Raises :class:`TLSError` naming the one that is bad."""
+        self._address = address
+        self._lock = threading.Lock()
+        self._signature = _signature(self._address)
+        self._contexts = self._load()
+
+    def session(self) -> TLSSession:
+        """A session for a new connection."""
+        signature = _signature(self._address)
+        if signature != self._signature:
+            self._reload(signature)
+        return TLSSession(self._contexts[0][1], server_side=True)
+
+    def reload(self) -> None:
+        """Load the files again. Raises :class:`TLSError` when one is bad; those in use then stay."""
+        signature = _signature(self._address)
+        contexts = self._load()
+        with self._lock:
+            self._signature, self._contexts = signature, contexts
+
+    def _reload(self, signature: object) -> None:
+        with self._lock:
+            if signature == self._signature:
+                return
+            self._signature = signature  # also after a failure: one message for each change is enough
+            try:
+                self._contexts = self._load()
+                log.info("certificates of %s reloaded", self._address.text)
+            except TLSError as error:
+                log.error("%s; the certificates in use stay", error)
+
+    def _load(self) -> list[tuple[frozenset[str], ssl.SSLContext]]:
+        contexts = []
+        for cert, key in self._address.certs:
+            context = self._context(cert, key)
+            try:
+                contexts.append((certificate_names(cert), context))
+            except (OSError, IndexError) as error:  # it was replaced or removed since
+                raise TLSError(f"cannot read the names of certificate {cert}: {reason(error)}") from error
+        if len(contexts) > 1:
+            for _, context in contexts:
+                context.sni_callback = self._choose
+        else:
+            contexts[0][1].sni_callback = _remember_name
+        return contexts
+
+    def _context(self, cert: str, key: str | None) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslobject_class = _SSLObject
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the build of Python or OpenSSL would allow
+        context.set_ciphers(CIPHERS)
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = TICKETS
+        _load_pair(context, cert, key)
+        if self._address.alpn:
+            context.set_alpn_protocols(list(self._address.alpn))
+        if self._address.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            _load_trust(context, self._address.client_ca)
+        return context
+
+    def _choose(self, sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        _remember_name(sslobject, name, _)
+        if name is not None:
+            for candidate in candidates(name):
+                for names, context in self._contexts:
+                    if candidate in names:
+                        sslobject.context = context
+                        return
+
+
+_client_contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
+"""By what an address says of TLS, with the versions of the files. To make one takes some 30 ms, nearly all of it for
+the certificate authorities of the system; those are read again when the program starts again, as everywhere."""
+
+MOST_CLIENT_CONTEXTS = 64
+
+
+def client_session(address: Address) -> TLSSession:
+    """A session that verifies the server of a dialled address. Raises :class:`TLSError`."""
+    key, signature = (address.ca, address.certs, address.alpn), _signature(address)
+    known = _client_contexts.get(key)
+    if known is not None and known[0] == signature:
+        context = known[1]
+    else:
+        context = _client_context(address)
+        if len(_client_contexts) >= MOST_CLIENT_CONTEXTS:
+            _client_contexts.clear()
+        _client_contexts[key] = signature, context
+    return TLSSession(context, server_side=False, server_hostname=address.host)
+
+
+def _client_context(address: Address) -> ssl.SSLContext:
+    if address.ca:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_trust(context, address.ca)
+    else:
+        context = ssl.create_default_context()
+    for cert, key in address.certs:
+        _load_pair(context, cert, key)
+    if address.alpn:
+        context.set_alpn_protocols(list(address.alpn))
+    return context
+
+
+def _signature(address: Address) -> object:
+    """Which versions of its files there are."""
+    paths = [path for pair in address.certs for path in pair if path]
+    paths += [path for path in (address.client_ca, address.ca) if path]
+    return [_identity(path) for path in paths]
+
+
+def _remember_name(sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    if isinstance(sslobject, _SSLObject):
+        sslobject.server_name = name
+
+
+def _identity(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _load_pair(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        why = reason(error).replace("PEM lib", "no certificate, or no key, in PEM form")  # OpenSSL says no more
+        raise TLSError(f"cannot load certificate {cert} with key {key or cert}: {why}") from error
+
+
+def _load_trust(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:
+        raise TLSError(f"cannot load certificate authorities {path}: {reason(error)}") from error
+
+
+def _no_password() -> NoReturn:
+    raise ValueError("the key is encrypted, and a server cannot ask for its password")

@@ -1,0 +1,262 @@
+"""UDP: one event per datagram, one datagram per output."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import ssl
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..events import Action, Buffer, Reply, SocketAddress
+from ..loop.loop import Handler, Loop, log
+from ..loop.poller import READ, WRITE
+from ..loop.reply import parse_reply
+
+if TYPE_CHECKING:
+    from ..stream.listener import Origin
+
+__all__ = ["DATAGRAMS_PER_TURN", "DatagramPeer", "DatagramSocket"]
+
+DATAGRAMS_PER_TURN = 64
+
+LARGEST_DATAGRAM = 65535
+
+
+own_turns = itertools.count(-1, -1)
+"""Turns of what does not say which events were found together. The others count upwards from 0."""
+
+
+class DatagramSocket(Handler):
+    """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
+    beyond that is dropped and counted, as a router would."""
+
+    __slots__ = ("_dirty", "_loop", "_mask", "_origin", "_out", "_queued", "_sock")
+
+    def __init__(self, loop: Loop, sock: socket.socket, origin: Origin) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._origin = origin
+        self._out: deque[tuple[bytes, SocketAddress]] = deque()
+        self._queued = 0
+        self._dirty = False
+        self._mask = READ
+
+    def start(self) -> None:
+        """Begin to receive. Raises ``OSError`` when the socket cannot be polled."""
+        self._loop.add(self._sock.fileno(), self, READ)
+
+    @property
+    def origin(self) -> Origin:
+        return self._origin
+
+    @property
+    def loop(self) -> Loop:
+        return self._loop
+
+    @property
+    def name(self) -> SocketAddress:
+        return None if self._sock.fileno() < 0 else self._sock.getsockname()
+
+    @property
+    def queued(self) -> int:
+        return self._queued
+
+    def on_event(self, mask: int) -> None:
+        if mask & WRITE:
+            if self._loop.collecting:
+                self._mark()
+            else:
+                self.flush()
+        if mask & ~WRITE:
+            self._receive()
+
+    def _receive(self) -> None:
+        stats = self._loop.stats
+        for _ in range(DATAGRAMS_PER_TURN):
+            try:
+                chunk, remote = self._sock.recvfrom(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an ICMP error that an earlier datagram provoked
+                log.debug("receiving on %s: %s", self._origin.name, error)
+                continue
+            stats.datagrams_in += 1
+            stats.bytes_in += len(chunk)
+            self.fire(DatagramPeer(self, remote), chunk)
+            if self._sock.fileno() < 0:
+                return
+
+    def fire(self, peer: DatagramPeer, chunk: bytes) -> None:
+        """Call ``data`` and do what it returns."""
+        data = self._loop.events.data
+        if data is None:
+            return
+        try:
+            peer.reply(data(peer, chunk))
+        except BaseException as error:
+            self._loop.callback_failed(peer, error)
+
+    def send(self, data: bytes, remote: SocketAddress) -> None:
+        """Send one datagram now or, if it has to wait, in order."""
+        if self._loop.collecting or self._out or not self._send_now(data, remote):
+            self._enqueue(data, remote)
+
+    def _send_now(self, data: bytes, remote: SocketAddress) -> bool:
+        """False if the kernel has no room."""
+        if self._sock.fileno() < 0:
+            return True
+        try:
+            self._sock.sendto(data, remote)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            log.warning("cannot send %d bytes from %s to %s: %s", len(data), self._origin.name, remote, error)
+            self._loop.stats.datagrams_dropped += 1
+            return True
+        self._loop.stats.datagrams_out += 1
+        self._loop.stats.bytes_out += len(data)
+        return True
+
+    def _enqueue(self, data: bytes, remote: SocketAddress) -> None:
+        if self._queued and self._queued + len(data) > self._origin.options.high_water:
+            self._loop.stats.datagrams_dropped += 1
+            return
+        self._out.append((data, remote))
+        self._queued += len(data)
+        self._mark()
+
+    def _mark(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._loop.dirty.append(self)
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the kernel takes it."""
+        self._dirty = False
+        while self._out and self._send_now(*self._out[0]):
+            self._queued -= len(self._out.popleft()[0])
+        if self._sock.fileno() < 0:
+            return
+        if self._loop.stopping and not self._out:
+            self.expire()
+            return
+        mask = READ | (WRITE if self._out else 0)
+        if self._loop.stopping:
+            mask = WRITE
+        if mask != self._mask:
+            self._loop.poller.modify(self._sock.fileno(), mask)
+            self._mask = mask
+
+    def stop_accepting(self) -> None:
+        self.shut_down()
+
+    def shut_down(self) -> None:
+        self.flush()
+
+    def expire(self) -> None:
+        """Close."""
+        self._loop.remove(self._sock.fileno())
+        self._sock.close()
+
+
+class DatagramPeer(Handler):
+    """Who a datagram came from; implements :class:`evio_core.events.Conn`."""
+
+    __slots__ = ("_remote", "_socket", "_waking", "context")
+
+    def __init__(self, sock: DatagramSocket, remote: SocketAddress) -> None:
+        self.context: Any = None
+        self._socket = sock
+        self._remote = remote
+        self._waking = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._socket.origin.name} from {self._remote!r}>"
+
+    @property
+    def addr_index(self) -> int:
+        return self._socket.origin.index
+
+    @property
+    def loop_index(self) -> int:
+        return self._socket.loop.index
+
+    @property
+    def local_addr(self) -> SocketAddress:
+        return self._socket.name
+
+    @property
+    def turn(self) -> int:
+        return next(own_turns)  # many datagrams are of one look, which is not worth telling
+
+    @property
+    def remote_addr(self) -> SocketAddress:
+        return self._remote
+
+    @property
+    def pending(self) -> int:
+        return self._socket.queued
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        return None
+
+    @property
+    def server_name(self) -> str | None:
+        return None
+
+    def write(self, data: Buffer) -> None:
+        datagram = bytes(memoryview(data))
+        if threading.get_ident() == self._socket.loop.ident:
+            self._socket.send(datagram, self._remote)
+        else:
+            self._socket.loop.submit(self._write, datagram)
+
+    def _write(self, datagram: bytes) -> None:
+        self._socket.send(datagram, self._remote)
+
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
+        raise TypeError("a datagram cannot be sent from a file")
+
+    def wake(self) -> None:
+        if not self._waking:
+            self._waking = True
+            self._socket.loop.submit(self._on_wake)
+
+    def wake_when_drained(self) -> None:
+        self.wake()
+
+    def _on_wake(self, _: object) -> None:
+        self._waking = False
+        self._socket.fire(self, b"")
+
+    def reply(self, reply: Reply) -> None:
+        """Do what a callback returned; closing and detaching mean nothing here."""
+        output, action = parse_reply(reply)
+        if output is not None:
+            self._socket.send(bytes(output), self._remote)
+        if action is Action.SHUTDOWN:
+            self._socket.loop.request_stop()
+
+    def lost(self, error: BaseException | None) -> None:
+        """A callback failed: there is nothing to end."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def abort(self) -> None:
+        """Nothing to reset."""
+
+    def pause_reading(self) -> None:
+        """One peer of many on a socket cannot be paused."""
+
+    def resume_reading(self) -> None:
+        """See ``pause_reading``."""
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Nothing to end."""
+
+    def configure(self, **options: Any) -> None:
+        raise TypeError("a datagram peer has no options")

@@ -1,0 +1,168 @@
+"""Whole answers in memory, looked at again before each use.
+
+Operations: find, keep, renew; O(1). Goals: the bytes of an answer are one object that goes to the kernel as it is;
+it is never sent when the file is not what it was; memory is bounded, whatever is asked for.
+
+An answer is used between two looks, each of which ``--revalidate`` allows to leave out for a time:
+
+- on every request, ``stat`` of each file it was made of;
+- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not.
+
+A file that is not small is not in memory but held open: ``wire`` is the head, and the kernel copies the rest.
+
+Requests with different heads that get the very same answer share it. When an answer has to make room, ``wire`` is
+emptied: those who still refer to it then see that it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+
+from ..files.paths import is_current
+from ..message.response import DATE_SIZE, Source
+
+__all__ = ["HeldFile", "HotAnswer", "HotCache"]
+
+OVERHEAD = 1024
+"""Bytes that an answer takes besides its own, by tracemalloc and rounded up: the objects of it, its key and its
+source."""
+
+
+class HeldFile:
+    """A part of an open file. It is closed when nobody refers to it: another thread may be about to send from it when
+    the cache lets go of it, and must not find the number given to another file."""
+
+    __slots__ = ("count", "fd", "offset")
+
+    def __init__(self, fd: int, offset: int, count: int) -> None:
+        """Duplicates FD. Raises ``OSError``."""
+        self.offset = offset
+        self.count = count
+        self.fd = os.dup(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+
+
+class HotAnswer:
+    """An answer and what it stands on."""
+
+    __slots__ = (
+        "checked_until",
+        "ctime",
+        "date_at",
+        "device",
+        "file",
+        "inode",
+        "key",
+        "length",
+        "others",
+        "path",
+        "source",
+        "status",
+        "turn",
+        "until",
+        "wire",
+    )
+
+    def __init__(self, key: tuple[object, ...], source: Source, status: int, date_at: int, length: int) -> None:
+        self.key = key
+        self.source = source
+        self.path, (self.inode, _, self.ctime, _, self.device) = source.files[0]
+        self.others = source.files[1:]
+        self.status = status
+        self.length = length
+        """Bytes of content."""
+        self.date_at = date_at
+        self.file: HeldFile | None = None
+        """Where the content is, if not in ``wire``."""
+        self.turn: int | None = None
+        """In which turn of a loop the files were last looked at (``Conn.turn``): not again for what was found ready in
+        the same one."""
+        self.wire = b""
+        """All of it; empty when it is no longer kept."""
+        self.until = 0.0
+        """Until when ``wire`` may be sent, provided that the files are the same; ``time.monotonic``."""
+        self.checked_until = 0.0
+        """Until when the files need not be looked at."""
+
+    def is_current(self) -> bool:
+        """Whether each file still is what it was."""
+        return all(is_current(path, version) for path, version in self.source.files)
+
+
+class HotCache:
+    """Answers in at most MAX_BYTES, with at most MAX_FILES open. Those renewed least recently go first. For several
+    threads."""
+
+    def __init__(self, max_bytes: int, max_files: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._bytes = self._files = 0
+        self._kept: OrderedDict[tuple[object, ...], HotAnswer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(
+        self, head: bytes, body: bytes | HeldFile, source: Source, status: int, date_at: int, until: float
+    ) -> HotAnswer:
+        """The answer with this head and body, which was made of SOURCE just now."""
+        length = body.count if isinstance(body, HeldFile) else len(body)
+        # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
+        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :], length)
+        with self._lock:
+            answer = self._kept.get(key)
+            if answer is None or answer.source != source:
+                answer = HotAnswer(key, source, status, date_at, length)
+            self._discard(key, answer)
+            if isinstance(body, HeldFile):
+                answer.file, answer.wire = body, head
+            else:
+                answer.wire = head + body
+            self._kept[key] = answer
+            self._bytes += len(answer.wire) + OVERHEAD
+            self._files += answer.file is not None
+            while self._bytes > self._max_bytes or self._files > self._max_files:
+                self._discard(next(iter(self._kept)), None)
+        answer.until = until if answer.wire else 0.0
+        return answer
+
+    def _discard(self, key: tuple[object, ...], successor: HotAnswer | None) -> None:
+        gone = self._kept.pop(key, None)
+        if gone is None:
+            return
+        self._bytes -= len(gone.wire) + OVERHEAD
+        self._files -= gone.file is not None
+        if gone is not successor:
+            gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
+
+    def renew(self, answer: HotAnswer, date: bytes, until: float, *, look: bool) -> bool:
+        """Give an answer a new Date; False if it is no longer kept or, which only LOOK sees, no longer right."""
+        wire = answer.wire
+        if not wire or (look and (not answer.is_current() or _appeared(answer.source))):
+            self.drop(answer)
+            return False
+        renewed = wire[: answer.date_at] + date + wire[answer.date_at + DATE_SIZE :]
+        with self._lock:
+            if answer.key not in self._kept:
+                return False
+            answer.wire = renewed
+            self._kept.move_to_end(answer.key)
+        answer.until = until
+        return True
+
+    def drop(self, answer: HotAnswer) -> None:
+        """Keep it no longer."""
+        with self._lock:
+            if self._kept.get(answer.key) is answer:
+                self._discard(answer.key, None)
+            answer.until, answer.wire, answer.file = 0.0, b"", None
+
+
+def _appeared(source: Source) -> bool:
+    """Whether there is something now that was not there."""
+    if source.directory is not None and is_current(*source.directory):
+        return False
+    return any(map(os.path.lexists, source.absent))

@@ -1,0 +1,276 @@
+"""The command line's flags. ``parse_arguments`` only reads them; ``setup.py`` makes a server of them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib.metadata import version
+from typing import NoReturn
+
+from ..logs.access_log import FORMATS
+from ..message.limits import Limits
+
+__all__ = ["parse_arguments"]
+
+EXAMPLES = """\
+addresses, besides --bind and --port:
+  tcp://127.0.0.1:8080   tcp://:80 (all interfaces)   unix:///run/site.sock   systemd://   fd://3
+  tls://:443 (with --tls-cert, or with ?cert=cert.pem&key=key.pem, as systemd:// and fd://)
+
+patterns: "/docs/*" is for paths, "*.html" for names; "*" is any characters, "?" one but "/". They are compared with
+what was asked for and with the file that answers it: "*.html" is for "/", too, when that is index.html.
+
+examples:
+  evio-http public                             http://127.0.0.1:8080/
+  evio-http public --listing --port 9000       with pages for directories that have no index.html
+  evio-http dist --spa /index.html --compress  a site that routes in the browser
+  evio-http public --tls-self-signed           https, with a certificate for development
+  evio-http public tls://:443 tcp://:80 --tls-cert cert.pem --tls-key key.pem --https-redirect 443
+  evio-http public --host a.example=sites/a --host b.example=sites/b
+  evio-http public --cache '*.css=public, max-age=3600' --header '/*=X-Robots-Tag: noindex'
+
+signals: SIGTERM and SIGINT stop in good order; SIGHUP reads certificates anew and reopens the access log, and with
+--workers replaces the workers one by one.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse ARGUMENTS (``sys.argv`` when None). Leaves with status 2 when they are wrong."""
+    parser = Parser(
+        prog="evio-http",
+        description="Serve a directory over HTTP and HTTPS.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="what to serve (default: here)")
+    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="where to listen; see below")
+    parser.add_argument("--version", action="version", version=f"evio-http {version('evio-http')}")
+    _network(parser.add_argument_group("network"))
+    _content(parser.add_argument_group("content"))
+    _fields(parser.add_argument_group("response fields"))
+    _tls(parser.add_argument_group("TLS"))
+    _limits(parser.add_argument_group("limits (bytes, seconds; 0 is none)"))
+    _running(parser.add_argument_group("running"))
+    # Intermixed: an address may also come after flags, where ``parse_args`` has given DIR all there is by then.
+    return parser.parse_intermixed_args(arguments)
+
+
+def _network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--port", type=_port, metavar="N", help="default 8080; 0 is any that is free")
+    group.add_argument("--bind", metavar="HOST", help="default 127.0.0.1; '' is all interfaces")
+    group.add_argument("--loops", type=_count, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
+    group.add_argument("--workers", type=_count, default=0, metavar="N", help="processes; -1: one per CPU")
+    group.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
+    group.add_argument("--proxy-protocol", action="store_true", help="connections begin with a PROXY header")
+    group.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="believe X-Forwarded-For, and PROXY headers, of these; 'unix' is for unix sockets; repeatable",
+    )
+
+
+def _content(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--index", action="append", type=_name, metavar="NAME", help="default index.html; repeatable, first wins"
+    )
+    group.add_argument("--listing", action="store_true", help="show directories without an index (also as JSON)")
+    group.add_argument(
+        "--spa", type=_path, metavar="PATH", help="the page for paths that are no files, such as /index.html"
+    )
+    group.add_argument("--clean-urls", action="store_true", help="/about is about.html")
+    group.add_argument("--compress", action="store_true", help="compress small text files, once")
+    group.add_argument("--no-precompressed", action="store_true", help="do not look for FILE.br, .zst and .gz")
+    group.add_argument("--follow-symlinks", action="store_true", help="also links that leave the directory")
+    group.add_argument("--dotfiles", action="store_true", help="also names that begin with a dot")
+    group.add_argument("--host", action="append", default=[], type=_pair, metavar="NAME=DIR", help="a site by host")
+    group.add_argument(
+        "--error-page", action="append", default=[], type=_error_page, metavar="STATUS=PATH", help="a page of the site"
+    )
+    group.add_argument("--redirects", metavar="FILE", help="lines of FROM TO [STATUS]")
+    group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
+    group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")
+    group.add_argument("--metrics", type=_path, metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
+
+
+def _fields(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--cache",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="PATTERN=VALUE",
+        help="Cache-Control; repeatable, the first that matches counts",
+    )
+    group.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="PATTERN=NAME: VALUE",
+        help="any field; repeatable, all that match count",
+    )
+    group.add_argument("--security-headers", action="store_true", help="nosniff, no framing, referrer policy ...")
+    group.add_argument(
+        "--cors", action="append", default=[], type=_origin, metavar="ORIGIN", help="who may read it in scripts, or *"
+    )
+    group.add_argument("--hsts", type=_whole, default=0, metavar="SECONDS", help="browsers are to come over TLS only")
+    group.add_argument("--no-server-name", action="store_true", help="send no Server field")
+
+
+def _tls(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tls-cert", action="append", default=[], metavar="FILE", help="repeatable: SNI chooses")
+    group.add_argument("--tls-key", action="append", default=[], metavar="FILE", help="of the certificate before it")
+    group.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates of these authorities")
+    group.add_argument("--tls-self-signed", action="store_true", help="a certificate for development")
+    group.add_argument(
+        "--https-redirect", type=_tls_port, metavar="PORT", help="plain addresses lead to this port of TLS"
+    )
+
+
+def _limits(group: argparse._ArgumentGroup) -> None:
+    default = Limits()
+    for flag, kind, metavar, text in (
+        ("request-line", _positive, "BYTES", "else 414"),
+        ("head", _positive, "BYTES", "request line and fields; else 431"),
+        ("fields", _positive, "N", "else 431"),
+        ("body", _whole, "BYTES", "else 413"),
+        ("connections", _whole, "N", "else 503"),
+        ("connections-per-address", _whole, "N", "else 503"),
+    ):
+        value = getattr(default, flag.replace("-", "_"))
+        group.add_argument(
+            f"--max-{flag}", type=kind, default=value, metavar=metavar, help=f"{text} (default {value or 'none'})"
+        )
+    group.add_argument(
+        "--header-timeout",
+        type=_seconds,
+        default=default.header_timeout,
+        metavar="SECONDS",
+        help="for a whole head, however it trickles in (default %(default)g)",
+    )
+    group.add_argument(
+        "--keep-alive",
+        type=_seconds,
+        default=default.keep_alive,
+        metavar="SECONDS",
+        help="without a byte either way (default %(default)g)",
+    )
+    group.add_argument(
+        "--min-rate",
+        type=_whole,
+        default=default.min_rate,
+        metavar="BYTES",
+        help="per second, of bodies and answers, over a minute (default %(default)s)",
+    )
+
+
+def _running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--access-log", metavar="FILE", help="- is standard output; reopened on SIGHUP")
+    group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
+    group.add_argument(
+        "--shutdown-timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="for answers that are under way when it stops, or a worker is replaced (default %(default)g)",
+    )
+    group.add_argument("--verbose", action="store_true", help="also say why connections end and requests are refused")
+    group.add_argument(
+        "--hot-memory", type=_whole, default=64 << 20, metavar="BYTES", help="answers kept in memory (default 64 MiB)"
+    )
+    group.add_argument(
+        "--hot-file",
+        type=_whole,
+        default=32 << 10,
+        metavar="BYTES",
+        help="the largest file among them (default 32 KiB)",
+    )
+    group.add_argument(
+        "--revalidate",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="send an answer that long without looking at its file (default 0: look every time)",
+    )
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
+    return int(text)
+
+
+def _tls_port(text: str) -> int:
+    port = _port(text)
+    if not port:
+        raise argparse.ArgumentTypeError("'0' is not a port that clients can be sent to: a number from 1 to 65535")
+    return port
+
+
+def _whole(text: str, least: int = 0) -> int:
+    if not re.fullmatch("[0-9]{1,15}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}, of 15 digits at most")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("-1|[0-9]{1,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 9999, nor -1, which is one per CPU")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return value
+
+
+def _pair(text: str) -> tuple[str, str]:
+    before, separator, after = text.partition("=")
+    if not separator or not before or not after:
+        raise argparse.ArgumentTypeError(f"{text!r} has no = between two parts")
+    return before, after
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or "?" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path of a request, such as /name")
+    return text
+
+
+def _name(text: str) -> str:
+    if "/" in text or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file, such as index.html")
+    return text
+
+
+def _origin(text: str) -> str:
+    # As browsers write it (RFC 6454 section 6.2), since it is compared with what they send.
+    if text not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@A-Z\s]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin, such as https://www.example.org, nor *")
+    return text
+
+
+def _error_page(text: str) -> tuple[int, str]:
+    status, path = _pair(text)
+    if not re.fullmatch("[45][0-9][0-9]", status) or not path.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a status and a path, as in 404=/404.html")
+    return int(status), path

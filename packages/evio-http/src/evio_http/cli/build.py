@@ -1,0 +1,304 @@
+"""From the command line's flags to the server they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from urllib.parse import quote
+
+from evio_core import Action, Events, Server, TLSError, url
+
+from ..connections.handlers import Handler
+from ..connections.observer import Observer
+from ..connections.peers import UNIX, TrustedProxies
+from ..logs.access_log import AccessLog
+from ..logs.log_observer import LogObserver
+from ..logs.metrics import Metrics
+from ..message.limits import Limits
+from ..server import http_events
+from ..site.auth import BasicAuth
+from ..site.https_redirect import HttpsRedirect
+from ..site.policy import Policy
+from ..site.rule_file import read_text
+from ..site.rules import CacheRules, HeaderRules, Redirects
+from ..site.site import Site
+from ..site.virtual_hosts import VirtualHosts
+from .self_signed import make_certificate
+
+__all__ = ["Setup", "UsageError"]
+
+DEFAULT_PORT = 8080
+FLUSH_SECONDS = 1.0
+
+log = logging.getLogger("evio_http")
+
+
+class UsageError(ValueError):
+    """Flags that do not go together, or lack what they need."""
+
+
+class Setup:
+    """A server made of parsed flags: ``events`` and ``addresses`` for :func:`evio_core.serve`.
+
+    Raises :class:`UsageError`, ``ValueError`` and ``OSError`` for what cannot be. ``close`` when it is over.
+    """
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self._flags = flags
+        self._stack = ExitStack()
+        self._access_log: AccessLog | None = None
+        self.server: Server | None = None
+        self.trusted_file = ""
+        """The authority of a self-signed certificate."""
+        try:
+            self.addresses = self._addresses()
+            self.events = self._events()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Write what is left of the access log, remove temporary files."""
+        self._stack.close()
+
+    def reload(self) -> list[Exception]:
+        """Reopen the access log, read certificates anew. Returns what did not succeed, ``OSError`` and
+        :class:`evio_core.TLSError`; the rest did."""
+        failed: list[Exception] = []
+        try:
+            if self._access_log is not None:
+                self._access_log.reopen()
+        except OSError as error:
+            failed.append(error)
+        try:
+            if self.server is not None:
+                self.server.reload_certificates()
+        except TLSError as error:
+            failed.append(error)
+        return failed
+
+    # -- where to listen
+
+    def _addresses(self) -> list[str]:
+        flags = self._flags
+        if "://" in flags.directory:
+            raise UsageError(f"the directory comes first: evio-http . {flags.directory}")
+        certificates = self._certificates()
+        addresses = list(flags.addresses)
+        if not addresses or flags.port is not None or flags.bind is not None:
+            host = "127.0.0.1" if flags.bind is None else flags.bind
+            host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+            port = DEFAULT_PORT if flags.port is None else flags.port
+            addresses.insert(0, f"{'tls' if certificates else 'tcp'}://{host}:{port}")
+        if certificates and all(not each.startswith("tls") or _has(each, "cert") for each in addresses):
+            raise UsageError("no address uses the certificate: tls://HOST:PORT does; systemd://NAME?cert=FILE&key=FILE")
+        return [self._complete(address, certificates) for address in addresses]
+
+    def _complete(self, address: str, certificates: list[str]) -> str:
+        """The address with the options that flags ask for."""
+        scheme = address.partition("://")[0]
+        if scheme.startswith("udp"):
+            raise UsageError(f"{address}: HTTP/1.1 is not spoken over udp; tcp, tls, unix, fd and systemd are allowed")
+        if scheme.startswith("tls") and not certificates and not _has(address, "cert"):
+            raise UsageError(f"{address} needs --tls-cert FILE, ?cert=FILE in the address, or --tls-self-signed")
+        options = []
+        if scheme.startswith("tls") and not _has(address, "cert"):
+            options += certificates
+        if scheme.startswith("tls") or _has(address, "cert"):
+            options += ["alpn=http/1.1"] if not _has(address, "alpn") else []
+            if self._flags.tls_client_ca and not _has(address, "client_ca"):
+                options.append(f"client_ca={quote(self._flags.tls_client_ca)}")
+        if self._flags.reuseport and scheme.startswith(("tcp", "tls")):
+            options.append("reuseport=true")
+        if self._flags.proxy_protocol:
+            networks = [network for network in self._flags.trust if network != UNIX]
+            if self._flags.trust and not networks and scheme.startswith(("tcp", "tls")):
+                raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
+            options.append(f"proxy_protocol={','.join(networks) or 'true'}")
+        if not options:
+            return address
+        return address + ("&" if "?" in address else "?") + "&".join(options)
+
+    def _certificates(self) -> list[str]:
+        flags = self._flags
+        if flags.tls_self_signed:
+            if flags.tls_cert:
+                raise UsageError("--tls-self-signed and --tls-cert exclude each other")
+            return [self._self_signed()]
+        if len(flags.tls_key) not in (0, len(flags.tls_cert)):
+            raise UsageError("each --tls-cert needs its --tls-key, unless the files hold both")
+        if flags.tls_client_ca and not (flags.tls_cert or any(_has(each, "cert") for each in flags.addresses)):
+            raise UsageError("--tls-client-ca needs --tls-cert")
+        keys = flags.tls_key or [None] * len(flags.tls_cert)
+        return [
+            f"cert={quote(cert)}" + (f"&key={quote(key)}" if key else "")
+            for cert, key in zip(flags.tls_cert, keys, strict=True)
+        ]
+
+    def _self_signed(self) -> str:
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
+        names = ["localhost", "127.0.0.1", "::1", *(name for name, _ in self._flags.host)]
+        if self._flags.bind and self._flags.bind not in names:
+            names.append(self._flags.bind)
+        try:
+            chain, key, self.trusted_file = make_certificate(directory, names)
+        except ImportError:
+            raise UsageError("--tls-self-signed needs trustme: pip install evio-http[self-signed]") from None
+        return f"cert={quote(chain)}&key={quote(key)}"
+
+    # -- what to answer
+
+    def _events(self) -> Events:
+        flags = self._flags
+        limits = Limits(
+            request_line=flags.max_request_line,
+            head=flags.max_head,
+            fields=flags.max_fields,
+            body=flags.max_body,
+            header_timeout=flags.header_timeout,
+            keep_alive=flags.keep_alive,
+            min_rate=flags.min_rate,
+            connections=flags.max_connections,
+            connections_per_address=flags.max_connections_per_address,
+        )
+        trusted = TrustedProxies(flags.trust)
+        auth = BasicAuth.from_file(flags.auth) if flags.auth else None
+        handlers, observers, metrics = self._handlers(auth), self._observers(trusted, auth), self._metrics()
+        if metrics is not None:
+            handlers.insert(0, metrics)
+            observers.append(metrics)
+        events = http_events(
+            *handlers,
+            limits=limits,
+            server_name="" if flags.no_server_name else "evio-http",
+            hot_bytes=flags.hot_memory,
+            revalidate=flags.revalidate,
+            observers=observers,
+            trusted=trusted,
+            num_loops=flags.loops,
+        )
+        events.serving = self._serving(metrics)
+        events.shutdown_timeout = flags.shutdown_timeout
+        if self._access_log is not None:
+            events.tick = self._tick(self._access_log)
+            events.stopped = self._access_log.close  # a worker ends without ``close``
+        return events
+
+    def _handlers(self, auth: BasicAuth | None) -> list[Handler]:
+        flags = self._flags
+        site = self._site(flags.directory, auth)
+        handlers: list[Handler] = []
+        if flags.https_redirect is not None:
+            handlers.append(HttpsRedirect(flags.https_redirect))
+        hosts: dict[str, Site] = {}
+        for name, directory in flags.host:
+            if name in hosts:
+                raise UsageError(f"--host {name} is given twice")
+            hosts[name] = self._site(directory, auth)
+        handlers.append(VirtualHosts(hosts, site) if hosts else site)
+        return handlers
+
+    def _site(self, directory: str, auth: BasicAuth | None) -> Site:
+        flags = self._flags
+        redirects = None
+        if flags.redirects:
+            redirects = Redirects.parse(read_text(flags.redirects), flags.redirects)
+        return Site(
+            directory,
+            index=flags.index or ("index.html",),
+            listing=flags.listing,
+            spa=flags.spa,
+            clean_urls=flags.clean_urls,
+            precompressed=not flags.no_precompressed,
+            compress=flags.compress,
+            follow_symlinks=flags.follow_symlinks,
+            dotfiles=flags.dotfiles,
+            policy=self._policy(),
+            redirects=redirects,
+            auth=auth,
+            error_pages=dict(flags.error_page),
+            health=flags.health,
+            hot_file=flags.hot_file,
+        )
+
+    def _policy(self) -> Policy:
+        flags = self._flags
+        cache, headers = CacheRules(), HeaderRules()
+        for pattern, value in flags.cache:
+            cache.add(pattern, value)
+        for pattern, text in flags.header:
+            headers.add(pattern, text)
+        return Policy(
+            cache=cache if flags.cache else None,
+            headers=headers if flags.header else None,
+            security=flags.security_headers,
+            origins=flags.cors,
+            hsts=flags.hsts,
+        )
+
+    # -- who is told
+
+    def _observers(self, trusted: TrustedProxies, auth: BasicAuth | None) -> list[Observer]:
+        if self._flags.access_log is None:
+            return []
+        self._access_log = AccessLog(self._flags.access_log, self._flags.log_format)
+        self._stack.callback(self._access_log.close)
+        return [LogObserver(self._access_log, trusted, auth)]
+
+    def _metrics(self) -> Metrics | None:
+        if self._flags.metrics is None:
+            return None
+        try:
+            return Metrics(self._flags.metrics)
+        except ImportError:
+            raise UsageError("--metrics needs prometheus-client: pip install evio-http[metrics]") from None
+
+    def _tick(self, access_log: AccessLog) -> Callable[[], float]:
+        def tick() -> float:
+            access_log.flush()
+            return FLUSH_SECONDS
+
+        return tick
+
+    def _serving(self, metrics: Metrics | None) -> Callable[[Server], Action | None]:
+        starter = os.getpid()
+        # Whoever takes the byte, the only one, says where we are: one of the workers.
+        token, put = os.pipe()
+        os.write(put, b"1")
+        os.close(put)
+        self._stack.callback(os.close, token)
+
+        def serving(server: Server) -> None:
+            self.server = server
+            if metrics is not None:
+                metrics.watch_connections(lambda: server.stats().total("connections"))
+            if os.getpid() != starter and self._access_log is not None:
+                self._access_log.reopen()  # a worker that replaces another: the file may have been rotated away
+            if os.read(token, 1):
+                self._banner(server)
+
+        return serving
+
+    def _banner(self, server: Server) -> None:
+        directory, lines = os.path.abspath(self._flags.directory), []
+        for address, bound in zip(self.addresses, server.addrs, strict=True):
+            secure = address.startswith("tls") or _has(address, "cert")
+            where = url("https" if secure else "http", bound) + "/" if isinstance(bound, tuple) else url("unix", bound)
+            lines.append(f"serving {directory} on {where}\n")
+        if self.trusted_file:
+            lines.append(f"for development: clients have to trust {self.trusted_file}\n")
+        if sys.stdout is not None:
+            try:  # not with print: what that leaves in a buffer is an error once more at exit
+                os.write(sys.stdout.fileno(), "".join(lines).encode(errors="surrogateescape"))
+            except OSError as error:
+                log.warning("cannot print where it listens: %s", error.strerror)
+
+
+def _has(address: str, option: str) -> bool:
+    """Whether an address has an option already."""
+    return any(each.startswith(f"{option}=") for each in address.partition("?")[2].split("&"))

@@ -1,0 +1,385 @@
+"""The connections of a server: bytes to requests, requests to handlers, responses to bytes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from time import monotonic
+
+from evio_core import Action, Conn, Reply, TimeoutExpired
+
+from ..answers.by_request import KnownAnswers
+from ..answers.cache import HeldFile, HotAnswer
+from ..message.head_cache import Memo
+from ..message.limits import Limits
+from ..message.parser import CONTINUE, Protocol, Refused
+from ..message.request import Request
+from ..message.response import Clock, FileBody, Later, Response, render_head
+from ..site.site import error_response
+from .admission import Admission
+from .handlers import Handlers
+from .observer import Observers
+from .peers import peer_address
+from .session import Session, Timer, Waiting
+
+__all__ = ["Connections"]
+
+AHEAD = 256 * 1024
+"""Bytes of answers queued for one connection beyond which the next of its requests has to wait."""
+
+AT_ONCE = 16 * 1024
+"""The last answer of a connection is left to ``CLOSE``, which gives it a few seconds, if it is no longer than what any
+kernel buffers; longer ones are waited for."""
+
+QUEUED_FROM = 128 * 1024
+"""What is shorter than this is mostly taken by the kernel at once, which needs no further descriptor."""
+
+NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN))
+"""What a connection may end with through nobody's fault here, where Python has no class of error for it."""
+
+CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+log = logging.getLogger("evio_http")
+
+
+class Connections:
+    """The connections of one server."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        observers: Observers,
+        limits: Limits,
+        server_name: str,
+        hot_bytes: int,
+        revalidate: float,
+    ) -> None:
+        self.observers = observers
+        self._handlers = handlers
+        self._limits = limits
+        self._server_line = _server_line(server_name)
+        self._clock = Clock()
+        self._known = KnownAnswers(hot_bytes, revalidate, self._clock)
+        self._memos = {"http": Memo(), "https": Memo()}
+        self._admission = Admission(limits.connections, limits.connections_per_address)
+
+    # -- events
+
+    def opened(self, conn: Conn) -> Reply:
+        """A connection begins."""
+        tls = conn.tls
+        scheme = "https" if tls is not None else "http"
+        memo = self._memos[scheme]
+        protocol = Protocol(self._limits, memo, scheme=scheme, keep_body=self._handlers.want_content)
+        session = Session(protocol, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
+        conn.context = session
+        if not self._admission.enter(session.address):
+            session.closing = True
+            self.observers.observe(session, None, 503, 0)
+            return self.refusal(503), Action.CLOSE
+        if self._limits.header_timeout:
+            session.timer = Timer.HEAD
+            conn.set_deadline(self._limits.header_timeout)
+        return None
+
+    def closed(self, conn: Conn, error: BaseException | None) -> None:
+        """A connection has ended."""
+        session: Session | None = conn.context
+        if session is not None:
+            session.gone = True
+            if session.unfinished:
+                self.observers.settle(session, conn.pending)
+            if session.result is not None:
+                session.result.close()
+            self._admission.leave(session.address)
+            if error is not None:
+                self._say_why(conn, session, error)
+                if isinstance(error, TimeoutExpired) and _is_receiving(session):  # not told of it, as nginx does
+                    self.observers.observe(session, session.protocol.incoming, 408, 0)
+
+    def _say_why(self, conn: Conn, session: Session, error: BaseException) -> None:
+        # What peers and networks do is no news. What the disk does is, and so is a file that has become shorter.
+        if type(error) is OSError and error.errno not in NETWORK and conn.pending and session.sending is not None:
+            _cannot_send(session.sending, session, error)
+        else:
+            log.debug("connection of %s ended: %s", session.address, error)
+
+    def received(self, conn: Conn, chunk: bytes) -> Reply:
+        """Bytes have arrived; none after a wake."""
+        session: Session = conn.context
+        session.ready = False
+        if session.unfinished and not conn.pending:
+            self.observers.settle(session, 0)
+        if chunk:
+            if self.observers.present and session.protocol.idle:
+                session.started = monotonic()
+            session.protocol.receive(chunk)
+        if session.waiting is not Waiting.NOTHING:
+            return self._woken(conn, session) if not chunk else None
+        return self._advance(conn, session, [])
+
+    def eof(self, conn: Conn) -> Reply:
+        """The peer sends no more; what it asked for is still answered."""
+        session: Session = conn.context
+        session.ready = False
+        session.ended = True
+        if session.waiting is not Waiting.NOTHING:
+            return None
+        return self._finish(conn, session, [])
+
+    def retiring(self, conn: Conn) -> None:
+        """The server is replaced: the next answer is the last one, and says so, as a client could not tell otherwise
+        whether a request that it sent while we closed was served (RFC 9112 section 9.6)."""
+        session: Session = conn.context
+        session.retiring = True
+        session.ready = False
+
+    def _woken(self, conn: Conn, session: Session) -> Reply:
+        output: list[bytes] = []
+        if session.waiting is Waiting.OUTPUT:
+            if conn.pending:
+                conn.wake_when_drained()
+                return None
+            if session.closing:
+                return Action.CLOSE
+        elif session.result is None:
+            return None
+        else:
+            request, response = session.request, session.result
+            session.request = session.result = None
+            assert request is not None
+            self._send(conn, session, request, response, output)
+        session.waiting = Waiting.NOTHING
+        conn.resume_reading()
+        return self._advance(conn, session, output)
+
+    # -- requests
+
+    def _advance(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+        """Answer what has arrived, as far as the peer takes the answers."""
+        protocol = session.protocol
+        while not session.closing:
+            if conn.pending + sum(map(len, output)) > AHEAD and not protocol.idle:
+                self._wait_for_peer(conn, session, output)
+                return None
+            event = protocol.next_event()
+            if event is None:
+                break
+            if type(event) is Request:
+                if session.timer is Timer.HEAD or session.timer is Timer.CONTENT:
+                    session.timer = Timer.STALE
+                if not self._on_request(conn, session, event, output):
+                    self._write(conn, output)
+                    return None
+            elif event is CONTINUE:
+                output.append(CONTINUE_LINE)
+            elif type(event) is Refused:
+                self._refuse(session, event, output)
+        return self._finish(conn, session, output)
+
+    def _on_request(self, conn: Conn, session: Session, request: Request, output: list[bytes]) -> bool:
+        """False: the response comes later."""
+        answer = None if session.retiring else self._known.find(request, monotonic())
+        if answer is not None:
+            self._put(conn, session, request, answer, output)
+            self._remember(session, request, answer)
+            return True
+        response = self._handlers.ask(session.address, request)
+        if isinstance(response, Later):
+            if self._begin_work(conn, session, request, response):
+                return False
+            response = error_response(503)
+        self._send(conn, session, request, response, output)
+        return True
+
+    def _put(self, conn: Conn, session: Session, request: Request, answer: HotAnswer, output: list[bytes]) -> None:
+        wire, file = answer.wire, answer.file
+        if file is None:
+            output.append(wire)
+            self.observers.observe(session, request, answer.status, answer.length)
+        else:
+            self._write(conn, output)
+            refusal = self.send_held(conn, session, request, answer, wire, file)
+            if refusal is not None:
+                output.append(refusal)
+
+    def send_held(
+        self, conn: Conn, session: Session, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
+    ) -> bytes | None:
+        """Send ANSWER, whose content is in a held file; returns what to say instead if that cannot be done."""
+        if file.count >= QUEUED_FROM and not _can_be_queued(file.fd, 1):
+            response = error_response(503)
+            assert isinstance(response.body, bytes)
+            self.observers.observe(session, request, 503, len(response.body))
+            return self._render(response, request, close=not request.keep_alive) + response.body
+        session.sending = request
+        try:
+            conn.send_file(file.fd, file.offset, file.count, head=wire)
+        except OSError as error:  # no descriptor for the rest of it
+            _cannot_send(request, session, error)
+            self.observers.observe(session, request, answer.status, 0)
+            conn.abort()
+            return None
+        if self.observers.present:
+            self.observers.sent(conn, session, request, answer.status, answer.length)
+        return None
+
+    def _begin_work(self, conn: Conn, session: Session, request: Request, later: Later) -> bool:
+        def done(response: Response) -> None:
+            session.result = response
+            if session.gone:  # nobody will send it
+                response.close()
+            conn.wake()
+
+        if not self._handlers.begin(request, later, done):
+            return False
+        session.waiting = Waiting.WORK
+        session.request = request
+        self._set_timer(conn, session, Timer.NONE, None)
+        conn.pause_reading()
+        return True
+
+    def _refuse(self, session: Session, refused: Refused, output: list[bytes]) -> None:
+        log.debug("refused %s: %d %s", session.address, refused.status, refused.reason)
+        session.closing = True
+        output.append(self.refusal(refused.status))
+        self.observers.observe(session, None, refused.status, 0)
+
+    # -- responses
+
+    def _send(self, conn: Conn, session: Session, request: Request, response: Response, output: list[bytes]) -> None:
+        """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
+        if type(response.body) is FileBody and request.method != "HEAD":
+            spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
+            if not _can_be_queued(response.body.file.fd, spans):
+                response.close()
+                response = error_response(503)
+        last = not request.keep_alive or session.retiring or (session.ended and session.protocol.idle)
+        session.closing = session.closing or last
+        head = self._render(response, request, close=session.closing)
+        body = response.body
+        length = len(body) if isinstance(body, bytes) else body.length
+        # RFC 9112 section 6.3: with these the next response begins right after the head, whatever a handler gave.
+        if request.method == "HEAD" or response.status in (204, 304):
+            length = 0
+        if not length or isinstance(body, bytes):
+            self.observers.observe(session, request, response.status, length)
+        if not length:
+            output.append(head)
+            body = b""
+        elif isinstance(body, bytes):
+            output += (head, body)
+        else:
+            output.append(head)
+            session.sending = request
+            self._send_file(conn, body, output)
+            self.observers.sent(conn, session, request, response.status, length)
+        # The head says whether the connection is closed: not so if only this peer's having ended is why.
+        if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
+            answer = self._known.keep(request, response, head, body)
+            if answer is not None:
+                self._remember(session, request, answer)
+        response.close()
+
+    def _remember(self, session: Session, request: Request, answer: HotAnswer) -> None:
+        if request.keep_alive:
+            request.hot = answer
+        else:  # ``data`` must not find it, as it does not close
+            session.closing = True
+
+    def _send_file(self, conn: Conn, body: FileBody, output: list[bytes]) -> None:
+        self._write(conn, output)
+        for piece in body.pieces:
+            if isinstance(piece, bytes):
+                conn.write(piece)
+            else:
+                conn.send_file(body.file.fd, *piece)
+
+    def _render(self, response: Response, request: Request | None, *, close: bool) -> bytes:
+        """The head; with the content, for a request that could not be read."""
+        connection = "close" if close else "keep-alive" if request is not None and request.version == "1.0" else ""
+        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
+        return head if request is not None or not isinstance(response.body, bytes) else head + response.body
+
+    # -- where a connection goes from here
+
+    def _write(self, conn: Conn, output: list[bytes]) -> None:
+        for piece in output:
+            conn.write(piece)
+        output.clear()
+
+    def _wait_for_peer(self, conn: Conn, session: Session, output: list[bytes]) -> None:
+        """Go on when all answers have left."""
+        self._write(conn, output)
+        self._set_timer(conn, session, Timer.NONE, None)  # ``Options.send_timeout`` sees to it
+        session.waiting = Waiting.OUTPUT
+        if not session.ended:
+            conn.pause_reading()
+        conn.wake_when_drained()
+
+    def _finish(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+        """All that has arrived is answered."""
+        session.closing = session.closing or session.ended
+        if session.closing:
+            if conn.pending + sum(map(len, output)) > AT_ONCE:
+                self._wait_for_peer(conn, session, output)
+                return None
+            return b"".join(output), Action.CLOSE
+        self._limit(conn, session)
+        return b"".join(output) if output else None
+
+    def _limit(self, conn: Conn, session: Session) -> None:
+        """See that what comes next comes in time."""
+        awaited = session.protocol.awaited
+        if awaited is not None:
+            timer, seconds = Timer.CONTENT, self._limits.transfer_time(awaited)
+        elif not session.protocol.idle:
+            timer, seconds = Timer.HEAD, self._limits.header_timeout or None
+        else:
+            timer, seconds = Timer.NONE, None
+        self._set_timer(conn, session, timer, seconds)
+        session.ready = timer is Timer.NONE and not session.retiring
+
+    def _set_timer(self, conn: Conn, session: Session, timer: Timer, seconds: float | None) -> None:
+        """A new deadline, unless the one there is means the same: no byte moves it on."""
+        if timer is not session.timer:
+            session.timer = timer
+            conn.set_deadline(seconds)
+
+    def refusal(self, status: int) -> bytes:
+        """A whole answer to what could not be read."""
+        return self._render(error_response(status), None, close=True)
+
+
+def _is_receiving(session: Session) -> bool:
+    return session.waiting is Waiting.NOTHING and not session.closing and not session.protocol.idle
+
+
+def _cannot_send(request: Request, session: Session, error: OSError) -> None:
+    path = request.path.decode("ascii", "replace")
+    log.error("cannot send all of %s to %s: %s", path, session.address, error.strerror)
+
+
+def _can_be_queued(fd: int, spans: int) -> bool:
+    """Whether there are the descriptors for that many calls of ``Conn.send_file``, which duplicates what it queues:
+    once a head has left it is too late to say that there are none."""
+    spare: list[int] = []
+    try:
+        for _ in range(spans):
+            spare.append(os.dup(fd))
+    except OSError as error:
+        log.error("cannot send a file: %s", error)
+        return False
+    finally:
+        for each in spare:
+            os.close(each)
+    return True
+
+
+def _server_line(name: str) -> bytes:
+    if not name:
+        return b""
+    if not name.isascii() or not name.isprintable():
+        raise ValueError(f"the server's name must be printable ASCII, not {name!r}")
+    return f"Server: {name}\r\n".encode("ascii")

@@ -1,0 +1,75 @@
+"""Asking the handlers, and the threads for responses that take longer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..message.request import Request
+from ..message.response import Later, Response
+from ..site.site import error_response
+from .peers import TrustedProxies
+
+__all__ = ["Handler", "Handlers"]
+
+Handler = Callable[[Request], Response | Later | None]
+"""Answers a request, or returns None to leave it to the next handler."""
+
+WORKERS = 4
+QUEUED_WORK = 64
+"""Threads for responses that take longer, and how many of those may wait; then it is 503."""
+
+log = logging.getLogger("evio_http")
+
+
+class Handlers:
+    """The handlers of a server, which are asked in turn."""
+
+    def __init__(self, handlers: Sequence[Handler], trusted: TrustedProxies) -> None:
+        self._handlers = [(handler, getattr(handler, "shared_requests", False)) for handler in handlers]
+        self._trusted = trusted
+        self._pool: ThreadPoolExecutor | None = None
+        self._work = threading.Semaphore(WORKERS + QUEUED_WORK)
+        self.want_content = not all(shared for _, shared in self._handlers)
+        """Whether one may look at the content of requests."""
+
+    def ask(self, address: str, request: Request) -> Response | Later:
+        """The response to a request from ADDRESS, whatever happens."""
+        try:
+            own = None
+            for handler, shared in self._handlers:
+                if not shared and own is None:
+                    own = request.for_handler(self._trusted.client(address, request))
+                response = handler(request if shared or own is None else own)
+                if isinstance(response, Response) and own is not None:
+                    response.source = None  # the program's own handlers are to see every request
+                if isinstance(response, (Response, Later)):
+                    return response
+                if response is not None:
+                    raise TypeError(f"a handler returns a Response, a Later or None, not {response!r}")
+        except Exception:
+            log.exception("the handler failed for %r", request)
+            return error_response(500)
+        return error_response(404)
+
+    def begin(self, request: Request, later: Later, done: Callable[[Response], None]) -> bool:
+        """Have LATER's work done in another thread, and DONE called there with the response. False if too much waits
+        already."""
+        if not self._work.acquire(blocking=False):
+            return False
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="evio-http")
+
+        def work() -> None:
+            try:
+                response = later.work()
+            except Exception:
+                log.exception("the handler failed for %r", request)
+                response = error_response(500)
+            self._work.release()
+            done(response)
+
+        self._pool.submit(work)
+        return True

@@ -1,0 +1,86 @@
+"""What is known of one connection between its events."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from ..message.parser import Protocol
+from ..message.request import Request
+from ..message.response import Response
+
+__all__ = ["Session", "Timer", "Waiting"]
+
+
+class Waiting(enum.Enum):
+    """What the next request has to wait for."""
+
+    NOTHING = "nothing"
+    OUTPUT = "output"
+    """The peer has to take what was answered."""
+    WORK = "work"
+    """Another thread is at the response."""
+
+
+class Timer(enum.Enum):
+    """What the connection's deadline limits."""
+
+    NONE = "none"
+    HEAD = "head"
+    CONTENT = "content"
+    STALE = "stale"
+    """Something that is over: the deadline is to be taken back or set anew."""
+
+
+class Session:
+    """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
+    way in, nothing waits, and there is no deadline."""
+
+    __slots__ = (
+        "address",
+        "closing",
+        "ended",
+        "gone",
+        "lookup",
+        "protocol",
+        "ready",
+        "request",
+        "result",
+        "retiring",
+        "sending",
+        "started",
+        "timer",
+        "tls",
+        "unfinished",
+        "waiting",
+    )
+
+    def __init__(self, protocol: Protocol, lookup: Callable[[bytes], Request | None], address: str, tls: str) -> None:
+        self.protocol = protocol
+        self.lookup = lookup
+        """``Memo.get`` of the connection's scheme."""
+        self.address = address
+        """The peer's host, or ``unix:`` and its path."""
+        self.tls = tls
+        """``"TLSv1.3"``, or empty."""
+        self.ready = False
+        self.waiting = Waiting.NOTHING
+        self.timer = Timer.NONE
+        self.closing = False
+        """The last response has been given."""
+        self.ended = False
+        """The peer sends no more."""
+        self.retiring = False
+        """The server is replaced: the next response is the last."""
+        self.gone = False
+        """The connection has ended."""
+        self.started = 0.0
+        """When the request began to arrive; ``time.monotonic``."""
+        self.unfinished: list[tuple[Request, int, int, float]] = []
+        """What is still on its way, for the observers: request, status, bytes of content, ``started``."""
+        self.sending: Request | None = None
+        """Whose file was handed over for sending last."""
+        self.request: Request | None = None
+        """What another thread is at..."""
+        self.result: Response | None = None
+        """...and what it made of it."""

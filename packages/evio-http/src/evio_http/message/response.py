@@ -1,0 +1,173 @@
+"""Responses, and the bytes of their heads."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from ..files.paths import Identity, OpenedFile
+from .conditional import http_date
+
+__all__ = ["CONSIDERED", "DATE_SIZE", "Clock", "FileBody", "Later", "Response", "Source", "date_offset", "render_head"]
+
+DATE_SIZE = 29
+"""Bytes of an IMF-fixdate (RFC 9110 section 5.6.7)."""
+
+# A field that could end its line would begin another one, or the content (RFC 9110 section 5.5).
+_FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode() for status in HTTPStatus}
+_FRAMED_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
+
+
+CONSIDERED = (
+    "accept-encoding",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "origin",
+    "range",
+)
+"""The fields of a request that a response with a :class:`Source` may depend on."""
+
+
+@dataclass(slots=True)
+class FileBody:
+    """Content out of a file: ``pieces`` are bytes, and (offset, count) of what is in the file. Whoever has the
+    response closes the file."""
+
+    file: OpenedFile
+    pieces: list[bytes | tuple[int, int]]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a response was made of: it is still right as long as each of ``files`` leads to this version of it and none
+    of ``absent`` exists, which is so as long as ``directory``, if known, is what it was.
+
+    A response that has one depends on no more of its request than method, scheme, host, version, path and the fields in
+    ``CONSIDERED``.
+    """
+
+    files: tuple[tuple[bytes, Identity], ...]
+    absent: tuple[bytes, ...] = ()
+    directory: tuple[bytes, Identity] | None = None
+
+
+class Response:
+    """A final response (RFC 9110 section 15). Content-Length, Connection and Date are the server's to add.
+
+    Raises ``ValueError`` for a status that is none, or not final, and for a field that cannot be sent.
+    """
+
+    __slots__ = ("body", "headers", "served", "source", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | FileBody = b"",
+        *,
+        source: Source | None = None,
+    ) -> None:
+        if status not in _STATUS_LINES or status < 200:
+            raise ValueError(f"{status} is not the status of a final response")
+        self.status = status
+        self.headers = list(headers)
+        self.body = body
+        self.source = source
+        self.served = ""
+        """The decoded path of the site's file that it is made of, if any: of ``/`` this is ``/index.html``."""
+        for name, value in self.headers:
+            self._check(name, value)
+
+    @staticmethod
+    def _check(name: str, value: str) -> None:
+        if not _FIELD.fullmatch(f"{name}: {value}"):
+            raise ValueError(f"a field that cannot be sent: {name!r}: {value!r}")
+        if name.lower() in _FRAMED_BY_SERVER:
+            raise ValueError(f"{name} is the server's own to set")
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field. Raises ``ValueError`` for one that cannot be sent."""
+        self._check(name, value)
+        self.headers.append((name, value))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field of that name."""
+        name = name.lower()
+        return any(each.lower() == name for each, _ in self.headers)
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if type(self.body) is FileBody:
+            self.body.file.close()
+
+    @classmethod
+    def text(cls, text: str, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> Response:
+        """Text in UTF-8."""
+        return cls(status, [("Content-Type", media_type)], text.encode())
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        """VALUE as JSON (RFC 8259). Raises what ``json.dumps`` raises."""
+        return cls(status, [("Content-Type", "application/json")], json.dumps(value).encode())
+
+    @classmethod
+    def redirect(cls, location: str, status: int = 302) -> Response:
+        """A redirect to a URI reference (RFC 9110 section 10.2.2)."""
+        return cls(status, [("Location", location)])
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A response that takes longer than a loop may wait: WORK is called in another thread and returns it."""
+
+    work: Callable[[], Response]
+
+
+@dataclass(slots=True)
+class Clock:
+    """The value of Date, made once a second. ``until`` is when it is no longer right, by ``time.monotonic``: that one
+    is not set back, so a Date cannot get stuck."""
+
+    date: bytes = b""
+    until: float = field(default=0.0)
+
+    def tell(self, now: float) -> bytes:
+        """The value at NOW, ``time.monotonic``."""
+        if now >= self.until:
+            wall = time.time()
+            self.date = http_date(wall).encode("ascii")
+            self.until = now + 1 - wall % 1
+        return self.date
+
+
+def date_offset(status: int) -> int:
+    """Where the value of Date is in a head of ``render_head``."""
+    return len(_STATUS_LINES[status])
+
+
+def render_head(
+    response: Response, date: bytes, server: bytes, *, connection: str = "", send_length: bool = True
+) -> bytes:
+    """The head of a response (RFC 9112 section 4). SERVER is a whole line or empty; CONNECTION is a value, if any."""
+    lines = [f"{name}: {value}\r\n" for name, value in response.headers]
+    # RFC 9110 section 8.6: none with 204; with 304 it would be that of a 200, which nobody has made.
+    if send_length and response.status not in (204, 304):
+        body = response.body
+        lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else body.length}\r\n")
+    if connection:
+        lines.append(f"Connection: {connection}\r\n")
+    fields = "".join(lines).encode("latin-1")
+    return b"%b%b\r\n%b%b\r\n" % (_STATUS_LINES[response.status], date, server, fields)

@@ -1,0 +1,63 @@
+"""The request target in its forms (RFC 9112 section 3.2), and the host it is meant for (RFC 9110 section 7.2)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from .bad_request import Refused
+
+__all__ = ["Target", "is_host", "parse_target"]
+
+# RFC 3986 section 3.2.2 allows more in a registered name; no name that resolves has it, and attacks do.
+_LABEL = "[0-9A-Za-z_~-]+"
+_NAME = rf"(?![0-9A-Za-z._~-]{{256}}){_LABEL}(?:\.{_LABEL})*\.?"
+_HOST = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{{2,45}})\]|{_NAME})(?::[0-9]{{0,5}})?"
+_IS_HOST = re.compile(_HOST)
+_ABSOLUTE = re.compile(rf"(?i:https?)://(?P<host>{_HOST})(?P<rest>[/?].*)?".encode())
+
+
+class Target(NamedTuple):
+    """A parsed target: path and query as they came, and the host of the absolute form in lower case."""
+
+    path: bytes
+    query: bytes
+    host: str
+
+
+def is_host(value: str) -> bool:
+    """Whether the value of Host is a host with an optional port; an empty one is not."""
+    found = _IS_HOST.fullmatch(value)
+    return found is not None and (found["ipv6"] is None or _is_ipv6(found["ipv6"]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_target(method: str, target: bytes) -> Target:
+    """Raises :class:`Refused` for what is no target of METHOD."""
+    if b"#" in target:
+        raise Refused(400, "fragment in the request target")  # RFC 9112 section 3.2: it has none
+    if method == "CONNECT":
+        raise Refused(501, "not a proxy")
+    if target == b"*":
+        if method != "OPTIONS":
+            raise Refused(400, "asterisk-form is for OPTIONS")
+        return Target(b"*", b"", "")
+    host = ""
+    if not target.startswith(b"/"):
+        found = _ABSOLUTE.fullmatch(target)
+        if found is None or not is_host(found["host"].decode("ascii")):
+            raise Refused(400, "malformed request target")
+        host = found["host"].decode("ascii").lower()
+        target = found["rest"] or b"/"
+        if target.startswith(b"?"):
+            target = b"/" + target
+    path, _, query = target.partition(b"?")
+    return Target(path, query, host)

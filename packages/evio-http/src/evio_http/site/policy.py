@@ -1,0 +1,90 @@
+"""Response fields that a site sends by policy: caching, security, cross-origin access, fields by pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..message.request import Request
+from ..message.response import Response
+from .rules import CacheRules, HeaderRules
+
+__all__ = ["SECURITY_FIELDS", "Policy"]
+
+SECURITY_FIELDS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+)
+"""The preset: the OWASP HTTP Headers Cheat Sheet without what would break a site that was not written for it (a
+Content-Security-Policy is for whoever knows the pages)."""
+
+PREFLIGHT_SECONDS = 86400
+
+
+class Policy:
+    """What is added to the responses of a site.
+
+    ``origins`` that may read the site from their scripts, or ``*`` (the CORS protocol, Fetch standard section 3.2).
+    ``hsts``: seconds for which browsers are to come over TLS only (RFC 6797); sent over TLS only; 0: not sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: CacheRules | None = None,
+        headers: HeaderRules | None = None,
+        security: bool = False,
+        origins: Iterable[str] = (),
+        hsts: int = 0,
+    ) -> None:
+        self._cache = cache
+        self._headers = headers
+        self._security = security
+        self._origins = frozenset(origins)
+        self._hsts = f"max-age={hsts}" if hsts else ""
+
+    def apply(self, request: Request, response: Response, path: str | None) -> Response:
+        """Add to RESPONSE what is due; PATH is the decoded path of what was asked for, None if that is malformed. The
+        more special comes first: what is there already stays. Patterns are for what was asked for and for the file that
+        answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers."""
+        if path is not None:
+            paths = {path, response.served or path}
+            if self._headers is not None:
+                self._add(response, self._headers.find(*paths))
+            if self._cache is not None and response.status in (200, 206, 304):
+                value = self._cache.find(*paths)
+                self._add(response, [("Cache-Control", value)] if value else [])
+        if self._origins:
+            self._cross_origin(request, response)
+        if self._security:
+            self._add(response, SECURITY_FIELDS)
+        if self._hsts and request.scheme == "https":
+            self._add(response, [("Strict-Transport-Security", self._hsts)])
+        return response
+
+    @staticmethod
+    def _add(response: Response, fields: Iterable[tuple[str, str]]) -> None:
+        for name, value in fields:
+            if not response.has(name):
+                response.add(name, value)
+
+    def _cross_origin(self, request: Request, response: Response) -> None:
+        if "*" in self._origins:
+            allowed: str | None = "*"
+        else:
+            origin = request.headers.get("origin")
+            allowed = origin if origin in self._origins else None
+            vary = next((value for name, value in response.headers if name == "Vary"), "")
+            response.headers = [field for field in response.headers if field[0] != "Vary"]
+            response.add("Vary", f"{vary}, Origin" if vary else "Origin")
+        if allowed is None:
+            return
+        response.add("Access-Control-Allow-Origin", allowed)
+        if request.method != "OPTIONS":
+            response.add("Access-Control-Expose-Headers", "Content-Length, Content-Range, ETag")
+        elif "access-control-request-method" in request.headers:
+            response.add("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+            response.add("Access-Control-Allow-Headers", "Range, If-Match, If-None-Match, If-Range")
+            response.add("Access-Control-Max-Age", str(PREFLIGHT_SECONDS))

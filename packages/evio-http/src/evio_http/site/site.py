@@ -1,0 +1,291 @@
+"""A directory as a site: from a request to a response."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+from ..files.encodings import CompressedCache
+from ..files.paths import (
+    BadPath,
+    OpenedDirectory,
+    OpenedFile,
+    PermissionDenied,
+    Root,
+    decode_target_path,
+    decoded_path,
+    encode_path,
+)
+from ..files.representation import Representations
+from ..message.request import Headers, Request
+from ..message.response import Later, Response
+from ..pages.error_pages import error_page
+from ..pages.markup import CONTENT_SECURITY_POLICY
+from .auth import BasicAuth, Verdict
+from .listing import html_listing, json_listing
+from .policy import Policy
+from .rules import Redirects
+
+__all__ = ["KNOWN_METHODS", "Site", "error_response"]
+
+KNOWN_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"))
+"""Methods that exist (RFC 9110 section 9, RFC 5789); of others we cannot know what they ask."""
+
+ALLOW = ("Allow", "GET, HEAD, OPTIONS")
+
+PAGE = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", CONTENT_SECURITY_POLICY))
+
+_BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+
+_NO_FIELDS = Headers({})
+
+_PAGE_FIELD = re.compile(rb"page=[0-9]{1,9}")
+
+log = logging.getLogger("evio_http")
+
+
+class Site:
+    """Answers requests with the files of a directory. It is a handler: ``site(request)`` is a :class:`Response`, a
+    :class:`Later`, or None for a path that is not below ``mount``.
+
+    - ``mount``: the path at which the directory is;
+    - ``index``: names that stand for their directory, the first that exists;
+    - ``listing``: show directories that have no index;
+    - ``spa``: the path of the page for what does not exist, in a site that routes in the browser;
+    - ``clean_urls``: ``/about`` is about.html;
+    - ``precompressed``, ``compress``: see :class:`Representations`;
+    - ``error_pages``: paths of pages for statuses;
+    - ``health``: a path that always answers 200;
+    - ``hot_file``: files of up to this many bytes are answered from memory.
+
+    Raises ``OSError`` when the directory cannot be searched, ``ValueError`` for a path that cannot be one.
+    """
+
+    shared_requests = True
+    """It takes requests that are not its own, and keeps nothing of them."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        mount: str = "/",
+        index: Sequence[str] = ("index.html",),
+        listing: bool = False,
+        spa: str | None = None,
+        clean_urls: bool = False,
+        precompressed: bool = True,
+        compress: bool = False,
+        follow_symlinks: bool = False,
+        dotfiles: bool = False,
+        policy: Policy | None = None,
+        redirects: Redirects | None = None,
+        auth: BasicAuth | None = None,
+        error_pages: Mapping[int, str] | None = None,
+        health: str | None = None,
+        hot_file: int = 32 * 1024,
+    ) -> None:
+        self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles)
+        self._mount = decode_target_path(mount.encode())
+        self._index = tuple(index)
+        self._listing = listing
+        self._spa = decode_target_path(spa.encode()) if spa is not None else None
+        self._clean_urls = clean_urls
+        compressed = CompressedCache() if compress else None
+        self._files = Representations(self._root, precompressed=precompressed, compressed=compressed, small=hot_file)
+        self._policy = policy or Policy()
+        self._redirects = redirects
+        self._auth = auth
+        self._error_pages = {status: decode_target_path(path.encode()) for status, path in (error_pages or {}).items()}
+        self._health = health.encode() if health is not None else None
+
+    def __call__(self, request: Request) -> Response | Later | None:
+        try:
+            segments = decode_target_path(request.path) if request.path != b"*" else []
+        except BadPath:
+            return self._policy.apply(request, self._error(request, 400), None)
+        if request.path == self._health and request.method in ("GET", "HEAD"):
+            return Response(200, [("Content-Type", "text/plain"), ("Cache-Control", "no-store")], b"ok\n")
+        depth = len(self._mount)
+        if segments[:depth] != self._mount:
+            return None
+        below = segments[depth:]
+        if self._auth is None:
+            return self._answer(request, below)
+        authorization = request.headers.get("authorization")
+        verdict = self._auth.known(authorization)
+        if verdict is Verdict.UNKNOWN:
+            return Later(lambda: self._verify(request, below, authorization or ""))
+        return self._authorized(request, below, verdict is Verdict.ALLOWED)
+
+    def _verify(self, request: Request, segments: list[str], authorization: str) -> Response:
+        assert self._auth is not None
+        response = self._authorized(request, segments, self._auth.verify(authorization))
+        return response.work() if isinstance(response, Later) else response
+
+    def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response | Later:
+        assert self._auth is not None
+        if allowed:
+            answer = self._answer(request, segments)
+            if isinstance(answer, Response):
+                answer.source = None  # what is for some is not to be answered without a look at who asks
+            return answer
+        response = self._error(request, 401)
+        response.add("WWW-Authenticate", self._auth.challenge)
+        return self._policy.apply(request, response, decoded_path(segments))
+
+    def _answer(self, request: Request, segments: list[str]) -> Response | Later:
+        """The response, whatever happens."""
+        try:
+            response = self._respond(request, segments)
+        except OSError as error:
+            response = self._failed(request, error)
+        if isinstance(response, Later):
+            return response
+        return self._policy.apply(request, response, decoded_path(segments))
+
+    def _failed(self, request: Request, error: OSError) -> Response:
+        if isinstance(error, PermissionDenied):
+            return self._error(request, 403)
+        log.error("cannot serve %s: %s", request.path.decode("ascii", "replace"), error)
+        return error_response(503 if error.errno in _BUSY else 500)
+
+    def _respond(self, request: Request, segments: list[str]) -> Response | Later:
+        if request.method not in ("GET", "HEAD"):
+            return self._other_method(request)
+        moved = self._redirects.find(segments) if self._redirects is not None else None
+        if moved is not None:
+            location, status = moved
+            return Response(status, [("Location", _with_query(location, request))])
+        opened = self._root.open(segments)
+        # "/a/", "/a/." and "/a/b/.." ask for a directory.
+        as_directory = request.path.endswith((b"/", b"/.", b"/.."))
+        if isinstance(opened, OpenedFile):
+            if not as_directory:
+                return self._files.respond(request, segments, opened)
+            opened.close()
+        elif opened is not None:
+            return self._directory(request, segments, opened, as_directory)
+        return self._missing(request, segments, as_directory)
+
+    def _other_method(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(204, [ALLOW])
+        if request.method not in KNOWN_METHODS:
+            return self._error(request, 501)
+        response = self._error(request, 405)
+        response.add(*ALLOW)
+        return response
+
+    # -- directories
+
+    def _directory(
+        self, request: Request, segments: list[str], opened: OpenedDirectory, as_directory: bool
+    ) -> Response | Later:
+        later = False
+        try:
+            if not as_directory:
+                # From the decoded names: the path as it came may begin with "//", which would be another host.
+                location = encode_path(self._mount + segments, directory=True)
+                return Response(301, [("Location", _with_query(location, request))])
+            for place, name in enumerate(self._index):
+                found = self._root.open([*segments, name])
+                if isinstance(found, OpenedFile):
+                    return self._files.respond(request, [*segments, name], found, lasting=place == 0)
+                if found is not None:
+                    found.close()
+            if not self._listing:
+                return self._missing(request, segments, True, 403)
+            later = True
+            return Later(lambda: self._listed(request, segments, opened))
+        finally:
+            if not later:
+                opened.close()
+
+    def _listed(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
+        """In another thread: with 100,000 entries it takes a second, for which nobody else is to wait."""
+        try:
+            response = self._list(request, segments, opened)
+        except OSError as error:
+            response = self._failed(request, error)
+        finally:
+            opened.close()
+        return self._policy.apply(request, response, decoded_path(segments))
+
+    def _list(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
+        query = request.query.split(b"&")
+        sort = next((field[5:].decode("ascii") for field in query if field.startswith(b"sort=")), "name")
+        descending = b"order=desc" in query
+        page = next((int(field[5:]) for field in query if _PAGE_FIELD.fullmatch(field)), 1)
+        path, entries = decoded_path(self._mount + segments).rstrip("/") + "/", opened.entries()
+        wants_json = "application/json" in (request.headers.get("accept") or "") or b"format=json" in query
+        if wants_json:
+            fields = [("Content-Type", "application/json")]
+            body = json_listing(path, entries, sort, descending, page)
+        else:
+            fields, body = list(PAGE), html_listing(path, entries, sort, descending, page)
+        return Response(200, [*fields, ("Cache-Control", "no-cache"), ("Vary", "Accept")], body)
+
+    # -- what is not there
+
+    def _missing(self, request: Request, segments: list[str], as_directory: bool, status: int = 404) -> Response:
+        if self._clean_urls and segments and not as_directory:
+            page = [*segments[:-1], segments[-1] + ".html"]
+            found = self._root.open(page)
+            if isinstance(found, OpenedFile):
+                return self._files.respond(request, page, found, lasting=False)
+            if found is not None:
+                found.close()
+        if self._spa is not None and not self._root.hides(segments) and _is_route(request, segments):
+            found = self._root.open(self._spa)
+            if isinstance(found, OpenedFile):
+                return self._files.respond(request, self._spa, found, lasting=False)
+            if found is not None:
+                found.close()
+        return self._error(request, status)
+
+    def _error(self, request: Request, status: int) -> Response:
+        """The site's own page for STATUS, or else ours."""
+        page = self._error_pages.get(status)
+        if page is not None:
+            try:
+                found = self._root.open(page)
+                if isinstance(found, OpenedFile):
+                    return self._own_page(page, found, status)
+                log.error("the error page for %d is not there: %s", status, decoded_path(page))
+            except OSError as error:
+                log.error("cannot read the error page for %d: %s", status, error)
+        return error_response(status)
+
+    def _own_page(self, page: list[str], found: OpenedFile | OpenedDirectory, status: int) -> Response:
+        # Without the request's conditions and ranges: they are about something else (RFC 9110 section 13.2.1).
+        plain = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
+        assert isinstance(found, OpenedFile)
+        response = self._files.respond(plain, page, found, lasting=False)
+        response.status, response.served = status, ""
+        response.headers = [
+            field for field in response.headers if field[0] not in ("ETag", "Last-Modified", "Accept-Ranges")
+        ]
+        return response
+
+
+def error_response(status: int) -> Response:
+    """The server's own page for a status."""
+    return Response(status, PAGE, error_page(status))
+
+
+def _with_query(location: str, request: Request) -> str:
+    if not request.query or "?" in location:
+        return location
+    before, mark, fragment = location.partition("#")
+    return f"{before}?{request.query.decode('ascii')}{mark}{fragment}"
+
+
+def _is_route(request: Request, segments: list[str]) -> bool:
+    """Whether a path that leads to no file may be one of a site that routes in the browser: not for what a page only
+    includes, like /old/app.js, which had better be missing than be a page."""
+    accepted = request.headers.get("accept")
+    if accepted is not None and "text/html" in accepted:
+        return True
+    return not segments or "." not in segments[-1]

@@ -1,0 +1,1 @@
+"""Clients: their state, and what they wait for or listen to."""

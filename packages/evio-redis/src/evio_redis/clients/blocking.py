@@ -1,0 +1,181 @@
+"""Clients that wait for a key to be there.
+
+A blocking command tries first; if there is nothing, :meth:`Blocking.wait` parks the session with a function that tries
+again for one key. When a key that somebody waits for has come to be (``Database.add`` and ``put`` tell the keyspace),
+:meth:`Blocking.serve`, which the dispatcher calls after each command, lets the waiting try in the order in which they
+came, until the key is gone again. A session that waits for several keys stands in the queue of each, and is served by
+the first that is ready.
+
+Within MULTI nothing waits: there a command that finds nothing replies as if its time were over.
+
+https://redis.io/docs/latest/commands/blpop/
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+from ..errors import TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, CommandError
+from ..protocol.numbers import parse_double
+
+if TYPE_CHECKING:
+    from ..keyspace.database import Database
+    from ..model.command import Args
+    from ..server import Server
+    from .session import Session
+
+__all__ = ["Blocking", "Waiter", "parse_timeout"]
+
+Attempt = Callable[[bytes], "bytes | None"]
+"""Tries a key; returns the reply, or None if there is nothing to be had there."""
+
+LONGEST = 2**63 // 1000 - 1
+"""Seconds; more would overflow Redis's milliseconds."""
+
+
+def parse_timeout(text: bytes) -> float:
+    """Seconds; 0 is for ever. Raises :class:`CommandError`."""
+    seconds = parse_double(text, TIMEOUT_NOT_A_FLOAT)
+    if seconds > LONGEST:
+        raise CommandError("ERR timeout is out of range")
+    if seconds < 0:
+        raise CommandError(TIMEOUT_NEGATIVE)
+    return seconds
+
+
+class Waiter:
+    """A session that waits: for what, how to try, and what to say when the time is over."""
+
+    __slots__ = ("args", "attempt", "database", "expired", "keys", "session", "taken")
+
+    def __init__(
+        self, session: Session, database: Database, keys: Sequence[bytes], attempt: Attempt, expired: bytes
+    ) -> None:
+        self.session = session
+        self.database = database
+        self.keys = list(dict.fromkeys(keys))
+        self.attempt = attempt
+        self.expired = expired
+        self.args: Args = []  # what the dispatcher has called, for the slow log
+        self.taken = 0.0  # seconds, without the waiting
+
+
+class Blocking:
+    """All who wait on a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._deadlines: list[tuple[float, int, Waiter]] = []
+        self._numbers = itertools.count()
+        self.waiting = 0
+
+    # -- waiting
+
+    def wait(self, session: Session, keys: Sequence[bytes], timeout: float, attempt: Attempt, expired: bytes) -> bytes:
+        """Have a session wait for one of the keys, for ``timeout`` seconds (0: for ever), then reply ``expired``.
+        What it returns is the reply for now."""
+        if session.atomic:
+            return expired
+        waiter = Waiter(session, session.db, keys, attempt, expired)
+        session.blocked = waiter
+        for key in waiter.keys:
+            session.db.blocked.setdefault(key, deque()).append(waiter)
+        if timeout:
+            heapq.heappush(self._deadlines, (monotonic() + timeout, next(self._numbers), waiter))
+        self._count(+1)
+        session.settle()
+        return b""
+
+    def _count(self, change: int) -> None:
+        self.waiting += change
+        if self.waiting == (change > 0):
+            self._server.dispatcher.choose_tables()
+
+    def _leave(self, waiter: Waiter) -> None:
+        for key in waiter.keys:
+            queue = waiter.database.blocked.get(key)
+            if queue is not None and waiter in queue:
+                queue.remove(waiter)
+                if not queue:
+                    del waiter.database.blocked[key]
+        waiter.session.blocked = None
+        self._count(-1)
+
+    # -- being served
+
+    def serve(self) -> None:
+        """Serve those who wait for keys that are there now; what they do may make others ready."""
+        ready = self._server.keyspace.ready_keys
+        while ready:
+            database, key = next(iter(ready))
+            del ready[database, key]
+            self._serve(database, key)
+
+    def _serve(self, database: Database, key: bytes) -> None:
+        for waiter in list(database.blocked.get(key, ())):
+            if database.lookup(key) is None:
+                return
+            if waiter.session.blocked is waiter:
+                self._try(waiter, key)
+
+    def _try(self, waiter: Waiter, key: bytes) -> None:
+        session, log = waiter.session, self._server.log
+        before = log.begin(session) if log is not None else 0
+        begin = perf_counter()
+        try:
+            reply = waiter.attempt(key)
+        except CommandError as error:
+            reply = error.reply
+        if reply is None:
+            return  # it is of another type than this one waits for
+        if log is not None:
+            log.end(session, None, [], before)
+        taken, slowlog = waiter.taken + perf_counter() - begin, self._server.slowlog
+        if taken * 1e6 >= slowlog.threshold >= 0:
+            slowlog.add(session, waiter.args, taken)
+        self._finish(waiter, reply)
+
+    def _finish(self, waiter: Waiter, reply: bytes) -> None:
+        self._leave(waiter)
+        waiter.session.late_reply(reply)
+        self._server.dispatcher.resume(waiter.session)
+
+    # -- not being served
+
+    def tick(self) -> float | None:
+        """End the waiting of those whose time is over; returns the seconds until the next one's is."""
+        now = monotonic()
+        while self._deadlines and (
+            self._deadlines[0][0] <= now or self._deadlines[0][2].session.blocked is not self._deadlines[0][2]
+        ):
+            waiter = heapq.heappop(self._deadlines)[2]
+            if waiter.session.blocked is waiter:
+                self._finish(waiter, waiter.expired)
+        return self._deadlines[0][0] - now if self._deadlines else None
+
+    def unblock(self, session: Session, error: bool) -> bool:
+        """Free a session as CLIENT UNBLOCK does; False if it does not wait."""
+        waiter = session.blocked
+        if not isinstance(waiter, Waiter):
+            return False
+        if not error:
+            self._finish(waiter, waiter.expired)
+            return True
+        unblocked = CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+        self._server.count_error(unblocked)
+        waiting = self._server.registry.commands.get(str(session.last_command).upper())
+        if waiting is not None:
+            waiting.failed += 1
+        self._finish(waiter, unblocked.reply)
+        return True
+
+    def forget(self, session: Session) -> None:
+        """A session is gone."""
+        if isinstance(session.blocked, Waiter):
+            session.backlog.clear()
+            self._leave(session.blocked)

@@ -1,0 +1,85 @@
+"""Clients that take up too much: idle for too long (``timeout``), or too slow (``client-output-buffer-limit``)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .describe import client_type
+
+if TYPE_CHECKING:
+    from ..server import Server
+    from .session import Session
+
+__all__ = ["OutputGuard"]
+
+log = logging.getLogger("evio_redis")
+
+UNAUTHENTICATED = 16 * 1024 + 1
+"""Bytes of output at which a client is dropped that has not given the password: more than Redis's own buffer."""
+
+
+class OutputGuard:
+    """Looks at every client now and then."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._over_since: dict[Session, float] = {}  # since when a client is over its soft limit
+        self._last = 0.0
+
+    def limit(self, session: Session) -> None:
+        """Have the core drop a client that goes over the hard limit of its class; to be called when that changes."""
+        hard = self._limits(session)[0]
+        if session.conn is not None and hard != session.hard_limit:
+            session.hard_limit = hard
+            session.conn.configure(max_pending=max(0, hard - 1))  # Redis's limit is what may not be reached
+            session.settle()
+
+    def limit_all(self) -> None:
+        """The limits have changed. Only its own loop may tell a connection (``Conn.configure``); with several loops,
+        ``check`` sees to it."""
+        for session in self._server.sessions.values():
+            if self._server.config.loops in (0, 1):
+                self.limit(session)
+            else:
+                session.hard_limit = self._limits(session)[0]
+                session.settle()
+
+    def _limits(self, session: Session) -> tuple[int, int, int]:
+        if not session.authenticated:
+            return UNAUTHENTICATED, 0, 0
+        limits: tuple[int, int, int] = getattr(self._server.config.client_output_buffer_limit, client_type(session))
+        return limits
+
+    def check(self) -> None:
+        """Drop those that are over a limit. Once a second: that is how exactly the limits are given."""
+        server = self._server
+        if server.now - self._last < 1.0:
+            return
+        self._last = server.now
+        timeout = server.config.timeout
+        over: dict[Session, float] = {}
+        for session in list(server.sessions.values()):
+            if session.conn is None:
+                continue
+            pending = session.conn.pending
+            if pending and self._exceeds(session, pending, over):
+                log.warning("closing client %d: %d bytes of output pending", session.id, pending)
+                session.conn.abort()
+            elif (
+                timeout
+                and server.now - session.seen > timeout
+                and not (session.blocked or session.subscribed or session.monitor)
+            ):
+                log.debug("closing client %d: idle", session.id)
+                session.conn.close()
+        self._over_since = over
+
+    def _exceeds(self, session: Session, pending: int, over: dict[Session, float]) -> bool:
+        hard, soft, seconds = self._limits(session)
+        if hard and pending >= hard:
+            return True
+        if soft and pending >= soft:
+            over[session] = since = self._over_since.get(session, self._server.now)
+            return bool(self._server.now - since > seconds)
+        return False

@@ -1,0 +1,90 @@
+"""CLIENT PAUSE: commands wait until it is over.
+
+https://redis.io/docs/latest/commands/client-pause/
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model.command import Args, Command
+    from ..server import Server
+    from .session import Session
+
+__all__ = ["Pause"]
+
+
+class Pause:
+    """The pause under way, if any, and the sessions whose commands wait for its end."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._until = 0.0
+        self._writes_only = False
+        self._waiting: list[Session] = []
+
+    @property
+    def active(self) -> bool:
+        """Whether there is one."""
+        return self._until > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many clients it keeps waiting."""
+        return len(self._waiting)
+
+    def begin(self, seconds: float, writes_only: bool) -> None:
+        """Pause for so long; of two pauses the longer and the stricter counts."""
+        self._writes_only = writes_only and (self._writes_only or not self.active)
+        self._until = max(self._until, monotonic() + seconds)
+        self._server.keyspace.keeps_expired = True
+        self._server.dispatcher.choose_tables()
+
+    def holds(self, session: Session, command: Command, args: Args) -> bool:
+        """Whether this command has to wait. EXEC does if its transaction writes."""
+        if session.monitor:
+            return False
+        if not self._writes_only:
+            return True
+        if command.name != "exec":
+            return self._writes(command, args)
+        find = self._server.registry.find
+        return any(self._writes(queued, each) for each in session.queue or () if (queued := find(each)) is not None)
+
+    def _writes(self, command: Command, args: Args) -> bool:
+        """Whether a call may change something, also what others than this server see. A script may deny it."""
+        if command.name in ("eval", "evalsha"):
+            return self._server.scripts.may_write(args[1], loaded=command.name == "evalsha")
+        return not command.flags.isdisjoint(("write", "may_replicate"))
+
+    def postpone(self, session: Session, args: Args) -> None:
+        """Keep a command for the end of the pause."""
+        session.blocked = self
+        session.backlog.appendleft(args)
+        self._waiting.append(session)
+        session.settle()
+
+    def forget(self, session: Session) -> None:
+        """A session is gone."""
+        if session.blocked is self:
+            session.blocked = None
+            session.backlog.clear()
+            self._waiting.remove(session)
+
+    def tick(self) -> None:
+        """End it when its time has come."""
+        if self.active and monotonic() >= self._until:
+            self.end()
+
+    def end(self) -> None:
+        """Go on now."""
+        self._until = 0.0
+        self._writes_only = False
+        self._server.keyspace.keeps_expired = False
+        self._server.dispatcher.choose_tables()
+        waiting, self._waiting = self._waiting, []
+        for session in waiting:
+            session.blocked = None
+            self._server.dispatcher.resume(session)

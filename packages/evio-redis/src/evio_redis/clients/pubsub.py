@@ -1,0 +1,104 @@
+"""Channels and who listens to them.
+
+https://redis.io/docs/latest/develop/interact/pubsub/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..protocol.glob import matcher
+from ..protocol.resp import bulk, integer
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["KINDS", "Kind", "PubSub"]
+
+
+class Kind:
+    """One of the three kinds of subscription: its names on the wire, who has it, where a session keeps its own."""
+
+    def __init__(self, prefix: bytes, message: bytes, attribute: str) -> None:
+        self.subscribe = prefix + b"subscribe"
+        self.unsubscribe = prefix + b"unsubscribe"
+        self.message = message
+        self.attribute = attribute
+
+    def of(self, session: Session) -> dict[bytes, None]:
+        """What a session is subscribed to."""
+        names: dict[bytes, None] = getattr(session, self.attribute)
+        return names
+
+
+CHANNEL = Kind(b"", b"message", "channels")
+PATTERN = Kind(b"p", b"pmessage", "patterns")
+SHARD = Kind(b"s", b"smessage", "shard_channels")
+KINDS = (CHANNEL, PATTERN, SHARD)
+
+
+class PubSub:
+    """The subscriptions of a server."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[Kind, dict[bytes, dict[Session, None]]] = {kind: {} for kind in KINDS}
+
+    # -- subscribing. Each returns the confirmation, encoded.
+
+    def subscribe(self, session: Session, kind: Kind, name: bytes) -> bytes:
+        """Subscribe to a channel or pattern."""
+        kind.of(session)[name] = None
+        self.listeners[kind].setdefault(name, {})[session] = None
+        return self._confirm(session, kind.subscribe, kind, name)
+
+    def unsubscribe(self, session: Session, kind: Kind, name: bytes | None) -> bytes:
+        """Subscribe no more; None is the reply to unsubscribing from everything without having anything."""
+        if name is not None:
+            self._drop(session, kind, name)
+        return self._confirm(session, kind.unsubscribe, kind, name)
+
+    def forget(self, session: Session) -> None:
+        """Drop all subscriptions of a session."""
+        for kind in KINDS:
+            for name in list(kind.of(session)):
+                self._drop(session, kind, name)
+
+    def _drop(self, session: Session, kind: Kind, name: bytes) -> None:
+        kind.of(session).pop(name, None)
+        sessions = self.listeners[kind].get(name)
+        if sessions is not None:
+            sessions.pop(session, None)
+            if not sessions:
+                del self.listeners[kind][name]
+
+    def _confirm(self, session: Session, what: bytes, kind: Kind, name: bytes | None) -> bytes:
+        count = len(session.shard_channels) if kind is SHARD else len(session.channels) + len(session.patterns)
+        shown = session.resp.null if name is None else bulk(name)
+        return session.resp.push([bulk(what), shown, integer(count)])
+
+    # -- publishing
+
+    def publish(self, channel: bytes, message: bytes) -> int:
+        """Send to the listeners of a channel and of patterns that match it; returns how many."""
+        count = self._send(CHANNEL, channel, [bulk(channel), bulk(message)])
+        for pattern in list(self.listeners[PATTERN]):
+            if matcher(pattern)(channel):
+                count += self._send(PATTERN, pattern, [bulk(pattern), bulk(channel), bulk(message)])
+        return count
+
+    def publish_sharded(self, channel: bytes, message: bytes) -> int:
+        """Send to the listeners of a shard channel; returns how many."""
+        return self._send(SHARD, channel, [bulk(channel), bulk(message)])
+
+    def _send(self, kind: Kind, name: bytes, parts: list[bytes]) -> int:
+        sessions = self.listeners[kind].get(name)
+        if not sessions:
+            return 0
+        parts = [bulk(kind.message), *parts]
+        encoded: dict[int, bytes] = {}
+        for session in list(sessions):
+            version = session.resp.version
+            if version not in encoded:
+                encoded[version] = session.resp.push(parts)
+            session.push(encoded[version])
+        return len(sessions)

@@ -1,0 +1,246 @@
+"""One client: what the server knows of it and what state it is in."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandError
+from ..protocol.parser import Parser
+from ..protocol.resp import RESP2, Resp2
+
+if TYPE_CHECKING:
+    from evio_core import Conn
+
+    from ..keyspace.database import Database
+    from ..model.command import Args
+    from ..server import Server
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A client. It is ``plain`` while it is in the state that nearly all are in nearly always: authenticated, not
+    blocked, in no transaction, without subscriptions, at the beginning of a command. The server then runs its
+    commands the fast way; every other state takes the one way that considers them all."""
+
+    __slots__ = (
+        "atomic",
+        "authenticated",
+        "backlog",
+        "backlog_bytes",
+        "blocked",
+        "channels",
+        "closing",
+        "conn",
+        "context",
+        "created",
+        "db",
+        "dirty_cas",
+        "dirty_exec",
+        "executing",
+        "hard_limit",
+        "id",
+        "last_command",
+        "lib_name",
+        "lib_ver",
+        "monitor",
+        "name",
+        "no_evict",
+        "no_touch",
+        "outbox",
+        "parser",
+        "patterns",
+        "plain",
+        "queue",
+        "redacted",
+        "replies",
+        "reply_mode",
+        "resp",
+        "seen",
+        "rewritten",
+        "server",
+        "shard_channels",
+        "user",
+        "watching",
+    )
+
+    def __init__(self, server: Server, conn: Conn | None, identity: int) -> None:
+        self.server = server
+        self.conn = conn
+        self.id = identity
+        self.db: Database = server.keyspace.databases[0]
+        self.resp: Resp2 = RESP2
+        self.context: Any = None  # for own commands
+        self.plain = not server.config.requirepass
+        self.authenticated = not server.config.requirepass
+        self.user = "default"
+        self.name = b""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.created = self.seen = server.now
+        self.last_command: bytes | str = ""  # its name, as it came or as it is
+        self.closing = False
+        self.hard_limit = 0  # bytes of output that the core lets wait; 0 is no limit
+        self.parser = Parser()
+        self.parser.authenticated = self.authenticated
+        self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
+        self.outbox: list[bytes] | None = None if server.config.loops in (0, 1) else []
+        self.reply_mode = "on"
+        self.monitor = False
+        self.no_evict = False
+        self.no_touch = False
+        self.queue: list[Args] | None = None  # of MULTI
+        self.atomic = False  # within EXEC, where nothing may block
+        self.executing: list[Args] | None = None  # what EXEC found queued, while it runs
+        self.dirty_exec = False  # a command could not be queued
+        self.dirty_cas = False  # a watched key was modified
+        self.watching: dict[tuple[Database, bytes], bool] = {}  # and whether the key was expired then
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
+        self.blocked: Any = None  # what it waits for
+        self.redacted: Args | None = None  # how MONITOR and the slow log show the command that runs
+        self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
+        self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
+        self.backlog_bytes = 0  # in which so much input went
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether it has any subscription."""
+        return bool(self.channels or self.patterns or self.shard_channels)
+
+    def settle(self) -> None:
+        """Decide anew whether it is plain; to be called when its state has changed."""
+        self.plain = (
+            self.authenticated
+            and self.queue is None
+            and self.blocked is None
+            and not self.backlog
+            and not self.closing
+            and not self.monitor
+            and not self.subscribed
+            and self.reply_mode == "on"
+            and self.parser.empty
+            and not self.hard_limit
+        )
+
+    # -- transactions
+
+    def watch(self, keys: list[bytes]) -> None:
+        """Have EXEC fail if one of these keys is modified until then. One that is expired already may go away."""
+        if self.dirty_cas:
+            return  # EXEC will fail anyway
+        now = self.db.keyspace.clock.ms()
+        for key in keys:
+            if (self.db, key) not in self.watching:
+                expired = self.db.expires.get(key, now + 1) <= now
+                self.watching[self.db, key] = expired
+                self.db.watched.setdefault(key, set()).add(self)
+        self.db.keyspace.set_alerts()
+
+    def unwatch(self) -> None:
+        """Watch no key any more."""
+        for database, key in self.watching:
+            sessions = database.watched[key]
+            sessions.discard(self)
+            if not sessions:
+                del database.watched[key]
+        if self.watching:
+            self.watching.clear()
+            self.db.keyspace.set_alerts()
+        self.dirty_cas = False
+
+    def watched_expired(self) -> bool:
+        """Whether a watched key has expired since it is watched, though nobody has noticed yet."""
+        now = self.db.keyspace.clock.ms()
+        return any(
+            not expired and database.expires.get(key, now + 1) <= now
+            for (database, key), expired in self.watching.items()
+        )
+
+    def leave_multi(self) -> None:
+        """Forget the transaction and what it watches."""
+        self.queue = None
+        self.dirty_exec = False
+        self.unwatch()
+        self.settle()
+
+    def reset(self) -> None:
+        """Back to how it connected, but for what RESET leaves alone: its name is gone, its id stays."""
+        self.leave_multi()
+        self.server.pubsub.forget(self)
+        self.server.monitors.remove(self)
+        self.db = self.server.keyspace.databases[0]
+        self.resp = RESP2
+        self.name = b""
+        self.reply_mode = "on"
+        self.no_evict = self.no_touch = False
+        self.user = "default"
+        self.authenticated = not self.server.config.requirepass
+        self.parser.authenticated = self.authenticated
+        self.settle()
+        self.server.outputs.limit(self)
+
+    # -- the log
+
+    def rewrite(self, *args: bytes) -> None:
+        """Have the append-only file get this command rather than the one that runs, whose effect its arguments do not
+        determine; several times, several commands."""
+        if self.server.log is not None:
+            self.rewritten.append(list(args))
+
+    def redact(self, args: list[bytes], *positions: int) -> None:
+        """Have MONITOR and the slow log not show these arguments of the command that runs: they are secrets."""
+        shown = list(self.redacted or args)
+        for position in positions:
+            shown[position] = b"(redacted)"
+        self.redacted = shown
+
+    # -- output
+
+    def late_reply(self, reply: bytes) -> None:
+        """Send the reply of a command that had to wait, if the client wants replies (CLIENT REPLY)."""
+        if self.reply_mode == "on":
+            self.push(reply)
+        else:
+            self.silenced()
+
+    def silenced(self) -> None:
+        """A reply was not sent because of CLIENT REPLY; SKIP means the next one only."""
+        self.reply_mode = {"skip next": "skip", "skip": "on"}.get(self.reply_mode, self.reply_mode)
+
+    def protocol_error(self) -> bytes:
+        """What to say of input that is no command, once all that came before it has been run; it is the end."""
+        error = self.parser.error
+        if error is None or self.closing or self.blocked is not None:
+            return b""
+        self.closing = True
+        return CommandError(f"ERR Protocol error: {error}").reply
+
+    def push(self, message: bytes) -> None:
+        """Send what is no reply: in order with the replies if its commands run now."""
+        if self.replies is not None:
+            self.replies.append(message)
+        elif self.conn is not None:
+            if self.outbox is None:
+                self.conn.write(message)
+            else:
+                self.outbox.append(message)
+                self.conn.wake()
+
+    def take_outbox(self) -> bytes:
+        """What other loops have for this client, which is to leave before anything else does: what they wrote to the
+        connection would be overtaken by the next reply of its own loop."""
+        taken = b"".join(self.outbox or ())
+        self.outbox = [] if self.outbox is not None else None
+        return taken
+
+    def kill(self, by: Session) -> None:
+        """Close the connection; a client that kills itself gets its replies first."""
+        self.closing = True
+        self.plain = False
+        if self is not by and self.conn is not None:
+            self.server.sessions.pop(self.id, None)
+            self.server.forget(self)
+            self.conn.close()

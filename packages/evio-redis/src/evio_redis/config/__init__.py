@@ -1,0 +1,1 @@
+"""Directives, their values, CONFIG and redis.conf."""

@@ -1,0 +1,302 @@
+"""A server's configuration: from a file, from the command line, from a program, from CONFIG SET."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from evio_core import url
+
+from ..clients.monitor import quoted
+from ..errors import ConfigError
+from ..protocol.glob import matcher
+from ..protocol.inline import split_inline
+from .converters import OutputLimits
+from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
+from .ignored import missed
+
+__all__ = ["STDIN", "Config", "find_directive", "read_file"]
+
+
+def find_directive(name: str) -> Directive:
+    """The directive of that name. Raises :class:`ConfigError`, which names the nearest one."""
+    found = DIRECTIVES.get(ALIASES.get(name.lower(), name.lower()))
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(name.lower(), DIRECTIVES, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"unknown directive '{name}'{hint}")
+
+
+STDIN = "-"
+"""What is given instead of a file's name to have the directives read from standard input."""
+
+
+def read_file(path: str, included_by: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """The directives of a ``redis.conf``, in order, with those of the files that it includes, whose names may be
+    patterns. Raises :class:`ConfigError` with file and line, and ``OSError``."""
+    found: list[tuple[str, str]] = []
+    shown, data = ("standard input", sys.stdin.buffer.read()) if path == STDIN else (path, Path(path).read_bytes())
+    chain = (*included_by, os.path.realpath(path))
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        words = split_inline(line)
+        if not words:
+            raise ConfigError(f"{shown}, line {number}: unbalanced quotes")
+        name, *values = (word.decode("utf-8", "surrogateescape") for word in words)
+        try:
+            if name.lower() == "include":
+                for each in [file for value in values for file in sorted(glob(value)) or [value]]:
+                    if os.path.realpath(each) in chain:
+                        raise ConfigError(f"{each} includes itself")
+                    found += read_file(each, chain)
+                continue
+            directive = find_directive(name)
+            if not values and directive.name not in SEVERAL:
+                raise ConfigError(f"'{name}' needs a value")
+            text = " ".join(values) if directive.name != "rename-command" else " ".join(map(_quoted, values))
+            directive.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"{shown}, line {number}: {name}: {error}") from None
+        found.append((directive.name, text))
+    return found
+
+
+def _quoted(text: str) -> str:
+    return quoted(text.encode("utf-8", "surrogateescape"))
+
+
+class Config:
+    """The values in force, as attributes: ``tcp-keepalive`` is ``tcp_keepalive``."""
+
+    # What the rest of the package reads.
+    aof_load_truncated: bool
+    aof_disable_auto_gc: bool
+    aof_timestamp_enabled: bool
+    active_expire_effort: int
+    appenddirname: str
+    appendfilename: str
+    appendfsync: str
+    appendonly: bool
+    auto_aof_rewrite_min_size: int
+    auto_aof_rewrite_percentage: int
+    balance: str
+    bind: tuple[str, ...]
+    client_output_buffer_limit: OutputLimits
+    client_query_buffer_limit: int
+    databases: int
+    dir: str
+    enable_debug_command: str
+    enable_protected_configs: str
+    hash_max_listpack_entries: int
+    hash_max_listpack_value: int
+    hz: int
+    latency_monitor_threshold: int
+    busy_reply_threshold: int
+    latency_tracking: bool
+    latency_tracking_info_percentiles: tuple[float, ...]
+    hll_sparse_max_bytes: int
+    list_max_listpack_size: int
+    logfile: str
+    loglevel: str
+    loops: int
+    maxclients: int
+    maxmemory: int
+    maxmemory_policy: str
+    no_appendfsync_on_rewrite: bool
+    notify_keyspace_events: str
+    pidfile: str
+    port: int
+    proto_max_bulk_len: int
+    protected_mode: bool
+    rename_command: Mapping[str, str]
+    rdb_key_save_delay: int
+    requirepass: str
+    save: str
+    set_max_intset_entries: int
+    shutdown_timeout: int
+    slowlog_log_slower_than: int
+    slowlog_max_len: int
+    tcp_backlog: int
+    tcp_keepalive: int
+    timeout: int
+    tls_auth_clients: str
+    tls_ca_cert_file: str
+    tls_cert_file: str
+    tls_key_file: str
+    tls_port: int
+    unixsocket: str
+    unixsocketperm: int
+    zset_max_listpack_entries: int
+    zset_max_listpack_value: int
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, path: str = "") -> None:
+        self.path = path
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        for directive in DIRECTIVES.values():
+            setattr(self, directive.attribute, directive.default)
+        for name, value in (settings or {}).items():
+            self.load(name.replace("_", "-"), value)
+
+    def load(self, name: str, value: Any) -> None:
+        """Set a directive while the server does not run; a value may be text or what the directive shows as text.
+        Raises :class:`ConfigError`."""
+        directive = find_directive(name)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif isinstance(value, tuple | list):
+            value = " ".join(map(str, value))
+        elif isinstance(value, bytes):
+            value = value.decode("utf-8", "surrogateescape")
+        try:
+            parsed = directive.parse(str(value))
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error} (given {str(value)!r})") from None
+        if directive.name == "rename-command":
+            parsed = {**self.rename_command, **parsed}
+        elif directive.name == "save" and parsed:
+            parsed = f"{self.save} {parsed}".strip()  # a line for each pair; an empty one takes them all back
+        setattr(self, directive.attribute, parsed)
+
+    # -- at run time
+
+    def on_change(self, name: str, watcher: Callable[[], None]) -> None:
+        """Have ``watcher()`` called when CONFIG SET has changed a directive."""
+        self._watchers.setdefault(name, []).append(watcher)
+
+    def set(self, pairs: Iterable[tuple[str, str]], protected: bool = False) -> None:
+        """Change directives, all or none (CONFIG SET), the protected ones only if PROTECTED. Raises
+        :class:`ConfigError` in Redis's words."""
+        changes: dict[str, tuple[Directive, Any]] = {}
+        given = list(pairs)
+        for name, _ in given:
+            if ALIASES.get(name.lower(), name.lower()) not in DIRECTIVES or name.lower() == "rename-command":
+                raise ConfigError(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
+        for name, text in given:
+            directive = find_directive(name)
+            try:
+                if not directive.mutable:
+                    raise ConfigError("can't set immutable config")
+                if directive.protected and not protected:
+                    raise ConfigError("can't set protected config")
+                if directive.name in changes:
+                    raise ConfigError("duplicate parameter")
+                changes[directive.name] = directive, directive.parse(text)
+            except ConfigError as error:
+                raise ConfigError(f"CONFIG SET failed (possibly related to argument '{name}') - {error}") from None
+        for directive, value in changes.values():
+            setattr(self, directive.attribute, value)
+        for name in changes:
+            for watcher in self._watchers.get(name, ()):
+                watcher()
+
+    def shown(self, patterns: Iterable[bytes] = (b"*",)) -> dict[str, str]:
+        """What CONFIG GET shows for some patterns in lower case, old names included, with the values as text."""
+        found: dict[str, str] = {}
+        given = list(patterns)
+        matchers = [matcher(pattern) for pattern in given]
+        for name in [*DIRECTIVES, *ALIASES]:
+            directive, key = find_directive(name), name.encode()
+            if directive.name == "rename-command":
+                continue
+            if key in given if directive.hidden else any(matches(key) for matches in matchers):
+                found[name] = self._show(directive)
+        return found
+
+    def missed(self) -> list[str]:
+        """What has no effect here and is set all the same."""
+        return missed(lambda name: str(getattr(self, find_directive(name).attribute)))
+
+    def _show(self, directive: Directive) -> str:
+        if directive.name == "dir":
+            return os.path.abspath(self.dir)
+        return directive.show(getattr(self, directive.attribute))
+
+    def rewrite(self) -> None:
+        """Bring the file up to date (CONFIG REWRITE): lines of directives that have changed are replaced, new ones
+        added at the end, comments stay. Raises :class:`ConfigError` without a file, and ``OSError``."""
+        if not self.path:
+            raise ConfigError("The server is running without a config file")
+        path = Path(self.path)
+        lines: list[str] = []
+        written: set[str] = set()
+        for line in path.read_text("utf-8", "surrogateescape").splitlines():
+            name = line.split(None, 1)[0].lower() if line.strip() else "#"
+            name = ALIASES.get(name, name)
+            if name not in DIRECTIVES or name == "rename-command":
+                lines.append(line)
+            elif name not in written:
+                written.add(name)
+                lines.append(self._line(DIRECTIVES[name]))
+        for directive in DIRECTIVES.values():
+            changed = getattr(self, directive.attribute) != directive.default
+            if changed and directive.name not in written and directive.name != "rename-command":
+                lines.append(self._line(directive))
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+        os.replace(temporary, path)
+
+    def _line(self, directive: Directive) -> str:
+        text = self._show(directive)
+        return f"{directive.name} {text if directive.name in SEVERAL or (text and text.isalnum()) else _quoted(text)}"
+
+    # -- where to listen
+
+    def addresses(self) -> list[str]:
+        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Raises
+        :class:`ConfigError` for TLS without a certificate."""
+        found: list[str] = []
+        backlog = {"backlog": str(self.tcp_backlog)}
+        hosts = self._hosts()
+        if self.port or not (self.unixsocket or self.tls_port):
+            found += [_address(url("tcp", (host, self.port)), backlog) for host in hosts]
+        if self.tls_port:
+            if not (self.tls_cert_file and self.tls_key_file):
+                raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
+            found += [_address(url("tls", (host, self.tls_port)), backlog | self._tls_options()) for host in hosts]
+        if self.unixsocket:
+            mode = {"mode": f"{self.unixsocketperm:o}"} if self.unixsocketperm else {}
+            found.append(_address(f"unix://{quote(self.unixsocket)}", backlog | mode))
+        return found
+
+    def _hosts(self) -> list[str]:
+        found = []
+        for given in self.bind:
+            host = given.removeprefix("-")
+            if host == "*":
+                found.append("")
+            elif host == "::*":
+                if "*" not in self.bind:  # which is for IPv6 as well
+                    found.append("::")
+            elif given == host or _is_there(host):
+                found.append(host)
+        return found
+
+    def _tls_options(self) -> dict[str, str]:
+        options = {"cert": self.tls_cert_file, "key": self.tls_key_file}
+        if self.tls_ca_cert_file and self.tls_auth_clients == "yes":
+            options["client_ca"] = self.tls_ca_cert_file
+        return options
+
+
+def _is_there(host: str) -> bool:
+    """Whether this machine has the address: ``-::1`` is to be left out where there is no IPv6."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
+
+
+def _address(base: str, options: Mapping[str, str]) -> str:
+    return base + "?" + "&".join(f"{name}={quote(value)}" for name, value in options.items())

@@ -1,0 +1,191 @@
+"""The configuration directives: their names, values and defaults, those of ``redis.conf`` and evio's own.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/config/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from evio_core import LoadBalance
+
+from ..keyspace.keyspace import show_events
+from .converters import (  # fmt: skip
+    INT_MAX,
+    LLONG_MAX,
+    ULLONG_MAX,
+    OutputLimits,
+    clamped,
+    directory,
+    events,
+    hosts,
+    memory,
+    number,
+    octal,
+    one_of,
+    output_limits,
+    percentiles,
+    port,
+    renames,
+    show_octal,
+    show_percentiles,
+    show_renames,
+    show_yes_no,
+    yes_no,
+)
+from .ignored import ACCEPTED, ACCEPTED_ALIASES
+
+__all__ = ["ALIASES", "DIRECTIVES", "SEVERAL", "Directive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One directive. ``parse`` turns its words into a value and raises :class:`ConfigError` saying what is allowed;
+    ``show`` turns a value into text that ``parse`` takes."""
+
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    show: Callable[[Any], str]
+    help: str
+    mutable: bool = True
+    metavar: str = "VALUE"
+    hidden: bool = False
+    """Shown by CONFIG GET only when asked for by its very name."""
+    protected: bool = False
+    """Changed by CONFIG SET only with ``enable-protected-configs``."""
+
+    @property
+    def attribute(self) -> str:
+        """Its name as a Python attribute."""
+        return self.name.replace("-", "_")
+
+
+DIRECTIVES: dict[str, Directive] = {}
+
+ALIASES = {
+    "lua-time-limit": "busy-reply-threshold",
+    "list-max-ziplist-size": "list-max-listpack-size",
+    "hash-max-ziplist-entries": "hash-max-listpack-entries",
+    "hash-max-ziplist-value": "hash-max-listpack-value",
+    "zset-max-ziplist-entries": "zset-max-listpack-entries",
+    "zset-max-ziplist-value": "zset-max-listpack-value",
+} | ACCEPTED_ALIASES
+"""Names that Redis used to have for directives and still takes."""
+
+SEVERAL = frozenset({"bind", "client-output-buffer-limit", "latency-tracking-info-percentiles", "save"})
+"""Directives that take any number of words, also none."""
+
+
+def _add(
+    name: str,
+    default: Any,
+    parse: Callable[[str], Any],
+    help_: str,
+    show: Callable[[Any], str] = str,
+    mutable: bool = True,
+    metavar: str = "VALUE",
+    hidden: bool = False,
+    protected: bool = False,
+) -> None:
+    DIRECTIVES[name] = Directive(name, default, parse, show, help_, mutable, metavar, hidden, protected)
+
+
+# -- where to listen
+_add("port", 6380, port, "TCP port; 0 for none", mutable=False, metavar="PORT")
+_add("bind", ("127.0.0.1",), hosts, "hosts to listen on; * for all", " ".join, mutable=False, metavar="HOST")
+_add("unixsocket", "", str, "path of a unix socket to listen on as well", mutable=False, metavar="PATH")
+_add("unixsocketperm", 0, octal, "its permissions, octal", show_octal, False, "MODE")
+_add("tcp-backlog", 511, number(0, INT_MAX), "connections that may wait to be accepted", mutable=False, metavar="N")
+_add("tls-port", 0, port, "port for TLS; 0 for none", mutable=False, metavar="PORT")
+_add("tls-cert-file", "", str, "certificate chain, PEM", mutable=False, metavar="FILE")
+_add("tls-key-file", "", str, "its private key, PEM", mutable=False, metavar="FILE")
+_add("tls-ca-cert-file", "", str, "authorities that client certificates must be from", mutable=False, metavar="FILE")
+_add("tls-auth-clients", "yes", one_of("no", "yes", "optional"), "whether clients need a certificate", mutable=False)
+
+# -- clients
+_add("requirepass", "", str, "password that clients have to give", metavar="PASSWORD")
+_add("protected-mode", True, yes_no, "without a password, serve only this machine", show_yes_no, metavar="yes|no")
+_add("maxclients", 10000, number(1, 2**32 - 1), "most clients at once", metavar="N")
+_add("timeout", 0, number(0, INT_MAX), "seconds after which an idle client is dropped; 0 for never", metavar="SECONDS")
+_add("tcp-keepalive", 300, number(0, INT_MAX), "seconds between probes of silent peers; 0 for none", metavar="SECONDS")
+_add("client-output-buffer-limit", OutputLimits(), output_limits, "output that may wait for a client")
+_add("client-query-buffer-limit", 1 << 30, memory(1 << 20), "input that may wait for the rest of a command")
+_add("proto-max-bulk-len", 512 << 20, memory(1 << 20), "largest argument of a command", metavar="SIZE")
+_allowed = one_of("no", "yes", "local")
+_add(
+    "enable-protected-configs",
+    "no",
+    _allowed,
+    "whether CONFIG SET may change dir",
+    mutable=False,
+    metavar="yes|no|local",
+)
+_add("rename-command", {}, renames, "another name for a command", show_renames, mutable=False, metavar="OLD NEW")
+_add("enable-debug-command", "no", _allowed, "whether DEBUG may be used", mutable=False, metavar="yes|no|local")
+
+# -- keys
+_add("databases", 16, number(1, INT_MAX), "number of databases", mutable=False, metavar="N")
+_add("maxmemory", 0, memory(0, ULLONG_MAX), "memory above which writes are refused; 0 for no limit", metavar="SIZE")
+_add("notify-keyspace-events", "", events, "events to publish: Ag$lshzxeKEtmdn", show_events, metavar="LETTERS")
+_add("active-expire-effort", 1, number(1, 10), "how eagerly expired keys are looked for", metavar="N")
+_add("list-max-listpack-size", -2, number(-5, INT_MAX), "when a list is no listpack any more", metavar="N")
+_add("hash-max-listpack-entries", 512, number(0, LLONG_MAX), "when a hash is no listpack any more", metavar="N")
+_add("hash-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
+_add("set-max-intset-entries", 512, number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")
+_add("zset-max-listpack-entries", 128, number(0, LLONG_MAX), "when a sorted set is no listpack any more", metavar="N")
+_add("hll-sparse-max-bytes", 3000, memory(0), "up to when a HyperLogLog is sparse", metavar="BYTES")
+_add("zset-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
+
+# -- persistence
+_add("appendonly", False, yes_no, "log every write to the append-only file", show_yes_no, metavar="yes|no")
+_add("appendfsync", "everysec", one_of("everysec", "always", "no"), "when to sync it", metavar="always|everysec|no")
+_add("appendfilename", "appendonly.aof", str, "its base name", mutable=False, metavar="NAME")
+_add("appenddirname", "appendonlydir", str, "the directory within dir that it is in", mutable=False, metavar="NAME")
+_add("dir", ".", directory, "the working directory", metavar="PATH", protected=True)
+_add("no-appendfsync-on-rewrite", False, yes_no, "do not sync while it is rewritten", show_yes_no, metavar="yes|no")
+_add("auto-aof-rewrite-percentage", 100, number(0, INT_MAX), "growth after which it is rewritten; 0 for never")
+_add("auto-aof-rewrite-min-size", 64 << 20, memory(0), "but not while it is smaller", metavar="SIZE")
+_add("aof-timestamp-enabled", False, yes_no, "note in the log what time it is", show_yes_no, metavar="yes|no")
+_add("aof-disable-auto-gc", False, yes_no, "keep files that a rewrite has replaced", show_yes_no, metavar="yes|no")
+_delay = number(-INT_MAX - 1, INT_MAX)
+_add("rdb-key-save-delay", 0, _delay, "microseconds that a rewrite waits after each command, for tests", hidden=True)
+_add("aof-load-truncated", True, yes_no, "cut off a command that was half written", show_yes_no, metavar="yes|no")
+
+# -- operation
+_add("loglevel", "notice", one_of("debug", "verbose", "notice", "warning"), "how much to log", metavar="LEVEL")
+_add("logfile", "", str, "file to log to rather than standard output", mutable=False, metavar="FILE")
+_add("pidfile", "", str, "file to write the process id to", mutable=False, metavar="FILE")
+_add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second", metavar="N")
+_add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")
+_add("slowlog-max-len", 128, number(0, LLONG_MAX), "entries of the slow log", metavar="N")
+_add("latency-monitor-threshold", 0, number(0, LLONG_MAX), "milliseconds; 0 for no latency monitor", metavar="MSEC")
+_add("latency-tracking", True, yes_no, "time commands, for LATENCY HISTOGRAM", show_yes_no, metavar="yes|no")
+_percentiles = "latency-tracking-info-percentiles"
+_add(_percentiles, (50.0, 99.0, 99.9), percentiles, "what INFO latencystats shows of it", show_percentiles)
+_limit = "milliseconds until a script that writes nothing is ended"
+_add("busy-reply-threshold", 5000, number(0, LLONG_MAX), _limit, metavar="MSEC")
+_add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
+
+# -- evio's own
+_balances = [balance.value for balance in LoadBalance]
+_add("loops", 1, number(-1, 1024), "event loops (threads); -1: one per CPU", mutable=False, metavar="N")
+_add("balance", "round-robin", one_of(*_balances), "which loop gets a client", mutable=False, metavar="STRATEGY")
+
+
+def _text(parse: Callable[[str], Any]) -> Callable[[str], str]:
+    """The value that PARSE finds as text, as nobody asks for more."""
+
+    def parse_to_text(text: str) -> str:
+        value = parse(text)
+        return show_yes_no(value) if isinstance(value, bool) else str(value)
+
+    return parse_to_text
+
+
+for _each in ACCEPTED:
+    DIRECTIVES[_each.name] = Directive(
+        _each.name, _each.default, _text(_each.parse), str, "", _each.mutable, "", _each.hidden, _each.protected
+    )

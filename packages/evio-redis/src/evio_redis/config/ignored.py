@@ -1,0 +1,214 @@
+"""Directives of ``redis.conf`` that are accepted though nothing here depends on them, so that the file of a Redis 7.0
+starts this server: each with Redis's default and Redis's check. What somebody who sets it would miss is said when the
+server starts; what would be dangerous to be without (a replica that takes writes) is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .converters import (  # fmt: skip
+    INT_MAX,
+    LLONG_MAX,
+    ULLONG_MAX,
+    flags,
+    host_name,
+    memory,
+    memory_or_share,
+    no_defrag,
+    number,
+    numbers,
+    one_of,
+    port,
+    refused,
+    save_points,
+    yes_no,
+)
+
+__all__ = ["ACCEPTED", "ACCEPTED_ALIASES", "Accepted", "missed"]
+
+
+class Accepted(NamedTuple):
+    """A directive without effect. ``parse`` says what is allowed; the text is kept as it is. ``missing`` is what is
+    missed when the value is not ``default``. A ``hidden`` one is shown by CONFIG GET only when asked for by name."""
+
+    name: str
+    default: str
+    parse: Callable[[str], object] = str
+    missing: str = ""
+    mutable: bool = True
+    hidden: bool = False
+    protected: bool = False
+
+
+_PROTECTED = one_of("no", "yes", "local")
+_POSITIVE = number(0, INT_MAX)
+_ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
+_POLICIES = one_of(
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+    "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction",
+)  # fmt: skip
+_FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
+_ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
+_NO_REPLICAS = "replication is not offered, and a replica that takes writes is none"
+_NO_CLUSTER = "cluster mode is not offered"
+_NO_RULES = "ACL rules are not offered, see requirepass"
+_NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
+
+ACCEPTED = (
+    # -- snapshots
+    Accepted("save", "", save_points, "there are no snapshots, see appendonly"),
+    Accepted("aof-use-rdb-preamble", "yes", yes_no),
+    Accepted("dbfilename", "dump.rdb", protected=True),
+    Accepted("rdbcompression", "yes", yes_no),
+    Accepted("rdbchecksum", "yes", yes_no, mutable=False),
+    Accepted("rdb-del-sync-files", "no", yes_no),
+    Accepted("rdb-save-incremental-fsync", "yes", yes_no),
+    Accepted("aof-rewrite-incremental-fsync", "yes", yes_no),
+    Accepted("stop-writes-on-bgsave-error", "yes", yes_no),
+    Accepted("sanitize-dump-payload", "no", one_of("no", "yes", "clients")),
+    # -- eviction, memory
+    Accepted("maxmemory-policy", "noeviction", _POLICIES, "keys are not evicted: above maxmemory, writes are refused"),
+    Accepted("maxmemory-samples", "5", number(1, INT_MAX)),
+    Accepted("maxmemory-eviction-tenacity", "10", number(0, 100)),
+    Accepted("maxmemory-clients", "0", memory_or_share, "clients are not evicted"),
+    Accepted("lfu-log-factor", "10", _POSITIVE),
+    Accepted("lfu-decay-time", "1", _POSITIVE),
+    Accepted("lazyfree-lazy-eviction", "no", yes_no),
+    Accepted("lazyfree-lazy-expire", "no", yes_no),
+    Accepted("lazyfree-lazy-server-del", "no", yes_no),
+    Accepted("lazyfree-lazy-user-del", "no", yes_no),
+    Accepted("lazyfree-lazy-user-flush", "no", yes_no),
+    Accepted("activerehashing", "yes", yes_no),
+    Accepted("activedefrag", "no", no_defrag),
+    Accepted("active-defrag-cycle-max", "25", number(1, 99)),
+    Accepted("active-defrag-cycle-min", "1", number(1, 99)),
+    Accepted("active-defrag-ignore-bytes", "104857600", memory(1)),
+    Accepted("active-defrag-max-scan-fields", "1000", number(1, LLONG_MAX)),
+    Accepted("active-defrag-threshold-lower", "10", number(0, 1000)),
+    Accepted("active-defrag-threshold-upper", "100", number(0, 1000)),
+    Accepted("list-compress-depth", "0", _POSITIVE),
+    Accepted("stream-node-max-bytes", "4096", memory(0)),
+    Accepted("stream-node-max-entries", "100", number(0, LLONG_MAX)),
+    Accepted("tracking-table-max-keys", "1000000", number(0, LLONG_MAX)),
+    # -- the process
+    Accepted("daemonize", "no", yes_no, "the server stays in the foreground", mutable=False),
+    Accepted("supervised", "no", one_of("no", "upstart", "systemd", "auto"), mutable=False),
+    Accepted("syslog-enabled", "no", yes_no, "there is no log but logfile", mutable=False),
+    Accepted("syslog-ident", "redis", mutable=False),
+    Accepted("syslog-facility", "local0", _FACILITIES, mutable=False),
+    Accepted("set-proc-title", "yes", yes_no, mutable=False),
+    Accepted("proc-title-template", "{title} {listen-addr} {server-mode}"),
+    Accepted("always-show-logo", "no", yes_no, mutable=False),
+    Accepted("crash-log-enabled", "yes", yes_no),
+    Accepted("crash-memcheck-enabled", "yes", yes_no),
+    Accepted("use-exit-on-panic", "no", yes_no, hidden=True),
+    Accepted("watchdog-period", "0", _POSITIVE, hidden=True),
+    Accepted("ignore-warnings", ""),
+    Accepted("oom-score-adj", "no", one_of("no", "yes", "relative", "absolute"), "the score is left as it is"),
+    Accepted("oom-score-adj-values", "0 200 800", numbers(3, -2000, 2000)),
+    Accepted("disable-thp", "yes", yes_no, mutable=False),
+    Accepted("jemalloc-bg-thread", "yes", yes_no),
+    Accepted("dynamic-hz", "yes", yes_no),
+    Accepted("io-threads", "1", number(1, 128), "see loops", mutable=False),
+    Accepted("io-threads-do-reads", "no", yes_no, mutable=False),
+    Accepted("server_cpulist", "", missing="see taskset(1)", mutable=False),
+    Accepted("bio_cpulist", "", missing="see taskset(1)", mutable=False),
+    Accepted("aof_rewrite_cpulist", "", missing="see taskset(1)", mutable=False),
+    Accepted("bgsave_cpulist", "", mutable=False),
+    Accepted("shutdown-on-sigint", "default", _ON_SIGNAL),
+    Accepted("shutdown-on-sigterm", "default", _ON_SIGNAL),
+    Accepted("bind-source-addr", ""),
+    Accepted("socket-mark-id", "0", number(0, 2**32 - 1), "sockets are not marked", mutable=False),
+    Accepted("key-load-delay", "0", number(-INT_MAX - 1, INT_MAX), hidden=True),
+    Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
+    # -- modules, scripts, rules
+    Accepted("enable-module-command", "no", _PROTECTED, mutable=False),
+    Accepted("aclfile", "", refused("", _NO_RULES), mutable=False),
+    Accepted("acllog-max-len", "128", number(0, LLONG_MAX)),
+    Accepted("acl-pubsub-default", "resetchannels", one_of("allchannels", "resetchannels")),
+    Accepted("propagation-error-behavior", "ignore", one_of("ignore", "panic", "panic-on-replicas")),
+    # -- replication
+    Accepted("replicaof", "", refused("", _NO_REPLICAS), mutable=False),
+    Accepted("masterauth", ""),
+    Accepted("masteruser", ""),
+    Accepted("min-replicas-to-write", "0", _POSITIVE, "there are no replicas to wait for"),
+    Accepted("min-replicas-max-lag", "10", _POSITIVE),
+    Accepted("repl-backlog-size", "1048576", memory(1)),
+    Accepted("repl-backlog-ttl", "3600", number(0, LLONG_MAX)),
+    Accepted("repl-disable-tcp-nodelay", "no", yes_no),
+    Accepted("repl-diskless-load", "disabled", one_of("disabled", "on-empty-db", "swapdb")),
+    Accepted("repl-diskless-sync", "yes", yes_no),
+    Accepted("repl-diskless-sync-delay", "5", _POSITIVE),
+    Accepted("repl-diskless-sync-max-replicas", "0", _POSITIVE),
+    Accepted("repl-ping-replica-period", "10", number(1, INT_MAX)),
+    Accepted("repl-timeout", "60", number(1, INT_MAX)),
+    Accepted("replica-announce-ip", ""),
+    Accepted("replica-announce-port", "0", port),
+    Accepted("replica-announced", "yes", yes_no),
+    Accepted("replica-ignore-disk-write-errors", "no", yes_no),
+    Accepted("replica-ignore-maxmemory", "yes", yes_no),
+    Accepted("replica-lazy-flush", "no", yes_no),
+    Accepted("replica-priority", "100", _POSITIVE),
+    Accepted("replica-read-only", "yes", yes_no),
+    Accepted("replica-serve-stale-data", "yes", yes_no),
+    # -- cluster
+    Accepted("cluster-enabled", "no", refused("no", _NO_CLUSTER), mutable=False),
+    Accepted("cluster-allow-pubsubshard-when-down", "yes", yes_no),
+    Accepted("cluster-allow-reads-when-down", "no", yes_no),
+    Accepted("cluster-allow-replica-migration", "yes", yes_no),
+    Accepted("cluster-announce-bus-port", "0", port),
+    Accepted("cluster-announce-hostname", "", host_name),
+    Accepted("cluster-announce-ip", ""),
+    Accepted("cluster-announce-port", "0", port),
+    Accepted("cluster-announce-tls-port", "0", port),
+    Accepted("cluster-config-file", "nodes.conf", mutable=False),
+    Accepted("cluster-link-sendbuf-limit", "0", memory(0, ULLONG_MAX)),
+    Accepted("cluster-migration-barrier", "1", _POSITIVE),
+    Accepted("cluster-node-timeout", "15000", number(0, LLONG_MAX)),
+    Accepted("cluster-port", "0", port, mutable=False),
+    Accepted("cluster-preferred-endpoint-type", "ip", _ENDPOINTS),
+    Accepted("cluster-replica-no-failover", "no", yes_no),
+    Accepted("cluster-replica-validity-factor", "10", _POSITIVE),
+    Accepted("cluster-require-full-coverage", "yes", yes_no),
+    # -- TLS
+    Accepted("tls-ca-cert-dir", "", refused("", "only tls-ca-cert-file is offered")),
+    Accepted("tls-ciphers", "", refused("", _NO_TLS_CHOICE)),
+    Accepted("tls-ciphersuites", "", refused("", _NO_TLS_CHOICE)),
+    Accepted("tls-protocols", "", refused("", _NO_TLS_CHOICE)),
+    Accepted("tls-prefer-server-ciphers", "no", yes_no),
+    Accepted("tls-dh-params-file", ""),
+    Accepted("tls-key-file-pass", "", refused("", "a key with a passphrase is not offered")),
+    Accepted("tls-client-cert-file", ""),
+    Accepted("tls-client-key-file", ""),
+    Accepted("tls-client-key-file-pass", ""),
+    Accepted("tls-cluster", "no", yes_no),
+    Accepted("tls-replication", "no", yes_no),
+    Accepted("tls-session-cache-size", "20480", _POSITIVE),
+    Accepted("tls-session-cache-timeout", "300", _POSITIVE),
+    Accepted("tls-session-caching", "yes", yes_no),
+)
+
+ACCEPTED_ALIASES = {
+    "slaveof": "replicaof",
+    "min-slaves-to-write": "min-replicas-to-write",
+    "min-slaves-max-lag": "min-replicas-max-lag",
+    "repl-ping-slave-period": "repl-ping-replica-period",
+    "cluster-slave-no-failover": "cluster-replica-no-failover",
+    "cluster-slave-validity-factor": "cluster-replica-validity-factor",
+} | {
+    f"slave-{what}": f"replica-{what}"
+    for what in (
+        "announce-ip", "announce-port", "ignore-maxmemory", "lazy-flush", "priority", "read-only", "serve-stale-data",
+    )
+}  # fmt: skip
+
+
+def missed(values: Callable[[str], str]) -> list[str]:
+    """What is missed with the values that VALUES has: a text for each directive."""
+    return [
+        f"{each.name} {values(each.name)} ({each.missing})"
+        for each in ACCEPTED
+        if each.missing and values(each.name) != each.default
+    ]

@@ -1,0 +1,278 @@
+"""The short way of a request: from a chunk of input to its replies.
+
+It is right for sessions that are ``plain`` and for commands that the dispatcher leaves in its tables; everything else
+is handed to the dispatcher.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+
+from evio_core import Action, Conn
+
+from ..errors import CommandError
+from ..protocol.parser import Parser
+from .batches import RUNS, SHORTEST
+from .templates import LEAST, alike
+
+if TYPE_CHECKING:
+    from ..clients.session import Session
+    from ..model.command import Function, Tables
+    from ..server import Server
+
+__all__ = ["make_data"]
+
+log = logging.getLogger("evio_redis")
+
+INTERNAL_ERROR = b"-ERR internal error, see the server's log\r\n"
+
+
+def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
+    """The ``data`` callback. A closure: its names are the hot path's locals."""
+    dispatcher, process = server.dispatcher, server.dispatcher.process
+    calls, failures = dispatcher.direct_calls, dispatcher.direct_failures
+    # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
+    # replaced and the session's own parser takes the chunk.
+    reader = hiredis.Reader()
+    feed: Callable[[bytes], None] = reader.feed
+    gets = reader.gets
+    poisoned: hiredis.Reader | None = None
+
+    def renew(session: Session, chunk: bytes) -> None:
+        """Take a new reader after a chunk that ended in the middle of a command."""
+        nonlocal feed, gets, reader, poisoned
+        if poisoned is None and session.parser.error is not None and oversized(chunk):
+            poisoned = reader
+        reader = hiredis.Reader()
+        feed, gets = (reader.feed if poisoned is None else _cautious(reader.feed)), reader.gets
+
+    def data(conn: Conn, chunk: bytes) -> Any:
+        session: Session = conn.context
+        if not session.plain:
+            return receive(server, session, chunk)
+        if len(chunk) >= LEAST:
+            same = alike(chunk)
+            if same is not None:
+                served = serve_alike(session, dispatcher.tables, *same)
+                if served is not None:
+                    function, output = served
+                    session.seen = server.now
+                    session.last_command = same[0][0]
+                    calls[function] += len(same[1])
+                    return output
+        commands = split(feed, gets, chunk)
+        run = serve_run(session, dispatcher.tables, commands) if len(commands) >= SHORTEST else None
+        if run is None and not all_strings(commands):
+            try:
+                return receive(server, session, chunk)
+            finally:
+                renew(session, chunk)
+        session.seen = server.now
+        session.last_command = commands[-1][0] if commands[-1] else b""
+        if run is not None:
+            function, output = run
+            calls[function] += len(commands)
+            return output
+        tables = dispatcher.tables
+        replies: list[bytes] = []
+        pending = iter(commands)
+        # Calls are counted by runs of the same function: its number is that of the replies since ``start``.
+        previous: Function | None = None
+        start = 0
+        for args in pending:
+            try:
+                function = tables[len(args)][args[0]]
+            except (KeyError, IndexError):
+                if args:
+                    calls[previous] += len(replies) - start
+                    replies.append(process(session, args))  # which counts it
+                    start = len(replies)
+                    if not session.plain:
+                        if session.reply_mode != "on":
+                            session.silenced()
+                        return finish(server, session, dispatcher.run_all(session, pending, replies))
+                    tables = dispatcher.tables
+                continue
+            if function is not previous:
+                calls[previous] += len(replies) - start
+                previous = function
+                start = len(replies)
+            try:
+                replies.append(function(session, args))
+            except CommandError as error:
+                replies.append(error.reply)
+                failures[function] += 1
+                server.count_error(error)
+            except Exception:
+                log.exception("%r failed", args[0])
+                failures[function] += 1
+                replies.append(INTERNAL_ERROR)
+        calls[previous] += len(replies) - start
+        return replies[0] if len(replies) == 1 else b"".join(replies)
+
+    return data
+
+
+ARRAY, STATUS = b"*+"
+"""First bytes of replies."""
+
+MARK = secrets.token_hex(8).encode()
+END = b"+%b\r\n" % MARK
+"""What the reader is fed behind each chunk. If it comes out as the last reply, nothing was cut off; as it is secret, no
+client can have sent it."""
+
+
+def split(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk: bytes) -> list[Any]:
+    """The commands in a chunk, lists of arguments that may still be something else than strings. Nothing if there is
+    anything but whole commands in it; then the reader is of no more use."""
+    try:
+        feed(chunk + END)
+        first, second = gets(), gets()
+        commands = [first] if second == MARK else [first, second, *iter(gets, False)]
+        if len(commands) > 1 and commands.pop() != MARK:
+            return []
+    except (hiredis.HiredisError, MemoryError):
+        return []  # the session's parser says what is wrong
+    # To look for a byte by its number costs a sixth of looking for it as a string.
+    return [] if chunk[0] != ARRAY or (STATUS in chunk and b"\n+" in chunk) else commands
+
+
+def all_strings(commands: list[Any]) -> bool:
+    """Whether these are commands, at least one, whose arguments are strings."""
+    try:
+        b"".join(commands[0] if len(commands) == 1 else chain.from_iterable(commands))
+    except TypeError:
+        return False
+    return bool(commands)
+
+
+def serve_alike(
+    session: Session, tables: Tables, common: list[bytes], last: list[bytes]
+) -> tuple[Function, bytes] | None:
+    """The function and the replies of commands that differ in their last argument, if they can be served at once."""
+    name, *others = common
+    count = len(common) + 1
+    function = tables[count].get(name) if count < len(tables) else None
+    run = RUNS.get((function, count)) if function is not None else None
+    if function is None or run is None:
+        return None
+    output = run(session, *((other,) * len(last) for other in others), last)
+    return None if output is None else (function, output)
+
+
+def serve_run(session: Session, tables: Tables, commands: list[Any]) -> tuple[Function, bytes] | None:
+    """The function and the replies of commands that are all the same one and that can be served at once."""
+    try:
+        name, count = commands[-1][0], len(commands[0])
+        if commands[0][0] != name:
+            return None
+        function = tables[count][name]
+        serve = RUNS[function, count]
+        names, *columns = zip(*commands, strict=True)
+        for column in columns:
+            b"".join(column)
+    except (KeyError, IndexError):  # no such command or run of it; no arguments
+        return None
+    except (TypeError, ValueError):  # no strings; more arguments in some commands than in others
+        return None
+    if names.count(name) != len(names):
+        return None
+    output = serve(session, *columns)
+    return None if output is None else (function, output)
+
+
+def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def checked(chunk: bytes) -> None:
+        if oversized(chunk):
+            raise hiredis.ProtocolError("too many elements")
+        feed(chunk)
+
+    return checked
+
+
+def receive(server: Server, session: Session, chunk: bytes) -> Any:
+    """Input of a session that is not plain, or that is something else than whole commands."""
+    session.seen = server.now
+    parser = session.parser
+    parser.bulk_max = server.config.proto_max_bulk_len
+    if not parser.authenticated:
+        return finish(server, session, _one_by_one(server, session, chunk))
+    before = parser.buffered
+    if len(chunk) >= SPLIT_FROM:
+        if parser.empty:
+            commands, rest = [], chunk
+        else:
+            commands = parser.parse(chunk, first_only=True)
+            rest = parser.take() if commands else b""
+        if rest:
+            commands += _parse_most(parser, rest)
+    else:
+        commands = parser.parse(chunk)
+    replies = server.dispatcher.run_all(session, commands, [])
+    if session.blocked is not None:
+        session.backlog_bytes += len(chunk) + before - parser.buffered
+    if parser.buffered + session.backlog_bytes > server.config.client_query_buffer_limit:
+        log.warning("closing client %d: it exceeds client-query-buffer-limit", session.id)
+        session.closing = True
+    return finish(server, session, replies)
+
+
+def _one_by_one(server: Server, session: Session, chunk: bytes) -> list[bytes]:
+    """Run a chunk's commands before the next is parsed: what follows the password may be larger than what is before."""
+    parser, run_all = session.parser, server.dispatcher.run_all
+    replies: list[bytes] = []
+    for end in range(SPLIT_FROM, len(chunk) + SPLIT_FROM, SPLIT_FROM):  # else the rest were copied for each command
+        rest = chunk[end - SPLIT_FROM : end]
+        while commands := parser.parse(rest, first_only=True):
+            run_all(session, commands, replies)
+            rest = parser.take()
+    return replies
+
+
+oversized = re.compile(rb"\*\d{7}").search
+"""Finds what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up
+to 2**32, which takes seconds to be freed again, though 13 bytes are enough to ask for it. To look for it in every chunk
+would cost up to a tenth of a request's time; so that is done only once somebody has sent one, and that one's reader is
+never freed."""
+
+SPLIT_FROM = 4096
+"""Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""
+
+
+def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
+    """The same as ``parser.parse(chunk)``, faster for a chunk of many commands that ends in the middle of one."""
+    cut = chunk.rfind(b"\r\n*") + 2
+    head = chunk[:cut]
+    reader = hiredis.Reader()
+    commands = split(_cautious(reader.feed), reader.gets, head) if cut > 2 else []
+    if all_strings(commands):
+        return [args for args in commands if args] + parser.parse(chunk[cut:])
+    return parser.parse(chunk)
+
+
+HUGE = 1 << 20
+"""Bytes of a reply that is not worth to be copied to be sent together with others."""
+
+
+def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
+    """What the callback returns after commands that were run the long way."""
+    error = session.protocol_error()
+    if error:
+        replies.append(error)
+    session.settle()
+    if not session.hard_limit and session.conn is not None and replies and max(map(len, replies)) >= HUGE:
+        for reply in filter(None, replies[:-1]):
+            session.conn.write(reply)
+        del replies[:-1]
+    output = replies[0] if len(replies) == 1 else b"".join(replies)
+    if 0 < session.hard_limit <= len(output):
+        log.warning("closing client %d: %d bytes of output at once", session.id, len(output))
+        return Action.CLOSE  # Redis does not even begin to send them
+    return (output, Action.CLOSE) if session.closing else output

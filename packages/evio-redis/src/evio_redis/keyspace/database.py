@@ -1,0 +1,129 @@
+"""One numbered database: keys, their values and expiry times, and who wants to know of changes.
+
+Values are ``bytes`` (strings) and the classes of :mod:`evio_redis.keyspace.types`. Times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import WRONGTYPE, CommandError
+
+if TYPE_CHECKING:
+    from ..clients.session import Session
+    from .keyspace import Keyspace
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+TTL_SAMPLE = 20
+"""Keys looked at to estimate how long keys have left."""
+
+
+class Database:
+    """What SELECT selects."""
+
+    __slots__ = ("alert", "blocked", "changes", "data", "expires", "index", "keyspace", "watched")
+
+    def __init__(self, index: int, keyspace: Keyspace) -> None:
+        self.index = index
+        self.keyspace = keyspace
+        self.data: dict[bytes, Any] = {}
+        self.expires: dict[bytes, int] = {}  # key: when, for the volatile ones
+        self.changes = 0  # modifications since the start
+        self.alert = False  # whether ``touched`` or ``notify`` has anything to do
+        self.watched: dict[bytes, set[Session]] = {}  # key: the sessions that WATCH it
+        self.blocked: dict[bytes, deque[Any]] = {}  # key: the clients waiting for it, in order of arrival
+
+    # -- reading
+
+    def lookup(self, key: bytes) -> Any:
+        """The value, or None; an expired key is removed now, unless expired ones are kept."""
+        value = self.data.get(key)
+        if value is None or not self.expires or key not in self.expires:
+            return value
+        if self.expires[key] > self.keyspace.clock.ms():
+            return value
+        if not self.keyspace.keeps_expired:
+            self.expire(key)
+        return None
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is such a key; an expired one is left where it is."""
+        return key in self.data and (key not in self.expires or self.expires[key] > self.keyspace.clock.ms())
+
+    def typed(self, key: bytes, kind: type[T]) -> T | None:
+        """The value if it is of this class. Raises :class:`CommandError` (WRONGTYPE) if it is of another."""
+        value = self.lookup(key)
+        if value is None or isinstance(value, kind):
+            return value
+        raise CommandError(WRONGTYPE)
+
+    # -- writing. The caller tells ``changed`` once it is done.
+
+    def put(self, key: bytes, value: Any) -> None:
+        """Set a key to a new value; an expiry time it had is forgotten."""
+        self.data[key] = value
+        if self.expires:
+            self.expires.pop(key, None)
+        if self.blocked and key in self.blocked:
+            self.keyspace.ready(self, key)
+
+    def add(self, key: bytes, value: Any) -> None:
+        """Create a key that does not exist."""
+        self.data[key] = value
+        if self.blocked and key in self.blocked:
+            self.keyspace.ready(self, key)
+
+    def remove(self, key: bytes) -> bool:
+        """Remove a key, whether it was there."""
+        if self.data.pop(key, None) is None:
+            return False
+        if self.expires:
+            self.expires.pop(key, None)
+        return True
+
+    def remove_empty(self, key: bytes) -> None:
+        """Remove a collection that has just lost its last member."""
+        self.remove(key)
+        if self.alert:
+            self.keyspace.notify(self, "g", "del", key)
+
+    def changed(self, key: bytes, kind: str, event: str, count: int = 1) -> None:
+        """A key was modified, which counts as ``count`` modifications: tell WATCH, and notify of ``event``; ``kind`` is
+        its class's letter in ``notify-keyspace-events``."""
+        self.changes += count
+        if self.alert:
+            self.keyspace.touched(self, key)
+            self.keyspace.notify(self, kind, event, key)
+
+    def expire(self, key: bytes) -> None:
+        """Remove a key whose time has come."""
+        self.remove(key)
+        self.keyspace.expired(self, key)
+
+    # -- expiry times
+
+    def set_expiry(self, key: bytes, when: int) -> None:
+        """Have an existing key expire at ``when``."""
+        self.expires[key] = when
+
+    def persist(self, key: bytes) -> bool:
+        """Take an expiry time back, whether there was one."""
+        return self.expires.pop(key, None) is not None
+
+    def average_ttl(self) -> int:
+        """Milliseconds that volatile keys have left on average, estimated from a few."""
+        now = self.keyspace.clock.ms()
+        sample = [max(0, when - now) for when in islice(self.expires.values(), TTL_SAMPLE)]
+        return sum(sample) // len(sample) if sample else 0
+
+    def clear(self) -> int:
+        """Remove all keys; returns how many there were."""
+        count = len(self.data)
+        self.data.clear()
+        self.expires.clear()
+        return count

@@ -1,0 +1,147 @@
+"""The child process that writes the keyspace to a file while the server goes on.
+
+It is a fork: the kernel gives it the keyspace as of that moment and copies only pages that either side changes after
+it. It does nothing but write a file and exit.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .encode import commands_of, pieces
+
+if TYPE_CHECKING:
+    from ...server import Server
+
+__all__ = ["Child", "write_base"]
+
+CHUNK = 1 << 20
+"""Bytes written at once."""
+
+HIGHEST_FD = 1 << 20
+"""``fs.nr_open`` of an ordinary Linux: no descriptor is higher."""
+
+
+def write_base(server: Server, path: Path) -> None:
+    """Write the keyspace to a new file as commands, and sync it. Raises ``OSError``."""
+    path.unlink(missing_ok=True)  # an orphan of a server that was killed may be writing to it still
+    delay = server.config.rdb_key_save_delay / 1e6
+    with open(path, "xb", buffering=CHUNK) as file:
+        if server.config.aof_timestamp_enabled:
+            file.write(b"#TS:%d\r\n" % time.time())
+        for args in commands_of(server.keyspace.databases):
+            file.writelines(pieces(args))
+            if delay:
+                file.flush()
+                time.sleep(delay)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Child:
+    """The child, if there is one. ``seconds`` is how long the last one took."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._begun = 0.0
+        self.pid = 0
+        self.path = Path()
+        self.seconds = -1
+
+    @property
+    def active(self) -> bool:
+        """Whether there is one."""
+        return self.pid != 0
+
+    @property
+    def age(self) -> int:
+        """Seconds since it was begun; -1 if there is none."""
+        return int(time.monotonic() - self._begun) if self.pid else -1
+
+    def begin(self, path: Path) -> None:
+        """Fork one that writes the keyspace to ``path``. Raises ``OSError``."""
+        if sys.platform == "win32":
+            raise OSError("this system cannot fork")
+        self.path = path
+        self._begun = time.monotonic()
+        with warnings.catch_warnings(), _signals_blocked():
+            # Python warns of forking with threads about; this child runs none of their code and takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+            if pid == 0:
+                self._run(path)
+        self.pid = pid
+        self._server.total_forks += 1
+        taken = time.monotonic() - self._begun
+        self._server.latest_fork_usec = int(taken * 1e6)
+        self._server.latency.sample("fork", taken)
+
+    def _run(self, path: Path) -> None:
+        status = 1
+        try:
+            _leave_the_server()
+            write_base(self._server, path)
+            status = 0
+        except BaseException:
+            os.write(2, f"rewriting the append-only file: {traceback.format_exc()}".encode())
+        finally:
+            os._exit(status)
+
+    def poll(self, wait: bool = False) -> int | None:
+        """How it ended: 0 for well, its exit status, minus the number of the signal that killed it; None while it
+        goes on, unless that is waited for. What it wrote is removed unless it ended well."""
+        if sys.platform == "win32":
+            return None
+        pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+        return self._ended(os.waitstatus_to_exitcode(status)) if pid else None
+
+    def kill(self) -> None:
+        """End it without result."""
+        if sys.platform != "win32" and self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self._ended(-signal.SIGKILL)
+
+    def _ended(self, code: int) -> int:
+        self.pid = 0
+        self.seconds = int(time.monotonic() - self._begun)
+        if code:
+            self.path.unlink(missing_ok=True)
+        return code
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Until the child has let go of the server's handlers, none of them may run in it."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no fork on Windows")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_the_server() -> None:
+    """Let go of what is the server's: signals, which would reach it twice through the pipe that both have, and
+    sockets, which would keep the port and the clients after the server's death."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no fork on Windows")
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both; the server decides
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    gc.disable()  # it writes to the header of every object, so that the kernel would copy all pages
+    os.closerange(3, HIGHEST_FD)

@@ -1,0 +1,87 @@
+"""Commands as the append-only file has them, and a keyspace as the commands that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from ...keyspace.database import Database
+from ...keyspace.types.hashes import Hash
+from ...keyspace.types.lists import List
+from ...keyspace.types.sets import Set
+from ...keyspace.types.zsets import SortedSet
+from ...protocol.numbers import format_double
+from ...protocol.resp import HEADS
+
+__all__ = ["LARGE", "append", "commands_of", "encode", "pieces"]
+
+ITEMS = 64
+"""Members of a collection that one command adds (Redis's AOF_REWRITE_ITEMS_PER_CMD)."""
+
+LARGE = 64 * 1024
+"""Bytes from which an argument is not copied."""
+
+
+def encode(args: Sequence[bytes]) -> bytes:
+    """A command as a client would send it."""
+    return b"".join(pieces(args))
+
+
+def pieces(args: Sequence[bytes]) -> list[bytes]:
+    """The same in pieces, among which the arguments are, so that large ones are not copied."""
+    found: list[bytes] = []
+    append(found, args)
+    return found
+
+
+def append(buffer: list[Any], args: Sequence[bytes]) -> bool:
+    """Add the pieces of a command; returns whether a ``LARGE`` argument is among them. The lines between the arguments
+    are looked up where they can be: this is most of what logging a small command costs."""
+    large = False
+    add = buffer.append
+    add(b"*%d\r\n" % len(args))
+    for each in args:
+        size = len(each)
+        if size < 1024:
+            add(HEADS[size])
+        else:
+            add(b"$%d\r\n" % size)
+            large = large or size >= LARGE
+        add(each)
+        add(b"\r\n")
+    return large
+
+
+def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:
+    """Commands that make these databases from nothing."""
+    for database in databases:
+        if database.data:
+            yield [b"SELECT", b"%d" % database.index]
+        for key, value in database.data.items():
+            yield from _commands_for(key, value)
+            when = database.expires.get(key)
+            if when is not None:
+                yield [b"PEXPIREAT", key, b"%d" % when]
+
+
+def _commands_for(key: bytes, value: Any) -> Iterator[list[bytes]]:
+    if isinstance(value, bytes):
+        yield [b"SET", key, value]
+        return
+    name, words = _words(value)
+    words = iter(words)
+    while batch := list(islice(words, ITEMS)):
+        yield [name, key, *(part for word in batch for part in word)]
+
+
+def _words(value: Any) -> tuple[bytes, Iterable[tuple[bytes, ...]]]:
+    kind = type(value)
+    if kind is List:
+        return b"RPUSH", ((item,) for item in value)
+    if kind is Set:
+        return b"SADD", ((member,) for member in value)
+    if kind is Hash:
+        return b"HMSET", value.items()
+    assert kind is SortedSet, f"no command makes a {kind.__name__}"
+    return b"ZADD", ((format_double(score), member) for score, member in value.items())

@@ -1,0 +1,260 @@
+"""What commands append to the log, and how that gets to the disk.
+
+Commands are collected in memory and written once per turn of the loop, before any reply of the turn leaves. With
+``always`` they are synced to the disk then, too; with ``everysec`` a thread does that once a second, so that a slow
+disk does not hold up the loop; with ``no`` it is left to the kernel.
+
+When writing fails nothing is lost: what could not be written stays in memory, in order; writes are refused (MISCONF)
+and it is tried again every tick until it succeeds. With ``always``, clients whose commands are not on the disk get no
+reply: their connections are dropped.
+
+When syncing fails the files are not to be trusted any more, whatever the next sync says (see :func:`datasync`): writes
+are refused until a rewrite has made a new base of what is in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from .disk import DiskThread, datasync
+from .encode import LARGE, append, encode
+from .rewrite import Rewrites
+
+if TYPE_CHECKING:
+    from ...clients.session import Session
+    from ...keyspace.database import Database
+    from ...model.command import Args, Command
+    from ...server import Server
+
+__all__ = ["LogWriter"]
+
+log = logging.getLogger("evio_redis")
+
+MULTI = encode([b"MULTI"])
+
+RETRY = 1.0
+"""Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
+
+LOG_THEMSELVES = frozenset({"exec", "eval", "evalsha"})
+"""Commands that run others, which are logged instead."""
+
+
+class LogWriter:
+    """The file at the end of the log, and what is on its way to it."""
+
+    rewrites: Rewrites
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
+        self._fd = -1
+        self.size = 0  # of all files
+        self._buffer: list[bytes | memoryview] = []
+        self._buffered_large = False
+        self._database: Database | None = None  # that the log has selected
+        self._stamp = 0  # the second of the last time stamp
+        self._transaction = 0  # EXEC under way: one more than what of it is in the log
+        self._multi_at = 0  # where in the buffer its MULTI is
+        self._unacknowledged: dict[Session, None] = {}  # whose commands are in the buffer
+        self._doomed: dict[Session, None] = {}  # whose commands are not on the disk though they should be
+        self._unsynced = False
+        self._last_sync = time.monotonic()
+        self.error = ""  # why writes are refused
+        self._distrusted = False  # since a sync failed, until there is a new base
+        self._retry_at, self._retry_delay = 0.0, RETRY
+        self.flush_delay = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
+        self._disk = DiskThread()
+
+    def _append_to(self, fd: int) -> None:
+        """What comes from now on goes to FD."""
+        if self._fd >= 0:
+            self._disk.sync_and_close(self._fd)
+        self._fd = fd
+        self._database = None
+        self._unsynced = False
+
+    # -- what commands do
+
+    def begin(self, session: Session) -> int:
+        """A command begins; returns what :meth:`end` has to be given."""
+        session.rewritten.clear()
+        return self._server.keyspace.dirty
+
+    def end(self, session: Session, command: Command | None, args: Args, before: int) -> None:
+        """A command has ended: log it if it has changed anything. None is one that had to wait, and has rewritten
+        itself."""
+        if self._server.keyspace.dirty == before:
+            session.rewritten.clear()
+            return
+        if command is not None and command.name in LOG_THEMSELVES:
+            return  # what they ran is logged already
+        self.record(session, args)
+
+    def record(self, session: Session, args: Args) -> None:
+        """Log a command that has changed something, or what it has rewritten itself to."""
+        if session.rewritten:
+            for each in session.rewritten:
+                self.feed(session.db, each)
+            session.rewritten.clear()
+        else:
+            self.feed(session.db, args)
+        self._unacknowledged[session] = None
+        if not self.grouped and not self._transaction:
+            self.flush()
+
+    def begin_transaction(self) -> None:
+        """What is fed from now on belongs together."""
+        self._transaction = 1
+
+    def end_transaction(self, session: Session) -> None:
+        """The transaction is complete."""
+        if self._transaction > 1:
+            if self._transaction == 2 and self._buffer[self._multi_at : self._multi_at + 1] == [MULTI]:
+                del self._buffer[self._multi_at]  # one command is whole or missing anyway
+            else:
+                self._buffer.append(encode([b"EXEC"]))
+            self._unacknowledged[session] = None
+        self._transaction = 0
+        if not self.grouped:
+            self.flush()
+
+    def feed(self, database: Database, args: Args) -> None:
+        """Log a command."""
+        if self._fd < 0:
+            return  # it is to begin with a base that is still to come
+        if self._server.config.aof_timestamp_enabled:
+            self._annotate()
+        if database is not self._database:
+            self._database = database
+            self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
+        if self._transaction == 1:
+            self._multi_at = len(self._buffer)
+            self._buffer.append(MULTI)
+        if self._transaction:
+            self._transaction += 1
+        if append(self._buffer, args):
+            self._buffered_large = True
+
+    def _annotate(self) -> None:
+        now = int(time.time())
+        if now > self._stamp:
+            self._stamp = now
+            self._buffer.append(b"#TS:%d\r\n" % now)
+
+    # -- writing
+
+    def flush(self) -> None:
+        """Write what has been logged; with ``always``, sync it."""
+        if self._doomed:
+            self._drop_doomed()
+        if not self._buffer or self._fd < 0:
+            return
+        if self.flush_delay:
+            time.sleep(self.flush_delay)
+        try:
+            if self._server.config.latency_monitor_threshold:
+                busy = "active-child" if self.rewrites.active else "alone"
+                meanwhile = "pending-fsync" if self._disk.syncing else busy
+                self._server.latency.timed(self._write, "aof-write", f"aof-write-{meanwhile}")
+            else:
+                self._write()
+        except OSError as error:
+            self._failed(error)
+            return
+        if self._server.config.appendfsync != "always":
+            self._unsynced = True
+        else:
+            try:
+                self._server.latency.timed(lambda: datasync(self._fd), "aof-fsync-always")
+            except OSError as error:
+                self._sync_failed(error)
+                return
+        self._unacknowledged.clear()
+        if self.error and not self._distrusted:
+            self._recovered()
+
+    def _write(self) -> None:
+        """Write the buffer; what is left when that fails stays there. Raises ``OSError``."""
+        buffer = self._buffer
+        self._buffer = []
+        chunks = _joined(buffer) if self._buffered_large else [b"".join(buffer)]
+        for index, chunk in enumerate(chunks):
+            view, done = memoryview(chunk), 0
+            while done < len(view):
+                try:
+                    done += os.write(self._fd, view[done:])
+                except OSError:
+                    self.size += done
+                    self._buffer = [view[done:], *chunks[index + 1 :]]
+                    raise
+            self.size += done
+        self._buffered_large = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that have not been handed to the kernel yet."""
+        return sum(map(len, self._buffer))
+
+    # -- failures
+
+    def _failed(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if not self.error:
+            log.error("Cannot write the append-only file: %s; writes are refused until it works again", reason)
+        self.error = reason
+        self._server.write_error = f"MISCONF Errors writing to the AOF file: {reason}"
+        if self._server.config.appendfsync == "always":
+            self._doomed |= self._unacknowledged
+            self._drop_doomed()
+        self._unacknowledged.clear()
+        self._server.dispatcher.choose_tables()
+
+    def _sync_failed(self, error: OSError) -> None:
+        if not self._distrusted:
+            log.error("Cannot sync the append-only file: %s; it is to be rewritten", error.strerror)
+            self._retry_at, self._retry_delay = 0.0, RETRY
+        self._distrusted = True
+        self._failed(error)
+
+    def _drop_doomed(self) -> None:
+        """With several loops, ``abort`` takes effect before the replies of a turn only when the loop of the connection
+        calls it; so every loop does, before its replies leave."""
+        for session in list(self._doomed):
+            if session.conn is None:
+                del self._doomed[session]
+            else:
+                session.conn.abort()
+
+    def _recovered(self) -> None:
+        log.warning("The append-only file can be written again")
+        self.error = self._server.write_error = ""
+        self._server.dispatcher.choose_tables()
+
+    def _sync(self) -> None:
+        now = time.monotonic()
+        config = self._server.config
+        if self._unsynced and config.appendfsync == "everysec" and now - self._last_sync >= 1.0:
+            quiet = config.no_appendfsync_on_rewrite and self.rewrites.active
+            if not quiet and self._disk.sync(self._fd):
+                self._unsynced = False
+                self._last_sync = now
+        if self._disk.error is not None:
+            error, self._disk.error = self._disk.error, None
+            self._sync_failed(error)
+
+
+def _joined(buffer: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Few chunks, of which large ones are as they came."""
+    chunks: list[bytes | memoryview] = []
+    small: list[bytes | memoryview] = []
+    for each in buffer:
+        if len(each) < LARGE:
+            small.append(each)
+            continue
+        chunks += [b"".join(small), each]
+        small = []
+    chunks.append(b"".join(small))
+    return chunks

@@ -1,0 +1,1 @@
+"""Redis's binary format of values: DUMP payloads and snapshots."""

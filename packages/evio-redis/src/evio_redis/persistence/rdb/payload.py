@@ -1,0 +1,41 @@
+"""Payloads of DUMP and RESTORE: a value as RDB has it, RDB's version in two bytes, and a checksum of all that in eight.
+
+https://redis.io/docs/latest/commands/dump/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .crc64 import crc64
+from .values import MALFORMED, VERSION, Limits, Reader, code_of, pieces, read_value
+
+__all__ = ["intact", "pack", "unpack"]
+
+CHECKSUM = 8
+FOOTER = 2 + CHECKSUM
+
+
+def pack(value: Any, limits: Limits) -> bytes:
+    """The payload of a value."""
+    body = b"".join((bytes((code_of(value),)), *pieces(value, limits), VERSION.to_bytes(2, "little")))
+    return body + crc64(body).to_bytes(CHECKSUM, "little")
+
+
+def intact(payload: bytes, checked: bool = True) -> bool:
+    """Whether a payload has a version that is known and, if that is to be ``checked``, the right checksum."""
+    if len(payload) < FOOTER or int.from_bytes(payload[-FOOTER:-CHECKSUM], "little") > VERSION:
+        return False
+    return not checked or crc64(payload[:-CHECKSUM]) == int.from_bytes(payload[-CHECKSUM:], "little")
+
+
+def unpack(payload: bytes, limits: Limits) -> Any:
+    """The value of a payload that is intact. Raises ``ValueError`` for what is no value, or an empty one."""
+    reader = Reader(payload[:-FOOTER])
+    try:
+        value = read_value(reader, reader.byte(), limits)
+    except MALFORMED as error:
+        raise ValueError(str(error)) from None
+    if not value and not isinstance(value, bytes):
+        raise ValueError("an empty collection")
+    return value

@@ -1,0 +1,1 @@
+"""Signals, the pid file and the log file."""

@@ -1,0 +1,71 @@
+"""Signals to the process, as redis-server takes them, and the file that has its id.
+
+``SIGTERM`` and ``SIGINT`` end it in good order, a second ``SIGINT`` at once; ``SIGHUP`` reads the certificates anew.
+
+https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+__all__ = ["install", "pid_file"]
+
+log = logging.getLogger("evio_redis")
+
+AT_ONCE = 1
+"""The exit status after a second SIGINT: what it was about to write is not written."""
+
+
+def install(server: Server) -> None:
+    """Have the signals reach this server. Only for the main thread of a process that does nothing else."""
+    stopping = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if not server.serving:
+            log.warning("Received shutdown signal during loading, exiting now.")
+            raise SystemExit(0)
+        if stopping and number == signal.SIGINT:
+            log.warning("You insist... exiting now.")
+            logging.shutdown()
+            os._exit(AT_ONCE)
+        if not stopping:
+            stopping = True
+            log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
+            server.shut_down()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if sys.platform != "win32":  # which has no SIGHUP
+        signal.signal(signal.SIGHUP, lambda number, frame: server.reload_certificates())
+
+
+@contextmanager
+def pid_file(path: str) -> Iterator[None]:
+    """Have the process's id in a file meanwhile, if one is wanted; that it cannot be written is only told of."""
+    written = False
+    if path:
+        try:
+            Path(path).write_text(f"{os.getpid()}\n")
+            written = True
+        except OSError as error:
+            log.warning("Failed to write PID file: %s", error.strerror or error)
+    try:
+        yield
+    finally:
+        if written:
+            log.info("Removing the pid file.")
+            with suppress(OSError):  # somebody was faster
+                os.unlink(path)

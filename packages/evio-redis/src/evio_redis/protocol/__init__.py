@@ -1,0 +1,1 @@
+"""RESP and Redis's notations, without I/O."""

@@ -1,0 +1,1 @@
+"""Counters, and what INFO, SLOWLOG and LATENCY say."""

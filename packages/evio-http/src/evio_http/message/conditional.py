@@ -11,7 +11,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 __all__ = ["CONDITIONS", "Outcome", "evaluate", "http_date", "make_etag", "parse_http_date", "range_applies"]
 
@@ -144,22 +144,25 @@ def _date(text: str | None) -> float | None:
 
 
 def _listed(tags: str, etag: str, *, weak: bool) -> bool:
-    """Whether a list of entity tags has this strong one, compared weakly or strongly (RFC 9110 section 8.8.3.2)."""
+    """Tell whether a list of entity tags has this one, compared weakly or strongly (RFC 9110 section 8.8.3.2)."""
     tags = tags.strip(" \t")
     if tags == "*":
         return True
     return any(tag == etag and (weak or not is_weak) for is_weak, tag in _entity_tags(tags))
 
 
-def _entity_tags(tags: str) -> Iterator[tuple[bool, str]]:
-    """The tags of a list, up to the first malformed one."""
+def _entity_tags(tags: str) -> list[tuple[bool, str]]:
+    """Whether it is weak, and the opaque tag, of each element of a list; none at all if any of it is malformed."""
+    found: list[tuple[bool, str]] = []
     position = _end(_LIST_GAP, tags, 0)
-    while found := _ENTITY_TAG.match(tags, position):
-        yield found[1] is not None, found[2]
-        gap = _end(_LIST_GAP, tags, found.end())
-        if "," not in tags[found.end() : gap]:
-            return
-        position = gap
+    while element := _ENTITY_TAG.match(tags, position):
+        found.append((element[1] is not None, element[2]))
+        position = _end(_LIST_GAP, tags, element.end())
+        if position == len(tags):
+            return found
+        if "," not in tags[element.end() : position]:
+            return []
+    return []
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

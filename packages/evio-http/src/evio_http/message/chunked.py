@@ -16,8 +16,13 @@ __all__ = ["ChunkedCheck"]
 MAX_SIZE_LINE = 256
 """Of a chunk's size and extensions: the latter mean nothing to us, and cost whoever has to read them."""
 
-_SIZE_LINE = re.compile(rb"(?P<size>[0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED = rb'"(?:[\t !\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'  # RFC 9110 section 5.6.4
+# White space is to be parsed around the parts of an extension (section 7.1.1), but not taken behind the size: there it
+# serves nobody but those who look for two servers that disagree.
+_EXTENSION = rb";[ \t]*+%b(?:[ \t]*=[ \t]*+(?:%b|%b))?(?:[ \t]*(?=;))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE = re.compile(rb"(?P<size>[0-9A-Fa-f]{1,16})(?:%b)*" % _EXTENSION)
+_TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % _TOKEN)
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 

@@ -27,6 +27,7 @@ import h11
 from .bad_request import Refused
 from .chunked import ChunkedCheck
 from .head_cache import Memo
+from .incomplete import METHOD, check_incomplete
 from .limits import Limits
 from .request import Headers, Request
 from .target import is_host, parse_target
@@ -49,12 +50,10 @@ MAX_EMPTY_LINES = 4
 
 # Possessive, so that no head takes longer than its length to refuse. Field values: RFC 9110 section 5.5.
 _HEAD = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [!-~]++ HTTP/(?P<major>[0-9])\.(?P<minor>[0-9])\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+    rb"%b [!-~]++ HTTP/(?P<major>[0-9])\.(?P<minor>[0-9])\r\n"
+    rb"(?:[!#$%%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n" % METHOD
 )
 _FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding|expect|upgrade):([^\r]*+)", re.IGNORECASE)
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-BARE_LF = "a line ends without CR"
 _LENGTH = re.compile(r"[0-9]+")
 LONGEST_LENGTH = 18
 """Digits of a Content-Length that may be a number of bytes; more is too long whatever the limit is."""
@@ -171,18 +170,17 @@ class Protocol:
         """Refuse what no further byte can make good: in the order in which the bytes came, so that it does not matter
         how many of them are here already."""
         window = self._buffer[self._start : self._start + self._limits.head]
-        _check_request_line(window, self._limits.request_line)
-        if _BARE_LF.search(window, self._searched):
-            raise Refused(400, BARE_LF)
+        check_incomplete(window, self._searched, self._limits.request_line)
         if len(window) == self._limits.head:
             raise Refused(431, "head too long")
         self._searched = max(0, len(window) - 3)
 
     def _parse(self, head: bytes) -> Event | None:
-        _check_request_line(head, self._limits.request_line)
         found = _HEAD.fullmatch(head)
+        if found is None or head.find(b"\n") > self._limits.request_line:
+            check_incomplete(head, 0, self._limits.request_line)
         if found is None:
-            raise Refused(400, BARE_LF if _BARE_LF.search(head) else "malformed head")
+            raise Refused(400, "malformed head")
         if found["major"] != b"1" or found["minor"] not in b"01":
             raise Refused(505, "HTTP version not supported")
         if head.count(b"\n") - 2 > self._limits.fields:
@@ -272,12 +270,6 @@ class Protocol:
                 return False
             if self._keep_body:
                 body.content += event.data
-
-
-def _check_request_line(window: bytes, limit: int) -> None:
-    end = window.find(b"\n")
-    if (end if end >= 0 else len(window)) > limit:
-        raise Refused(414, "request line too long")
 
 
 def _framing(head: bytes) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ __all__ = ["Target", "is_host", "parse_target"]
 # RFC 3986 section 3.2.2 allows more in a registered name; no name that resolves has it, and attacks do.
 _LABEL = "[0-9A-Za-z_~-]+"
 _NAME = rf"(?![0-9A-Za-z._~-]{{256}}){_LABEL}(?:\.{_LABEL})*\.?"
-_HOST = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{{2,45}})\]|{_NAME})(?::[0-9]{{0,5}})?"
+_HOST = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{{2,45}})\]|{_NAME})(?::(?P<port>[0-9]{{0,5}}))?"
 _IS_HOST = re.compile(_HOST)
 _ABSOLUTE = re.compile(rf"(?i:https?)://(?P<host>{_HOST})(?P<rest>[/?].*)?".encode())
 
@@ -26,10 +26,19 @@ class Target(NamedTuple):
     host: str
 
 
+LARGEST_PORT = 65535
+"""A port has 16 bits (RFC 9293 section 3.1)."""
+
+
 def is_host(value: str) -> bool:
-    """Whether the value of Host is a host with an optional port; an empty one is not."""
+    """Tell whether the value of Host is a host with an optional port; an empty one is not, nor is an IP literal of a
+    future version ("[v1.x]"): RFC 3986 section 3.2.2 wants an error for those as long as nobody has defined one."""
     found = _IS_HOST.fullmatch(value)
-    return found is not None and (found["ipv6"] is None or _is_ipv6(found["ipv6"]))
+    return (
+        found is not None
+        and (found["ipv6"] is None or _is_ipv6(found["ipv6"]))
+        and int(found["port"] or 0) <= LARGEST_PORT
+    )
 
 
 def _is_ipv6(text: str) -> bool:
@@ -43,7 +52,9 @@ def _is_ipv6(text: str) -> bool:
 def parse_target(method: str, target: bytes) -> Target:
     """Raises :class:`Refused` for what is no target of METHOD."""
     if b"#" in target:
-        raise Refused(400, "fragment in the request target")  # RFC 9112 section 3.2: it has none
+        # No form of a target has one (RFC 9112 section 3.2), and an invalid request line is 400 (section 3). What is
+        # in front of it could be served, as some servers do; a cache that takes the whole for a path would disagree.
+        raise Refused(400, "fragment in the request target")
     if method == "CONNECT":
         raise Refused(501, "not a proxy")
     if target == b"*":

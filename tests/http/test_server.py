@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import gzip
@@ -358,10 +359,40 @@ def test_content_is_drained_and_expectations_are_met(site: Path) -> None:
         sock.sendall(b"POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
         refused = answer(sock)
         assert (refused.status, refused.fields["allow"]) == (405, "GET, HEAD, OPTIONS")
-        sock.sendall(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert ask(sock, "/a.txt").body == b"aaa"
+    with serving(lambda request: Response.text(request.body.decode())) as run, connect(run.addr) as sock:
+        sock.sendall(EXPECTING % (b"POST", 2))
         assert answer(sock).status == 100
         sock.sendall(b"xx")
-        assert answer(sock).body == b"aaa"
+        assert answer(sock).body == b"xx"
+
+
+EXPECTING = b"%b /a.txt HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [(b"PUT", 405), (b"POST", 405), (b"FROB", 501), (b"OPTIONS", 204), (b"GET", 200)]
+)
+def test_what_nobody_wants_the_content_of_is_answered_instead_of_100(site: Path, method: bytes, status: int) -> None:
+    """RFC 9110 section 10.1.1; what would follow might be content or the next request, so it is the last answer."""
+    with serving(Site(str(site))) as run:
+        for sent in (b"", b"hello", b"hello" + get("/b.txt")):
+            with connect(run.addr) as sock:
+                sock.sendall(EXPECTING % (method, 5) + sent)
+                final = answer(sock)
+                assert (final.status, final.fields["connection"]) == (status, "close")
+                assert receive_all(sock) == b""
+
+
+def test_an_expectation_whose_answer_takes_longer_gets_it_at_once_too(site: Path) -> None:
+    protected = Site(str(site), auth=BasicAuth({"ann": hash_password("secret")}))
+    with serving(protected) as run, connect(run.addr) as sock:
+        # Credentials that are not known yet are verified in another thread.
+        credentials = base64.b64encode(b"ann:secret")
+        sock.sendall(EXPECTING.replace(b"Host: a", b"Host: a\r\nAuthorization: Basic " + credentials) % (b"PUT", 5))
+        final = answer(sock)
+        assert (final.status, final.fields["connection"]) == (405, "close")
+        assert receive_all(sock) == b""
 
 
 def test_methods(site: Path) -> None:

@@ -166,14 +166,20 @@ class Connections:
             event = protocol.next_event()
             if event is None:
                 break
+            if event is CONTINUE:
+                incoming = protocol.incoming
+                if self._handlers.want_content or incoming is None:
+                    output.append(CONTINUE_LINE)
+                    continue
+                # Nobody looks at the content: the final answer can be given now (RFC 9110 section 10.1.1), and as
+                # nobody can say whether the content still comes behind it, it is the last.
+                session.closing, event = True, incoming
             if type(event) is Request:
                 if session.timer is Timer.HEAD or session.timer is Timer.CONTENT:
                     session.timer = Timer.STALE
                 if not self._on_request(conn, session, event, output):
                     self._write(conn, output)
                     return None
-            elif event is CONTINUE:
-                output.append(CONTINUE_LINE)
             elif type(event) is Refused:
                 self._refuse(session, event, output)
         return self._finish(conn, session, output)

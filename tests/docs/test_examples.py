@@ -282,6 +282,24 @@ def beside(source: Source) -> None:
         assert program.stop(signal.SIGINT) == "stopped\n"
 
 
+# -- coming from elsewhere
+
+
+@scenario("shout.py")
+def shout(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            assert receive(client, 6) == b"hello\n"
+            client.sendall(b"one\ntw")
+            client.sendall(b"o\n")
+            assert receive(client, 8) == b"ONE\nTWO\n"
+        program.stop()
+    with source.started(("idle_timeout=60", "idle_timeout=0.1")) as program:
+        with program.connect() as client:
+            assert receive_all(client) == b"hello\n"
+        program.stop()
+
+
 # -- in production
 
 

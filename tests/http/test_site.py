@@ -304,8 +304,63 @@ def test_patterns_are_for_the_path_and_for_the_file_that_answers_it(directory: P
         assert (fields["cache-control"], fields["x-page"]) == ("no-cache", "yes")
     assert not {"cache-control", "x-page"} & ask(site, "/text.txt").fields.keys()
     assert "x-page" not in ask(site, "/none.txt").fields  # 404.html is not what was asked for
+    headers.add("/app/*", "X-App: yes")
     routed = ask(Site(str(directory), spa="/index.html", policy=policy), "/app/route").fields
-    assert (routed["cache-control"], routed["x-page"]) == ("no-store", "yes")
+    assert (routed["cache-control"], routed["x-page"], routed["x-app"]) == ("no-cache", "yes", "yes")
+
+
+ASSETS = "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("by", ["--cache", "--header"])
+@pytest.mark.parametrize("target", ["/app.NEWHASH.js", "/assets/app", "/assets/", "/assets/deep/app.1"])
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_what_is_not_there_has_the_caching_of_no_asset(directory: Path, by: str, target: str, accept: str) -> None:
+    """Or a page, or a 404, would stay in caches under the name of an asset that is deployed a moment later."""
+    cache, headers = CacheRules(), HeaderRules()
+    for pattern in ("*.js", "/assets/*"):
+        if by == "--cache":
+            cache.add(pattern, ASSETS)
+        else:
+            headers.add(pattern, f"Cache-Control: {ASSETS}")
+            headers.add(pattern, "Expires: Fri, 31 Dec 9999 23:59:59 GMT")
+            headers.add(pattern, f"CDN-Cache-Control: {ASSETS}")
+    policy = Policy(cache=cache, headers=headers)
+    asked = ask(Site(str(directory), spa="/index.html", policy=policy), target, f"Accept: {accept}")
+    assert (asked.status, asked.fields.get("cache-control")) in ((200, "no-cache"), (404, None))
+    assert not {"expires", "cdn-cache-control"} & asked.fields.keys()
+    (directory / "assets").mkdir()
+    (directory / "assets/real.js").write_bytes(b"")
+    assert ask(Site(str(directory), policy=policy), "/assets/real.js").fields["cache-control"] == ASSETS
+
+
+def test_the_page_of_routes_has_the_caching_of_its_file(directory: Path) -> None:
+    cache = CacheRules()
+    cache.add("/index.html", "max-age=60")
+    site = Site(str(directory), spa="/index.html", policy=Policy(cache=cache))
+    page = ask(site, "/app/route")
+    assert (page.body, page.fields["cache-control"]) == (b"home", "max-age=60")
+    again = ask(site, "/app/route", f"If-None-Match: {page.fields['etag']}")
+    assert (again.status, again.fields["cache-control"]) == (304, "max-age=60")
+
+
+@pytest.mark.parametrize("target", ["/app.HASH.js", "/x/style.css", "/logo.PNG", "/data.json", "/font.woff2"])
+def test_a_path_that_looks_like_an_asset_is_404_whatever_is_accepted(directory: Path, target: str) -> None:
+    site = Site(str(directory), spa="/index.html")
+    for accept in ("text/html,application/xhtml+xml,*/*;q=0.8", "*/*"):
+        asked = ask(site, target, f"Accept: {accept}")
+        assert asked.status == 404
+        assert "vary" not in asked.fields
+
+
+def test_vary_says_where_accept_decides(directory: Path) -> None:
+    (directory / "index.html.gz").write_bytes(gzip.compress(b"home"))
+    site = Site(str(directory), spa="/index.html", policy=Policy(origins=["https://a.example"]))
+    page = ask(site, "/users/jane.doe", "Accept: text/html")
+    assert (page.body, page.fields["vary"]) == (b"home", "Accept-Encoding, Accept, Origin")
+    missing = ask(site, "/users/jane.doe", "Accept: */*")
+    assert (missing.status, missing.fields["vary"]) == (404, "Accept, Origin")
+    assert ask(site, "/users/jane").fields["vary"] == "Accept-Encoding, Origin"
 
 
 def test_vary_is_one_field(directory: Path) -> None:

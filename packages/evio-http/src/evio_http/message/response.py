@@ -67,7 +67,7 @@ class Response:
     Raises ``ValueError`` for a status that is none, or not final, and for a field that cannot be sent.
     """
 
-    __slots__ = ("body", "headers", "served", "source", "status")
+    __slots__ = ("body", "fallback", "headers", "served", "source", "status")
 
     def __init__(
         self,
@@ -85,6 +85,8 @@ class Response:
         self.source = source
         self.served = ""
         """The decoded path of the site's file that it is made of, if any: of ``/`` this is ``/index.html``."""
+        self.fallback = False
+        """That file stands in for whatever was asked for, which does not exist."""
         for name, value in self.headers:
             self._check(name, value)
 
@@ -104,6 +106,12 @@ class Response:
         """Whether there is a field of that name."""
         name = name.lower()
         return any(each.lower() == name for each, _ in self.headers)
+
+    def vary(self, name: str) -> None:
+        """Add the name of a request's field to Vary (RFC 9110 section 12.5.5)."""
+        names = [value for field, value in self.headers if field.lower() == "vary"]
+        self.headers = [field for field in self.headers if field[0].lower() != "vary"]
+        self.add("Vary", ", ".join([*names, name]))
 
     def close(self) -> None:
         """Close the file, if there is one."""

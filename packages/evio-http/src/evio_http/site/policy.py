@@ -48,14 +48,22 @@ class Policy:
     def apply(self, request: Request, response: Response, path: str | None) -> Response:
         """Add to RESPONSE what is due; PATH is the decoded path of what was asked for, None if that is malformed. The
         more special comes first: what is there already stays. Patterns are for what was asked for and for the file that
-        answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers."""
+        answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers. But how long that
+        page may be kept depends on its own file alone, and on nothing what is no success: or caches would keep it under
+        the name of an asset that may be there a moment later."""
         if path is not None:
             paths = {path, response.served or path}
+            lasting = {response.served} if response.fallback else paths
+            success = response.status in (200, 206, 304)
             if self._headers is not None:
-                self._add(response, self._headers.find(*paths))
-            if self._cache is not None and response.status in (200, 206, 304):
-                value = self._cache.find(*paths)
+                own = self._headers.find(*lasting) if success else []
+                self._add(response, (field for field in own if _is_caching(field[0])))
+                self._add(response, (field for field in self._headers.find(*paths) if not _is_caching(field[0])))
+            if self._cache is not None and success:
+                value = self._cache.find(*lasting)
                 self._add(response, [("Cache-Control", value)] if value else [])
+        if response.fallback:
+            self._add(response, [("Cache-Control", "no-cache")])
         if self._origins:
             self._cross_origin(request, response)
         if self._security:
@@ -76,9 +84,7 @@ class Policy:
         else:
             origin = request.headers.get("origin")
             allowed = origin if origin in self._origins else None
-            vary = next((value for name, value in response.headers if name == "Vary"), "")
-            response.headers = [field for field in response.headers if field[0] != "Vary"]
-            response.add("Vary", f"{vary}, Origin" if vary else "Origin")
+            response.vary("Origin")
         if allowed is None:
             return
         response.add("Access-Control-Allow-Origin", allowed)
@@ -88,3 +94,9 @@ class Policy:
             response.add("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
             response.add("Access-Control-Allow-Headers", "Range, If-Match, If-None-Match, If-Range")
             response.add("Access-Control-Max-Age", str(PREFLIGHT_SECONDS))
+
+
+def _is_caching(name: str) -> bool:
+    """Tell whether a field says how long a response may be kept (RFC 9111 section 5, RFC 9213)."""
+    name = name.lower()
+    return name.endswith("cache-control") or name in ("expires", "surrogate-control")

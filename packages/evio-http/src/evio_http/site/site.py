@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..files.encodings import CompressedCache
+from ..files.media_types import DEFAULT_TYPE, content_type
 from ..files.paths import (
     BadPath,
     OpenedDirectory,
@@ -237,13 +238,25 @@ class Site:
                 return self._files.respond(request, page, found, lasting=False)
             if found is not None:
                 found.close()
-        if self._spa is not None and not self._root.hides(segments) and _is_route(request, segments):
-            found = self._root.open(self._spa)
-            if isinstance(found, OpenedFile):
-                return self._files.respond(request, self._spa, found, lasting=False)
-            if found is not None:
-                found.close()
-        return self._error(request, status)
+        if self._spa is None or self._root.hides(segments):
+            return self._error(request, status)
+        response = self._routed(request, segments, self._spa) or self._error(request, status)
+        if _depends_on_accept(segments):
+            response.vary("Accept")
+        return response
+
+    def _routed(self, request: Request, segments: list[str], page: list[str]) -> Response | None:
+        """The page of a site that routes in the browser, if SEGMENTS may be one of its routes."""
+        if not _is_route(request, segments):
+            return None
+        found = self._root.open(page)
+        if isinstance(found, OpenedFile):
+            response = self._files.respond(request, page, found, lasting=False)
+            response.fallback = True
+            return response
+        if found is not None:
+            found.close()
+        return None
 
     def _error(self, request: Request, status: int) -> Response:
         """The site's own page for STATUS, or else ours."""
@@ -283,9 +296,16 @@ def _with_query(location: str, request: Request) -> str:
 
 
 def _is_route(request: Request, segments: list[str]) -> bool:
-    """Whether a path that leads to no file may be one of a site that routes in the browser: not for what a page only
-    includes, like /old/app.js, which had better be missing than be a page."""
-    accepted = request.headers.get("accept")
-    if accepted is not None and "text/html" in accepted:
-        return True
+    """Tell whether a path that leads to no file may be one of a site that routes in the browser: not for what a page
+    only includes, like /old/app.js, which had better be missing than be a page. What has a dot and no extension that
+    we know may be either (/users/jane.doe): it is one for a client that asks for a page."""
+    if _depends_on_accept(segments):
+        return "text/html" in (request.headers.get("accept") or "")
     return not segments or "." not in segments[-1]
+
+
+def _depends_on_accept(segments: list[str]) -> bool:
+    """Tell whether it takes the field Accept to say if a path may be a route."""
+    if not segments or "." not in segments[-1]:
+        return False
+    return content_type(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from evio_http.connections.handlers import Handler
+from evio_http.connections.handlers import RequestHandler
 from evio_http.message.limits import Limits
-from evio_http.message.parser import Protocol
+from evio_http.message.parser import RequestParser
 from evio_http.message.request import Request
-from evio_http.message.response import FileBody, Later, Response
+from evio_http.message.response import Deferred, FileBody, Response
 
 __all__ = ["Asked", "ask", "make_request"]
 
@@ -17,11 +17,11 @@ __all__ = ["Asked", "ask", "make_request"]
 def make_request(
     target: str, *fields: str, method: str = "GET", scheme: str = "http", host: str = "localhost"
 ) -> Request:
-    """A request as the protocol makes it."""
+    """A request as the parser makes it."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
-    protocol = Protocol(Limits(), None, scheme=scheme)
-    protocol.receive("\r\n".join(lines).encode("latin-1"))
-    request = protocol.next_event()
+    parser = RequestParser(Limits(), None, scheme=scheme)
+    parser.receive("\r\n".join(lines).encode("latin-1"))
+    request = parser.next_event()
     assert isinstance(request, Request), request
     return request
 
@@ -36,11 +36,16 @@ class Asked:
 
 
 def ask(
-    handler: Handler, target: str, *fields: str, method: str = "GET", scheme: str = "http", host: str = "localhost"
+    handler: RequestHandler,
+    target: str,
+    *fields: str,
+    method: str = "GET",
+    scheme: str = "http",
+    host: str = "localhost",
 ) -> Asked:
     """What HANDLER answers, even if later."""
     response = handler(make_request(target, *fields, method=method, scheme=scheme, host=host))
-    if isinstance(response, Later):
+    if isinstance(response, Deferred):
         response = response.work()
     assert isinstance(response, Response)
     names = [name.lower() for name, _ in response.headers]

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from evio_http import Request, Site, http_events
-from evio_http.connections.session import Session
+from evio_http.connections.session import HTTPSession
 from tests.core.harness import TIMEOUT, Recorder, Running, receive, resident, running
 
 from .serving import wait_until_settled
@@ -70,7 +70,7 @@ def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Transport:
 class Told(Recorder):
     """An observer."""
 
-    def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+    def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         assert request is not None
         self.add(request.path.decode(), status, length)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from evio_core import Events, Server
-from evio_http import Later, Limits, Request, Response, Site, http_events
+from evio_http import Deferred, Limits, Request, Response, Site, http_events
 from evio_http.files.paths import OpenedFile, Root
 from evio_http.message.response import FileBody
 from tests.core.harness import Running, connect, receive, receive_all, running
@@ -170,7 +170,7 @@ def test_a_peer_that_goes_away_during_work_costs_no_descriptor(directory: Path) 
         opened.set()
         return Response(200, [], FileBody(file, [(0, 1000)], 1000))
 
-    with running(http_events(lambda request: Later(work)), "tcp://127.0.0.1:0") as server:
+    with running(http_events(lambda request: Deferred(work)), "tcp://127.0.0.1:0") as server:
         before = descriptors()
         for _ in range(3):
             with connect(server.addr) as peer:

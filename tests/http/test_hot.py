@@ -12,7 +12,7 @@ from evio_http.answers import by_request as known
 from evio_http.answers.by_request import KnownAnswers
 from evio_http.answers.cache import OVERHEAD, HeldFile, HotAnswer, HotCache
 from evio_http.files.paths import identity
-from evio_http.message.response import Clock, Source
+from evio_http.message.response import DateClock, Source
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -118,7 +118,7 @@ def test_what_has_changed_or_appeared_is_not_renewed(files: list[Path]) -> None:
 
 def test_what_answers_which_request_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known, "MOST", 3)
-    clock = Clock()
+    clock = DateClock()
     answers = KnownAnswers(100 * SIZE, 0.0, clock)
     clock.tell(0.0)
     for number, path in enumerate(files):

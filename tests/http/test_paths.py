@@ -564,8 +564,8 @@ def test_containment(shared_site: Path, names: list[str]) -> None:
 
 AS_NOBODY = """
 import os, sys
-from evio_http import resolve
-from evio_http.paths import PermissionDenied, Root
+from evio_http.files import resolve
+from evio_http.files.paths import PermissionDenied, Root
 root = Root(sys.argv[1])
 if sys.argv[2] != "openat2":
     resolve._openat2 = None

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evio_core import Action
-from evio_http import Later, Limits, Request, Response, Site, VirtualHosts, http_events
-from evio_http.connections.session import Session
+from evio_http import Deferred, Limits, Request, Response, Site, VirtualHosts, http_events
+from evio_http.connections.session import HTTPSession
 from evio_http.message.response import FileBody
 from evio_http.site.auth import BasicAuth, hash_password
 from tests.core.harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
@@ -429,7 +429,7 @@ def test_a_request_that_did_not_come_in_time_is_noted(site: Path, piece: bytes, 
     noted = Recorder()
 
     class Observer:
-        def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+        def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
             noted.add(request.path.decode() if request is not None else "", status)
 
     limits = Limits(header_timeout=0.1, keep_alive=0.1)
@@ -629,8 +629,8 @@ def test_a_response_that_comes_later_keeps_its_place(site: Path) -> None:
         assert release.wait(TIMEOUT)
         return Response.text("slow")
 
-    def handler(request: Request) -> Later | None:
-        return Later(slow) if request.path == b"/slow" else None
+    def handler(request: Request) -> Deferred | None:
+        return Deferred(slow) if request.path == b"/slow" else None
 
     with serving(handler, Site(str(site))) as run, connect(run.addr) as sock:
         sock.sendall(get("/slow") + get("/a.txt"))
@@ -675,7 +675,7 @@ def test_a_file_that_comes_too_late_is_closed(site: Path) -> None:
         made.set()
         return response
 
-    with serving(lambda request: Later(slow) if request.path == b"/slow" else None, inner) as run:
+    with serving(lambda request: Deferred(slow) if request.path == b"/slow" else None, inner) as run:
         with connect(run.addr) as sock:
             sock.sendall(get("/slow"))
             assert begun.wait(TIMEOUT)

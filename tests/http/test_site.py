@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evio_http import Later, Policy, Site
+from evio_http import Deferred, Policy, Site
 from evio_http.files.paths import Root
 from evio_http.site.auth import BasicAuth, hash_password
 from evio_http.site.https_redirect import HttpsRedirect
@@ -205,10 +205,10 @@ def test_a_listing_is_made_in_another_thread(directory: Path, monkeypatch: pytes
         fields = ["Authorization: Basic YTpi"] if auth is not None else []
         assert b'a.txt">' in ask(site, "/plain/", *fields).body
         answer = site(make_request("/plain/", *fields))
-        assert isinstance(answer, Later)
+        assert isinstance(answer, Deferred)
         assert answer.work().status == 200
         found = site(make_request("/plain/", *fields))
-        assert isinstance(found, Later)
+        assert isinstance(found, Deferred)
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", no_descriptors)
             assert found.work().status == 503

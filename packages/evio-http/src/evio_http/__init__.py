@@ -11,19 +11,19 @@
     serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
 """
 
-from .connections.handlers import Handler
+from .connections.handlers import RequestHandler
 from .message.limits import Limits
 from .message.request import Headers, Request
-from .message.response import Later, Response
+from .message.response import Deferred, Response
 from .server import http_events
 from .site.policy import Policy
 from .site.site import Site
 from .site.virtual_hosts import VirtualHosts
 
 __all__ = [
-    "Handler",
+    "RequestHandler",
     "Headers",
-    "Later",
+    "Deferred",
     "Limits",
     "Policy",
     "Request",

@@ -15,10 +15,10 @@ from evio_core import Events, Options, Reply
 
 from .answers.cache import HotAnswer
 from .connections.connections import Connections
-from .connections.handlers import Handler, Handlers
+from .connections.handlers import Handlers, RequestHandler
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
-from .connections.session import Session
+from .connections.session import HTTPSession
 from .message.limits import Limits
 from .pages.markup import document
 
@@ -26,7 +26,7 @@ __all__ = ["http_events"]
 
 
 def http_events(
-    *handlers: Handler,
+    *handlers: RequestHandler,
     limits: Limits | None = None,
     server_name: str = "evio-http",
     hot_bytes: int = 64 * 1024 * 1024,
@@ -76,7 +76,7 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
     observe, observed = server.observers.observe, server.observers.present
 
     def data(conn: Any, chunk: bytes) -> Reply:
-        session: Session = conn.context
+        session: HTTPSession = conn.context
         if session.ready:
             request = session.lookup(chunk)
             if request is not None:

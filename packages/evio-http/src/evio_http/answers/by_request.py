@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..message.request import Request
-from ..message.response import CONSIDERED, Clock, FileBody, Response, date_offset
+from ..message.response import CONSIDERED, DateClock, FileBody, Response, date_offset
 from .cache import HeldFile, HotAnswer, HotCache
 
 __all__ = ["KnownAnswers"]
@@ -19,7 +19,7 @@ class KnownAnswers:
     """What answered which requests, in at most HOT_BYTES; 0: nothing is known. For REVALIDATE seconds after a look at
     its files an answer is right without another."""
 
-    def __init__(self, hot_bytes: int, revalidate: float, clock: Clock) -> None:
+    def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock) -> None:
         self._revalidate = revalidate
         self._hot = HotCache(hot_bytes, HELD_FILES if hot_bytes else 0)
         self._clock = clock
@@ -29,7 +29,7 @@ class KnownAnswers:
         """The answer to REQUEST, if it is in memory and still right at NOW, ``time.monotonic``."""
         answer: HotAnswer | None = request.hot
         if answer is None and self._known and not request.has_body:
-            answer = self._known.get(_essence(request))
+            answer = self._known.get(_answer_key(request))
         if answer is None:
             return None
         look = now >= answer.checked_until
@@ -57,11 +57,11 @@ class KnownAnswers:
         answer = self._hot.keep(head, content, response.source, response.status, at, self._clock.until)
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[_essence(request)] = answer
+        self._known[_answer_key(request)] = answer
         return answer
 
 
-def _essence(request: Request) -> tuple[object, ...]:
+def _answer_key(request: Request) -> tuple[object, ...]:
     """All of a request that an answer from memory can depend on."""
     fields = request.headers.pick(CONSIDERED)
     return request.method, request.scheme, request.host, request.version, request.keep_alive, request.path, fields

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from evio_core import Action, Events, Server, TLSError, url
 
-from ..connections.handlers import Handler
+from ..connections.handlers import RequestHandler
 from ..connections.observer import Observer
 from ..connections.peers import UNIX, TrustedProxies
 from ..logs.access_log import AccessLog
@@ -189,10 +189,10 @@ class Setup:
             events.stopped = self._access_log.close  # a worker ends without ``close``
         return events
 
-    def _handlers(self, auth: BasicAuth | None) -> list[Handler]:
+    def _handlers(self, auth: BasicAuth | None) -> list[RequestHandler]:
         flags = self._flags
         site = self._site(flags.directory, auth)
-        handlers: list[Handler] = []
+        handlers: list[RequestHandler] = []
         if flags.https_redirect is not None:
             handlers.append(HttpsRedirect(flags.https_redirect))
         hosts: dict[str, Site] = {}

@@ -13,15 +13,15 @@ from ..answers.by_request import KnownAnswers
 from ..answers.cache import HeldFile, HotAnswer
 from ..message.head_cache import Memo
 from ..message.limits import Limits
-from ..message.parser import CONTINUE, Protocol, Refused
+from ..message.parser import CONTINUE, BadRequest, RequestParser
 from ..message.request import Request
-from ..message.response import Clock, FileBody, Later, Response, render_head
-from ..site.site import error_response
+from ..message.response import DateClock, Deferred, FileBody, Response, render_head
+from ..pages.error_pages import error_response
 from .admission import Admission
 from .handlers import Handlers
 from .observer import Observers
 from .peers import peer_address
-from .session import Session, Timer, Waiting
+from .session import Deadline, HTTPSession, Waiting
 
 __all__ = ["Connections"]
 
@@ -59,7 +59,7 @@ class Connections:
         self._handlers = handlers
         self._limits = limits
         self._server_line = _server_line(server_name)
-        self._clock = Clock()
+        self._clock = DateClock()
         self._known = KnownAnswers(hot_bytes, revalidate, self._clock)
         self._memos = {"http": Memo(), "https": Memo()}
         self._admission = Admission(limits.connections, limits.connections_per_address)
@@ -71,21 +71,21 @@ class Connections:
         tls = conn.tls
         scheme = "https" if tls is not None else "http"
         memo = self._memos[scheme]
-        protocol = Protocol(self._limits, memo, scheme=scheme, keep_body=self._handlers.want_content)
-        session = Session(protocol, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
+        parser = RequestParser(self._limits, memo, scheme=scheme, keep_body=self._handlers.want_content)
+        session = HTTPSession(parser, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
         conn.context = session
         if not self._admission.enter(session.address):
             session.closing = True
             self.observers.observe(session, None, 503, 0)
             return self.refusal(503), Action.CLOSE
         if self._limits.header_timeout:
-            session.timer = Timer.HEAD
+            session.deadline = Deadline.HEAD
             conn.set_deadline(self._limits.header_timeout)
         return None
 
     def closed(self, conn: Conn, error: BaseException | None) -> None:
         """A connection has ended."""
-        session: Session | None = conn.context
+        session: HTTPSession | None = conn.context
         if session is not None:
             session.gone = True
             if session.unfinished:
@@ -96,9 +96,9 @@ class Connections:
             if error is not None:
                 self._say_why(conn, session, error)
                 if isinstance(error, TimeoutExpired) and _is_receiving(session):  # not told of it, as nginx does
-                    self.observers.observe(session, session.protocol.incoming, 408, 0)
+                    self.observers.observe(session, session.parser.incoming, 408, 0)
 
-    def _say_why(self, conn: Conn, session: Session, error: BaseException) -> None:
+    def _say_why(self, conn: Conn, session: HTTPSession, error: BaseException) -> None:
         # What peers and networks do is no news. What the disk does is, and so is a file that has become shorter.
         if type(error) is OSError and error.errno not in NETWORK and conn.pending and session.sending is not None:
             _cannot_send(session.sending, session, error)
@@ -107,21 +107,21 @@ class Connections:
 
     def received(self, conn: Conn, chunk: bytes) -> Reply:
         """Bytes have arrived; none after a wake."""
-        session: Session = conn.context
+        session: HTTPSession = conn.context
         session.ready = False
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
         if chunk:
-            if self.observers.present and session.protocol.idle:
+            if self.observers.present and session.parser.idle:
                 session.started = monotonic()
-            session.protocol.receive(chunk)
+            session.parser.receive(chunk)
         if session.waiting is not Waiting.NOTHING:
             return self._woken(conn, session) if not chunk else None
         return self._advance(conn, session, [])
 
     def eof(self, conn: Conn) -> Reply:
         """The peer sends no more; what it asked for is still answered."""
-        session: Session = conn.context
+        session: HTTPSession = conn.context
         session.ready = False
         session.ended = True
         if session.waiting is not Waiting.NOTHING:
@@ -131,11 +131,11 @@ class Connections:
     def retiring(self, conn: Conn) -> None:
         """The server is replaced: the next answer is the last one, and says so, as a client could not tell otherwise
         whether a request that it sent while we closed was served (RFC 9112 section 9.6)."""
-        session: Session = conn.context
+        session: HTTPSession = conn.context
         session.retiring = True
         session.ready = False
 
-    def _woken(self, conn: Conn, session: Session) -> Reply:
+    def _woken(self, conn: Conn, session: HTTPSession) -> Reply:
         output: list[bytes] = []
         if session.waiting is Waiting.OUTPUT:
             if conn.pending:
@@ -156,18 +156,18 @@ class Connections:
 
     # -- requests
 
-    def _advance(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+    def _advance(self, conn: Conn, session: HTTPSession, output: list[bytes]) -> Reply:
         """Answer what has arrived, as far as the peer takes the answers."""
-        protocol = session.protocol
+        parser = session.parser
         while not session.closing:
-            if conn.pending + sum(map(len, output)) > AHEAD and not protocol.idle:
+            if conn.pending + sum(map(len, output)) > AHEAD and not parser.idle:
                 self._wait_for_peer(conn, session, output)
                 return None
-            event = protocol.next_event()
+            event = parser.next_event()
             if event is None:
                 break
             if event is CONTINUE:
-                incoming = protocol.incoming
+                incoming = parser.incoming
                 if self._handlers.want_content or incoming is None:
                     output.append(CONTINUE_LINE)
                     continue
@@ -175,16 +175,16 @@ class Connections:
                 # nobody can say whether the content still comes behind it, it is the last.
                 session.closing, event = True, incoming
             if type(event) is Request:
-                if session.timer is Timer.HEAD or session.timer is Timer.CONTENT:
-                    session.timer = Timer.STALE
+                if session.deadline is Deadline.HEAD or session.deadline is Deadline.CONTENT:
+                    session.deadline = Deadline.STALE
                 if not self._on_request(conn, session, event, output):
                     self._write(conn, output)
                     return None
-            elif type(event) is Refused:
+            elif type(event) is BadRequest:
                 self._refuse(session, event, output)
         return self._finish(conn, session, output)
 
-    def _on_request(self, conn: Conn, session: Session, request: Request, output: list[bytes]) -> bool:
+    def _on_request(self, conn: Conn, session: HTTPSession, request: Request, output: list[bytes]) -> bool:
         """False: the response comes later."""
         answer = None if session.retiring else self._known.find(request, monotonic())
         if answer is not None:
@@ -192,14 +192,14 @@ class Connections:
             self._remember(session, request, answer)
             return True
         response = self._handlers.ask(session.address, request)
-        if isinstance(response, Later):
+        if isinstance(response, Deferred):
             if self._begin_work(conn, session, request, response):
                 return False
             response = error_response(503)
         self._send(conn, session, request, response, output)
         return True
 
-    def _put(self, conn: Conn, session: Session, request: Request, answer: HotAnswer, output: list[bytes]) -> None:
+    def _put(self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, output: list[bytes]) -> None:
         wire, file = answer.wire, answer.file
         if file is None:
             output.append(wire)
@@ -211,7 +211,7 @@ class Connections:
                 output.append(refusal)
 
     def send_held(
-        self, conn: Conn, session: Session, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
+        self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
     ) -> bytes | None:
         """Send ANSWER, whose content is in a held file; returns what to say instead if that cannot be done."""
         if file.count >= QUEUED_FROM and not _can_be_queued(file.fd, 1):
@@ -231,7 +231,7 @@ class Connections:
             self.observers.sent(conn, session, request, answer.status, answer.length)
         return None
 
-    def _begin_work(self, conn: Conn, session: Session, request: Request, later: Later) -> bool:
+    def _begin_work(self, conn: Conn, session: HTTPSession, request: Request, later: Deferred) -> bool:
         def done(response: Response) -> None:
             session.result = response
             if session.gone:  # nobody will send it
@@ -242,11 +242,11 @@ class Connections:
             return False
         session.waiting = Waiting.WORK
         session.request = request
-        self._set_timer(conn, session, Timer.NONE, None)
+        self._set_deadline(conn, session, Deadline.NONE, None)
         conn.pause_reading()
         return True
 
-    def _refuse(self, session: Session, refused: Refused, output: list[bytes]) -> None:
+    def _refuse(self, session: HTTPSession, refused: BadRequest, output: list[bytes]) -> None:
         log.debug("refused %s: %d %s", session.address, refused.status, refused.reason)
         session.closing = True
         output.append(self.refusal(refused.status))
@@ -254,14 +254,16 @@ class Connections:
 
     # -- responses
 
-    def _send(self, conn: Conn, session: Session, request: Request, response: Response, output: list[bytes]) -> None:
+    def _send(
+        self, conn: Conn, session: HTTPSession, request: Request, response: Response, output: list[bytes]
+    ) -> None:
         """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
         if type(response.body) is FileBody and request.method != "HEAD":
             spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
             if not _can_be_queued(response.body.file.fd, spans):
                 response.close()
                 response = error_response(503)
-        last = not request.keep_alive or session.retiring or (session.ended and session.protocol.idle)
+        last = not request.keep_alive or session.retiring or (session.ended and session.parser.idle)
         session.closing = session.closing or last
         head = self._render(response, request, close=session.closing)
         body = response.body
@@ -288,7 +290,7 @@ class Connections:
                 self._remember(session, request, answer)
         response.close()
 
-    def _remember(self, session: Session, request: Request, answer: HotAnswer) -> None:
+    def _remember(self, session: HTTPSession, request: Request, answer: HotAnswer) -> None:
         if request.keep_alive:
             request.hot = answer
         else:  # ``data`` must not find it, as it does not close
@@ -315,16 +317,16 @@ class Connections:
             conn.write(piece)
         output.clear()
 
-    def _wait_for_peer(self, conn: Conn, session: Session, output: list[bytes]) -> None:
+    def _wait_for_peer(self, conn: Conn, session: HTTPSession, output: list[bytes]) -> None:
         """Go on when all answers have left."""
         self._write(conn, output)
-        self._set_timer(conn, session, Timer.NONE, None)  # ``Options.send_timeout`` sees to it
+        self._set_deadline(conn, session, Deadline.NONE, None)  # ``Options.send_timeout`` sees to it
         session.waiting = Waiting.OUTPUT
         if not session.ended:
             conn.pause_reading()
         conn.wake_when_drained()
 
-    def _finish(self, conn: Conn, session: Session, output: list[bytes]) -> Reply:
+    def _finish(self, conn: Conn, session: HTTPSession, output: list[bytes]) -> Reply:
         """All that has arrived is answered."""
         session.closing = session.closing or session.ended
         if session.closing:
@@ -335,22 +337,22 @@ class Connections:
         self._limit(conn, session)
         return b"".join(output) if output else None
 
-    def _limit(self, conn: Conn, session: Session) -> None:
+    def _limit(self, conn: Conn, session: HTTPSession) -> None:
         """See that what comes next comes in time."""
-        awaited = session.protocol.awaited
+        awaited = session.parser.awaited
         if awaited is not None:
-            timer, seconds = Timer.CONTENT, self._limits.transfer_time(awaited)
-        elif not session.protocol.idle:
-            timer, seconds = Timer.HEAD, self._limits.header_timeout or None
+            deadline, seconds = Deadline.CONTENT, self._limits.transfer_time(awaited)
+        elif not session.parser.idle:
+            deadline, seconds = Deadline.HEAD, self._limits.header_timeout or None
         else:
-            timer, seconds = Timer.NONE, None
-        self._set_timer(conn, session, timer, seconds)
-        session.ready = timer is Timer.NONE and not session.retiring
+            deadline, seconds = Deadline.NONE, None
+        self._set_deadline(conn, session, deadline, seconds)
+        session.ready = deadline is Deadline.NONE and not session.retiring
 
-    def _set_timer(self, conn: Conn, session: Session, timer: Timer, seconds: float | None) -> None:
+    def _set_deadline(self, conn: Conn, session: HTTPSession, deadline: Deadline, seconds: float | None) -> None:
         """A new deadline, unless the one there is means the same: no byte moves it on."""
-        if timer is not session.timer:
-            session.timer = timer
+        if deadline is not session.deadline:
+            session.deadline = deadline
             conn.set_deadline(seconds)
 
     def refusal(self, status: int) -> bytes:
@@ -358,11 +360,11 @@ class Connections:
         return self._render(error_response(status), None, close=True)
 
 
-def _is_receiving(session: Session) -> bool:
-    return session.waiting is Waiting.NOTHING and not session.closing and not session.protocol.idle
+def _is_receiving(session: HTTPSession) -> bool:
+    return session.waiting is Waiting.NOTHING and not session.closing and not session.parser.idle
 
 
-def _cannot_send(request: Request, session: Session, error: OSError) -> None:
+def _cannot_send(request: Request, session: HTTPSession, error: OSError) -> None:
     path = request.path.decode("ascii", "replace")
     log.error("cannot send all of %s to %s: %s", path, session.address, error.strerror)
 

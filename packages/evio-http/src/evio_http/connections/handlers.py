@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ..message.request import Request
-from ..message.response import Later, Response
-from ..site.site import error_response
+from ..message.response import Deferred, Response
+from ..pages.error_pages import error_response
 from .peers import TrustedProxies
 
-__all__ = ["Handler", "Handlers"]
+__all__ = ["RequestHandler", "Handlers"]
 
-Handler = Callable[[Request], Response | Later | None]
+RequestHandler = Callable[[Request], Response | Deferred | None]
 """Answers a request, or returns None to leave it to the next handler."""
 
 WORKERS = 4
@@ -27,7 +27,7 @@ log = logging.getLogger("evio_http")
 class Handlers:
     """The handlers of a server, which are asked in turn."""
 
-    def __init__(self, handlers: Sequence[Handler], trusted: TrustedProxies) -> None:
+    def __init__(self, handlers: Sequence[RequestHandler], trusted: TrustedProxies) -> None:
         self._handlers = [(handler, getattr(handler, "shared_requests", False)) for handler in handlers]
         self._trusted = trusted
         self._pool: ThreadPoolExecutor | None = None
@@ -35,7 +35,7 @@ class Handlers:
         self.want_content = not all(shared for _, shared in self._handlers)
         """Whether one may look at the content of requests."""
 
-    def ask(self, address: str, request: Request) -> Response | Later:
+    def ask(self, address: str, request: Request) -> Response | Deferred:
         """The response to a request from ADDRESS, whatever happens."""
         try:
             own = None
@@ -45,16 +45,16 @@ class Handlers:
                 response = handler(request if shared or own is None else own)
                 if isinstance(response, Response) and own is not None:
                     response.source = None  # the program's own handlers are to see every request
-                if isinstance(response, (Response, Later)):
+                if isinstance(response, (Response, Deferred)):
                     return response
                 if response is not None:
-                    raise TypeError(f"a handler returns a Response, a Later or None, not {response!r}")
+                    raise TypeError(f"a handler returns a Response, a Deferred or None, not {response!r}")
         except Exception:
             log.exception("the handler failed for %r", request)
             return error_response(500)
         return error_response(404)
 
-    def begin(self, request: Request, later: Later, done: Callable[[Response], None]) -> bool:
+    def begin(self, request: Request, later: Deferred, done: Callable[[Response], None]) -> bool:
         """Have LATER's work done in another thread, and DONE called there with the response. False if too much waits
         already."""
         if not self._work.acquire(blocking=False):

@@ -8,7 +8,7 @@ from typing import Protocol
 from evio_core import Conn
 
 from ..message.request import Request
-from .session import Session
+from .session import HTTPSession
 
 __all__ = ["Observer", "Observers"]
 
@@ -17,7 +17,7 @@ class Observer(Protocol):
     """Told of each final response, in the loop's thread: of one from memory as it is handed over for sending, of a file
     when it has left or the connection has ended."""
 
-    def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+    def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         """REQUEST is None if it could not be read; LENGTH is bytes of content, those that left. It must
         not raise."""
 
@@ -30,12 +30,12 @@ class Observers:
         self.present = bool(observers)
         """Whether there are any."""
 
-    def observe(self, session: Session, request: Request | None, status: int, length: int) -> None:
+    def observe(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
         for observer in self._observers:
             observer.answered(session, request, status, length)
 
-    def sent(self, conn: Conn, session: Session, request: Request, status: int, length: int) -> None:
+    def sent(self, conn: Conn, session: HTTPSession, request: Request, status: int, length: int) -> None:
         """A file was handed over for sending: tell the observers when it has left."""
         if self.present and conn.pending:
             session.unfinished.append((request, status, length, session.started))
@@ -43,7 +43,7 @@ class Observers:
         else:
             self.observe(session, request, status, length)
 
-    def settle(self, session: Session, pending: int) -> None:
+    def settle(self, session: HTTPSession, pending: int) -> None:
         """All output has left, or the connection has ended and PENDING bytes have not."""
         now = session.started
         kept: list[int] = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from ..message.parser import Protocol
+from ..message.parser import RequestParser
 from ..message.request import Request
 from ..message.response import Response
 
-__all__ = ["Session", "Timer", "Waiting"]
+__all__ = ["HTTPSession", "Deadline", "Waiting"]
 
 
 class Waiting(enum.Enum):
@@ -22,7 +22,7 @@ class Waiting(enum.Enum):
     """Another thread is at the response."""
 
 
-class Timer(enum.Enum):
+class Deadline(enum.Enum):
     """What the connection's deadline limits."""
 
     NONE = "none"
@@ -32,7 +32,7 @@ class Timer(enum.Enum):
     """Something that is over: the deadline is to be taken back or set anew."""
 
 
-class Session:
+class HTTPSession:
     """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
     way in, nothing waits, and there is no deadline."""
 
@@ -42,21 +42,23 @@ class Session:
         "ended",
         "gone",
         "lookup",
-        "protocol",
+        "parser",
         "ready",
         "request",
         "result",
         "retiring",
         "sending",
         "started",
-        "timer",
+        "deadline",
         "tls",
         "unfinished",
         "waiting",
     )
 
-    def __init__(self, protocol: Protocol, lookup: Callable[[bytes], Request | None], address: str, tls: str) -> None:
-        self.protocol = protocol
+    def __init__(
+        self, parser: RequestParser, lookup: Callable[[bytes], Request | None], address: str, tls: str
+    ) -> None:
+        self.parser = parser
         self.lookup = lookup
         """``Memo.get`` of the connection's scheme."""
         self.address = address
@@ -65,7 +67,7 @@ class Session:
         """``"TLSv1.3"``, or empty."""
         self.ready = False
         self.waiting = Waiting.NOTHING
-        self.timer = Timer.NONE
+        self.deadline = Deadline.NONE
         self.closing = False
         """The last response has been given."""
         self.ended = False

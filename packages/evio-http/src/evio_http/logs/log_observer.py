@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ..connections.peers import TrustedProxies
-from ..connections.session import Session
+from ..connections.session import HTTPSession
 from ..message.request import Request
 from ..site.auth import BasicAuth
 from .access_log import AccessLog
@@ -21,7 +21,7 @@ class LogObserver:
         self._trusted = trusted
         self._auth = auth
 
-    def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+    def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         """See :class:`~evio_http.connections.observer.Observer`."""
         seconds = monotonic() - session.started if session.started else 0.0
         if request is None:

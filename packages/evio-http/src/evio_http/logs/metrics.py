@@ -6,10 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ..connections.session import Session
-from ..message.request import Request
+from ..connections.session import HTTPSession
+from ..message.request import KNOWN_METHODS, Request
 from ..message.response import Response
-from ..site.site import KNOWN_METHODS
 
 __all__ = ["Metrics"]
 
@@ -45,7 +44,7 @@ class Metrics:
         fields = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8"), ("Cache-Control", "no-store")]
         return Response(200, fields, self._show(self._registry))
 
-    def answered(self, session: Session, request: Request | None, status: int, length: int) -> None:
+    def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         """See :class:`~evio_http.connections.observer.Observer`."""
         # A method is whatever the client likes, and each label is kept for good.
         method = request.method if request is not None and request.method in KNOWN_METHODS else "-"

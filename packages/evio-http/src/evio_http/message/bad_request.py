@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Refused"]
+__all__ = ["BadRequest"]
 
 
-class Refused(Exception):
+class BadRequest(Exception):
     """A message is refused with ``status``; the connection is closed behind the answer, as nobody can say where the
     next message would begin (RFC 9112 section 9.6). ``reason`` is for logs, never for the peer."""
 
@@ -15,7 +15,7 @@ class Refused(Exception):
         self.reason = reason
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Refused and other.args == self.args
+        return type(other) is BadRequest and other.args == self.args
 
     def __hash__(self) -> int:
         return hash(self.args)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .bad_request import Refused
+from .bad_request import BadRequest
 
 __all__ = ["ChunkedCheck"]
 
@@ -40,7 +40,7 @@ class ChunkedCheck:
 
     def walk(self, buffer: bytes, start: int) -> tuple[int, bool]:
         """Go on at START; returns up to where BUFFER is well-formed and complete, and whether that is the end of the
-        body. Raises :class:`Refused`."""
+        body. Raises :class:`BadRequest`."""
         while self._state != _DONE:
             if self._state == _DATA:
                 size = min(self._remaining, len(buffer) - start)
@@ -51,7 +51,7 @@ class ChunkedCheck:
                 self._state = _DATA_END
             elif self._state == _DATA_END:
                 if not b"\r\n".startswith(buffer[start : start + 2]):
-                    raise Refused(400, "a chunk is longer than its size")
+                    raise BadRequest(400, "a chunk is longer than its size")
                 if len(buffer) - start < 2:
                     return start, False
                 start += 2
@@ -70,10 +70,10 @@ class ChunkedCheck:
         end = buffer.find(b"\n", start, start + limit + 2)
         if end < 0:
             if len(buffer) - start >= limit + 2:
-                raise Refused(400 if self._state == _SIZE else 431, "line too long in a chunked body")
+                raise BadRequest(400 if self._state == _SIZE else 431, "line too long in a chunked body")
             return -1
         if end == start or buffer[end - 1] != 0x0D:
-            raise Refused(400, "a line ends without CR in a chunked body")
+            raise BadRequest(400, "a line ends without CR in a chunked body")
         return end - 1
 
     def _on_line(self, line: bytes) -> None:
@@ -82,15 +82,15 @@ class ChunkedCheck:
             if not line:
                 self._state = _DONE
             elif not _TRAILER.fullmatch(line):
-                raise Refused(400, "malformed trailer")
+                raise BadRequest(400, "malformed trailer")
             elif self._max_trailers < 0:
-                raise Refused(431, "trailers too long")
+                raise BadRequest(431, "trailers too long")
             return
         found = _SIZE_LINE.fullmatch(line)
         if found is None:
-            raise Refused(400, "malformed chunk size")
+            raise BadRequest(400, "malformed chunk size")
         self._remaining = int(found["size"], 16)
         self._left -= self._remaining
         if self._left < 0:
-            raise Refused(413, "content too long")
+            raise BadRequest(413, "content too long")
         self._state = _DATA if self._remaining else _TRAILERS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .bad_request import Refused
+from .bad_request import BadRequest
 
 __all__ = ["METHOD", "check_incomplete"]
 
@@ -33,13 +33,13 @@ _IMPOSSIBLE = re.compile(
 
 
 def check_incomplete(window: bytes, searched: int, longest_request_line: int) -> None:
-    """Raise :class:`Refused` if WINDOW, the beginning of a head, cannot become one. SEARCHED is how much of it has
+    """Raise :class:`BadRequest` if WINDOW, the beginning of a head, cannot become one. SEARCHED is how much of it has
     passed already, less the three bytes that may be a part of the head's end; 0 the first time."""
     end = window.find(b"\n") + 1
     if not end or searched < end:
         _check_request_line(window[: end or len(window)], longest_request_line)
     if end and (impossible := _IMPOSSIBLE.search(window, max(end, searched))):
-        raise Refused(400, "a line ends without CR" if impossible["lf"] else "malformed field line")
+        raise BadRequest(400, "a line ends without CR" if impossible["lf"] else "malformed field line")
 
 
 def _check_request_line(line: bytes, longest: int) -> None:
@@ -48,7 +48,7 @@ def _check_request_line(line: bytes, longest: int) -> None:
     possible = found.end() if found is not None else 0
     too_long = len(line) > longest and line[longest] != 0x0A
     if too_long and possible >= longest:
-        raise Refused(414, "request line too long")
+        raise BadRequest(414, "request line too long")
     if possible < len(line) and line != b"\r":  # that may be the first half of an empty line
         bare = line[possible] == 0x0A and not line.endswith(b"\r\n")
-        raise Refused(400, "a line ends without CR" if bare else "malformed request line")
+        raise BadRequest(400, "a line ends without CR" if bare else "malformed request line")

@@ -9,7 +9,7 @@ Feed bytes with ``receive`` and take events with ``next_event`` until it returns
 
 - :class:`~evio_http.message.request.Request`: a whole request, content included;
 - ``CONTINUE``: the client waits for "100 Continue" before it sends the content;
-- :class:`Refused`: the connection can only be answered with this status and closed. It is the last event.
+- :class:`BadRequest`: the connection can only be answered with this status and closed. It is the last event.
 
 The same bytes give the same events however they are split: each decision is made from a prefix of the stream whose
 length depends on the stream alone.
@@ -24,7 +24,7 @@ from typing import Final
 
 import h11
 
-from .bad_request import Refused
+from .bad_request import BadRequest
 from .chunked import ChunkedCheck
 from .head_cache import Memo
 from .incomplete import METHOD, check_incomplete
@@ -32,7 +32,7 @@ from .limits import Limits
 from .request import Headers, Request
 from .target import is_host, parse_target
 
-__all__ = ["CONTINUE", "Continue", "Event", "Protocol", "Refused"]
+__all__ = ["CONTINUE", "Continue", "Event", "RequestParser", "BadRequest"]
 
 
 class Continue(enum.Enum):
@@ -43,7 +43,7 @@ class Continue(enum.Enum):
 
 CONTINUE: Final = Continue.CONTINUE
 
-Event = Request | Refused | Continue
+Event = Request | BadRequest | Continue
 
 MAX_EMPTY_LINES = 4
 """Empty lines tolerated before a request line (RFC 9112 section 2.2 asks for one)."""
@@ -72,7 +72,7 @@ class _Body:
     check: ChunkedCheck | None = None
 
 
-class Protocol:
+class RequestParser:
     """The server's side of one connection's input."""
 
     __slots__ = (
@@ -132,11 +132,11 @@ class Protocol:
                 return self._head()
             return self._content() if self._state != _REFUSED else None
         except h11.RemoteProtocolError as error:
-            return self._refuse(Refused(error.error_status_hint, str(error)))
-        except Refused as refused:
+            return self._refuse(BadRequest(error.error_status_hint, str(error)))
+        except BadRequest as refused:
             return self._refuse(refused)
 
-    def _refuse(self, refused: Refused) -> Refused:
+    def _refuse(self, refused: BadRequest) -> BadRequest:
         self._state = _REFUSED
         self._buffer = b""
         self._start = self._empty_lines = 0
@@ -164,7 +164,7 @@ class Protocol:
             self._start += 2
             self._empty_lines += 1
             if self._empty_lines > MAX_EMPTY_LINES:
-                raise Refused(400, "empty lines instead of a request")
+                raise BadRequest(400, "empty lines instead of a request")
 
     def _check_incomplete(self) -> None:
         """Refuse what no further byte can make good: in the order in which the bytes came, so that it does not matter
@@ -172,7 +172,7 @@ class Protocol:
         window = self._buffer[self._start : self._start + self._limits.head]
         check_incomplete(window, self._searched, self._limits.request_line)
         if len(window) == self._limits.head:
-            raise Refused(431, "head too long")
+            raise BadRequest(431, "head too long")
         self._searched = max(0, len(window) - 3)
 
     def _parse(self, head: bytes) -> Event | None:
@@ -180,18 +180,18 @@ class Protocol:
         if found is None or head.find(b"\n") > self._limits.request_line:
             check_incomplete(head, 0, self._limits.request_line)
         if found is None:
-            raise Refused(400, "malformed head")
+            raise BadRequest(400, "malformed head")
         if found["major"] != b"1" or found["minor"] not in b"01":
-            raise Refused(505, "HTTP version not supported")
+            raise BadRequest(505, "HTTP version not supported")
         if head.count(b"\n") - 2 > self._limits.fields:
-            raise Refused(431, "too many header fields")
+            raise BadRequest(431, "too many header fields")
         framing = _framing(head)
         _check_framing(framing, modern=found["minor"] == b"1")
         machine = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head)
         machine.receive_data(head)
         event = machine.next_event()
         if type(event) is not h11.Request:
-            raise Refused(400, "malformed head")
+            raise BadRequest(400, "malformed head")
         request = self._request(event)
         if request.has_body:
             return self._begin_content(request, machine, framing)
@@ -232,7 +232,7 @@ class Protocol:
             self._state = _FIXED
             body.remaining = int(framing["content-length"][0])
             if body.remaining > self._limits.body:
-                raise Refused(413, "content too long")
+                raise BadRequest(413, "content too long")
         self._body = body
         # RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is to be ignored.
         if request.version == "1.1" and "expect" in framing:
@@ -250,7 +250,7 @@ class Protocol:
             body.remaining -= self._start - start
             done = not body.remaining
         if self._feed(body, self._buffer[start : self._start]) != done:
-            raise Refused(400, "h11 sees the end of the content elsewhere")
+            raise BadRequest(400, "h11 sees the end of the content elsewhere")
         if not done:
             return None
         self._state = _IDLE
@@ -285,23 +285,23 @@ def _check_framing(framing: dict[str, list[str]], *, modern: bool) -> None:
     hosts = framing.get("host", [])
     # RFC 9112 section 3.2: exactly one in HTTP/1.1.
     if len(hosts) > 1 or (modern and not hosts) or not all(map(is_host, hosts)):
-        raise Refused(400, "malformed or missing Host")
+        raise BadRequest(400, "malformed or missing Host")
     lengths = framing.get("content-length", [])
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise Refused(400, "malformed Content-Length")
+        raise BadRequest(400, "malformed Content-Length")
     if lengths and len(lengths[0].lstrip("0")) > LONGEST_LENGTH:
-        raise Refused(413, "content too long")
+        raise BadRequest(413, "content too long")
     if "transfer-encoding" in framing:
         if lengths or not modern:
-            raise Refused(400, "Transfer-Encoding with Content-Length or in HTTP/1.0")  # RFC 9112 section 6.1
+            raise BadRequest(400, "Transfer-Encoding with Content-Length or in HTTP/1.0")  # RFC 9112 section 6.1
         _check_codings(",".join(framing["transfer-encoding"]))
     if modern and [value.lower() for value in framing.get("expect", [])] not in ([], ["100-continue"]):
-        raise Refused(417, "unknown expectation")
+        raise BadRequest(417, "unknown expectation")
 
 
 def _check_codings(value: str) -> None:
     codings = [coding.strip(" \t").lower() for coding in value.split(",")]
     if codings[-1] != "chunked" or codings.count("chunked") > 1 or "" in codings:
-        raise Refused(400, "the transfer codings do not end with chunked")  # RFC 9112 section 6.3, item 4
+        raise BadRequest(400, "the transfer codings do not end with chunked")  # RFC 9112 section 6.3, item 4
     if len(codings) > 1:
-        raise Refused(501, "transfer coding not implemented")
+        raise BadRequest(501, "transfer coding not implemented")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["Headers", "Request"]
+__all__ = ["KNOWN_METHODS", "Headers", "Request"]
+
+KNOWN_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"))
+"""Methods that a server knows (RFC 9110 section 9, RFC 5789); what others ask for cannot be known."""
 
 
 class Headers:

@@ -13,7 +13,17 @@ from typing import Any
 from ..files.paths import Identity, OpenedFile
 from .conditional import http_date
 
-__all__ = ["CONSIDERED", "DATE_SIZE", "Clock", "FileBody", "Later", "Response", "Source", "date_offset", "render_head"]
+__all__ = [
+    "CONSIDERED",
+    "DATE_SIZE",
+    "DateClock",
+    "FileBody",
+    "Deferred",
+    "Response",
+    "Source",
+    "date_offset",
+    "render_head",
+]
 
 DATE_SIZE = 29
 """Bytes of an IMF-fixdate (RFC 9110 section 5.6.7)."""
@@ -138,14 +148,14 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Deferred:
     """A response that takes longer than a loop may wait: WORK is called in another thread and returns it."""
 
     work: Callable[[], Response]
 
 
 @dataclass(slots=True)
-class Clock:
+class DateClock:
     """The value of Date, made once a second. ``until`` is when it is no longer right, by ``time.monotonic``: that one
     is not set back, so a Date cannot get stuck."""
 

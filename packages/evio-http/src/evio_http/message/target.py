@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from .bad_request import Refused
+from .bad_request import BadRequest
 
 __all__ = ["Target", "is_host", "parse_target"]
 
@@ -50,22 +50,22 @@ def _is_ipv6(text: str) -> bool:
 
 
 def parse_target(method: str, target: bytes) -> Target:
-    """Raises :class:`Refused` for what is no target of METHOD."""
+    """Raises :class:`BadRequest` for what is no target of METHOD."""
     if b"#" in target:
         # No form of a target has one (RFC 9112 section 3.2), and an invalid request line is 400 (section 3). What is
         # in front of it could be served, as some servers do; a cache that takes the whole for a path would disagree.
-        raise Refused(400, "fragment in the request target")
+        raise BadRequest(400, "fragment in the request target")
     if method == "CONNECT":
-        raise Refused(501, "not a proxy")
+        raise BadRequest(501, "not a proxy")
     if target == b"*":
         if method != "OPTIONS":
-            raise Refused(400, "asterisk-form is for OPTIONS")
+            raise BadRequest(400, "asterisk-form is for OPTIONS")
         return Target(b"*", b"", "")
     host = ""
     if not target.startswith(b"/"):
         found = _ABSOLUTE.fullmatch(target)
         if found is None or not is_host(found["host"].decode("ascii")):
-            raise Refused(400, "malformed request target")
+            raise BadRequest(400, "malformed request target")
         host = found["host"].decode("ascii").lower()
         target = found["rest"] or b"/"
         if target.startswith(b"?"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from http import HTTPStatus
 
-from .markup import document
+from ..message.response import Response
+from .markup import PAGE_FIELDS, document
 
-__all__ = ["error_page"]
+__all__ = ["error_page", "error_response"]
 
 _EXPLANATIONS = {
     400: "The request is malformed.",
@@ -44,3 +45,9 @@ def error_page(status: int) -> bytes:
     explanation = _EXPLANATIONS.get(status, known.description)
     body = f"<h1>{title}</h1>\n"
     return document(title, body + f"<p>{explanation}</p>\n" if explanation else body)
+
+
+def error_response(status: int) -> Response:
+    """The server's own response for an error status (RFC 9110 section 15): ``error_page`` with its fields. Raises
+    ``ValueError`` as that does."""
+    return Response(status, PAGE_FIELDS, error_page(status))

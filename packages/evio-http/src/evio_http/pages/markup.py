@@ -10,7 +10,7 @@ import base64
 import hashlib
 from html import escape
 
-__all__ = ["CONTENT_SECURITY_POLICY", "document"]
+__all__ = ["CONTENT_SECURITY_POLICY", "PAGE_FIELDS", "document"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5f6670; --line: #e3e5e8; --link: #0b57d0; --page: #fff;
@@ -43,6 +43,9 @@ CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The Content-Security-Policy that belongs to a ``document``."""
+
+PAGE_FIELDS = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", CONTENT_SECURITY_POLICY))
+"""The response fields of a ``document``."""
 
 
 def document(title: str, body: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..files.paths import BadPath, decode_target_path
 from ..message.request import Request
 from ..message.response import Response
-from .site import error_response
+from ..pages.error_pages import error_response
 
 __all__ = ["HttpsRedirect"]
 

@@ -20,23 +20,18 @@ from ..files.paths import (
     encode_path,
 )
 from ..files.representation import Representations
-from ..message.request import Headers, Request
-from ..message.response import Later, Response
-from ..pages.error_pages import error_page
-from ..pages.markup import CONTENT_SECURITY_POLICY
+from ..message.request import KNOWN_METHODS, Headers, Request
+from ..message.response import Deferred, Response
+from ..pages.error_pages import error_response
+from ..pages.markup import PAGE_FIELDS
 from .auth import BasicAuth, Verdict
 from .listing import html_listing, json_listing
 from .policy import Policy
 from .rules import Redirects
 
-__all__ = ["KNOWN_METHODS", "Site", "error_response"]
-
-KNOWN_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"))
-"""Methods that exist (RFC 9110 section 9, RFC 5789); of others we cannot know what they ask."""
+__all__ = ["Site"]
 
 ALLOW = ("Allow", "GET, HEAD, OPTIONS")
-
-PAGE = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", CONTENT_SECURITY_POLICY))
 
 _BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
@@ -49,7 +44,7 @@ log = logging.getLogger("evio_http")
 
 class Site:
     """Answers requests with the files of a directory. It is a handler: ``site(request)`` is a :class:`Response`, a
-    :class:`Later`, or None for a path that is not below ``mount``.
+    :class:`Deferred`, or None for a path that is not below ``mount``.
 
     - ``mount``: the path at which the directory is;
     - ``index``: names that stand for their directory, the first that exists;
@@ -101,7 +96,7 @@ class Site:
         self._error_pages = {status: decode_target_path(path.encode()) for status, path in (error_pages or {}).items()}
         self._health = health.encode() if health is not None else None
 
-    def __call__(self, request: Request) -> Response | Later | None:
+    def __call__(self, request: Request) -> Response | Deferred | None:
         try:
             segments = decode_target_path(request.path) if request.path != b"*" else []
         except BadPath:
@@ -117,15 +112,15 @@ class Site:
         authorization = request.headers.get("authorization")
         verdict = self._auth.known(authorization)
         if verdict is Verdict.UNKNOWN:
-            return Later(lambda: self._verify(request, below, authorization or ""))
+            return Deferred(lambda: self._verify(request, below, authorization or ""))
         return self._authorized(request, below, verdict is Verdict.ALLOWED)
 
     def _verify(self, request: Request, segments: list[str], authorization: str) -> Response:
         assert self._auth is not None
         response = self._authorized(request, segments, self._auth.verify(authorization))
-        return response.work() if isinstance(response, Later) else response
+        return response.work() if isinstance(response, Deferred) else response
 
-    def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response | Later:
+    def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response | Deferred:
         assert self._auth is not None
         if allowed:
             answer = self._answer(request, segments)
@@ -136,13 +131,13 @@ class Site:
         response.add("WWW-Authenticate", self._auth.challenge)
         return self._policy.apply(request, response, decoded_path(segments))
 
-    def _answer(self, request: Request, segments: list[str]) -> Response | Later:
+    def _answer(self, request: Request, segments: list[str]) -> Response | Deferred:
         """The response, whatever happens."""
         try:
             response = self._respond(request, segments)
         except OSError as error:
             response = self._failed(request, error)
-        if isinstance(response, Later):
+        if isinstance(response, Deferred):
             return response
         return self._policy.apply(request, response, decoded_path(segments))
 
@@ -152,7 +147,7 @@ class Site:
         log.error("cannot serve %s: %s", request.path.decode("ascii", "replace"), error)
         return error_response(503 if error.errno in _BUSY else 500)
 
-    def _respond(self, request: Request, segments: list[str]) -> Response | Later:
+    def _respond(self, request: Request, segments: list[str]) -> Response | Deferred:
         if request.method not in ("GET", "HEAD"):
             return self._other_method(request)
         moved = self._redirects.find(segments) if self._redirects is not None else None
@@ -183,7 +178,7 @@ class Site:
 
     def _directory(
         self, request: Request, segments: list[str], opened: OpenedDirectory, as_directory: bool
-    ) -> Response | Later:
+    ) -> Response | Deferred:
         later = False
         try:
             if not as_directory:
@@ -199,7 +194,7 @@ class Site:
             if not self._listing:
                 return self._missing(request, segments, True, 403)
             later = True
-            return Later(lambda: self._listed(request, segments, opened))
+            return Deferred(lambda: self._listed(request, segments, opened))
         finally:
             if not later:
                 opened.close()
@@ -225,7 +220,7 @@ class Site:
             fields = [("Content-Type", "application/json")]
             body = json_listing(path, entries, sort, descending, page)
         else:
-            fields, body = list(PAGE), html_listing(path, entries, sort, descending, page)
+            fields, body = list(PAGE_FIELDS), html_listing(path, entries, sort, descending, page)
         return Response(200, [*fields, ("Cache-Control", "no-cache"), ("Vary", "Accept")], body)
 
     # -- what is not there
@@ -281,11 +276,6 @@ class Site:
             field for field in response.headers if field[0] not in ("ETag", "Last-Modified", "Accept-Ranges")
         ]
         return response
-
-
-def error_response(status: int) -> Response:
-    """The server's own page for a status."""
-    return Response(status, PAGE, error_page(status))
 
 
 def _with_query(location: str, request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..message.request import Request
-from ..message.response import Later, Response
+from ..message.response import Deferred, Response
 from ..message.target import is_host
 from .site import Site
 
@@ -27,7 +27,7 @@ class VirtualHosts:
         self._sites = {name.lower().rstrip("."): site for name, site in sites.items()}
         self._default = default
 
-    def __call__(self, request: Request) -> Response | Later | None:
+    def __call__(self, request: Request) -> Response | Deferred | None:
         host = request.host
         # The port is not part of it; an IPv6 address has colons of its own, inside its brackets.
         if ":" in host.rpartition("]")[2]:

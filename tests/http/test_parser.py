@@ -1,4 +1,4 @@
-"""The protocol without sockets: what is refused and why, what is tolerated; splits and the memo change nothing."""
+"""The parser without sockets: what is refused and why, what is tolerated; splits and the memo change nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evio_http.message.head_cache import MAX_BYTES, MAX_HEADS, Memo
 from evio_http.message.limits import Limits
-from evio_http.message.parser import CONTINUE, Protocol, Refused
+from evio_http.message.parser import CONTINUE, BadRequest, RequestParser
 from evio_http.message.request import Request
 
 LIMITS = Limits(request_line=200, head=1000, fields=10, body=100)
@@ -344,12 +344,12 @@ def run(
     data: bytes, *, splits: list[int] | None = None, memo: Memo | None = None, limits: Limits = LIMITS
 ) -> list[Any]:
     """The events of a stream, given in pieces that end at SPLITS; requests as what they say."""
-    protocol = Protocol(limits, memo, keep_body=True)
+    parser = RequestParser(limits, memo, keep_body=True)
     events: list[Any] = []
     ends = [*sorted(splits or []), len(data)]
     for start, end in zip([0, *ends], ends, strict=False):
-        protocol.receive(data[start:end])
-        while (event := protocol.next_event()) is not None:
+        parser.receive(data[start:end])
+        while (event := parser.next_event()) is not None:
             events.append(described(event) if isinstance(event, Request) else event)
     return events
 
@@ -370,7 +370,7 @@ def described(request: Request) -> tuple[Any, ...]:
 
 def statuses(events: list[Any]) -> list[int]:
     """What each event comes to: 200 for a request."""
-    return [event.status if isinstance(event, Refused) else 100 if event is CONTINUE else 200 for event in events]
+    return [event.status if isinstance(event, BadRequest) else 100 if event is CONTINUE else 200 for event in events]
 
 
 def test_the_table_is_large_enough() -> None:
@@ -476,9 +476,9 @@ def test_content_in_chunks_and_what_follows() -> None:
 
 
 def test_content_that_nobody_wants_is_not_kept() -> None:
-    protocol = Protocol(LIMITS, None)
-    protocol.receive(with_length(b"5") + b"hello")
-    event = protocol.next_event()
+    parser = RequestParser(LIMITS, None)
+    parser.receive(with_length(b"5") + b"hello")
+    event = parser.next_event()
     assert isinstance(event, Request)
     assert (event.has_body, event.body) == (True, b"")
 
@@ -501,19 +501,19 @@ def test_content_over_the_limit_is_refused_instead_of_100() -> None:
 
 
 def test_idle_means_at_a_message_boundary() -> None:
-    protocol = Protocol(LIMITS, None)
-    assert protocol.idle
+    parser = RequestParser(LIMITS, None)
+    assert parser.idle
     for data, idle, awaited in [
         (b"\r\n", False, None),
         (GET, False, None),
         (HOST + b"Content-Length: 2\r\n\r\n", False, 2),
     ]:
-        protocol.receive(data)
-        assert protocol.next_event() is None
-        assert (protocol.idle, protocol.awaited) == (idle, awaited)
-    protocol.receive(b"ab")
-    assert isinstance(protocol.next_event(), Request)
-    assert (protocol.idle, protocol.awaited) == (True, None)
+        parser.receive(data)
+        assert parser.next_event() is None
+        assert (parser.idle, parser.awaited) == (idle, awaited)
+    parser.receive(b"ab")
+    assert isinstance(parser.next_event(), Request)
+    assert (parser.idle, parser.awaited) == (True, None)
 
 
 # -- the memo
@@ -521,7 +521,7 @@ def test_idle_means_at_a_message_boundary() -> None:
 
 def test_the_memo_gives_the_same_object_for_the_same_head() -> None:
     memo = Memo()
-    first, second = Protocol(LIMITS, memo), Protocol(LIMITS, memo)
+    first, second = RequestParser(LIMITS, memo), RequestParser(LIMITS, memo)
     first.receive(GET + HOST + END)
     second.receive(GET[:5])
     assert second.next_event() is None

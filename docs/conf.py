@@ -5,15 +5,26 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from docs import tables
 
 project = "evio for Python"
 version = release = installed("evio-core")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["substitution"]
+myst_substitutions = {
+    "redis_commands": tables.redis_commands(),
+    "redis_directives": tables.redis_directives(),
+    "http_flags": tables.http_flags(),
+}
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 3
 

@@ -300,6 +300,37 @@ def shout(source: Source) -> None:
         program.stop()
 
 
+# -- the servers
+
+
+@scenario("own_settings.py")
+def own_settings(source: Source) -> None:
+    with source.started() as program:
+        assert program.finish() == "-NOAUTH Authentication required.\n+OK +PONG\n"
+
+
+@scenario("leaderboard.py")
+def leaderboard(source: Source) -> None:
+    with source.started(("port=7000", "port=0")) as program:
+        with program.connect() as client:
+            client.sendall(b"SCORE ada 3\r\nSCORE bob 5\r\nLEADERS 1\r\nSCORE ada x\r\n")
+            expected = b":3\r\n:5\r\n*1\r\n$3\r\nbob\r\n-ERR points are a whole number\r\n"
+            assert receive(client, len(expected)) == expected
+        program.stop()
+
+
+@scenario("counter.py")
+def counter(source: Source) -> None:
+    (source.directory / "public").mkdir()
+    (source.directory / "public/a.txt").write_text("a file")
+    with source.started() as program:
+        for path, end in ((b"/count", b'{"visits": 1}'), (b"/a.txt", b"a file")):
+            with program.connect() as client:
+                client.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+                assert receive_all(client).endswith(b"\r\n\r\n" + end)
+        program.stop()
+
+
 # -- in production
 
 

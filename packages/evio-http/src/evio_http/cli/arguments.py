@@ -10,7 +10,7 @@ from typing import NoReturn
 from ..logs.access_log import FORMATS
 from ..message.limits import Limits
 
-__all__ = ["parse_arguments"]
+__all__ = ["make_parser", "parse_arguments"]
 
 EXAMPLES = """\
 addresses, besides --bind and --port:
@@ -42,8 +42,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse ARGUMENTS (``sys.argv`` when None). Leaves with status 2 when they are wrong."""
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all flags, in groups."""
     parser = Parser(
         prog="evio-http",
         description="Serve a directory over HTTP and HTTPS.",
@@ -59,8 +59,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     _tls(parser.add_argument_group("TLS"))
     _limits(parser.add_argument_group("limits (bytes, seconds; 0 is none)"))
     _running(parser.add_argument_group("running"))
+    return parser
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse ARGUMENTS (``sys.argv`` when None). Leaves with status 2 when they are wrong."""
     # Intermixed: an address may also come after flags, where ``parse_args`` has given DIR all there is by then.
-    return parser.parse_intermixed_args(arguments)
+    return make_parser().parse_intermixed_args(arguments)
 
 
 def _network(group: argparse._ArgumentGroup) -> None:

@@ -7,7 +7,7 @@ import mimetypes
 import pytest
 
 from evio_http.files import media_types
-from evio_http.files.media_types import content_type, is_compressible
+from evio_http.files.media_types import MediaTypes, content_type, is_compressible
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,35 @@ def test_the_host_has_no_say() -> None:
 )
 def test_is_compressible(name: str, expected: bool) -> None:
     assert is_compressible(content_type(name)) is expected
+
+
+def test_a_site_s_own_types_come_first() -> None:
+    types = MediaTypes(
+        {".foo": "text/x-foo", ".tar.gz": "application/x-tgz", "LICENSE": "text/plain", ".js": "a/b; c=d"}
+    )
+    assert {
+        name: types(name) for name in ("a.FOO", "a.tar.gz", "b.gz", "license", "LICENSE", "a.js", "b.css", ".foo")
+    } == {
+        "a.FOO": "text/x-foo; charset=utf-8",
+        "a.tar.gz": "application/x-tgz",
+        "b.gz": "application/gzip",
+        "license": "application/octet-stream",
+        "LICENSE": "text/plain; charset=utf-8",
+        "a.js": "a/b; c=d",
+        "b.css": "text/css; charset=utf-8",
+        ".foo": "application/octet-stream",
+    }
+    assert MediaTypes({".txt": 'text/plain; charset="iso-8859-1"'})("a.txt") == 'text/plain; charset="iso-8859-1"'
+    assert MediaTypes({"Makefile": "text/plain", ".x": "a/b"})("Makefile") == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/b", "a\0"])
+def test_what_can_be_no_name_of_a_file_has_no_type(name: str) -> None:
+    with pytest.raises(ValueError, match="neither the end of a file's name"):
+        MediaTypes({name: "text/plain"})
+
+
+@pytest.mark.parametrize("media_type", ["", "text", "text/", "/x", "text/x y", "text/x;", "text/x\r\nX: y", "text/é"])
+def test_what_is_no_media_type_is_an_error(media_type: str) -> None:
+    with pytest.raises(ValueError, match="is not a media type"):
+        MediaTypes({".foo": media_type})

@@ -119,6 +119,10 @@ def test_header_rules() -> None:
         ("/*\n  Content-Length: 5\n", "f:2: Content-Length is the server's own"),
         ("/*\n  TRANSFER-ENCODING: chunked\n", "f:2: TRANSFER-ENCODING is the server's own"),
         ("a/*\n  X-A: 1\n", "f:1: a pattern begins"),
+        ("/a\n  Content-Type: text/plain\n", "f:2: files have a Content-Type already: --media-type"),
+        ("/a/\n  X-A: 1\n", "f:1: /a/ matches nothing: paths are compared without"),
+        ("/a/./b\n  X-A: 1\n", "f:1: /a/./b matches nothing"),
+        ("/a/..\n  X-A: 1\n", "f:1: /a/.. matches nothing"),
     ],
 )
 def test_bad_header_rules(text: str, message: str) -> None:

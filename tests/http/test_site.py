@@ -353,6 +353,29 @@ def test_a_path_that_looks_like_an_asset_is_404_whatever_is_accepted(directory: 
         assert "vary" not in asked.fields
 
 
+def test_a_site_s_own_media_types(directory: Path) -> None:
+    (directory / "z.foo").write_bytes(TEXT)
+    (directory / "LICENSE").write_bytes(b"free")
+    site = Site(
+        str(directory), media_types={".foo": "text/x-foo", "LICENSE": "text/plain"}, compress=True, spa="/x.html"
+    )
+    asked = ask(site, "/z.foo", "Accept-Encoding: gzip")
+    assert asked.fields["content-type"] == "text/x-foo; charset=utf-8"
+    assert ask(site, "/LICENSE").fields["content-type"] == "text/plain; charset=utf-8"
+    assert asked.fields["vary"] == "Accept-Encoding"  # it is text, which may be compressed
+    assert "vary" not in ask(site, "/missing.foo", "Accept: text/html").fields  # and an asset, not a route
+
+
+def test_a_field_of_a_pattern_is_sent_once(directory: Path) -> None:
+    headers = HeaderRules()
+    headers.add("/*", "Access-Control-Allow-Origin: https://b.example")
+    headers.add("/*", "Vary: X-Device")
+    site = Site(str(directory), policy=Policy(headers=headers, origins=["*"]), listing=True)
+    assert ask(site, "/text.txt").fields["access-control-allow-origin"] == "https://b.example"
+    assert ask(site, "/text.txt").fields["vary"] == "X-Device"
+    assert ask(site, "/plain/").fields["vary"] == "Accept, X-Device"
+
+
 def test_vary_says_where_accept_decides(directory: Path) -> None:
     (directory / "index.html.gz").write_bytes(gzip.compress(b"home"))
     site = Site(str(directory), spa="/index.html", policy=Policy(origins=["https://a.example"]))

@@ -101,6 +101,14 @@ def _content(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--error-page", action="append", default=[], type=_error_page, metavar="STATUS=PATH", help="a page of the site"
     )
+    group.add_argument(
+        "--media-type",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar=".EXT=TYPE",
+        help="what such files are, before what is known of them; NAME=TYPE for one without extension; repeatable",
+    )
     group.add_argument("--redirects", metavar="FILE", help="lines of FROM TO [STATUS]")
     group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
     group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")

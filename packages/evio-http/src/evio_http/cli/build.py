@@ -222,6 +222,7 @@ class Setup:
             redirects=redirects,
             auth=auth,
             error_pages=dict(flags.error_page),
+            media_types=dict(flags.media_type),
             health=flags.health,
             hot_file=flags.hot_file,
         )

@@ -7,7 +7,10 @@ one. Text is UTF-8: whatever is not, is better converted than labelled.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_TYPE", "content_type", "is_compressible"]
+import re
+from collections.abc import Mapping
+
+__all__ = ["DEFAULT_TYPE", "MediaTypes", "content_type", "is_compressible"]
 
 DEFAULT_TYPE = "application/octet-stream"
 """What is not known; a browser offers it for download rather than guess."""
@@ -155,8 +158,12 @@ def _load(table: str) -> dict[str, str]:
     for line in table.split("\n"):
         media_type, *extensions = line.split() or [""]
         for extension in extensions:
-            types[extension] = media_type + ("; charset=utf-8" if media_type.startswith("text/") else "")
+            types[extension] = _with_charset(media_type)
     return types
+
+
+def _with_charset(media_type: str) -> str:
+    return media_type + "; charset=utf-8" if media_type.startswith("text/") and ";" not in media_type else media_type
 
 
 _TYPES = _load(_TABLE)
@@ -166,6 +173,43 @@ def content_type(name: str) -> str:
     """The Content-Type for a file name, with a charset if it is text; ``DEFAULT_TYPE`` when its extension is
     not known or it has none. JSON and XML say their encoding themselves (RFC 8259 section 8.1, RFC 7303)."""
     return _TYPES.get(name.rpartition(".")[2].lower(), DEFAULT_TYPE) if "." in name[1:] else DEFAULT_TYPE
+
+
+_TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+_MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"[\t !#-\[\]-~]*"))*')
+
+
+class MediaTypes:
+    """The Content-Type for a file name: the table above behind a site's OWN, from ".foo", which is how names end, or a
+    whole name ("LICENSE") to a media type. Of several endings the longest counts. Text without parameters is UTF-8.
+
+    Raises ``ValueError`` for what can be no name and for what is no media type (RFC 9110 section 8.3.1).
+    """
+
+    def __init__(self, own: Mapping[str, str] | None = None) -> None:
+        self._endings: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        for name, media_type in (own or {}).items():
+            if name in ("", ".") or "/" in name or "\0" in name:
+                raise ValueError(f"{name!r} is neither the end of a file's name (.EXT) nor a name")
+            if not _MEDIA_TYPE.fullmatch(media_type):
+                raise ValueError(f"{media_type!r} is not a media type, such as text/plain")
+            if name.startswith("."):
+                self._endings[name.lower()] = _with_charset(media_type)
+            else:
+                self._names[name] = _with_charset(media_type)
+
+    def __call__(self, name: str) -> str:
+        if name in self._names:
+            return self._names[name]
+        if self._endings:
+            lowered = name.lower()
+            dot = lowered.find(".", 1)
+            while dot > 0:
+                if lowered[dot:] in self._endings:
+                    return self._endings[lowered[dot:]]
+                dot = lowered.find(".", dot + 1)
+        return content_type(name)
 
 
 def is_compressible(media_type: str) -> bool:

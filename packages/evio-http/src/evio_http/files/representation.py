@@ -10,7 +10,7 @@ from ..message.ranges import content_range, multipart, parse_range, unsatisfied_
 from ..message.request import Request
 from ..message.response import FileBody, Response, Source
 from .encodings import EXTENSIONS, CompressedCache, choose
-from .media_types import content_type, is_compressible
+from .media_types import MediaTypes, is_compressible
 from .paths import Identity, OpenedFile, Root, decoded_path, identity, is_settled
 
 __all__ = ["Representations"]
@@ -38,14 +38,23 @@ class Representations:
     """Answers for the files below one root.
 
     ``precompressed``: look for siblings (``app.js.br``, ``.zst``, ``.gz``). ``compressed``: compress what has none.
-    Files of up to ``small`` bytes are answered from memory.
+    Files of up to ``small`` bytes are answered from memory. ``types`` says what a file is by its name.
     """
 
-    def __init__(self, root: Root, *, precompressed: bool, compressed: CompressedCache | None, small: int) -> None:
+    def __init__(
+        self,
+        root: Root,
+        *,
+        precompressed: bool,
+        compressed: CompressedCache | None,
+        small: int,
+        types: MediaTypes,
+    ) -> None:
         self._root = root
         self._precompressed = precompressed
         self._compressed = compressed
         self._small = small
+        self._types = types
 
     def respond(self, request: Request, segments: list[str], opened: OpenedFile, *, lasting: bool = True) -> Response:
         """The response to GET or HEAD for the file that SEGMENTS lead to; OPENED is used up. Not ``lasting``: the
@@ -101,7 +110,7 @@ class Representations:
 
     def _compress(self, accepted: str | None, name: str, chosen: _Chosen) -> None:
         cache, opened = self._compressed, chosen.opened
-        if cache is None or not cache.accepts(opened.stat.st_size) or not is_compressible(content_type(name)):
+        if cache is None or not cache.accepts(opened.stat.st_size) or not is_compressible(self._types(name)):
             return
         chosen.varies = True
         coding = choose(accepted, cache.codings)
@@ -123,7 +132,7 @@ class Representations:
             return Response(304, fields)
         if outcome is Outcome.PRECONDITION_FAILED:
             return Response(412, fields)
-        media_type = content_type(name)
+        media_type = self._types(name)
         if chosen.coding is not None:
             fields.append(("Content-Encoding", chosen.coding))
         fields.append(("Accept-Ranges", "bytes"))

@@ -75,7 +75,9 @@ class Policy:
     @staticmethod
     def _add(response: Response, fields: Iterable[tuple[str, str]]) -> None:
         for name, value in fields:
-            if not response.has(name):
+            if name.lower() == "vary":
+                response.vary(value)
+            elif not response.has(name):
                 response.add(name, value)
 
     def _cross_origin(self, request: Request, response: Response) -> None:
@@ -85,7 +87,7 @@ class Policy:
             origin = request.headers.get("origin")
             allowed = origin if origin in self._origins else None
             response.vary("Origin")
-        if allowed is None:
+        if allowed is None or response.has("Access-Control-Allow-Origin"):
             return
         response.add("Access-Control-Allow-Origin", allowed)
         if request.method != "OPTIONS":

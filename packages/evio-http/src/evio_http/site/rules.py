@@ -15,14 +15,14 @@ from urllib.parse import quote, urlsplit
 from ..files.paths import BadPath, decode_target_path
 from .rule_file import LineError, significant_lines
 
-__all__ = ["CacheRules", "HeaderRules", "Redirects", "matcher", "parse_field"]
+__all__ = ["CacheRules", "HeaderRules", "Redirects", "matcher", "parse_field", "path_matcher"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x09\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 _OURS = frozenset(
     (
-        "connection", "content-length", "content-range", "content-encoding", "date", "etag", "keep-alive",
-        "last-modified", "te", "trailer", "transfer-encoding", "upgrade",
+        "accept-ranges", "connection", "content-length", "content-range", "content-encoding", "date", "etag",
+        "keep-alive", "last-modified", "server", "te", "trailer", "transfer-encoding", "upgrade",
     )
 )  # fmt: skip
 
@@ -56,7 +56,19 @@ def parse_field(text: str) -> tuple[str, str]:
         raise ValueError(f"the value of {name} is empty or has characters that cannot be sent")
     if name.lower() in _OURS:
         raise ValueError(f"{name} is the server's own to set")
+    if name.lower() == "content-type":
+        raise ValueError(f"files have a {name} already: --media-type .EXT=TYPE says which")
     return name, value
+
+
+def path_matcher(pattern: str) -> Callable[[str], bool]:
+    """As ``matcher``; also raises ``ValueError`` for a pattern that no decoded path can match."""
+    names = pattern.split("/")[1:]
+    if names[-1:] == [""] and len(names) > 1:
+        raise ValueError(f"{pattern} matches nothing: paths are compared without the / at their end")
+    if pattern != "/" and {"", ".", ".."} & set(names):
+        raise ValueError(f"{pattern} matches nothing: no path has empty names, . or .. when it is compared")
+    return matcher(pattern)
 
 
 @dataclass(slots=True)
@@ -67,7 +79,7 @@ class CacheRules:
 
     def add(self, pattern: str, value: str) -> None:
         """Append a rule. Raises ``ValueError`` for a pattern or value that cannot be."""
-        self._rules.append((matcher(pattern), parse_field(f"Cache-Control: {value}")[1]))
+        self._rules.append((path_matcher(pattern), parse_field(f"Cache-Control: {value}")[1]))
 
     @classmethod
     def parse(cls, text: str, source: str) -> CacheRules:
@@ -94,7 +106,7 @@ class HeaderRules:
 
     def add(self, pattern: str, text: str) -> None:
         """Append a field, ``Name: value``. Raises ``ValueError`` for a pattern or field that cannot be."""
-        self._rules.append((matcher(pattern), parse_field(text)))
+        self._rules.append((path_matcher(pattern), parse_field(text)))
 
     @classmethod
     def parse(cls, text: str, source: str) -> HeaderRules:
@@ -105,7 +117,7 @@ class HeaderRules:
         for number, line in significant_lines(text):
             try:
                 if line[0] not in " \t":
-                    matcher(line)
+                    path_matcher(line)
                     pattern = line
                 elif pattern:
                     rules.add(pattern, line.strip())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..files.encodings import CompressedCache
-from ..files.media_types import DEFAULT_TYPE, content_type
+from ..files.media_types import DEFAULT_TYPE, MediaTypes
 from ..files.paths import (
     BadPath,
     OpenedDirectory,
@@ -53,6 +53,7 @@ class Site:
     - ``clean_urls``: ``/about`` is about.html;
     - ``precompressed``, ``compress``: see :class:`Representations`;
     - ``error_pages``: paths of pages for statuses;
+    - ``media_types``: Content-Types by the end of a file's name (".foo") or by name, before the usual ones;
     - ``health``: a path that always answers 200;
     - ``hot_file``: files of up to this many bytes are answered from memory.
 
@@ -79,6 +80,7 @@ class Site:
         redirects: Redirects | None = None,
         auth: BasicAuth | None = None,
         error_pages: Mapping[int, str] | None = None,
+        media_types: Mapping[str, str] | None = None,
         health: str | None = None,
         hot_file: int = 32 * 1024,
     ) -> None:
@@ -89,7 +91,10 @@ class Site:
         self._spa = decode_target_path(spa.encode()) if spa is not None else None
         self._clean_urls = clean_urls
         compressed = CompressedCache() if compress else None
-        self._files = Representations(self._root, precompressed=precompressed, compressed=compressed, small=hot_file)
+        self._types = MediaTypes(media_types)
+        self._files = Representations(
+            self._root, precompressed=precompressed, compressed=compressed, small=hot_file, types=self._types
+        )
         self._policy = policy or Policy()
         self._redirects = redirects
         self._auth = auth
@@ -236,13 +241,13 @@ class Site:
         if self._spa is None or self._root.hides(segments):
             return self._error(request, status)
         response = self._routed(request, segments, self._spa) or self._error(request, status)
-        if _depends_on_accept(segments):
+        if self._depends_on_accept(segments):
             response.vary("Accept")
         return response
 
     def _routed(self, request: Request, segments: list[str], page: list[str]) -> Response | None:
         """The page of a site that routes in the browser, if SEGMENTS may be one of its routes."""
-        if not _is_route(request, segments):
+        if not self._is_route(request, segments):
             return None
         found = self._root.open(page)
         if isinstance(found, OpenedFile):
@@ -252,6 +257,20 @@ class Site:
         if found is not None:
             found.close()
         return None
+
+    def _is_route(self, request: Request, segments: list[str]) -> bool:
+        """Tell whether a path that leads to no file may be one of a site that routes in the browser: not for what a
+        page only includes, like /old/app.js, which had better be missing than be a page. What has a dot and no
+        extension that we know may be either (/users/jane.doe): it is one for a client that asks for a page."""
+        if self._depends_on_accept(segments):
+            return "text/html" in (request.headers.get("accept") or "")
+        return not segments or "." not in segments[-1]
+
+    def _depends_on_accept(self, segments: list[str]) -> bool:
+        """Tell whether it takes the field Accept to say if a path may be a route."""
+        if not segments or "." not in segments[-1]:
+            return False
+        return self._types(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))
 
     def _error(self, request: Request, status: int) -> Response:
         """The site's own page for STATUS, or else ours."""
@@ -283,19 +302,3 @@ def _with_query(location: str, request: Request) -> str:
         return location
     before, mark, fragment = location.partition("#")
     return f"{before}?{request.query.decode('ascii')}{mark}{fragment}"
-
-
-def _is_route(request: Request, segments: list[str]) -> bool:
-    """Tell whether a path that leads to no file may be one of a site that routes in the browser: not for what a page
-    only includes, like /old/app.js, which had better be missing than be a page. What has a dot and no extension that
-    we know may be either (/users/jane.doe): it is one for a client that asks for a page."""
-    if _depends_on_accept(segments):
-        return "text/html" in (request.headers.get("accept") or "")
-    return not segments or "." not in segments[-1]
-
-
-def _depends_on_accept(segments: list[str]) -> bool:
-    """Tell whether it takes the field Accept to say if a path may be a route."""
-    if not segments or "." not in segments[-1]:
-        return False
-    return content_type(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))

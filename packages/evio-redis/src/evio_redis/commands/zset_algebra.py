@@ -92,9 +92,14 @@ def _weigh(score: float, weight: float) -> float:
     return 0.0 if math.isnan(product) else product  # 0 times infinity
 
 
+def _smallest_first(call: _Call) -> list[tuple[Scores, float]]:
+    """Sources and weights in the order in which Redis aggregates: by size. It shows where infinities cancel out."""
+    return sorted(zip(call.sources, call.weights, strict=True), key=lambda source: len(source[0]))
+
+
 def _union(call: _Call) -> Scores:
     result: Scores = {}
-    for source, weight in zip(call.sources, call.weights, strict=True):
+    for source, weight in _smallest_first(call):
         for member, score in source.items():
             weighed = _weigh(score, weight)
             result[member] = call.aggregate(result[member], weighed) if member in result else weighed
@@ -102,15 +107,16 @@ def _union(call: _Call) -> Scores:
 
 
 def _inter(call: _Call) -> Scores:
-    sources = call.sources
-    smallest = min(sources, key=len)
+    (smallest, weight), *others = _smallest_first(call)
     result: Scores = {}
-    for member in smallest:
-        if all(member in source for source in sources):
-            weighed = [_weigh(source[member], weight) for source, weight in zip(sources, call.weights, strict=True)]
-            total = weighed[0]
-            for each in weighed[1:]:
-                total = call.aggregate(total, each)
+    for member, score in smallest.items():
+        total = _weigh(score, weight)
+        for source, other_weight in others:
+            other = source.get(member)
+            if other is None:
+                break
+            total = call.aggregate(total, other * other_weight)  # not a number counts here: only the sum is made 0
+        else:
             result[member] = total
     return result
 

@@ -45,7 +45,7 @@ def store(session: Session, target: bytes, pairs: list[Pair], event: str, change
     config = session.server.config
     value = SortedSet((member, score) for score, member in pairs)
     longest = max(len(member) for _, member in pairs)
-    value.large = len(pairs) > config.zset_max_listpack_entries or longest > config.zset_max_listpack_value
+    value.settle(longest, config.zset_max_listpack_entries, config.zset_max_listpack_value)
     database.put(target, value)
     database.changed(target, "z", event, changes)
     return integer(len(pairs))

@@ -88,11 +88,11 @@ def _add(session: Session, key: bytes, pairs: list[tuple[bytes, float]], options
             continue
         result = score
         if current is None:
-            value.set(member, score)
             value.grow(member, config.zset_max_listpack_entries, config.zset_max_listpack_value)
+            value.set(member, score if value.large else score + 0.0)
             added += 1
         elif current != score:
-            value.set(member, score)
+            value.set(member, score if value.large else score + 0.0)  # a listpack has no -0
             changed += 1
     if added and added == len(value):
         database.add(key, value)

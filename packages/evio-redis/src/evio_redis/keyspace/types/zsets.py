@@ -50,9 +50,16 @@ class SortedSet:
         return "skiplist" if self.large else "listpack"
 
     def grow(self, member: bytes, most: int, longest: int) -> None:
-        """Note that a member was added, for ``encoding``."""
-        if not self.large and (len(self.scores) > most or len(member) > longest):
+        """Note that a member is about to be added, for ``encoding``."""
+        if not self.large and (len(self.scores) >= most or len(member) > longest):
             self.large = True
+
+    def settle(self, longest: int, most_members: int, most_bytes: int) -> None:
+        """Decide what a new set is, whose longest member has ``longest`` bytes: a listpack, which keeps -0 as the
+        integer 0, has so many members of so many bytes at most."""
+        self.large = len(self.scores) > most_members or longest > most_bytes
+        if not self.large:
+            self.scores = {member: score + 0.0 for member, score in self.scores.items()}
 
     def copy(self) -> SortedSet:
         """Another sorted set of the same members."""
@@ -82,11 +89,6 @@ class SortedSet:
         if self.blocks is not None:
             self._take_out(score, member)
         return True
-
-    def remove_all(self, members: Iterable[bytes]) -> None:
-        """Remove these members, which are there."""
-        for member in members:
-            self.discard(member)
 
     # -- reading in order
 

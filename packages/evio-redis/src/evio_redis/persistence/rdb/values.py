@@ -201,7 +201,7 @@ def _sorted_set(reader: Reader, code: int, limits: Limits) -> SortedSet:
         raise ValueError("a sorted set that has a member twice")
     if any(math.isnan(score) for score in value.scores.values()):
         raise ValueError("a score that is no number")
-    value.large = len(value) > limits.zset_max_listpack_entries or longest > limits.zset_max_listpack_value
+    value.settle(longest, limits.zset_max_listpack_entries, limits.zset_max_listpack_value)
     return value
 
 

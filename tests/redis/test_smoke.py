@@ -105,6 +105,16 @@ def test_an_own_command(client: redis.Redis, server: evio_redis.Server) -> None:
     assert "wrong number of arguments for 'greet' command" in str(execute(client, "greet"))
 
 
+def test_a_server_runs_once() -> None:
+    server = evio_redis.Server(port=0)
+    with server, redis.Redis(port=server.port) as client:
+        assert client.ping()
+    with pytest.raises(RuntimeError, match="runs once"), server:
+        pass
+    with pytest.raises(RuntimeError, match="runs once"):
+        server.run()
+
+
 def test_redis_cli(server: evio_redis.Server) -> None:
     command = shutil.which("redis-cli")
     if command is None:

@@ -54,6 +54,7 @@ would otherwise wait for ever. What may pile up is ``client-output-buffer-limit`
 SHORT_COMMAND_USEC = 1000
 """With a lower ``slowlog-log-slower-than`` even commands of constant time are timed."""
 
+ONCE = "a Server runs once: make another one to serve again"
 TOO_MANY = b"-ERR max number of clients reached\r\n"
 PROTECTED = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the"
@@ -189,7 +190,10 @@ class Server:
 
     def run(self) -> None:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
-        when the append-only file cannot be trusted, and ``OSError`` when it cannot be read or written."""
+        when the append-only file cannot be trusted, ``OSError`` when it cannot be read or written, and ``RuntimeError``
+        for a server that has run before."""
+        if self._core is not None:
+            raise RuntimeError(ONCE)
         self.aof.grouped = self.config.appendonly
         try:
             with pid_file(self.config.pidfile):
@@ -212,6 +216,8 @@ class Server:
 
     def start(self) -> None:
         """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
+        if self._thread is not None:
+            raise RuntimeError(ONCE)
 
         def run() -> None:
             try:

@@ -160,7 +160,8 @@ def _make(
         )
     if not arity:
         raise ValueError(f"{name}: arity counts the name too, so it cannot be 0")
-    first, last, step = (*keys, *(keys[-1:] or (0,)), 1, 0)[:3] if len(keys) != 2 else (*keys, 1)
+    first = keys[0] if keys else 0
+    last, step = (keys[1] if len(keys) > 1 else first), (keys[2] if len(keys) > 2 else min(first, 1))
     group = group or (function.__module__.rpartition(".")[2])
     shown = name.lower().replace(" ", "|")
     return Command(shown, function, arity, given, (first, last, step), group, summary, since, get_keys)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from ..errors import OVERFLOW, SYNTAX_ERROR, CommandError, wrong_arity
+from ..errors import OVERFLOW, CommandError, wrong_arity
 from ..keyspace.cursors import parse_cursor, parse_options
 from ..keyspace.types.hashes import Hash
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles, parse_long_double
 from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
-from .draws import draws
+from .draws import draw_count, draws
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -170,12 +170,7 @@ def hincrbyfloat(session: Session, args: Args) -> bytes:
 
 @command("HRANDFIELD", arity=-2, flags="readonly", keys=(1,), group="hash", since="6.2.0")
 def hrandfield(session: Session, args: Args) -> bytes:
-    with_values = len(args) == 4 and args[3].upper() == b"WITHVALUES"
-    if len(args) > 4 or (len(args) == 4 and not with_values):
-        raise CommandError(SYNTAX_ERROR)
-    count = parse_int(args[2]) if len(args) > 2 else None
-    if count is not None and not -LLONG_MAX // 2 <= count <= LLONG_MAX // 2:
-        raise CommandError("ERR value is out of range")
+    count, with_values = draw_count(args, b"WITHVALUES")
     value = session.db.typed(args[1], Hash)
     if value is None:
         return session.resp.null if count is None else array([])

@@ -13,9 +13,9 @@ from ..keyspace.cursors import parse_cursor, parse_options
 from ..keyspace.types.sets import Set
 from ..model.args import numkeys_positions
 from ..model.command import Args, command
-from ..protocol.numbers import LLONG_MAX, parse_int, to_int
+from ..protocol.numbers import to_int
 from ..protocol.resp import ONE, ZERO, array, bulk, bulks, integer
-from .draws import draws
+from .draws import draw_count, draws
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -159,9 +159,7 @@ def _spop_count(session: Session, args: Args) -> bytes:
 def srandmember(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         raise CommandError(SYNTAX_ERROR)
-    count = parse_int(args[2]) if len(args) == 3 else None
-    if count is not None and not count >= -LLONG_MAX // 2:
-        raise CommandError("ERR value is out of range")
+    count, _ = draw_count(args)
     value = session.db.typed(args[1], Set)
     if count is None:
         return session.resp.null if value is None else bulk(value.pick())

@@ -15,9 +15,9 @@ from ..keyspace.cursors import parse_cursor, parse_options
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import mpop_options, numkeys_positions
 from ..model.command import Args, command
-from ..protocol.numbers import LLONG_MAX, format_double, parse_double, parse_int, to_int
+from ..protocol.numbers import format_double, parse_double, to_int
 from ..protocol.resp import ONE, ZERO, array, bulk, integer
-from .draws import draws
+from .draws import draw_count, draws
 from .zset_ranges import pairs_reply
 
 if TYPE_CHECKING:
@@ -293,12 +293,7 @@ def bzmpop(session: Session, args: Args) -> bytes:
 
 @command("ZRANDMEMBER", arity=-2, flags="readonly", keys=(1,), group="sorted-set", since="6.2.0")
 def zrandmember(session: Session, args: Args) -> bytes:
-    with_scores = len(args) == 4 and args[3].upper() == b"WITHSCORES"
-    if len(args) > 3 and not with_scores:
-        raise CommandError(SYNTAX_ERROR)
-    count = parse_int(args[2]) if len(args) > 2 else None
-    if count is not None and not -LLONG_MAX // 2 <= count <= LLONG_MAX // 2:
-        raise CommandError("ERR value is out of range")
+    count, with_scores = draw_count(args, b"WITHSCORES")
     value = session.db.typed(args[1], SortedSet)
     if value is None:
         return session.resp.null if count is None else array([])

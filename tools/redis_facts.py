@@ -1,6 +1,7 @@
 """Ask a real redis-server what COMMAND INFO and COMMAND DOCS know of its commands beyond what evio-redis's own
-declarations say: key specifications, tips, ACL categories, arguments. ``python -m tools.redis_facts PORT`` writes them
-to ``evio_redis/commands/facts.json``; tests/redis/test_command.py compares the result with the server's.
+declarations and descriptions say: key specifications, tips, ACL categories, arguments, what is deprecated.
+``python -m tools.redis_facts PORT`` writes them to ``evio_redis/commands/facts.json``; tests/redis/test_command.py
+compares the result with the server's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def facts(row: list[Any], docs: dict[str, Any], known: set[str]) -> dict[str, An
         ("tips", row[TIPS]),
         ("keys", keys),
         ("arguments", docs.get("arguments")),
+        ("doc_flags", docs.get("doc_flags")),
+        ("deprecated_since", docs.get("deprecated_since")),
     ):
         if value:
             kept[field] = value

@@ -12,7 +12,8 @@ from ..errors import SYNTAX_ERROR, CommandError
 from ..model.command import Args, Command, command
 from ..protocol.glob import matcher
 from ..protocol.resp import array, bulk, bulks, integer, simple
-from .docs import encoded, facts_of, key_flags, takes_channels
+from .docs import description_of, encoded, facts_of, key_flags, takes_channels
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -52,7 +53,9 @@ def categories(each: Command) -> list[str]:
 def _info(each: Command, resp: Resp2) -> bytes:
     children = [_info(child, resp) for child in each.subcommands.values()]
     facts = facts_of(each)
-    keys = [encoded(spec, resp) for spec in facts.get("keys", ())]
+    notes = description_of(each).notes
+    specs = enumerate(facts.get("keys", ()))
+    keys = [encoded({"notes": notes[at], **spec} if at in notes else spec, resp) for at, spec in specs]
     return array(
         [
             bulk(each.name.encode()),
@@ -124,15 +127,25 @@ def docs(session: Session, args: Args) -> bytes:
 
 
 def _docs(each: Command, resp: Resp2) -> bytes:
-    fields = {
-        "summary": each.summary or each.name.upper().replace("|", " "),
-        "since": facts_of(each).get("since", each.since),
+    facts, description = facts_of(each), description_of(each)
+    texts = {
+        "summary": description.summary,
+        "since": facts.get("since", each.since),
+        "group": group_of(each),
+        "complexity": description.complexity,
     }
-    fields["group"] = group_of(each)
-    parts = [bulk(part.encode()) for field in fields.items() for part in field]
-    arguments = facts_of(each).get("arguments")
-    if arguments:
-        parts += [bulk(b"arguments"), encoded(arguments, resp)]
+    parts = [bulk(part.encode()) for name, text in texts.items() if text for part in (name, text)]
+    if "doc_flags" in facts:
+        parts += [bulk(b"doc_flags"), resp.set([simple(flag) for flag in facts["doc_flags"]])]
+    if "deprecated_since" in facts:
+        replaced = description.replaced_by.encode()
+        parts += [bulk(b"deprecated_since"), bulk(facts["deprecated_since"].encode())]
+        parts += [bulk(b"replaced_by"), bulk(replaced)]
+    if description.history:
+        changes = [bulks([version.encode(), change.encode()]) for version, change in description.history]
+        parts += [bulk(b"history"), resp.set(changes)]
+    if "arguments" in facts:
+        parts += [bulk(b"arguments"), encoded(facts["arguments"], resp)]
     if each.subcommands:
         children = [
             part for child in each.subcommands.values() for part in (bulk(child.name.encode()), _docs(child, resp))
@@ -166,8 +179,10 @@ def getkeysandflags(session: Session, args: Args) -> bytes:
     return array([array([bulk(args[2 + at]), used]) for at, used in zip(positions, flags, strict=True)])
 
 
-HELP = """\
-COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+declare_help(
+    "COMMAND",
+    "server",
+    """\
 (no subcommand)
     Describe every command.
 COUNT
@@ -183,9 +198,5 @@ HELP
 INFO [<command> ...]
     Describe commands.
 LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]
-    The names of commands."""
-
-
-@command("COMMAND HELP", arity=2, flags="loading stale", group="server", since="5.0.0")
-def help_(session: Session, args: Args) -> bytes:
-    return array([simple(line) for line in HELP.splitlines()])
+    The names of commands.""",
+)

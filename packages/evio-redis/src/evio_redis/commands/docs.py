@@ -1,10 +1,15 @@
 """What COMMAND tells of Redis's commands beyond their declarations: from ``facts.json``, which
-``tools/redis_facts.py`` has a redis-server write. Read when it is first asked for.
+``tools/redis_facts.py`` has a redis-server write, and ``descriptions.txt``. Both are read when first asked for.
+
+A description is one line, ``name | summary | complexity``, the last if there is one. The lines about the same command
+that follow are indented: ``version:`` and what changed then, ``replaced:`` and what to use instead, ``note N:`` about
+the Nth specification of its keys.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -12,7 +17,48 @@ from typing import Any
 from ..model.command import Args, Command
 from ..protocol.resp import Resp2, array, bulk, integer, simple
 
-__all__ = ["encoded", "facts_of", "key_flags", "takes_channels"]
+__all__ = ["Description", "description_of", "encoded", "facts_of", "key_flags", "takes_channels"]
+
+
+@dataclass(slots=True)
+class Description:
+    """A command in words."""
+
+    summary: str
+    complexity: str = ""
+    history: list[tuple[str, str]] = field(default_factory=list)
+    """Versions, and what changed in them."""
+
+    replaced_by: str = ""
+    notes: dict[int, str] = field(default_factory=dict)
+    """About the specifications of keys, by their index."""
+
+
+@cache
+def _descriptions() -> dict[str, Description]:
+    found: dict[str, Description] = {}
+    latest = Description("")
+    for line in resources.files(__package__).joinpath("descriptions.txt").read_text().splitlines():
+        if not line.startswith(" "):
+            name, summary, *complexity = line.split(" | ")
+            latest = found[name] = Description(summary, "".join(complexity))
+            continue
+        kind, _, text = line.strip().partition(": ")
+        if kind == "replaced":
+            latest.replaced_by = text
+        elif kind.startswith("note "):
+            latest.notes[int(kind[5:])] = text
+        else:
+            latest.history.append((kind, text))
+    return found
+
+
+def description_of(each: Command) -> Description:
+    """What a command does; of a program's own command what its declaration says."""
+    known = _descriptions().get(each.name)
+    if known is not None and each.group != "module":
+        return known
+    return Description(each.summary or each.name.upper().replace("|", " "))
 
 
 @cache

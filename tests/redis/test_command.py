@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import resources
 from typing import Any
 
 import hiredis
@@ -51,14 +52,14 @@ def both(request: pytest.FixtureRequest, ports: tuple[int, int]) -> Iterator[Pai
         wire.close()
 
 
-def without_notes(value: Any) -> Any:
-    """Sets and flags in order, and the notes on keys, which are prose, left out."""
+def without_prose(value: Any) -> Any:
+    """Sets and flags in order, and the notes on keys, which are each server's own words, as the mere fact."""
     if isinstance(value, dict):
-        return {name: without_notes(each) for name, each in value.items() if name != "notes"}
+        return {name: name if name == "notes" else without_prose(each) for name, each in value.items()}
     if isinstance(value, list):
         if value[:1] == ["notes"]:
-            value = value[2:]
-        changed = [without_notes(each) for each in value]
+            value = ["notes", "notes", *value[2:]]
+        changed = [without_prose(each) for each in value]
         return sorted(changed) if all(isinstance(each, str) for each in changed) else changed
     return value
 
@@ -67,7 +68,7 @@ def rows(commands: list[Any], known: set[str] | None = None) -> dict[str, Any]:
     """The rows of COMMAND, those of subcommands too, by name."""
     found = {}
     for row in commands:
-        found[row[0]] = [without_notes(each) for each in row[:9]]
+        found[row[0]] = [without_prose(each) for each in row[:9]]
         found |= rows(row[9])
     return found
 
@@ -81,13 +82,18 @@ def test_every_command_is_told_of_as_redis_does(both: Pair) -> None:
 
 
 def documented(docs: Any) -> dict[str, Any]:
-    """What is compared of COMMAND DOCS, by name; summaries are each server's own words."""
+    """What is compared of COMMAND DOCS, by name. Summaries and what explains a complexity or a change are each
+    server's own words."""
     pairs = docs.items() if isinstance(docs, dict) else zip(docs[::2], docs[1::2], strict=True)
     found = {}
     for name, each in pairs:
         fields = each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True))
-        found[name] = {field: fields.get(field) for field in ("since", "group", "arguments")}
+        same = ("since", "group", "arguments", "doc_flags", "deprecated_since")
+        found[name] = {field: fields.get(field) for field in same}
+        found[name]["fields"] = [field for field in fields if field != "subcommands"]
+        found[name]["history"] = [version for version, _ in fields.get("history", [])]
         assert fields["summary"]
+        assert fields["summary"] != name.upper()
         found |= documented(fields.get("subcommands", {}))
     return found
 
@@ -142,6 +148,35 @@ def test_lists_are_those_of_redis_as_far_as_there_are_the_commands(both: Pair) -
         real, ours = (set(reply) for reply in both.parsed(f"COMMAND LIST FILTERBY {choice}"))
         assert {name for name in real if name in all_ours} == ours - NOT_IN_7_0, choice
     assert both.parsed("COMMAND COUNT")[1] == len({name for name in all_ours if "|" not in name})
+
+
+def test_descriptions_are_of_commands_that_redis_has(both: Pair) -> None:
+    names = set(both.parsed("COMMAND LIST")[0]) | NOT_IN_7_0
+    lines = resources.files("evio_redis.commands").joinpath("descriptions.txt").read_text().splitlines()
+    assert {line.partition(" | ")[0] for line in lines if line[0] != " "} == names
+
+
+def test_help_names_the_subcommands_that_there_are(both: Pair) -> None:
+    for row in both.parsed("COMMAND")[1]:
+        children = {child[0].partition("|")[2].upper() for child in row[9]}
+        if not children or row[0] == "cluster":
+            continue
+        real, ours = both.parsed(f"{row[0]} HELP")
+        assert ours[0] == real[0]
+        shown = {line.partition(" ")[0] for line in ours[1:] if line[0] not in " ("}
+        assert shown == children, row[0]
+
+
+def test_a_programs_own_command_without_keys_has_none() -> None:
+    server = evio_redis.Server(port=0)
+
+    @server.command("GREET", arity=2)
+    def greet(session: Any, args: list[bytes]) -> bytes:
+        return evio_redis.bulk(b"hello")
+
+    with server, Wire(server.port) as wire:
+        assert parse(wire.ask("COMMAND INFO greet"))[0][:6] == ["greet", 2, [], 0, 0, 0]
+        assert wire.ask("COMMAND GETKEYS greet x") == b"-ERR The command has no key arguments\r\n"
 
 
 def test_a_programs_own_command_is_told_of() -> None:

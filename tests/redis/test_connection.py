@@ -212,6 +212,7 @@ MALFORMED: list[tuple[bytes, bytes]] = [
     (words("PING") + b"*x\r\n" + words("PING"), PONG + error("invalid multibulk length")),
     (words("QUIT") + words("PING"), OK),
     (words("QUIT with more"), OK),
+    (words("SUBSCRIBE c") + words("QUIT") + words("PING"), words("subscribe c").replace(b"*2", b"*3") + b":1\r\n" + OK),
     (b"quit\r\nping\r\n", OK),
     (b"POST / HTTP/1.1\r\n", b""),
     (b"Host: example.com\r\nPING\r\n", b""),

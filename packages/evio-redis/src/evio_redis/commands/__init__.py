@@ -3,6 +3,7 @@
 from . import (
     bitmaps,
     client,
+    cluster,
     command,
     connection,
     debug,
@@ -33,6 +34,7 @@ from . import (
 __all__ = [
     "bitmaps",
     "client",
+    "cluster",
     "command",
     "connection",
     "debug",

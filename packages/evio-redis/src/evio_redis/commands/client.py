@@ -11,8 +11,9 @@ from ..clients.describe import client_type, describe, parse_type, peer, show_add
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
-from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
+from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer
 from .connection import check_client_name
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -217,8 +218,10 @@ def _matches(session: Session, name: str, value: str) -> bool:
     return (peer(conn) if name == "ADDR" else show_address(conn.local_addr)) == value
 
 
-HELP = """\
-CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+declare_help(
+    "CLIENT",
+    "connection",
+    """\
 GETNAME
     The name of this connection.
 GETREDIR
@@ -252,9 +255,5 @@ TRACKINGINFO
 UNBLOCK <id> [TIMEOUT|ERROR]
     Free a blocked client.
 UNPAUSE
-    End a pause."""
-
-
-@command("CLIENT HELP", arity=2, flags="loading stale", group="connection", since="5.0.0")
-def help_(session: Session, args: Args) -> bytes:
-    return array([simple(line) for line in HELP.splitlines()])
+    End a pause.""",
+)

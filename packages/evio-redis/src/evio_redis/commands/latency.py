@@ -129,8 +129,8 @@ def latency_histogram(session: Session, args: Args) -> bytes:
 
 declare_help(
     "LATENCY",
+    "server",
     """\
-LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 DOCTOR
     What has taken long, in words.
 GRAPH <event>

@@ -11,7 +11,8 @@ from ..errors import CommandError
 from ..keyspace.types.strings import encoding_of
 from ..model.command import Args, command
 from ..protocol.numbers import to_int
-from ..protocol.resp import array, bulk, integer, simple
+from ..protocol.resp import bulk, integer
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -65,8 +66,10 @@ def freq(session: Session, args: Args) -> bytes:
     )
 
 
-HELP = """\
-OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+declare_help(
+    "OBJECT",
+    "generic",
+    """\
 ENCODING <key>
     The internal representation that Redis would keep the value of <key> in.
 FREQ <key>
@@ -76,9 +79,5 @@ HELP
 IDLETIME <key>
     Seconds since <key> was last used.
 REFCOUNT <key>
-    References to the value of <key>."""
-
-
-@command("OBJECT HELP", arity=2, flags="loading stale", group="generic", since="6.2.0")
-def help_(session: Session, args: Args) -> bytes:
-    return array([simple(line) for line in HELP.splitlines()])
+    References to the value of <key>.""",
+)

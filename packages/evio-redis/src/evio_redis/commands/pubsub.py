@@ -11,7 +11,8 @@ from ..clients.pubsub import CHANNEL, PATTERN, SHARD, Kind
 from ..errors import bad_subcommand
 from ..model.command import Args, command
 from ..protocol.glob import matcher
-from ..protocol.resp import array, bulk, bulks, integer, simple
+from ..protocol.resp import array, bulk, bulks, integer
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -115,8 +116,10 @@ def numpat(session: Session, args: Args) -> bytes:
     return integer(len(session.server.pubsub.listeners[PATTERN]))
 
 
-HELP = """\
-PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+declare_help(
+    "PUBSUB",
+    "pubsub",
+    """\
 CHANNELS [<pattern>]
     The channels that have subscribers.
 HELP
@@ -128,9 +131,5 @@ NUMSUB [<channel> ...]
 SHARDCHANNELS [<pattern>]
     The shard channels that have subscribers.
 SHARDNUMSUB [<shardchannel> ...]
-    How many subscribers each shard channel has."""
-
-
-@command("PUBSUB HELP", arity=2, flags="loading stale", since="6.2.0")
-def help_(session: Session, args: Args) -> bytes:
-    return array([simple(line) for line in HELP.splitlines()])
+    How many subscribers each shard channel has.""",
+)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import CommandError
+from ..errors import CommandError, bad_subcommand
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer
+from .help import declare_help
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -86,8 +87,48 @@ def script_kill(session: Session, args: Args) -> bytes:
     raise CommandError("NOTBUSY No scripts in execution right now.")  # while one is, nobody's command is run
 
 
+@command("SCRIPT DEBUG", arity=3, flags="noscript", group="scripting", since="3.2.0")
+def script_debug(session: Session, args: Args) -> bytes:
+    mode = args[2].upper()
+    if mode not in (b"YES", b"SYNC", b"NO"):
+        raise CommandError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+    if mode != b"NO":
+        raise CommandError("ERR there is no debugger of scripts here; redis.log() writes to the server's log")
+    return OK
+
+
+declare_help(
+    "SCRIPT",
+    "scripting",
+    """\
+DEBUG (YES|SYNC|NO)
+    Turn the debugger on or off. There is none, so only NO is accepted.
+EXISTS <sha1> [<sha1> ...]
+    Which of these scripts are loaded, as 1 or 0.
+FLUSH [ASYNC|SYNC]
+    Forget all scripts.
+HELP
+    This text.
+KILL
+    End the script that is running, if it has written nothing.
+LOAD <script>
+    Compile a script without running it, and return its SHA-1.""",
+)
+declare_help(
+    "FUNCTION",
+    "scripting",
+    """\
+FLUSH [ASYNC|SYNC]
+    Delete all libraries; there are none.
+HELP
+    This text.""",
+)
+
+
 @command("FUNCTION FLUSH", arity=-2, flags="noscript write", group="scripting", since="7.0.0")
 def function_flush(session: Session, args: Args) -> bytes:
-    if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
+    if len(args) > 3:
+        raise bad_subcommand("function", args[1])
+    if len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC"):
         raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     return OK  # there are none

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..clients.describe import is_allowed
-from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt
+from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt, bad_subcommand
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
@@ -139,6 +139,8 @@ def config_rewrite(session: Session, args: Args) -> bytes:
 
 @command("SLOWLOG GET", arity=-2, flags="admin loading stale", since="2.2.12")
 def slowlog_get(session: Session, args: Args) -> bytes:
+    if len(args) > 3:
+        raise bad_subcommand("slowlog", args[1])
     count = 10
     if len(args) > 2:
         count = parse_int(args[2], "ERR count should be greater than or equal to -1")
@@ -238,13 +240,24 @@ def module_list(session: Session, args: Args) -> bytes:
     return EMPTY_ARRAY
 
 
+declare_help(
+    "MODULE",
+    "server",
+    """\
+HELP
+    This text.
+LIST
+    The modules that are loaded: none, as they are written in C; a program adds commands in Python.""",
+)
+
+
 # -- HELP of each container
 
 
 declare_help(
     "CONFIG",
+    "server",
     """\
-CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 GET <pattern> [<pattern> ...]
     The directives whose names match, with their values.
 HELP
@@ -258,8 +271,8 @@ SET <directive> <value> [<directive> <value> ...]
 )
 declare_help(
     "SLOWLOG",
+    "server",
     """\
-SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 GET [<count>]
     The latest slow commands (10 unless told, -1 for all): id, Unix time, microseconds, arguments, address, name.
 HELP
@@ -271,8 +284,8 @@ RESET
 )
 declare_help(
     "MEMORY",
+    "server",
     """\
-MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 DOCTOR
     How much memory is used, in words.
 HELP

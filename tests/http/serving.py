@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from evio_http.files.paths import is_settled
+from evio_http.files.version import is_settled
 from tests.core.harness import TIMEOUT
 
 TEXT = b"All the world's a stage, and all the men and women merely players.\n" * 200

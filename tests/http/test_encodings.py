@@ -13,7 +13,7 @@ import pytest
 
 from evio_http.files import encodings
 from evio_http.files.encodings import CompressedCache, choose
-from evio_http.files.paths import Identity
+from evio_http.files.version import Identity
 
 ALL = ("gzip", "br", "zstd")
 

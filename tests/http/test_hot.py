@@ -11,8 +11,8 @@ from evio_http import Response
 from evio_http.answers import by_request as known
 from evio_http.answers.by_request import KnownAnswers
 from evio_http.answers.cache import OVERHEAD, HeldFile, HotAnswer, HotCache
-from evio_http.files.paths import identity
-from evio_http.message.response import DateClock, Source
+from evio_http.files.version import FileSource, FileVersion
+from evio_http.message.response import DateClock
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -34,11 +34,11 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def source(path: Path, *absent: Path) -> Source:
-    return Source(((os.fsencode(path), identity(path.stat())),), tuple(map(os.fsencode, absent)))
+def source(path: Path, *absent: Path) -> FileSource:
+    return FileSource((FileVersion(os.fsencode(path), path.stat()),), tuple(map(os.fsencode, absent)))
 
 
-def keep(cache: HotCache, made_of: Source, date: bytes = DATE, body: bytes | HeldFile = BODY) -> HotAnswer:
+def keep(cache: HotCache, made_of: FileSource, date: bytes = DATE, body: bytes | HeldFile = BODY) -> HotAnswer:
     return cache.keep(HEAD + date + b"\r\n\r\n", body, made_of, 200, len(HEAD), 1.0)
 
 

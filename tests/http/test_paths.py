@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evio_http.files import paths, resolve
+from evio_http.files import resolve
 from evio_http.files.paths import (
     BadPath,
     OpenedDirectory,
@@ -27,10 +27,8 @@ from evio_http.files.paths import (
     Root,
     decode_target_path,
     encode_path,
-    identity,
-    is_current,
-    is_settled,
 )
+from evio_http.files.version import _TICK_NS, identity, is_current, is_settled
 
 from .serving import wait_until_settled
 
@@ -725,10 +723,10 @@ def test_settled() -> None:
 
     second = 1_000_000_000
     assert not is_settled(at(5 * second + 1), 5 * second + 1)
-    assert not is_settled(at(5 * second + 1), 5 * second + 1 + paths._TICK_NS - 1)
-    assert is_settled(at(5 * second + 1), 5 * second + 1 + paths._TICK_NS)
+    assert not is_settled(at(5 * second + 1), 5 * second + 1 + _TICK_NS - 1)
+    assert is_settled(at(5 * second + 1), 5 * second + 1 + _TICK_NS)
     # Whole seconds: the next write may be stamped the same for as long as FAT's granularity.
-    assert not is_settled(at(5 * second), 5 * second + paths._TICK_NS)
+    assert not is_settled(at(5 * second), 5 * second + _TICK_NS)
     assert is_settled(at(5 * second), 7 * second)
     # The clock was set back.
     assert not is_settled(at(50 * second + 1), 5 * second)

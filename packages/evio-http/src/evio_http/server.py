@@ -93,13 +93,13 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
                                     found = stat(answer.path)
                                 except OSError:
                                     return received(conn, chunk)
-                                # As ``paths.is_current``, without what the ctime says already: no write, truncation,
+                                # As ``version.is_current``, without what the ctime says already: no write, truncation,
                                 # rename or utime leaves it as it was.
                                 if (
                                     found.st_ctime_ns != answer.ctime
                                     or found.st_ino != answer.inode
                                     or found.st_dev != answer.device
-                                    or (answer.others and not answer.is_current())
+                                    or (answer.others and not answer.source.is_current())
                                 ):
                                     return received(conn, chunk)
                                 if revalidate:

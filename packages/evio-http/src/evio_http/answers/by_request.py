@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..files.version import FileSource
 from ..message.request import Request
 from ..message.response import CONSIDERED, DateClock, FileBody, Response, date_offset
 from .cache import HeldFile, HotAnswer, HotCache
@@ -36,7 +37,7 @@ class KnownAnswers:
         right = True
         if now >= answer.until:
             right = self._hot.renew(answer, self._clock.tell(now), self._clock.until, look=look)
-        elif look and not answer.is_current():
+        elif look and not answer.source.is_current():
             right = False
             self._hot.drop(answer)
         if not right:
@@ -49,7 +50,7 @@ class KnownAnswers:
     def keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> HotAnswer | None:
         """Have the same request answered from memory the next time. None if there are no descriptors left for it, or
         its content is in parts."""
-        assert response.source is not None
+        assert isinstance(response.source, FileSource)
         content = body if isinstance(body, bytes) else _held(body)
         if content is None:
             return None

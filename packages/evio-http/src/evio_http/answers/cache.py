@@ -20,8 +20,8 @@ import os
 import threading
 from collections import OrderedDict
 
-from ..files.paths import is_current
-from ..message.response import DATE_SIZE, Source
+from ..files.version import FileSource
+from ..message.response import DATE_SIZE
 
 __all__ = ["HeldFile", "HotAnswer", "HotCache"]
 
@@ -68,10 +68,11 @@ class HotAnswer:
         "wire",
     )
 
-    def __init__(self, key: tuple[object, ...], source: Source, status: int, date_at: int, length: int) -> None:
+    def __init__(self, key: tuple[object, ...], source: FileSource, status: int, date_at: int, length: int) -> None:
         self.key = key
         self.source = source
-        self.path, (self.inode, _, self.ctime, _, self.device) = source.files[0]
+        self.path = source.files[0].path
+        self.inode, _, self.ctime, _, self.device = source.files[0].identity
         self.others = source.files[1:]
         self.status = status
         self.length = length
@@ -89,10 +90,6 @@ class HotAnswer:
         self.checked_until = 0.0
         """Until when the files need not be looked at."""
 
-    def is_current(self) -> bool:
-        """Whether each file still is what it was."""
-        return all(is_current(path, version) for path, version in self.source.files)
-
 
 class HotCache:
     """Answers in at most MAX_BYTES, with at most MAX_FILES open. Those renewed least recently go first. For several
@@ -106,7 +103,7 @@ class HotCache:
         self._lock = threading.Lock()
 
     def keep(
-        self, head: bytes, body: bytes | HeldFile, source: Source, status: int, date_at: int, until: float
+        self, head: bytes, body: bytes | HeldFile, source: FileSource, status: int, date_at: int, until: float
     ) -> HotAnswer:
         """The answer with this head and body, which was made of SOURCE just now."""
         length = body.count if isinstance(body, HeldFile) else len(body)
@@ -141,7 +138,7 @@ class HotCache:
     def renew(self, answer: HotAnswer, date: bytes, until: float, *, look: bool) -> bool:
         """Give an answer a new Date; False if it is no longer kept or, which only LOOK sees, no longer right."""
         wire = answer.wire
-        if not wire or (look and (not answer.is_current() or _appeared(answer.source))):
+        if not wire or (look and (not answer.source.is_current() or answer.source.has_appeared())):
             self.drop(answer)
             return False
         renewed = wire[: answer.date_at] + date + wire[answer.date_at + DATE_SIZE :]
@@ -159,10 +156,3 @@ class HotCache:
             if self._kept.get(answer.key) is answer:
                 self._discard(answer.key, None)
             answer.until, answer.wire, answer.file = 0.0, b"", None
-
-
-def _appeared(source: Source) -> bool:
-    """Whether there is something now that was not there."""
-    if source.directory is not None and is_current(*source.directory):
-        return False
-    return any(map(os.path.lexists, source.absent))

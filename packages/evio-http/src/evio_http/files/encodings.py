@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .paths import Identity
+from .version import Identity
 
 __all__ = ["EXTENSIONS", "PREFERENCE", "CompressedCache", "choose"]
 

@@ -3,7 +3,7 @@
 ``decode_target_path`` makes names of the bytes, once; ``Root.open`` makes a file or a directory of the
 names. What a symbolic link, a FIFO or a race could do to the second is the business of ``resolve.py``.
 
-A file that is kept in memory is looked at again on every request with ``is_current``, one ``stat``.
+What is opened has its version with it (``version.py``).
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ import errno
 import os
 import re
 import stat
-import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 from . import resolve
+from .version import FileVersion, identity
 
 __all__ = [
     "BadPath",
     "Entry",
-    "Identity",
     "OpenedDirectory",
     "OpenedFile",
     "PermissionDenied",
@@ -29,13 +28,7 @@ __all__ = [
     "decode_target_path",
     "decoded_path",
     "encode_path",
-    "identity",
-    "is_current",
-    "is_settled",
 ]
-
-Identity = tuple[int, int, int, int, int]
-"""What tells a version of a file from any other: inode, mtime and ctime (ns), size, device."""
 
 # RFC 3986 section 3.3 allows less; browsers send more ("|", "[", UTF-8). What is refused: control
 # characters and space, "\" (a separator elsewhere), "?" and "#" (they end a path and cannot be in one).
@@ -111,46 +104,6 @@ def encode_path(segments: list[str], *, directory: bool = False) -> str:
     return path + "/" if directory or not segments else path
 
 
-def identity(status: os.stat_result) -> Identity:
-    """The identity of a file's present version."""
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev
-
-
-def is_current(path: bytes, version: Identity) -> bool:
-    """Whether PATH (of ``Root.locate``) still leads to this version of a file: one ``stat``.
-
-    Why that is enough to answer from memory: VERSION was read through a safe ``Root.open``, and the path
-    leads to the same inode with the same size and times, so a fresh read would give the same bytes. A file
-    that is replaced has another inode; one that is written to has another mtime; one that is chmod-ed,
-    renamed, linked over, or has its mtime set back has another ctime, which nobody can set; one that is
-    deleted or behind a directory that may no longer be searched has none. Only a version that
-    ``is_settled`` may be kept, or a second write within the clock's granularity would go unseen.
-
-    A program that writes through a shared mapping shows in no time until the kernel writes back (mmap(2)).
-
-    ``stat`` follows links, and that is no way out: the worst that a link to the outside can do is to lead
-    back to the inode whose bytes were readable inside, unchanged.
-    """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev) == version
-
-
-_TICK_NS = 50_000_000  # local file systems stamp with the kernel's coarse clock: 10 ms at CONFIG_HZ=100
-_COARSE_NS = 2_000_000_000  # FAT; ext3 and HFS+ have 1 s
-
-
-def is_settled(status: os.stat_result, now_ns: int | None = None) -> bool:
-    """Whether any write after now (``time.time_ns``) is sure to change the identity of a file, because its
-    ctime is older than the file system's granularity. A time in whole seconds means a coarse file system.
-    """
-    now_ns = time.time_ns() if now_ns is None else now_ns
-    granularity = _TICK_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
-    return status.st_ctime_ns + granularity <= now_ns
-
-
 class _Opened:
     """What closes its ``fd``. Whoever has it should; when it is dropped it does so by itself, as file objects do: an
     exception on the way to a peer, or a peer that has gone while a thread was at work, must not cost a descriptor."""
@@ -171,22 +124,23 @@ class _Opened:
 
 @dataclass(slots=True)
 class OpenedFile(_Opened):
-    """A regular file, open for reading; ``stat`` is of the moment when it was found."""
+    """A regular file, open for reading; ``stat`` and ``version`` are of the moment when it was found."""
 
     fd: int
     stat: os.stat_result
+    version: FileVersion
 
     def snapshot(self) -> bytes | None:
-        """The content, for keeping under ``identity(self.stat)``; None when the file is being changed or
-        has not settled, so that it cannot be sure to be that version. Raises ``OSError``."""
-        if not is_settled(self.stat):
+        """Read the content, for keeping under ``version``; None when the file is being changed or has not settled, so
+        that it cannot be sure to be that version. Raises ``OSError``."""
+        if not self.version.settled:
             return None
         size = self.stat.st_size
         content = bytearray()
         os.lseek(self.fd, 0, os.SEEK_SET)
         while len(content) <= size and (piece := os.read(self.fd, size + 1 - len(content))):
             content += piece
-        if len(content) != size or identity(os.fstat(self.fd)) != identity(self.stat):
+        if len(content) != size or identity(os.fstat(self.fd)) != self.version.identity:
             return None
         return bytes(content)
 
@@ -274,7 +228,10 @@ class Root:
 
     def locate(self, segments: list[str]) -> bytes:
         """The path for ``is_current``."""
-        return b"/".join([self._path.rstrip(b"/"), *_checked(segments)]) or b"/"
+        return self._locate(_checked(segments))
+
+    def _locate(self, names: list[bytes]) -> bytes:
+        return b"/".join([self._path.rstrip(b"/"), *names]) or b"/"
 
     def open(self, segments: list[str]) -> OpenedFile | OpenedDirectory | None:
         """The regular file or directory that the names of ``decode_target_path`` lead to. None: there is
@@ -305,7 +262,7 @@ class Root:
         finally:
             os.close(root)
         if stat.S_ISREG(status.st_mode):
-            return OpenedFile(resolve.reopen(fd), status)
+            return OpenedFile(resolve.reopen(fd), status, FileVersion(self._locate(names), status))
         if stat.S_ISDIR(status.st_mode):
             return OpenedDirectory(fd, status, self, list(segments))
         if fd >= 0:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
-from ..files.paths import Identity, OpenedFile
 from .conditional import http_date
 
 __all__ = [
@@ -18,6 +17,7 @@ __all__ = [
     "DATE_SIZE",
     "DateClock",
     "FileBody",
+    "OpenFile",
     "Deferred",
     "Response",
     "Source",
@@ -47,28 +47,31 @@ CONSIDERED = (
 """The fields of a request that a response with a :class:`Source` may depend on."""
 
 
+class OpenFile(Protocol):
+    """A file that is open for reading. Whoever has it closes it."""
+
+    fd: int
+
+    def close(self) -> None:
+        """Close the descriptor. A second call does nothing."""
+
+
 @dataclass(slots=True)
 class FileBody:
     """Content out of a file: ``pieces`` are bytes, and (offset, count) of what is in the file. Whoever has the
     response closes the file."""
 
-    file: OpenedFile
+    file: OpenFile
     pieces: list[bytes | tuple[int, int]]
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a response was made of: it is still right as long as each of ``files`` leads to this version of it and none
-    of ``absent`` exists, which is so as long as ``directory``, if known, is what it was.
+class Source(Protocol):
+    """What a response was made of. A response that has one depends on no more of its request than method, scheme, host,
+    version, path and the fields in ``CONSIDERED``, and may be sent again for as long as its source is current."""
 
-    A response that has one depends on no more of its request than method, scheme, host, version, path and the fields in
-    ``CONSIDERED``.
-    """
-
-    files: tuple[tuple[bytes, Identity], ...]
-    absent: tuple[bytes, ...] = ()
-    directory: tuple[bytes, Identity] | None = None
+    def is_current(self) -> bool:
+        """Tell whether what the response was made of still is what it was."""
 
 
 class Response:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from tools.bench.report import as_json, show
 from tools.bench.results import Outcome, Result
 from tools.bench.run import Step, run, steps
 from tools.bench.server import ROOT, BenchError, Peer, Requirement, Server, pinned, require, running
-from tools.bench.suite import Metric, Settings, Suite, Target, Workload
+from tools.bench.suite import Metric, Settings, Suite, Target, Workload, matches
 
 CORE = max(os.sched_getaffinity(0))
 
@@ -219,7 +219,7 @@ def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) 
     with running(asyncio_peer, CORE, tmp_path) as server:
         values = workload.measure(server, Settings(seconds=0.05))
     assert values.keys() == {metric.key for metric in workload.metrics}
-    assert 0 < values["p50"] <= values["p99"]
+    assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert 0.1 < values["cpu"] < 1000
 
 
@@ -258,13 +258,25 @@ def test_the_file_limit_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_redis_benchmark_is_read() -> None:
-    text = (
-        '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms",'
-        '"max_latency_ms"\n"PING_MBULK","41841.00","0.779","0.232","0.751","1.175","1.391","5.039"\n'
-    )
-    assert RedisBenchmark.parse(text) == RedisBenchmark(41841.0, 0.751, 1.391)
+    text = """\
+Latency by percentile distribution:
+50.000% <= 0.751 milliseconds (cumulative count 10033)
+99.805% <= 5.407 milliseconds (cumulative count 19961)
+99.902% <= 12.447 milliseconds (cumulative count 19981)
+100.000% <= 12.527 milliseconds (cumulative count 20000)
+
+Cumulative distribution of latencies:
+100.000% <= 13.103 milliseconds (cumulative count 20000)
+
+Summary:
+  throughput summary: 41841.00 requests per second
+  latency summary (msec):
+          avg       min       p50       p95       p99       max
+        0.930     0.192     0.751     1.175     1.391     12.527
+"""
+    assert RedisBenchmark.parse(text) == RedisBenchmark(41841.0, 0.751, 1.391, 12.447)
     with pytest.raises(BenchError, match=r"6\.2 or newer"):
-        RedisBenchmark.parse('"PING_BULK","41841.00"\n')
+        RedisBenchmark.parse("throughput summary: 41841.00 requests per second")
 
 
 def test_redis_benchmark_that_fails_or_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +316,7 @@ def test_the_best_round_is_what_is_compared() -> None:
     outcome = result().outcomes["work"]
     assert outcome.best("ours", "cost") == 1.0
     assert outcome.best("ours", "speed") == 3.0
-    assert outcome.spread("ours", "cost") == 2.0
+    assert outcome.median("ours", "cost") == 2.0
     assert outcome.ratio("ours", "theirs", "cost") == 0.5
     assert outcome.ratio("ours", "theirs", "speed") == 0.75
     assert outcome.round_ratios("ours", "theirs", "cost") == (0.25, 0.875, 1.5)
@@ -316,7 +328,6 @@ def test_nothing_is_divided_by_zero() -> None:
         outcome.add(server, {"cost": 0.0, "speed": 0.0})
     assert outcome.ratio("ours", "theirs", "cost") is None
     assert outcome.round_ratios("ours", "theirs", "cost") is None
-    assert outcome.spread("ours", "cost") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -349,7 +360,7 @@ def test_every_target_of_the_echo_suite_is_one_that_it_measures() -> None:
 
 def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
     plan = steps([workload("timed"), workload("counted", repeat=False)], ["ours", "theirs"], rounds=2)
-    assert [(step.workload.key, step.round, step.peer.name) for step in plan] == [
+    assert [(step.workloads[0].key, step.round, step.peer.name) for step in plan] == [
         ("timed", 1, "ours"),
         ("timed", 1, "theirs"),
         ("timed", 2, "ours"),
@@ -360,13 +371,67 @@ def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
     assert [step.peer.name for step in steps([workload()], ["theirs"], rounds=1)] == ["theirs"]
 
 
+def test_workloads_that_share_servers_are_measured_on_the_same_process() -> None:
+    alone = workload("alone")
+    one, two = (dataclasses.replace(workload(key), group="a table", shared=True) for key in ("one", "two"))
+    plan = list(steps([alone, one, two], ["ours"], rounds=2))
+    assert [([each.key for each in step.workloads], step.round) for step in plan] == [
+        (["alone"], 1),
+        (["alone"], 2),
+        (["one", "two"], 1),
+        (["one", "two"], 2),
+    ]
+    assert str(plan[-1]) == "one to two, round 2: ours"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [("cache", ["cache:1", "cache:16"]), ("*:16", ["cache:16", "mix:16"]), ("mix:16", ["mix:16"]), ("c", [])],
+)
+def test_workloads_are_chosen_by_name_kind_or_pattern(pattern: str, found: list[str]) -> None:
+    assert [key for key in ("cache:1", "cache:16", "mix:16") if matches(key, pattern)] == found
+
+
+def test_an_optional_server_is_left_out_where_it_is_not_installed() -> None:
+    absent = dataclasses.replace(
+        SLEEPING, name="absent", optional=True, requires=(Requirement("nosuch", "apt install nosuch", program=True),)
+    )
+    both = dataclasses.replace(workload(), peers=(dataclasses.replace(SLEEPING, name="ours"), absent))
+    suite = Suite("test", "a test", "ours", (both,), ())
+    assert suite.servers() == ("ours", "absent")
+    assert suite.installed() == ("ours",)
+    with pytest.raises(BenchError, match="apt install nosuch"):
+        run(suite, Settings(), suite.workloads, ["absent"], lambda plan: plan)
+
+
+def test_a_target_for_several_workloads_is_for_the_worst_or_the_median() -> None:
+    outcomes = {}
+    for key, cost in (("one:a", 1.0), ("one:b", 2.0), ("one:c", 9.0)):
+        outcomes[key] = Outcome(workload(key))
+        outcomes[key].add("ours", {"cost": cost, "speed": cost})
+    targets = (
+        Target("one", "cost", "<=", 8),
+        Target("one", "cost", "<=", 2, of="median"),
+        Target("one", "speed", ">=", 2),
+    )
+    suite = Suite("test", "a test", "ours", tuple(each.workload for each in outcomes.values()), targets)
+    verdicts = Result(suite, Settings(), outcomes).verdicts()
+    assert [(verdict.value, verdict.missed) for verdict in verdicts] == [(9.0, True), (2.0, False), (1.0, True)]
+
+
 def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
     suite = Suite("test", "a test", "ours", (workload(),), (Target("work", "cost", "<=", 1, against="theirs"),))
     begun: list[Step] = []
+
+    def track(plan: Sequence[Step]) -> Iterator[Step]:
+        for step in plan:
+            begun.append(step)
+            yield step
+
     before = os.sched_getaffinity(0)
-    outcome = run(suite, Settings(rounds=2, seconds=7), suite.workloads, ["ours", "theirs"], begun.append)
+    outcome = run(suite, Settings(rounds=2, seconds=7), suite.workloads, ["ours", "theirs"], track)
     assert os.sched_getaffinity(0) == before
     assert len(begun) == 4
     assert outcome.outcomes["work"].rounds["ours"] == {"cost": [1.0, 1.0], "speed": [7.0, 7.0]}
@@ -380,13 +445,17 @@ def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture
     kept = json.loads(json.dumps(as_json(outcome)))
     assert kept["settings"]["rounds"] == 2
     assert kept["machine"]["evio_core"] in ("plain", "compiled")
-    assert kept["workloads"]["work"]["servers"]["theirs"]["speed"] == {"best": 7.0, "rounds": [7.0, 7.0]}
+    assert kept["workloads"]["work"]["servers"]["theirs"]["speed"] == {
+        "best": 7.0,
+        "median": 7.0,
+        "rounds": [7.0, 7.0],
+    }
     assert kept["targets"][0]["reached"] is True
 
 
 def test_nothing_to_measure_is_an_error() -> None:
     with pytest.raises(BenchError, match="none of the chosen workloads"):
-        run(echo.SUITE, Settings(), [echo.SMALL_TLS], ["bare"], lambda _: None)
+        run(echo.SUITE, Settings(), [echo.SMALL_TLS], ["bare"], lambda plan: plan)
 
 
 # -- the command line

@@ -15,11 +15,11 @@ from tools.bench.server import BenchError
 
 
 def test_what_wrk_prints() -> None:
-    run = Wrk("Running 1s test\nevio 2000 4096000 500000 0 1500 2500\n")
-    assert (run.requests, run.bytes, run.rate, run.p50, run.p99) == (2000, 4096000, 4000.0, 1.5, 2.5)
+    run = Wrk("Running 1s test\nevio 2000 4096000 500000 0 1500 2500 9000\n")
+    assert (run.requests, run.bytes, run.rate, run.p50, run.p99, run.p999) == (2000, 4096000, 4000.0, 1.5, 2.5, 9.0)
 
 
-@pytest.mark.parametrize("text", ["", "evio 1 2 3\n", "evio 100 1 1 3 1 1\n", "evio 0 0 1 0 0 0\n"])
+@pytest.mark.parametrize("text", ["", "evio 1 2 3\n", "evio 100 1 1 3 1 1 1\n", "evio 0 0 1 0 0 0 0\n"])
 def test_a_run_that_says_nothing_true_is_an_error(text: str) -> None:
     with pytest.raises(BenchError):
         Wrk(text)

@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -15,15 +15,18 @@ if sys.platform != "linux":
     sys.exit("tools.bench reads CPU time, memory and wake-ups from Linux's /proc: it runs on Linux only")
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import echo, http, redis
 from .report import as_json, show
 from .results import Result
 from .run import Step, run
 from .server import BenchError
-from .suite import Settings, Suite
+from .suite import Settings, Suite, matches
 
 __all__ = ["main"]
+
+COLUMNS = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
 
 SUITES = {suite.name: suite for suite in (echo.SUITE, http.SUITE, redis.SUITE)}
 
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tools.bench: interrupted; the servers are stopped", file=sys.stderr)
         return 130
     # In a pipe or a file, rich would fold tables at 80 columns.
-    show(result, Console() if sys.stdout.isatty() else Console(width=120))
+    show(result, Console() if sys.stdout.isatty() else Console(width=140))
     if asked.json:
         asked.json.write_text(json.dumps(as_json(result), indent=2) + "\n")
     return status(result) if asked.check else 0
@@ -68,12 +71,16 @@ def measured(asked: argparse.Namespace) -> Result:
     suite: Suite = SUITES[asked.suite]
     settings = Settings(asked.rounds, asked.seconds, asked.idle_seconds, asked.pin)
     workloads = [each for each in suite.workloads if each.key in asked.only]
-    with Console(stderr=True).status("") as line:
+    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
 
-        def begin(step: Step) -> None:
-            line.update(f"{step.workload.key}, round {step.round}: {step.peer.name}")
+        def track(plan: Sequence[Step]) -> Iterator[Step]:
+            task = progress.add_task("", total=len(plan))
+            for step in plan:
+                progress.update(task, description=str(step))
+                yield step
+                progress.advance(task)
 
-        return run(suite, settings, workloads, asked.servers, begin)
+        return run(suite, settings, workloads, asked.servers, track)
 
 
 def status(result: Result) -> int:
@@ -96,11 +103,18 @@ def parser() -> Parser:
 def add_options(options: argparse.ArgumentParser, suite: Suite) -> None:
     default = Settings()
     keys = tuple(workload.key for workload in suite.workloads)
-    options.add_argument("--only", type=names(keys), default=keys, metavar="WORKLOAD,...", help=", ".join(keys))
+    kinds = tuple(dict.fromkeys(key.partition(":")[0] for key in keys))
+    options.add_argument(
+        "--only",
+        type=patterns(keys, kinds),
+        default=keys,
+        metavar="WORKLOAD,...",
+        help=f"{', '.join(kinds)}; or with what follows a colon in the tables; * and ? match several",
+    )
     options.add_argument(
         "--servers",
         type=names(suite.servers()),
-        default=suite.servers(),
+        default=suite.installed(),
         metavar="NAME,...",
         help=", ".join(suite.servers()),
     )
@@ -146,6 +160,19 @@ def names(allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
             if name not in allowed:
                 raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(allowed)}")
         return given
+
+    return parse
+
+
+def patterns(keys: Sequence[str], kinds: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of comma-separated patterns for KEYS; the error lists their KINDS, since there are many keys."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        given = text.split(",")
+        for pattern in given:
+            if not any(matches(key, pattern) for key in keys):
+                raise argparse.ArgumentTypeError(f"{pattern!r} is not one of {', '.join(kinds)}")
+        return tuple(key for key in keys if any(matches(key, pattern) for pattern in given))
 
     return parse
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from . import certificate, measures
 from .load import REDIS_BENCHMARK, allow_files
 from .server import Peer, Requirement, Server, python
-from .suite import Metric, Settings, Suite, Target, Workload
+from .suite import REQUEST_METRICS, Metric, Settings, Suite, Target, Workload
 
 __all__ = ["SUITE"]
 
@@ -67,13 +67,6 @@ def small_tls(server: Server, settings: Settings) -> dict[str, float]:
     authority = server.directory / certificate.AUTHORITY
     return measures.requests(server, settings.seconds, test="ping_mbulk", clients=CLIENTS, ca=authority)
 
-
-REQUEST_METRICS = (
-    Metric("cpu", "CPU µs/request", 2),
-    Metric("rate", "requests/s", higher_is_better=True),
-    Metric("p50", "p50 ms", 2),
-    Metric("p99", "p99 ms", 2),
-)
 
 SMALL = Workload(
     key="small",

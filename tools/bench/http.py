@@ -13,7 +13,7 @@ from pathlib import Path
 from . import certificate, measures
 from .load import TIMEOUT
 from .server import BenchError, Peer, Requirement, Server, python
-from .suite import Metric, Settings, Suite, Target, Workload
+from .suite import REQUEST_METRICS, Metric, Settings, Suite, Target, Workload
 
 __all__ = ["SUITE", "Wrk"]
 
@@ -118,21 +118,22 @@ class Wrk:
     def __init__(self, text: str) -> None:
         """From what the script's last lines print. Raises :class:`BenchError` for anything else, and for answers that
         are errors."""
-        found = re.search(r"^evio ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+)$", text, re.MULTILINE)
+        found = re.search(r"^evio ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+)$", text, re.MULTILINE)
         if found is None:
             raise BenchError(f"not what wrk prints: {text!r}")
-        self.requests, self.bytes, micros, errors, p50, p99 = map(int, found.groups())
+        self.requests, self.bytes, micros, errors, p50, p99, p999 = map(int, found.groups())
         if errors or not self.requests:
             raise BenchError(f"{errors} of {self.requests} requests failed: {text!r}")
         self.rate = self.requests / (micros / 1e6)
-        self.p50, self.p99 = p50 / 1000, p99 / 1000
+        self.p50, self.p99, self.p999 = p50 / 1000, p99 / 1000, p999 / 1000
 
 
 DONE = """
 done = function(summary, latency)
     local e = summary.errors
-    io.write(string.format("evio %d %d %d %d %d %d\\n", summary.requests, summary.bytes, summary.duration,
-        e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+    io.write(string.format("evio %d %d %d %d %d %d %d\\n", summary.requests, summary.bytes, summary.duration,
+        e.connect + e.read + e.write + e.status + e.timeout,
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
 """
 
@@ -169,7 +170,7 @@ def requests(path: str, *, script: str = "", tls: bool = False) -> Callable[[Ser
         with measures.cpu(server) as long:
             many = load(1 + settings.seconds)
         each = (long.seconds - short.seconds) / (many.requests - few.requests)
-        return {"cpu": each * 1e6, "rate": many.rate, "p50": many.p50, "p99": many.p99}
+        return {"cpu": each * 1e6, "rate": many.rate, "p50": many.p50, "p99": many.p99, "p999": many.p999}
 
     return measure
 
@@ -243,13 +244,6 @@ request = function()
     return wrk.format("GET", nil, {["Host"] = "localhost", ["X-Count"] = run .. "-" .. count})
 end
 """
-
-REQUEST_METRICS = (
-    Metric("cpu", "CPU µs/request", 2),
-    Metric("rate", "requests/s", higher_is_better=True),
-    Metric("p50", "p50 ms", 2),
-    Metric("p99", "p99 ms", 2),
-)
 
 
 def workload(

@@ -51,7 +51,7 @@ def requests(
     ca: Path | None = None,
 ) -> dict[str, float]:
     """Small requests for about SECONDS, by redis-benchmark's TEST: ``cpu`` in µs per request, ``rate`` per
-    second, ``p50`` and ``p99`` in ms.
+    second, ``p50``, ``p99`` and ``p999`` in ms.
 
     Connecting (over TLS: hundreds of µs a connection) is not part of a request: what a run of one request a
     connection costs is taken off.
@@ -77,7 +77,7 @@ def requests(
     with cpu(server) as all_of_it:
         load = send(many)
     each = (all_of_it.seconds - connecting.seconds) / (many - few)
-    return {"cpu": each * 1e6, "rate": load.rate, "p50": load.p50, "p99": load.p99}
+    return {"cpu": each * 1e6, "rate": load.rate, "p50": load.p50, "p99": load.p99, "p999": load.p999}
 
 
 def bulk(server: Server, seconds: float, *, size: int, clients: int) -> dict[str, float]:

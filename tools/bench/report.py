@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -13,20 +15,27 @@ from rich.table import Table
 from rich.text import Text
 
 from .results import Outcome, Result, Verdict
-from .suite import Metric
+from .suite import Metric, Suite, Target, matches
 
 __all__ = ["as_json", "show"]
 
 
 def show(result: Result, console: Console) -> None:
-    """Print what it was measured on, a table for each workload and one of the targets."""
+    """Print what it was measured on, a table for each group of workloads and one of the targets."""
     console.print(conditions(result), highlight=False, soft_wrap=True)
-    for outcome in result.outcomes.values():
-        if outcome.rounds:
-            console.print(f"{outcome.workload.key}: {outcome.workload.title}", style="bold", highlight=False)
-            console.print(workload_table(outcome, result.suite.subject))
-    console.print(f"targets of {result.suite.subject}", style="bold", highlight=False)
-    console.print(target_table(result))
+    measured = [outcome for outcome in result.outcomes.values() if outcome.rounds]
+    for title, outcomes in groupby(measured, heading):
+        console.print(title, style="bold", highlight=False)
+        console.print(group_table(list(outcomes), result.suite.subject))
+    if any(verdict.value is not None for verdict in result.verdicts()):
+        console.print(f"targets of {result.suite.subject}", style="bold", highlight=False)
+        console.print(target_table(result))
+
+
+def heading(outcome: Outcome) -> str:
+    """The title of the table that an outcome is in."""
+    workload = outcome.workload
+    return workload.group or f"{workload.key}: {workload.title}"
 
 
 def conditions(result: Result) -> str:
@@ -52,27 +61,30 @@ def machine_json() -> dict[str, Any]:
     }
 
 
-def workload_table(outcome: Outcome, subject: str) -> Table:
-    workload = outcome.workload
-    table = Table("server", box=box.SIMPLE)
-    headings = [metric.title for metric in workload.metrics]
-    headings += ["spread"] if workload.repeat else []
-    if subject in outcome.rounds:
-        headings += [f"{subject} / it", "by round"] if workload.repeat else [f"{subject} / it"]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for server in outcome.rounds:
-        table.add_row(*cells(outcome, subject, server))
+def group_table(outcomes: Sequence[Outcome], subject: str) -> Table:
+    """A row for each workload and server. All workloads of a group have the same metrics."""
+    first = outcomes[0].workload
+    table = Table(box=box.SIMPLE)
+    for each in ["workload", "server"] if first.group else ["server"]:
+        table.add_column(each, no_wrap=True)
+    headings = [metric.title for metric in first.metrics]
+    if any(subject in outcome.rounds for outcome in outcomes):
+        headings += [f"{subject} / it", "by round"] if first.repeat else [f"{subject} / it"]
+    for each in headings:
+        table.add_column(each, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        name = outcome.workload.key
+        for server in outcome.rounds:
+            table.add_row(*([name] if first.group else []), *cells(outcome, subject, server))
+            name = ""
     return table
 
 
 def cells(outcome: Outcome, subject: str, server: str) -> list[str]:
-    """A server's row: best values, the spread of the first metric, the subject's ratio to it."""
+    """A server's row: best values, the subject's ratio to it."""
     workload = outcome.workload
     headline = workload.metrics[0].key
     row = [server, *(number(metric, outcome.best(server, metric.key)) for metric in workload.metrics)]
-    if workload.repeat:
-        row.append(f"{outcome.spread(server, headline):.0%}")
     if server != subject and subject in outcome.rounds:
         ratio = outcome.ratio(subject, server, headline)
         row.append("" if ratio is None else f"{ratio:.2f}")
@@ -89,22 +101,21 @@ def number(metric: Metric, value: float) -> str:
 def target_table(result: Result) -> Table:
     table = Table("workload", "what", "target", "measured", "", box=box.SIMPLE)
     for verdict in result.verdicts():
-        table.add_row(*target_cells(result, verdict))
+        if verdict.value is not None:
+            table.add_row(*target_cells(result.suite, verdict.target, verdict.value, verdict.missed))
     return table
 
 
-def target_cells(result: Result, verdict: Verdict) -> list[RenderableType]:
-    target, value = verdict.target, verdict.value
-    workload = next(each for each in result.suite.workloads if each.key == target.workload)
+def target_cells(suite: Suite, target: Target, value: float, missed: bool) -> list[RenderableType]:
+    workload = next(each for each in suite.workloads if matches(each.key, target.workload))
     metric = workload.metric(target.metric)
     if target.against:
-        limit, measured = f"{target.limit:.2f} x {target.against}", f"{value or 0:.3f}"
+        limit, measured = f"{target.limit:.2f} x {target.against}", f"{value:.2f}"
     else:
-        limit, measured = number(metric, target.limit), number(metric, value or 0)
-    row: list[RenderableType] = [workload.key, metric.title, f"{target.comparison} {limit}"]
-    if value is None:
-        return [*row, "", Text("not measured", "dim")]
-    return [*row, measured, Text("missed", "bold red") if verdict.missed else Text("reached", "green")]
+        limit, measured = number(metric, target.limit), number(metric, value)
+    name = target.workload if target.workload == workload.key else f"{target.workload}: {target.of}"
+    verdict = Text("missed", "bold red") if missed else Text("reached", "green")
+    return [name, metric.title, f"{target.comparison} {limit}", measured, verdict]
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -122,9 +133,13 @@ def as_json(result: Result) -> dict[str, Any]:
 def workload_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "title": outcome.workload.title,
+        "group": outcome.workload.group,
         "metrics": {metric.key: metric.title for metric in outcome.workload.metrics},
         "servers": {
-            server: {key: {"best": outcome.best(server, key), "rounds": values} for key, values in kept.items()}
+            server: {
+                key: {"best": outcome.best(server, key), "median": outcome.median(server, key), "rounds": values}
+                for key, values in kept.items()
+            }
             for server, kept in outcome.rounds.items()
         },
     }
@@ -138,6 +153,7 @@ def target_json(verdict: Verdict) -> dict[str, Any]:
         "against": target.against,
         "comparison": target.comparison,
         "limit": target.limit,
+        "of": target.of,
         "measured": verdict.value,
         "reached": None if verdict.value is None else not verdict.missed,
     }

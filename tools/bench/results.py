@@ -1,11 +1,11 @@
-"""What was measured: the best of the rounds, how far they lay apart, and whether the targets are reached."""
+"""What was measured: the best of the rounds, their median, and whether the targets are reached."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from statistics import median
 
-from .suite import Settings, Suite, Target, Workload
+from .suite import Settings, Suite, Target, Workload, matches
 
 __all__ = ["Outcome", "Result", "Verdict"]
 
@@ -27,10 +27,9 @@ class Outcome:
         """The best of the rounds."""
         return self.workload.metric(key).best(self.rounds[server][key])
 
-    def spread(self, server: str, key: str) -> float:
-        """How far the rounds lie apart, as a part of the best; 0 where the best is 0."""
-        values, best = self.rounds[server][key], self.best(server, key)
-        return (max(values) - min(values)) / best if best else 0.0
+    def median(self, server: str, key: str) -> float:
+        """The median of the rounds."""
+        return median(self.rounds[server][key])
 
     def ratio(self, subject: str, other: str, key: str) -> float | None:
         """Best over best; None where the other's is 0."""
@@ -70,11 +69,11 @@ class Result:
         return [Verdict(target, self.value(target)) for target in self.suite.targets]
 
     def value(self, target: Target) -> float | None:
-        """What TARGET limits; None when its workload or one of its servers was left out."""
+        """What TARGET limits; None when its workloads or one of its servers were left out."""
         subject, other = self.suite.subject, target.against
-        outcome = self.outcomes.get(target.workload)
-        if outcome is None or not {subject, other or subject} <= outcome.rounds.keys():
-            return None
-        if other is None:
-            return outcome.best(subject, target.metric)
-        return outcome.ratio(subject, other, target.metric)
+        values: list[float] = []
+        for key, outcome in self.outcomes.items():
+            if matches(key, target.workload) and {subject, other or subject} <= outcome.rounds.keys():
+                value = outcome.ratio(subject, other, target.metric) if other else outcome.best(subject, target.metric)
+                values += [] if value is None else [value]
+        return target.judged(values) if values else None

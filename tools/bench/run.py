@@ -7,8 +7,9 @@ that the lucky memory layout of one is not taken for a property of the program.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from .results import Outcome, Result
@@ -20,21 +21,27 @@ __all__ = ["Step", "run", "steps"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One measurement to make."""
+    """What is measured on one process of a server."""
 
-    workload: Workload
+    workloads: tuple[Workload, ...]
+    """One, or several that share servers."""
     peer: Peer
     round: int
     """From 1."""
 
+    def __str__(self) -> str:
+        first, last = self.workloads[0].key, self.workloads[-1].key
+        return f"{first if first == last else f'{first} to {last}'}, round {self.round}: {self.peer.name}"
+
 
 def steps(workloads: Sequence[Workload], servers: Collection[str], rounds: int) -> Iterator[Step]:
     """All measurements in their order: by workload, then by round, then by server."""
-    for workload in workloads:
-        for number in range(1, (rounds if workload.repeat else 1) + 1):
-            for peer in workload.peers:
+    for _, same in groupby(workloads, lambda workload: (workload.group, workload.shared or workload.key)):
+        together = tuple(same)
+        for number in range(1, (rounds if together[0].repeat else 1) + 1):
+            for peer in together[0].peers:
                 if peer.name in servers:
-                    yield Step(workload, peer, number)
+                    yield Step(together, peer, number)
 
 
 def run(
@@ -42,9 +49,10 @@ def run(
     settings: Settings,
     workloads: Sequence[Workload],
     servers: Collection[str],
-    begin: Callable[[Step], None],
+    track: Callable[[Sequence[Step]], Iterable[Step]],
 ) -> Result:
-    """Measure these of the suite's workloads on these of its servers; BEGIN is called before each step.
+    """Measure these of the suite's workloads on these of its servers. TRACK yields the steps that it is given, one by
+    one, and may show how far it is.
 
     Raises :class:`BenchError` when nothing is to be measured, when something that is needed is missing and
     when a server fails.
@@ -52,16 +60,16 @@ def run(
     plan = list(steps(workloads, servers, settings.rounds))
     if not plan:
         raise BenchError("none of the chosen workloads runs on any of the chosen servers")
-    require(each for step in plan for each in (*step.workload.requires, *step.peer.requires))
+    require(each for step in plan for each in step.peer.requires)
+    require(each for step in plan for workload in step.workloads for each in workload.requires)
     server_core, load_core = settings.cores()
     outcomes = {workload.key: Outcome(workload) for workload in workloads}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, pinned(load_core):
         directories = {workload.key: prepared(workload, Path(folder)) for workload in workloads}
-        for step in plan:
-            begin(step)
-            with running(step.peer, server_core, directories[step.workload.key]) as server:
-                values = step.workload.measure(server, settings)
-            outcomes[step.workload.key].add(step.peer.name, values)
+        for step in track(plan):
+            with running(step.peer, server_core, directories[step.workloads[0].key]) as server:
+                for workload in step.workloads:
+                    outcomes[workload.key].add(step.peer.name, workload.measure(server, settings))
     return Result(suite, settings, outcomes)
 
 

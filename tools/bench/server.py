@@ -62,6 +62,8 @@ class Peer:
     command: Callable[[int, Path], list[str]]
     """From the port to listen on, and the folder with what the workload prepared, to the command line."""
     requires: tuple[Requirement, ...] = ()
+    optional: bool = False
+    """Left out of a run, unless it is asked for by name, where it is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from .server import BenchError, Peer, Requirement, Server
 
-__all__ = ["Metric", "Settings", "Suite", "Target", "Workload"]
+__all__ = ["REQUEST_METRICS", "Metric", "Settings", "Suite", "Target", "Workload", "matches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,22 @@ class Metric:
         return max(values) if self.higher_is_better else min(values)
 
 
+REQUEST_METRICS = (
+    Metric("cpu", "CPU µs/request", 2),
+    Metric("p50", "p50 ms", 2),
+    Metric("p99", "p99 ms", 2),
+    Metric("p999", "p99.9 ms", 2),
+    Metric("rate", "requests/s", higher_is_better=True),
+)
+"""The figures of every workload that is made of requests."""
+
+
+def matches(key: str, pattern: str) -> bool:
+    """True if PATTERN names the workload KEY: by itself, by how it begins (``cache`` for ``cache:16``), or with the
+    wildcards of :mod:`fnmatch` (``*:16``)."""
+    return fnmatchcase(key, pattern) or key.startswith(f"{pattern}:")
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """One thing to measure. Its first metric is what servers are compared by."""
@@ -70,6 +88,11 @@ class Workload:
     requires: tuple[Requirement, ...] = ()
     repeat: bool = True
     """False for what is counted rather than timed: one round says as much as many."""
+    group: str = ""
+    """The title of the table it is a row of; without one it has a table of its own."""
+    shared: bool = False
+    """Those of a group that share servers are measured one after the other on the same process of each server, which
+    saves starting it for what takes a tenth of a second."""
 
     def metric(self, key: str) -> Metric:
         """The metric of that key."""
@@ -82,10 +105,19 @@ class Target:
     server's."""
 
     workload: str
+    """A workload's key or a pattern for several, as :func:`matches` has them."""
     metric: str
     comparison: Literal["<=", "<", ">="]
     limit: float
     against: str | None = None
+    of: Literal["worst", "median"] = "worst"
+    """What counts of several workloads."""
+
+    def judged(self, values: Sequence[float]) -> float:
+        """The one of VALUES, one of each workload, that the limit is for."""
+        if self.of == "median":
+            return median(values)
+        return min(values) if self.comparison == ">=" else max(values)
 
     def reached(self, value: float) -> bool:
         """Whether VALUE is good enough."""
@@ -108,3 +140,14 @@ class Suite:
     def servers(self) -> tuple[str, ...]:
         """The names of all its servers, in order."""
         return tuple(dict.fromkeys(peer.name for workload in self.workloads for peer in workload.peers))
+
+    def installed(self) -> tuple[str, ...]:
+        """The names of its servers without the optional ones that are not installed."""
+        return tuple(
+            dict.fromkeys(
+                peer.name
+                for workload in self.workloads
+                for peer in workload.peers
+                if not peer.optional or all(each.met() for each in peer.requires)
+            )
+        )

@@ -1,0 +1,147 @@
+"""A load of requests that were made beforehand, so that sending them costs next to nothing.
+
+One thread, one ``epoll``, blocking sockets: a connection sends its next batch as soon as the last one is answered, as
+redis-benchmark's and wrk's do, which can send neither mixed commands nor messages of random sizes.
+"""
+
+from __future__ import annotations
+
+import gc
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from . import measures
+from .load import TIMEOUT, connections
+from .server import BenchError, Server
+
+__all__ = ["Answers", "Run", "drive", "figures", "measured"]
+
+READ_SIZE = 1 << 18
+
+
+class Answers(Protocol):
+    """What counts the answers on one connection."""
+
+    def received(self, chunk: bytes) -> bool:
+        """Take what has arrived, at least one byte. Returns True when the batch that was sent last is answered. Raises
+        :class:`BenchError` for an answer that is wrong."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A load that was sent and answered."""
+
+    batches: int = 0
+    elapsed: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    """Seconds from sending to the last byte of the answer, one of each batch."""
+
+    def percentile(self, part: float) -> float:
+        """The latency in ms that PART (0 to 1) of the batches did not exceed."""
+        ranked = sorted(self.latencies)
+        return ranked[min(len(ranked) - 1, int(len(ranked) * part))] * 1e3
+
+
+def drive(
+    clients: Iterable[socket.socket], answers: Callable[[], Answers], batches: Iterator[bytes], seconds: float
+) -> Run:
+    """Send BATCHES over the connections for SECONDS or until there are no more; every one that was sent is answered
+    when this returns.
+
+    Raises :class:`BenchError` when the server closes a connection, gives a wrong answer or none within TIMEOUT.
+    """
+    with select.epoll() as epoll, uncollected():
+        try:
+            return driven(epoll, clients, answers, batches, seconds)
+        except ConnectionError as error:
+            raise BenchError(f"the server closed a connection: {error.strerror}") from error
+
+
+def driven(
+    epoll: select.epoll,
+    clients: Iterable[socket.socket],
+    answers: Callable[[], Answers],
+    batches: Iterator[bytes],
+    seconds: float,
+) -> Run:
+    run = Run()
+    clock, latencies = time.perf_counter, run.latencies
+    busy: dict[int, tuple[socket.socket, Answers, float]] = {}
+    started = clock()
+    deadline = started + seconds
+    for client, batch in zip(clients, batches, strict=False):
+        epoll.register(client, select.EPOLLIN)
+        busy[client.fileno()] = client, answers(), clock()
+        client.sendall(batch)
+    while busy:
+        ready = epoll.poll(TIMEOUT)
+        if not ready:
+            raise BenchError(f"no answer within {TIMEOUT:g} s")
+        for fd, _ in ready:
+            client, counting, sent = busy[fd]
+            chunk = client.recv(READ_SIZE)
+            if not chunk:
+                raise BenchError("the server closed a connection")
+            if not counting.received(chunk):
+                continue
+            now = clock()
+            latencies.append(now - sent)
+            batch = next(batches, b"") if now < deadline else b""
+            if batch:
+                busy[fd] = client, counting, now
+                client.sendall(batch)
+            else:
+                del busy[fd]
+                epoll.unregister(fd)
+    run.elapsed = clock() - started
+    run.batches = len(latencies)
+    return run
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, whose pauses would be in the latencies."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def measured(
+    server: Server,
+    answers: Callable[[], Answers],
+    batches: Iterator[bytes],
+    *,
+    requests: int,
+    clients: int,
+    warm_up: int,
+    seconds: float,
+) -> dict[str, float]:
+    """The figures of a load of BATCHES of so many REQUESTS each. The first WARM_UP of them are not measured, so that
+    CPython has specialised the byte code that it runs; nor is connecting."""
+    with connections(server.port, clients) as opened:
+        drive(opened, answers, islice(batches, warm_up), TIMEOUT)
+        with measures.cpu(server) as spent:
+            run = drive(opened, answers, batches, seconds)
+    return figures(run, spent.seconds, requests)
+
+
+def figures(run: Run, cpu_seconds: float, requests: int) -> dict[str, float]:
+    """Those of :data:`~tools.bench.suite.REQUEST_METRICS`, for REQUESTS a batch; latencies are of whole batches."""
+    count = run.batches * requests
+    return {
+        "cpu": cpu_seconds / count * 1e6,
+        "p50": run.percentile(0.5),
+        "p99": run.percentile(0.99),
+        "p999": run.percentile(0.999),
+        "rate": count / run.elapsed,
+    }

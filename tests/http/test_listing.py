@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_http.files.paths import Entry
-from evio_http.pages.markup import CONTENT_SECURITY_POLICY
-from evio_http.site.listing import PAGE_SIZE, SORTS, html_listing, json_listing
+from evio_http.site.listing import MAX_FILTER, PAGE_SIZE, POLICY, SORTS, View, html_listing, json_listing
 
 ENTRIES = [
     Entry("b.txt", False, 2048, 1_700_000_000.5),
@@ -47,7 +46,7 @@ class Page(html.parser.HTMLParser):
 
 
 def names(content: bytes) -> list[str]:
-    links = [link for link in Page(content).links if link.startswith("./")]
+    links = [link for link in Page(content).links if link.startswith("./") and link != "./"]
     return [urllib.parse.unquote(link[2:]) for link in links]
 
 
@@ -60,24 +59,28 @@ def names(content: bytes) -> list[str]:
         ("size", True, ["zoo/", "Arch/", "b.txt", "c.txt", "A.txt"]),
         ("date", False, ["zoo/", "Arch/", "b.txt", "c.txt", "A.txt"]),
         ("date", True, ["Arch/", "zoo/", "A.txt", "c.txt", "b.txt"]),
-        ("nonsense", False, ["Arch/", "zoo/", "A.txt", "b.txt", "c.txt"]),
     ],
 )
 def test_order(sort: str, descending: bool, order: list[str]) -> None:
-    assert names(html_listing("/d/", ENTRIES, sort, descending)) == order
-    listed = json.loads(json_listing("/d/", iter(ENTRIES), sort, descending))["entries"]
+    view = View(sort, descending)
+    assert names(html_listing("/d/", ENTRIES, view)) == order
+    listed = json.loads(json_listing("/d/", iter(ENTRIES), view))["entries"]
     assert [entry["name"] for entry in listed] == [name.rstrip("/") for name in order]
 
 
 def test_the_columns_link_to_the_other_orders() -> None:
     def columns(sort: str, descending: bool) -> list[str]:
-        return [link for link in Page(html_listing("/", ENTRIES, sort, descending)).links if link.startswith("?")]
+        page = Page(html_listing("/", ENTRIES, View(sort, descending)))
+        links = [attributes for tag, attributes in page.elements if tag == "a" and (attributes["href"] or "")[0] == "?"]
+        assert {attributes["rel"] for attributes in links} == {"nofollow"}
+        return [attributes["href"] or "" for attributes in links]
 
     assert columns("name", False) == ["?sort=name&order=desc", "?sort=size", "?sort=date"]
     assert columns("size", True) == ["?sort=name", "?sort=size", "?sort=date"]
     assert columns("date", False) == ["?sort=name", "?sort=size", "?sort=date&order=desc"]
     assert {link.partition("=")[2] for link in columns("size", True)} == set(SORTS)
-    assert b'aria-sort="descending"' in html_listing("/", ENTRIES, "size", True)
+    assert b'aria-sort="descending"' in html_listing("/", ENTRIES, View("size", True))
+    assert b"?sort" not in html_listing("/", ENTRIES, View(sortable=False))
 
 
 def test_sizes_and_dates() -> None:
@@ -121,14 +124,71 @@ def test_many_entries_are_shown_page_by_page() -> None:
         (99, 2 * PAGE_SIZE, 2 * PAGE_SIZE, ["?sort=size&page=2"]),
         (0, 0, PAGE_SIZE - 1, ["?sort=size&page=2"]),
     ):
-        content = html_listing("/d/", entries, "size", False, page)
+        content = html_listing("/d/", entries, View("size", False, page))
         shown = names(content)
         assert (shown[0], shown[-1], len(shown)) == (f"{first:05}", f"{last:05}", last - first + 1)
         assert [link for link in Page(content).links if "page=" in link] == links
-        listed = json.loads(json_listing("/d/", entries, "size", False, page))
+        listed = json.loads(json_listing("/d/", entries, View("size", False, page)))
         assert [entry["name"] for entry in listed["entries"]] == shown
         assert (listed["page"], listed["pages"]) == (min(max(page, 1), 3), 3)
-    assert "?sort=name&order=desc&page=2" in Page(html_listing("/", entries, "name", True)).links
+    assert "?sort=name&order=desc&page=2" in Page(html_listing("/", entries, View("name", True))).links
+    # Who mirrors the usual order gets each page under one name.
+    assert Page(html_listing("/", entries, View(sortable=False))).links[-1] == "?page=2"
+    assert Page(html_listing("/", entries, View(page=2, sortable=False))).links[-2:] == ["./", "?page=3"]
+
+
+def robots(content: bytes) -> str | None:
+    return next(attributes["content"] for _, attributes in Page(content).elements if attributes.get("name") == "robots")
+
+
+def test_robots_stay_with_the_usual_order() -> None:
+    assert robots(html_listing("/", ENTRIES)) == "noindex"
+    assert robots(html_listing("/", ENTRIES, View(page=2, sortable=False))) == "noindex"
+    for view in (View("size"), View(descending=True), View(wanted="a")):
+        assert robots(html_listing("/", ENTRIES, view)) == "noindex, nofollow"
+
+
+def test_a_filter_shows_the_names_that_have_a_text() -> None:
+    assert names(html_listing("/", ENTRIES, View(wanted="TXT"))) == ["A.txt", "b.txt", "c.txt"]
+    page = Page(html_listing("/", ENTRIES, View("size", True, wanted="z&o")))
+    assert "No name has \u201cz&o\u201d. " in "".join(page.text)
+    fields = {str(each["name"]): each.get("value") for tag, each in page.elements if tag == "input"}
+    assert fields == {"sort": "size", "order": "desc", "filter": "z&o"}  # of the form, to be kept
+    assert "?sort=name&filter=z%26o" in page.links
+    assert "./" in page.links
+    entries = [Entry(f"{number:05}", False, number, 0) for number in range(2 * PAGE_SIZE + 1)]
+    many = Page(html_listing("/", entries, View(wanted="0")))
+    assert "?filter=0&page=2" in many.links
+    assert [entry["name"] for entry in json.loads(json_listing("/", ENTRIES, View(wanted="a")))["entries"]] == [
+        "Arch", "A.txt",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "view"),
+    [
+        (b"", None, View()),
+        (b"sort=size&order=desc&page=3", "text/html", View("size", True, 3)),
+        (b"sort=nonsense&order=up&page=-1", "text/html", View()),
+        (b"page=9999999999", "text/html", View()),
+        (b"filter=a%20b+c", "text/html", View(wanted="a b c")),
+        (b"filter=%C3%A9%ff", "text/html", View(wanted="\u00e9\ufffd")),
+        (b"filter=" + b"x" * 1000, "text/html", View(wanted="x" * MAX_FILTER)),
+        (b"format=json", "text/html", View(as_json=True)),
+        (b"", "application/json", View(as_json=True, sortable=False)),
+        (b"", "*/*", View(sortable=False)),
+        (b"=&&%&;sort=size", "text/html", View()),
+        ("filter=\u00e9".encode(), "text/html", View(wanted="\u00c3\u00a9")),
+    ],
+)
+def test_what_is_asked_for(query: bytes, accept: str | None, view: View) -> None:
+    assert View.parse(query, accept) == view
+
+
+def test_directories_have_a_mark_and_times_say_utc() -> None:
+    content = html_listing("/", ENTRIES).decode()
+    assert re.findall('class="name (dir|file)"', content) == ["dir", "dir", "file", "file", "file"]
+    assert "Modified (UTC)" in content
 
 
 NASTY = [
@@ -178,6 +238,8 @@ def check_names(path: str, name: str) -> None:
     visible = "".join(page.text)
     assert "\u202e" not in visible
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", visible)
+    assert Page(html_listing(path, [], View(wanted=name))).tags >= {"input"}
+    assert Page(html_listing(path, [], View(wanted=name))).tags <= {*PLAIN_TAGS, "p"}
     listed: dict[str, Any] = json.loads(json_listing(path, [Entry(name, False, 1, 0)]))
     assert listed["entries"][0]["name"] == name
 
@@ -187,9 +249,9 @@ def test_the_policy_allows_the_style_and_nothing_else() -> None:
     styles = re.findall("<style>(.*?)</style>", content, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
     assert len(styles) == 1
-    assert f"'sha256-{digest}'" in CONTENT_SECURITY_POLICY
-    assert "default-src 'none'" in CONTENT_SECURITY_POLICY
-    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert f"'sha256-{digest}'" in POLICY
+    assert "default-src 'none'" in POLICY
+    assert "unsafe" not in POLICY
     assert "<script" not in content
     assert " style=" not in content
     assert "prefers-color-scheme: dark" in content

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from evio_core import Action
 from evio_http import Deferred, Limits, Request, Response, Site, VirtualHosts, http_events
+from evio_http.connections.handlers import QUEUED_WORK, WORKERS
 from evio_http.connections.session import HTTPSession
 from evio_http.message.response import FileBody
 from evio_http.site.auth import BasicAuth, hash_password
@@ -709,6 +710,41 @@ def test_heads_that_were_never_seen_share_an_answer(site: Path) -> None:
         assert ask(sock, "/a.txt", "Range: bytes=0-0", "User-Agent: 11").body == b"a"
         (site / "a.txt").write_bytes(b"new")
         assert ask(sock, "/a.txt", "User-Agent: 12").body == b"new"
+
+
+def test_many_who_ask_for_a_listing_at_once_all_get_it(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:04}.txt").write_bytes(b"x")
+    with serving(Site(str(tmp_path), listing=True)) as run, contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(connect(run.addr)) for _ in range(100)]  # more than may wait for different works
+        for sock in socks:
+            sock.sendall(get("/"))
+        found = [answer(sock) for sock in socks]
+        assert {each.status for each in found} == {200}
+        assert len({each.body for each in found}) == 1
+
+
+def test_too_much_that_waits_is_503_with_a_time_to_come_again() -> None:
+    gate = threading.Event()
+
+    def slow(request: Request) -> Deferred:
+        def work() -> Response:
+            assert gate.wait(TIMEOUT)
+            return Response.text("done")
+
+        return Deferred(work)
+
+    with serving(slow) as run, contextlib.ExitStack() as stack:
+        try:
+            socks = [stack.enter_context(connect(run.addr)) for _ in range(WORKERS + QUEUED_WORK)]
+            for sock in socks:
+                sock.sendall(get("/"))
+            with connect(run.addr) as late:  # all of one loop: the others have been looked at before it
+                refused = ask(late, "/")
+            assert (refused.status, refused.fields["retry-after"]) == (503, "1")
+        finally:
+            gate.set()
+        assert {answer(sock).body for sock in socks} == {b"done"}
 
 
 def test_no_handler_is_404() -> None:

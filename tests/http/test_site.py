@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from evio_http import Deferred, Policy, Site
+from evio_http import Deferred, Policy, Response, Site
 from evio_http.files.paths import Root
 from evio_http.site.auth import BasicAuth, hash_password
 from evio_http.site.https_redirect import HttpsRedirect
+from evio_http.site.listing_cache import FRESH, ListingCache
 from evio_http.site.rules import CacheRules, HeaderRules, Redirects
 
 from .asking import ask, make_request
+from .serving import wait_until_settled
 
 TEXT = b"All the world's a stage.\n" * 100
 
@@ -198,21 +200,66 @@ def test_listing(directory: Path) -> None:
     assert ask(site, "/").body == b"home"
 
 
-def test_a_listing_is_made_in_another_thread(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A directory of any size must not hold up the loop; the directory is still the one that was found.
-    for auth in (None, BasicAuth({"a": hash_password("b")})):
-        site = Site(str(directory), listing=True, auth=auth)
-        fields = ["Authorization: Basic YTpi"] if auth is not None else []
-        assert b'a.txt">' in ask(site, "/plain/", *fields).body
-        answer = site(make_request("/plain/", *fields))
-        assert isinstance(answer, Deferred)
-        assert answer.work().status == 200
-        found = site(make_request("/plain/", *fields))
-        assert isinstance(found, Deferred)
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "scandir", no_descriptors)
-            assert found.work().status == 503
+@pytest.mark.parametrize("auth", [None, BasicAuth({"a": hash_password("b")})], ids=["open", "protected"])
+def test_a_listing_is_made_in_another_thread(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, auth: BasicAuth | None
+) -> None:
+    """A directory of any size must not hold up the loop."""
+    site, fields = Site(str(directory), listing=True, auth=auth), ["Authorization: Basic YTpi"]
+    ask(site, "/text.txt", *fields)  # from here on the credentials are known
+    answer = site(make_request("/plain/", *fields))
+    assert isinstance(answer, Deferred)
+    assert answer.work().status == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", no_descriptors)
+        failed = ask(Site(str(directory), listing=True), "/plain/")
+        assert (failed.status, failed.fields["retry-after"]) == (503, "1")
     assert json.loads(ask(site, "/plain/?format=json&page=7", *fields).body)["page"] == 1
+
+
+def test_a_listing_is_kept_as_long_as_its_directory_is_the_same(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until_settled(directory)
+    site = Site(str(directory), listing=True)
+    first = ask(site, "/plain/", "Accept: text/html")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", no_descriptors)
+        kept = site(make_request("/plain/", "Accept: text/html"))
+        assert isinstance(kept, Response)  # without another thread
+        assert kept.body == first.body
+        assert ask(site, "/plain/?sort=size").status == 200  # made of the entries that are there
+        same = ask(site, "/plain/", "Accept: text/html", f"If-None-Match: {first.fields['etag']}")
+        assert (same.status, same.fields["cache-control"], same.fields["vary"]) == (304, "no-cache", "Accept")
+        assert ask(site, "/plain/", "Accept: text/html", 'If-Match: "x"').status == 412
+    (directory / "plain/b.txt").write_bytes(b"b")
+    changed = ask(site, "/plain/", "Accept: text/html", f"If-None-Match: {first.fields['etag']}")
+    assert b"b.txt" in changed.body
+    assert changed.fields["etag"] != first.fields["etag"]
+
+
+def test_a_size_in_a_listing_is_not_out_of_date_for_long(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_until_settled(directory)
+    now = 1000.0
+    monkeypatch.setattr("evio_http.site.listings.monotonic", lambda: now)
+    site = Site(str(directory), listing=True)
+    assert b">1 B<" in ask(site, "/plain/").body
+    (directory / "plain/a.txt").write_bytes(b"longer")
+    assert b">1 B<" in ask(site, "/plain/").body
+    now += FRESH
+    assert b">6 B<" in ask(site, "/plain/").body
+
+
+def test_what_is_kept_of_listings_is_bounded() -> None:
+    cache, version = ListingCache(max_bytes=10_000), (1, 2, 3, 4, 5)
+    for number in range(50):
+        cache.keep(number, version, 0.0, str(number), 500)
+        assert cache.find(0, version, 1.0) == "0"  # what is asked for stays
+    assert [number for number in range(50) if cache.find(number, version, 1.0)] == [0, *range(42, 50)]
+    cache.keep("huge", version, 0.0, "huge", 20_000)
+    assert [cache.find(key, version, 1.0) for key in ("huge", 0, 49)] == [None, None, None]
+    cache.keep(0, version, 0.0, "again", 9_000)
+    assert (cache.find(0, version, 1.0), cache.find(0, (1, 2, 3, 4, 6), 1.0)) == ("again", None)
 
 
 def no_descriptors(path: object) -> None:

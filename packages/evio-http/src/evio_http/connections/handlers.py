@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ..message.request import Request
@@ -19,7 +20,7 @@ RequestHandler = Callable[[Request], Response | Deferred | None]
 
 WORKERS = 4
 QUEUED_WORK = 64
-"""Threads for responses that take longer, and how many of those may wait; then it is 503."""
+"""Threads for responses that take longer, and how many of those may wait (those of one key are one); then it is 503."""
 
 log = logging.getLogger("evio_http")
 
@@ -31,7 +32,8 @@ class Handlers:
         self._handlers = [(handler, getattr(handler, "shared_requests", False)) for handler in handlers]
         self._trusted = trusted
         self._pool: ThreadPoolExecutor | None = None
-        self._work = threading.Semaphore(WORKERS + QUEUED_WORK)
+        self._queues: dict[Hashable, deque[tuple[Request, Deferred, Callable[[Response], None]]]] = {}
+        self._lock = threading.Lock()  # of the queues
         self.want_content = not all(shared for _, shared in self._handlers)
         """Whether one may look at the content of requests."""
 
@@ -57,19 +59,32 @@ class Handlers:
     def begin(self, request: Request, later: Deferred, done: Callable[[Response], None]) -> bool:
         """Have LATER's work done in another thread, and DONE called there with the response. False if too much waits
         already."""
-        if not self._work.acquire(blocking=False):
-            return False
+        key = object() if later.key is None else later.key
+        with self._lock:
+            queue = self._queues.get(key)
+            if queue is not None:
+                queue.append((request, later, done))
+                return True
+            if len(self._queues) >= WORKERS + QUEUED_WORK:
+                return False
+            self._queues[key] = deque([(request, later, done)])
         if self._pool is None:
             self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="evio-http")
+        self._pool.submit(self._work, key)
+        return True
 
-        def work() -> None:
+    def _work(self, key: Hashable) -> None:
+        """Do what waits under KEY."""
+        queue = self._queues[key]
+        while True:
+            with self._lock:
+                if not queue:
+                    del self._queues[key]
+                    return
+                request, later, done = queue.popleft()
             try:
                 response = later.work()
             except Exception:
                 log.exception("the handler failed for %r", request)
                 response = error_response(500)
-            self._work.release()
             done(response)
-
-        self._pool.submit(work)
-        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -152,9 +152,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A response that takes longer than a loop may wait: WORK is called in another thread and returns it."""
+    """A response that takes longer than a loop may wait: WORK is called in another thread and returns it. Works of one
+    ``key`` are done one after the other and count as one among those that wait: the first may leave to the others what
+    spares them most of it."""
 
     work: Callable[[], Response]
+    key: Hashable = None
 
 
 @dataclass(slots=True)

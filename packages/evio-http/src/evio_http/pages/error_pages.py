@@ -33,6 +33,10 @@ _EXPLANATIONS = {
     505: "The server does not speak this version of HTTP.",
 }
 
+RETRY_AFTER = "1"
+"""Seconds until a client that came at a bad time may come again (RFC 9110 section 10.2.3): descriptors come free, and
+work gets done, within that."""
+
 
 @functools.cache
 def error_page(status: int) -> bytes:
@@ -50,4 +54,5 @@ def error_page(status: int) -> bytes:
 def error_response(status: int) -> Response:
     """The server's own response for an error status (RFC 9110 section 15): ``error_page`` with its fields. Raises
     ``ValueError`` as that does."""
-    return Response(status, PAGE_FIELDS, error_page(status))
+    again = [("Retry-After", RETRY_AFTER)] if status in (429, 503) else []
+    return Response(status, [*PAGE_FIELDS, *again], error_page(status))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from html import escape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from ..files.paths import Entry, encode_path
-from ..pages.markup import document
+from ..pages.markup import document, policy
 
-__all__ = ["PAGE_SIZE", "SORTS", "html_listing", "json_listing"]
+__all__ = ["DEFAULT_VIEW", "PAGE_SIZE", "POLICY", "SORTS", "View", "html_listing", "json_listing"]
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {
     "name": lambda entry: (entry.name.casefold(), entry.name),
@@ -23,43 +25,92 @@ _KEYS: dict[str, Callable[[Entry], Any]] = {
 SORTS = tuple(_KEYS)
 """What a listing can be sorted by: the values of "sort" in the query of its links."""
 
+POLICY = policy(form_action="'self'")
+"""The Content-Security-Policy of a listing, which has a form."""
+
+MAX_FILTER = 255
+"""Characters of text to filter by: no name is longer."""
+
+_PAGE = re.compile("[0-9]{1,9}")
+
 PAGE_SIZE = 1000
 """Entries on a page: what a browser shows at once on a phone."""
 
-_COLUMNS = (("name", "Name"), ("size", "Size"), ("date", "Modified"))
+_COLUMNS = (("name", "Name"), ("size", "Size"), ("date", "Modified (UTC)"))
 
 
-def html_listing(
-    path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False, page: int = 1
-) -> bytes:
-    """A page for the directory at PATH, decoded and ending in "/"; directories come first. Anything but a
-    name of ``SORTS`` sorts by name. Of more than ``PAGE_SIZE`` entries it has those of PAGE, counted from 1, or of the
-    nearest there is.
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a directory is shown, and how; :meth:`parse` reads it from the query of a request."""
 
-    Its columns link to "?sort=name", "?sort=size" and "?sort=date", with "&order=desc" the other way round.
-    It is to be sent with ``markup.CONTENT_SECURITY_POLICY``.
+    sort: str = "name"
+    """One of ``SORTS``; directories come first in any case."""
+    descending: bool = False
+    page: int = 1
+    """Of ``PAGE_SIZE`` entries each, counted from 1; one that is not there is the nearest that is."""
+    wanted: str = ""
+    """Text that names have in them, whatever their case; empty for all."""
+    as_json: bool = False
+    sortable: bool = True
+    """With links to the other orders. Programs that mirror a site would follow those, and get each directory six times
+    over: none of them looks at "nofollow" of a link."""
+
+    @classmethod
+    def parse(cls, query: bytes, accept: str | None) -> View:
+        """Read the query of a request and its Accept field. What makes no sense is as good as absent."""
+        fields = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        page, sort = fields.get("page", ""), fields.get("sort", "")
+        return cls(
+            sort if sort in _KEYS else "name",
+            fields.get("order") == "desc",
+            int(page) if _PAGE.fullmatch(page) else 1,
+            fields.get("filter", "")[:MAX_FILTER].strip(),
+            "application/json" in (accept or "") or fields.get("format") == "json",
+            accept is None or "text/html" in accept,
+        )
+
+    def query(self, page: int = 1) -> str:
+        """The reference to another page of it: a query, or "./" if it needs none."""
+        fields = []
+        if self.wanted:
+            fields.append(("filter", self.wanted))
+        if (self.sort, self.descending) != ("name", False):
+            fields.append(("sort", self.sort))
+        if self.descending:
+            fields.append(("order", "desc"))
+        if page > 1 or fields:
+            fields.append(("page", str(page)))
+        return f"?{urlencode(fields)}" if fields else "./"
+
+
+DEFAULT_VIEW = View()
+
+
+def html_listing(path: str, entries: Iterable[Entry], view: View = DEFAULT_VIEW) -> bytes:
+    """A page for the directory at PATH, decoded and ending in "/". Its columns link to "?sort=name", "?sort=size" and
+    "?sort=date", with "&order=desc" the other way round; a form asks for "?filter=TEXT". It is to be sent with
+    ``POLICY``.
     """
-    sort = sort if sort in _KEYS else "name"
-    heads = "".join(_head(key, label, sort, descending) for key, label in _COLUMNS)
-    shown, page, pages = _page(_sorted(entries, sort, descending), page)
+    matching = _matching(entries, view)
+    shown, page, pages = _page(matching, view)
+    heads = "".join(_head(key, label, view) for key, label in _COLUMNS)
     rows = "".join(map(_row, shown))
-    parent = '<tr><td class="name"><a href="../">../</a></td><td class="size"></td><td class="date"></td></tr>\n'
+    parent = '<tr><td class="name dir"><a href="../">../</a></td><td class="size"></td><td class="date"></td></tr>\n'
     above = parent if path.strip("/") else ""
-    empty = "" if rows else "<p>This directory is empty.</p>\n"
     return document(
         f"Index of {_visible(path)}",
-        f"<h1>{_trail(path)}</h1>\n<table>\n<thead><tr>{heads}</tr></thead>\n"
-        f"<tbody>\n{above}{rows}</tbody>\n</table>\n{empty}{_turning(sort, descending, page, pages)}",
+        f"<h1>{_trail(path)}</h1>\n{_filter(view) if matching or view.wanted else ''}<table>\n<thead><tr>{heads}</tr>"
+        f"</thead>\n<tbody>\n{above}{rows}</tbody>\n</table>\n{_summary(len(matching), view)}"
+        f"{_turning(view, page, pages)}",
+        # The same files are in the usual order of the same directory, whose pages are to be followed.
+        robots="noindex, nofollow" if view.wanted or view.sort != "name" or view.descending else "noindex",
     )
 
 
-def json_listing(
-    path: str, entries: Iterable[Entry], sort: str = "name", descending: bool = False, page: int = 1
-) -> bytes:
+def json_listing(path: str, entries: Iterable[Entry], view: View = DEFAULT_VIEW) -> bytes:
     """The same as JSON: ``{"path", "page", "pages", "entries": [{"name", "type", "size", "modified"}]}`` with "type"
     "directory" or "file", "size" in bytes (of files) and "modified" in UTC (RFC 3339)."""
-    sort = sort if sort in _KEYS else "name"
-    shown, page, pages = _page(_sorted(entries, sort, descending), page)
+    shown, page, pages = _page(_matching(entries, view), view)
     listed = [_described(entry) for entry in shown]
     whole = {"path": path, "page": page, "pages": pages, "entries": listed}
     return json.dumps(whole, ensure_ascii=False).encode() + b"\n"
@@ -73,44 +124,71 @@ def _described(entry: Entry) -> dict[str, object]:
     return described
 
 
-def _sorted(entries: Iterable[Entry], sort: str, descending: bool) -> list[Entry]:
-    ordered = sorted(entries, key=_KEYS[sort], reverse=descending)
+def _matching(entries: Iterable[Entry], view: View) -> list[Entry]:
+    """The entries that are wanted, in order."""
+    if view.wanted:
+        wanted = view.wanted.casefold()
+        entries = (entry for entry in entries if wanted in entry.name.casefold())
+    ordered = sorted(entries, key=_KEYS[view.sort], reverse=view.descending)
     return sorted(ordered, key=lambda entry: not entry.is_directory)
 
 
-def _page(entries: list[Entry], page: int) -> tuple[list[Entry], int, int]:
+def _page(entries: list[Entry], view: View) -> tuple[list[Entry], int, int]:
     """The entries of one page, which one it is, and how many there are."""
     pages = max(1, -(-len(entries) // PAGE_SIZE))
-    page = min(max(page, 1), pages)
+    page = min(max(view.page, 1), pages)
     return entries[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages
 
 
-def _turning(sort: str, descending: bool, page: int, pages: int) -> str:
+def _filter(view: View) -> str:
+    """A form, which works without a script and looks at all pages."""
+    kept = f'<input type="hidden" name="sort" value="{view.sort}">' if view.sort != "name" or view.descending else ""
+    kept += '<input type="hidden" name="order" value="desc">' if view.descending else ""
+    return (
+        f'<form class="filter" role="search" rel="nofollow">{kept}<input type="search" name="filter" '
+        f'value="{escape(_visible(view.wanted))}" placeholder="Part of a name" aria-label="Part of a name" '
+        f'autocomplete="off" spellcheck="false"> <button>Filter</button></form>\n'
+    )
+
+
+def _summary(count: int, view: View) -> str:
+    if view.wanted:
+        what = "No name has" if not count else "1 name has" if count == 1 else f"{count:,} names have"
+        return f'<p class="summary">{what} \u201c{escape(_visible(view.wanted))}\u201d. <a href="./">Show all</a></p>\n'
+    return "" if count else "<p>This directory is empty.</p>\n"
+
+
+def _turning(view: View, page: int, pages: int) -> str:
     """Links to the pages before and after this one."""
     if pages == 1:
         return ""
-    order = "&amp;order=desc" if descending else ""
-    before = f'<a rel="prev" href="?sort={sort}{order}&amp;page={page - 1}">\u2190 Previous</a> ' if page > 1 else ""
-    after = f' <a rel="next" href="?sort={sort}{order}&amp;page={page + 1}">Next \u2192</a>' if page < pages else ""
+    before = f'<a rel="prev" href="{escape(view.query(page - 1))}">\u2190 Previous</a> ' if page > 1 else ""
+    after = f' <a rel="next" href="{escape(view.query(page + 1))}">Next \u2192</a>' if page < pages else ""
     return f'<p class="pages">{before}Page {page} of {pages}{after}</p>\n'
 
 
-def _head(key: str, label: str, sort: str, descending: bool) -> str:
-    if key != sort:
-        return f'<th class="{key}"><a href="?sort={key}">{label}</a></th>'
-    order, arrow = ("", " \u2193") if descending else ("&amp;order=desc", " \u2191")
-    direction = "descending" if descending else "ascending"
-    return f'<th class="{key}" aria-sort="{direction}"><a href="?sort={key}{order}">{label}{arrow}</a></th>'
+def _head(key: str, label: str, view: View) -> str:
+    if not view.sortable:
+        return f'<th class="{key}">{label}</th>'
+    fields, arrow, direction = [("sort", key)], "", ""
+    if key == view.sort:
+        arrow = " \u2193" if view.descending else " \u2191"
+        direction = f' aria-sort="{"descending" if view.descending else "ascending"}"'
+        if not view.descending:
+            fields.append(("order", "desc"))
+    if view.wanted:
+        fields.append(("filter", view.wanted))
+    return f'<th class="{key}"{direction}><a rel="nofollow" href="?{escape(urlencode(fields))}">{label}{arrow}</a></th>'
 
 
 def _row(entry: Entry) -> str:
-    slash = "/" if entry.is_directory else ""
+    slash, kind = ("/", "dir") if entry.is_directory else ("", "file")
     # "./": or "javascript:x" would be a scheme rather than a name (RFC 3986 section 4.2).
-    href = "./" + quote(entry.name, safe="") + slash
+    href = escape("./" + quote(entry.name, safe="") + slash)
     moment = _moment(entry.mtime)
     size = "" if entry.is_directory else _size(entry.size)
     return (
-        f'<tr><td class="name"><a href="{escape(href)}"><bdi>{escape(_visible(entry.name))}</bdi>{slash}</a></td>'
+        f'<tr><td class="name {kind}"><a href="{href}"><bdi>{escape(_visible(entry.name))}</bdi>{slash}</a></td>'
         f'<td class="size">{size}</td><td class="date"><time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">'
         f"{moment:%Y-%m-%d}<span> {moment:%H:%M}</span></time></td></tr>\n"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 from collections.abc import Mapping, Sequence
 
 from ..files.encodings import CompressedCache
@@ -23,9 +22,8 @@ from ..files.representation import Representations
 from ..message.request import KNOWN_METHODS, Headers, Request
 from ..message.response import Deferred, Response
 from ..pages.error_pages import error_response
-from ..pages.markup import PAGE_FIELDS
 from .auth import BasicAuth, Verdict
-from .listing import html_listing, json_listing
+from .listings import Listings
 from .policy import Policy
 from .rules import Redirects
 
@@ -36,8 +34,6 @@ ALLOW = ("Allow", "GET, HEAD, OPTIONS")
 _BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 _NO_FIELDS = Headers({})
-
-_PAGE_FIELD = re.compile(rb"page=[0-9]{1,9}")
 
 log = logging.getLogger("evio_http")
 
@@ -87,7 +83,7 @@ class Site:
         self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles)
         self._mount = decode_target_path(mount.encode())
         self._index = tuple(index)
-        self._listing = listing
+        self._listings = Listings(self._root, self._mount) if listing else None
         self._spa = decode_target_path(spa.encode()) if spa is not None else None
         self._clean_urls = clean_urls
         compressed = CompressedCache() if compress else None
@@ -184,7 +180,6 @@ class Site:
     def _directory(
         self, request: Request, segments: list[str], opened: OpenedDirectory, as_directory: bool
     ) -> Response | Deferred:
-        later = False
         try:
             if not as_directory:
                 # From the decoded names: the path as it came may begin with "//", which would be another host.
@@ -196,37 +191,30 @@ class Site:
                     return self._files.respond(request, [*segments, name], found, lasting=place == 0)
                 if found is not None:
                     found.close()
-            if not self._listing:
+            listings = self._listings
+            if listings is None:
                 return self._missing(request, segments, True, 403)
-            later = True
-            return Deferred(lambda: self._listed(request, segments, opened))
-        finally:
-            if not later:
-                opened.close()
-
-    def _listed(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
-        """In another thread: with 100,000 entries it takes a second, for which nobody else is to wait."""
-        try:
-            response = self._list(request, segments, opened)
-        except OSError as error:
-            response = self._failed(request, error)
+            work = Deferred(lambda: self._listed(request, segments, listings), (self, *segments))
+            return listings.find(request, segments, opened) or work
         finally:
             opened.close()
-        return self._policy.apply(request, response, decoded_path(segments))
 
-    def _list(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
-        query = request.query.split(b"&")
-        sort = next((field[5:].decode("ascii") for field in query if field.startswith(b"sort=")), "name")
-        descending = b"order=desc" in query
-        page = next((int(field[5:]) for field in query if _PAGE_FIELD.fullmatch(field)), 1)
-        path, entries = decoded_path(self._mount + segments).rstrip("/") + "/", opened.entries()
-        wants_json = "application/json" in (request.headers.get("accept") or "") or b"format=json" in query
-        if wants_json:
-            fields = [("Content-Type", "application/json")]
-            body = json_listing(path, entries, sort, descending, page)
-        else:
-            fields, body = list(PAGE_FIELDS), html_listing(path, entries, sort, descending, page)
-        return Response(200, [*fields, ("Cache-Control", "no-cache"), ("Vary", "Accept")], body)
+    def _listed(self, request: Request, segments: list[str], listings: Listings) -> Response:
+        """In another thread. The directory is looked up again, as the descriptors of all who wait would be many."""
+        try:
+            opened = self._root.open(segments)
+            if isinstance(opened, OpenedDirectory):
+                try:
+                    response = listings.make(request, segments, opened)
+                finally:
+                    opened.close()
+            else:
+                if opened is not None:
+                    opened.close()
+                response = self._missing(request, segments, True)
+        except OSError as error:
+            response = self._failed(request, error)
+        return self._policy.apply(request, response, decoded_path(segments))
 
     # -- what is not there
 

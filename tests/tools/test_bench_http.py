@@ -1,42 +1,194 @@
-"""The HTTP benchmark's own logic: what wrk's script prints, and that every target can be judged."""
+"""The HTTP benchmark's own logic: what is sent, how responses are read, and that every target can be judged."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
 if sys.platform != "linux":
     pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
 
-from tools.bench.http import SUITE, Wrk, nginx, prepare
-from tools.bench.server import BenchError
+import os
+import re
+import socket
+from pathlib import Path
+from random import Random
+
+from tools.bench.http import SUITE, files, heads, real, visits
+from tools.bench.http.peers import PLAIN, TLS, nginx
+from tools.bench.http.responses import Response, Responses, read
+from tools.bench.http.wrk import WRK, Wrk
+from tools.bench.server import BenchError, Peer, Server, running
+from tools.bench.suite import Settings, matches
+
+CORE = max(os.sched_getaffinity(0))
+
+
+@pytest.fixture(autouse=True)
+def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site of 30 files, so that no test takes long."""
+    monkeypatch.setattr(files, "PATHS", files.paths("site", 30))
+    monkeypatch.setattr(files, "COLD_PATHS", files.paths("cold", 60))
+    monkeypatch.setattr(visits, "PAGES", 3)
+    monkeypatch.setattr(visits, "pages", visits.pages.__wrapped__)
+    monkeypatch.setattr(visits, "WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(real, "COLD_WARM_UP", 10)
+    monkeypatch.setattr(real, "HEADS", 200)
+    monkeypatch.setattr(real, "drawn", real.drawn.__wrapped__)
+    monkeypatch.setattr(real, "cold_requests", real.cold_requests.__wrapped__)
 
 
 def test_what_wrk_prints() -> None:
-    run = Wrk("Running 1s test\nevio 2000 4096000 500000 0 1500 2500 9000\n")
-    assert (run.requests, run.bytes, run.rate, run.p50, run.p99, run.p999) == (2000, 4096000, 4000.0, 1.5, 2.5, 9.0)
+    run = Wrk("Running 1s test\nevio 2000 4096000 500000 0 0 1500 2500 9000\n")
+    assert (run.requests, run.bytes, run.rate) == (2000, 4096000, 4000.0)
+    assert (run.p50, run.p99, run.p999) == (1.5, 2.5, 9.0)
+    assert Wrk("evio 20 4 5 0 20 1 2 9\n", refused=True).requests == 20
 
 
-@pytest.mark.parametrize("text", ["", "evio 1 2 3\n", "evio 100 1 1 3 1 1 1\n", "evio 0 0 1 0 0 0 0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "evio 1 2 3\n", "evio 9 1 1 3 0 1 1 1\n", "evio 0 0 1 0 0 0 0 0\n", "evio 9 1 1 0 1 1 1 1\n"]
+)
 def test_a_run_that_says_nothing_true_is_an_error(text: str) -> None:
     with pytest.raises(BenchError):
         Wrk(text)
+    with pytest.raises(BenchError):
+        Wrk(text, refused=True)
 
 
-def test_every_target_is_of_a_workload_and_a_server_in_it() -> None:
-    workloads = {workload.key: workload for workload in SUITE.workloads}
+def test_every_target_is_of_workloads_and_a_server_in_them() -> None:
     for target in SUITE.targets:
-        workload = workloads[target.workload]
-        assert target.metric in {metric.key for metric in workload.metrics}
-        assert {SUITE.subject, target.against} <= {peer.name for peer in workload.peers}
+        chosen = [workload for workload in SUITE.workloads if matches(workload.key, target.workload)]
+        assert chosen
+        for workload in chosen:
+            assert target.metric in {metric.key for metric in workload.metrics}
+            assert {SUITE.subject, target.against} <= {peer.name for peer in workload.peers}
+    assert len({workload.key for workload in SUITE.workloads}) == len(SUITE.workloads)
 
 
 def test_the_configuration_of_nginx_is_for_this_port_and_folder(tmp_path: Path) -> None:
-    prepare(tmp_path)
     path = Path(nginx(log="{directory}/log combined")(8123, tmp_path)[-1])
     text = path.read_text()
     assert "listen 127.0.0.1:8123;" in text
     assert f"access_log {tmp_path}/log combined;" in text
     assert f"root {tmp_path}/files;" in text
+
+
+# -- heads
+
+
+def test_there_are_two_hundred_user_agents() -> None:
+    assert len(set(heads.USER_AGENTS)) == 200
+
+
+def test_a_head_is_what_a_browser_sends_and_never_the_same() -> None:
+    random = Random(1)
+    drawn = [heads.draw(random, "/site/0.html", ["/", "/site/5.html"], b'"tag"') for _ in range(500)]
+    assert len(set(drawn)) == 500
+    for head in drawn:
+        assert head.count(heads.MARK) == 1
+        assert head.startswith(b"GET /site/0.html HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Mozilla/5.0 (")
+        assert head.endswith(b'\r\nIf-None-Match: "tag"\r\n\r\n')
+        assert re.search(rb"\r\nCookie: session=[0-9a-f]{32}; seen=COUNT[;\r]", head)
+        assert re.search(rb"\r\nReferer: https?://", head)
+    assert b"If-None-Match" not in heads.draw(random, "/site/1.css", ["/"])
+
+
+def test_a_third_of_the_heads_are_conditional_and_most_of_those_current() -> None:
+    drawn = [head for _, head in real.drawn(real.FOUND)]
+    conditional = [head for head in drawn if b"If-None-Match" in head]
+    current = [head for head in conditional if b"|" in head]
+    assert 0.25 < len(conditional) / len(drawn) < 0.42
+    assert 0.5 < len(current) / len(conditional) < 0.95
+    assert not [head for _, head in real.drawn(real.NOT_FOUND) if b"|" in head]
+
+
+# -- responses
+
+
+def response(status: bytes, content: bytes, length: bool = True) -> bytes:
+    field = b"content-length: %d\r\n" % len(content) if length else b""
+    return b'HTTP/1.1 %b\r\n%bETag: "x"\r\n\r\n%b' % (status, field, content)
+
+
+def test_responses_are_counted_however_they_arrive() -> None:
+    whole = response(b"200 OK", b"hello")
+    for cut in range(1, len(whole)):
+        responses = Responses(200)
+        assert not responses.received(whole[:cut])
+        assert responses.received(whole[cut:])
+        assert responses.received(whole), "counting begins anew for the next"
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (response(b"404 Not Found", b""), "status 404 instead of 200"),
+        (b"SSH-2.0\r\n\r\n", "not a response"),
+        (response(b"200 OK", b"", length=False), "no Content-Length"),
+    ],
+)
+def test_a_response_that_is_not_the_one_expected_is_an_error(sent: bytes, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        Responses(200).received(sent)
+
+
+def test_a_response_is_read_with_its_content() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(response(b"200 OK", bytes(1000)))
+        got = read(here)
+        assert (got.status, got.length, got.field(b"etag")) == (200, 1000, b'"x"')
+        there.sendall(response(b"304 Not Modified", b"", length=False))
+        assert read(here).status == 304
+        there.sendall(response(b"200 OK", b"cut")[:-1])
+        there.shutdown(socket.SHUT_WR)
+        with pytest.raises(BenchError, match="1 bytes of content are missing"):
+            read(here)
+        with pytest.raises(BenchError, match="closed the connection after"):
+            read(here)
+    assert Response(b"HTTP/1.1 200 OK\r\nServer: x").field(b"etag") is None
+
+
+# -- the workloads, on evio
+
+
+def evio(tls: bool) -> Peer:
+    return next(peer for peer in (TLS if tls else PLAIN) if peer.name == "evio")
+
+
+@pytest.mark.parametrize("key", ["real:cold", "connection:plain", "connection:tls", "page:plain", "page:tls"])
+def test_a_workload_yields_its_metrics(key: str, tmp_path: Path) -> None:
+    workload = next(each for each in SUITE.workloads if each.key == key)
+    assert workload.prepare
+    workload.prepare(tmp_path)
+    with running(evio("tls" in key), CORE, tmp_path) as server:
+        values = workload.measure(server, Settings(seconds=0.05))
+    assert values.keys() == {metric.key for metric in workload.metrics}
+    assert 0 < values["p50"] <= values["p99"] <= values["p999"]
+    assert values["cpu"] > 1
+
+
+@pytest.mark.skipif(not WRK.met(), reason="wrk is not installed: apt install wrk")
+@pytest.mark.parametrize("key", ["plain", "404"])
+def test_wrk_sends_real_heads(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(server: Server, _seconds: float, path: str, **options: Any) -> dict[str, float]:
+        asked.append(wrk(server, 0.1, path, clients=2, **options))
+        return {}
+
+    monkeypatch.setattr(real, "measured", measured)
+    workload = next(each for each in SUITE.workloads if each.key == f"real:{key}")
+    files.prepare_site(tmp_path)
+    with running(evio(False), CORE, tmp_path) as server:
+        workload.measure(server, Settings())
+    assert asked[0].requests > 10
+
+
+def test_a_server_that_does_not_answer_as_it_should_is_an_error(tmp_path: Path) -> None:
+    """Without the files, everything is a 404."""
+    (tmp_path / "files").mkdir()
+    workload = next(each for each in SUITE.workloads if each.key == "real:plain")
+    with pytest.raises(BenchError, match="without an entity tag"), running(evio(False), CORE, tmp_path) as server:
+        workload.measure(server, Settings())

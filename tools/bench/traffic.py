@@ -20,7 +20,7 @@ from . import measures
 from .load import TIMEOUT, connections
 from .server import BenchError, Server
 
-__all__ = ["Answers", "Run", "drive", "figures", "measured"]
+__all__ = ["Answers", "Run", "drive", "figures", "measured", "uncollected"]
 
 READ_SIZE = 1 << 18
 

@@ -1,0 +1,88 @@
+"""The servers of the HTTP benchmark: plain, over TLS, and with an access log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import certificate
+from ..server import Peer, Requirement, python
+
+__all__ = ["LOGGED", "PLAIN", "TLS", "nginx"]
+
+EVIO = Requirement("evio_http", "pip install -e packages/evio-core -e packages/evio-http")
+NGINX = Requirement("nginx", "apt install nginx-light", program=True)
+
+# As people tune it for static files: descriptors cached and believed for a while, where evio looks every time.
+NGINX_CONFIG = """\
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 4096; }}
+http {{
+    access_log {log};
+    sendfile on;
+    if_modified_since before;
+    keepalive_requests 1000000000;
+    open_file_cache max=20000 inactive=60s;
+    open_file_cache_valid 60s;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    types {{
+        text/html html;
+        text/css css;
+        text/javascript js;
+        image/svg+xml svg;
+        image/png png;
+    }}
+    default_type application/octet-stream;
+    server {{
+        listen 127.0.0.1:{port}{tls};
+        root {directory}/files;
+    }}
+}}
+"""
+# TLS 1.3, as evio speaks: left to its default, nginx 1.22 would offer 1.2 at most, whose handshakes cost less.
+NGINX_TLS = f""" ssl;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {{directory}}/{certificate.CERTIFICATE};
+        ssl_certificate_key {{directory}}/{certificate.KEY};
+        ssl_session_cache shared:s:1m"""
+
+
+def evio(*flags: str) -> Callable[[int, Path], list[str]]:
+    """The command of evio_http; in FLAGS, {directory} is the folder of the workload."""
+
+    def command(port: int, directory: Path) -> list[str]:
+        given = [flag.replace("{directory}", str(directory)) for flag in flags]
+        return python("evio_http", str(directory / "files"), "--port", str(port), *given)
+
+    return command
+
+
+def nginx(*, tls: bool = False, log: str = "off") -> Callable[[int, Path], list[str]]:
+    """The command of nginx, with a configuration written for it."""
+
+    def command(port: int, directory: Path) -> list[str]:
+        path = directory / f"nginx-{port}.conf"
+        options = NGINX_TLS.replace("{directory}", str(directory)) if tls else ""
+        logged = log.replace("{directory}", str(directory))
+        path.write_text(NGINX_CONFIG.format(directory=directory, port=port, tls=options, log=logged))
+        return ["nginx", "-p", str(directory), "-c", str(path)]
+
+    return command
+
+
+PLAIN = (Peer("evio", evio(), (EVIO,)), Peer("nginx", nginx(), (NGINX,)))
+EVIO_TLS = evio(
+    "--tls-cert", f"{{directory}}/{certificate.CERTIFICATE}", "--tls-key", f"{{directory}}/{certificate.KEY}"
+)
+TLS = (Peer("evio", EVIO_TLS, (EVIO,)), Peer("nginx", nginx(tls=True), (NGINX,)))
+LOGGED = (
+    Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
+    Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),
+)

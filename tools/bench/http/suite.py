@@ -1,0 +1,16 @@
+"""All workloads of the HTTP benchmark and what evio_http has to reach in them."""
+
+from __future__ import annotations
+
+from ..suite import Suite
+from . import real, repeated, visits
+
+__all__ = ["SUITE"]
+
+SUITE = Suite(
+    name="http",
+    title="http: evio_http, 1 loop, each file looked at again, beside nginx, 1 process, open_file_cache",
+    subject="evio",
+    workloads=(*real.WORKLOADS, *visits.WORKLOADS, *repeated.WORKLOADS),
+    targets=(*real.TARGETS, *visits.TARGETS, *repeated.TARGETS),
+)

@@ -1,0 +1,173 @@
+"""New connections: one request each, and pages of 20 files as a browser loads them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from random import Random
+
+from .. import certificate, measures
+from ..load import connected
+from ..server import BenchError, Peer, Server
+from ..suite import Metric, Settings, Target, Workload
+from ..traffic import Run, figures, uncollected
+from . import files, heads
+from .peers import PLAIN, TLS
+from .responses import read
+from .tls import secured
+
+__all__ = ["TARGETS", "WORKLOADS"]
+
+CONNECTION_TLS_AT_MOST = 1.25
+"""CPU time per new TLS connection, as a part of nginx's: 0.8 of its connections per CPU second."""
+
+PAGE_FILES = 20
+PAGE_CONNECTIONS = 6
+"""As many as browsers open to one host."""
+PAGES = 200
+"""Different pages of a load."""
+
+WARM_UP_SECONDS = 0.3
+
+METRICS = (
+    Metric("cpu", "CPU µs", 1),
+    Metric("p50", "p50 ms", 2),
+    Metric("p99", "p99 ms", 2),
+    Metric("p999", "p99.9 ms", 2),
+    Metric("rate", "a second", higher_is_better=True),
+)
+
+Visit = Callable[[Server, int], None]
+"""Called with the server and the number of the visit; returns when all is answered."""
+
+
+def fetch(sock: socket.socket, head: bytes) -> None:
+    """One request and its response. Raises :class:`BenchError` for another status than 200."""
+    sock.sendall(head)
+    expect(sock)
+
+
+def expect(sock: socket.socket) -> None:
+    response = read(sock)
+    if response.status != 200:
+        raise BenchError(f"not found, or worse: {response.head!r}")
+
+
+@cache
+def pages() -> list[list[bytes]]:
+    """For each page its requests, the HTML file's first, all of one visitor who has nothing yet."""
+    random = Random(3)
+    drawn = []
+    html = [path for path in files.PATHS if path.endswith(".html")]
+    others = [path for path in files.PATHS if not path.endswith(".html")]
+    for _ in range(PAGES):
+        visitor, page = heads.Visitor.drawn(random), random.choice(html)
+        first = visitor.head(page, random.choice(heads.ELSEWHERE))
+        referer = b"http://localhost%b" % page.encode()
+        parts = random.sample(others, PAGE_FILES - 1)
+        drawn.append([first, *(visitor.head(part, referer) for part in parts)])
+    return drawn
+
+
+def numbered(head: bytes, number: int) -> bytes:
+    """The head as no other visit has it."""
+    return head.replace(heads.MARK, b"%d" % number)
+
+
+def connection(server: Server, number: int) -> None:
+    """One request on a connection of its own."""
+    with connected(server.port) as sock:
+        fetch(sock, numbered(pages()[number % PAGES][0], number))
+
+
+def connection_tls(server: Server, number: int) -> None:
+    """The same over TLS, without resumption."""
+    with secured(server) as sock:
+        fetch(sock, numbered(pages()[number % PAGES][0], number))
+
+
+def page(server: Server, number: int) -> None:
+    """A page over six connections."""
+    load(number, connected(server.port), lambda _: connected(server.port))
+
+
+def page_tls(server: Server, number: int) -> None:
+    """A page over six TLS connections, of which five resume the session of the first."""
+
+    def another(first: socket.socket) -> socket.socket:
+        return secured(server, first.session if isinstance(first, ssl.SSLSocket) else None)
+
+    load(number, secured(server), another)
+
+
+def load(number: int, first: socket.socket, another: Callable[[socket.socket], socket.socket]) -> None:
+    """The HTML over the FIRST connection; then five more are opened, and each has a request under way until there are
+    no more."""
+    html, *parts = [numbered(head, number) for head in pages()[number % PAGES]]
+    with ExitStack() as stack:
+        stack.enter_context(first)
+        fetch(first, html)
+        opened = [first, *(stack.enter_context(another(first)) for _ in range(PAGE_CONNECTIONS - 1))]
+        for start in range(0, len(parts), PAGE_CONNECTIONS):
+            under_way = list(zip(opened, parts[start : start + PAGE_CONNECTIONS], strict=False))
+            for sock, head in under_way:
+                sock.sendall(head)
+            for sock, _ in under_way:
+                expect(sock)
+
+
+def visits(server: Server, visit: Visit, first: int, seconds: float) -> Run:
+    """Visits for SECONDS, one after the other, numbered from FIRST."""
+    run = Run()
+    clock = time.perf_counter
+    started = now = clock()
+    with uncollected():
+        while now < started + seconds:
+            visit(server, first + run.batches)
+            before, now = now, clock()
+            run.latencies.append(now - before)
+            run.batches += 1
+    run.elapsed = now - started
+    return run
+
+
+def measure(visit: Visit) -> Callable[[Server, Settings], dict[str, float]]:
+    """A measurement of visits."""
+
+    def run(server: Server, settings: Settings) -> dict[str, float]:
+        warm_up = visits(server, visit, 0, WARM_UP_SECONDS)
+        with measures.cpu(server) as spent:
+            done = visits(server, visit, warm_up.batches, settings.seconds)
+        return figures(done, spent.seconds, 1)
+
+    return run
+
+
+def workload(key: str, title: str, visit: Visit, *, tls: bool = False) -> Workload:
+    prepare: Callable[[Path], None] = files.prepare_site_tls if tls else files.prepare_site
+    peers: tuple[Peer, ...] = TLS if tls else PLAIN
+    return Workload(
+        key=key,
+        title=title,
+        metrics=METRICS,
+        peers=peers,
+        measure=measure(visit),
+        prepare=prepare,
+        requires=(certificate.TRUSTME,) if tls else (),
+        group="new connections, one after the other: one request each; a page of 20 files over six",
+    )
+
+
+WORKLOADS = (
+    workload("connection:plain", "a connection and one request", connection),
+    workload("connection:tls", "a TLS connection, not resumed, and one request", connection_tls, tls=True),
+    workload("page:plain", "a page of 20 files over six connections", page),
+    workload("page:tls", "a page of 20 files over six TLS connections", page_tls, tls=True),
+)
+
+TARGETS = (Target("connection:tls", "cpu", "<=", CONNECTION_TLS_AT_MOST, against="nginx"),)

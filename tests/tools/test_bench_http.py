@@ -14,11 +14,12 @@ import re
 import socket
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tools.bench.http import SUITE, files, heads, real, visits
 from tools.bench.http.peers import PLAIN, TLS, nginx
 from tools.bench.http.responses import Response, Responses, read
-from tools.bench.http.wrk import WRK, Wrk
+from tools.bench.http.wrk import WRK, Wrk, wrk
 from tools.bench.server import BenchError, Peer, Server, running
 from tools.bench.suite import Settings, matches
 

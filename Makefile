@@ -69,8 +69,9 @@ test-all:
 	done; echo "tested on:$$tested"; test -n "$$tested"
 
 COMPILED := build/venv-compiled
+CORE_SOURCES := packages/evio-core/hatch_build.py $(shell find packages/evio-core/src -name '*.py')
 
-$(COMPILED)/.stamp: requirements-dev.txt $(PROJECTS) $(wildcard packages/evio-core/*.py packages/evio-core/src/evio_core/*.py)
+$(COMPILED)/.stamp: requirements-dev.txt $(PROJECTS) $(CORE_SOURCES)
 	@test -n "$(PYTHON)" || { echo "evio needs Python 3.11 or newer, and none was found (set PYTHON=...)" >&2; exit 1; }
 	@echo "making $(COMPILED) ..."
 	@rm -rf $(COMPILED)

@@ -21,8 +21,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("loop", "connection", "stream", "stream_output", "output")
-"""Where the time of a request goes."""
+MODULES = ("loop.loop", "stream.connection", "stream.plain_channel", "buffers.output", "tls.channel", "tls.session")
+"""Where the time of a request goes: modules of evio_core."""
 
 REQUIRED = ("Cython", "setuptools")
 
@@ -31,7 +31,7 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 target, *names = sys.argv[1:]
-extensions = [Extension(f"evio_core.{name}", [f"src/evio_core/{name}.py"]) for name in names]
+extensions = [Extension(f"evio_core.{name}", ["src/evio_core/" + name.replace(".", "/") + ".py"]) for name in names]
 # Loops share nothing that the GIL would have to protect: without the mark a free-threaded interpreter would take
 # the GIL back when it imports these.
 directives = {"language_level": 3, "freethreading_compatible": True}
@@ -56,7 +56,7 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
         for path in compile_modules(Path(self.root), Path(self.built.name)):
-            build_data["force_include"][str(path)] = f"evio_core/{path.name}"
+            build_data["force_include"][str(path)] = str(path.relative_to(self.built.name))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if hasattr(self, "built"):
@@ -77,7 +77,7 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
     if done.returncode:
         raise SystemExit("EVIO_COMPILE=1: the hot path did not compile; why is above (Python.h: install its headers)")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    return [target / "evio_core" / f"{name}{suffix}" for name in MODULES]
+    return [target / "evio_core" / f"{name.replace('.', '/')}{suffix}" for name in MODULES]
 
 
 def missing() -> str | None:

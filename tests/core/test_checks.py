@@ -38,7 +38,6 @@ def test_options_refuse_sizes_that_are_none(name: str) -> None:
     [
         ({"idle_timeout": "5"}, "idle_timeout must be a number, not '5'"),
         ({"tcp_nodelay": "no"}, "tcp_nodelay must be True or False, not 'no'"),
-        ({"plain_http_answer": "text"}, "plain_http_answer must be bytes, not 'text'"),
     ],
 )
 def test_options_refuse_values_of_another_kind(options: dict[str, Any], message: str) -> None:

@@ -21,9 +21,10 @@ import pytest
 
 from evio_core import Action, Conn, Events, Options, Server, server
 from evio_core.fallback.loop import NetLoop
-from evio_core.loop.loop import READ_SIZE, Waker
+from evio_core.loop.loop import READ_SIZE
 from evio_core.loop.poller import make_poller
 from evio_core.loop.poller.select import FD_SETSIZE
+from evio_core.loop.waker import Waker
 from evio_core.stream import listener
 from evio_core.udp import datagram
 

@@ -51,7 +51,7 @@ def test_without_the_variable_the_wheel_is_plain_python_for_every_platform(value
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert "evio_core/loop.py" in names
+    assert "evio_core/loop/loop.py" in names
     assert "evio_core/py.typed" in names
     assert {Path(name).suffix for name in names if name.startswith("evio_core/")} == {".py", ".typed"}
 
@@ -86,4 +86,4 @@ def test_a_failing_compiler_ends_the_build(hook: ModuleType, tmp_path: Path, mon
 
 def test_what_is_compiled_exists(hook: ModuleType) -> None:
     for name in hook.MODULES:
-        assert (PACKAGE / "src" / "evio_core" / f"{name}.py").is_file()
+        assert (PACKAGE / "src" / "evio_core" / f"{name.replace('.', '/')}.py").is_file()

@@ -252,10 +252,56 @@ def test_junk_fails_cleanly_and_harms_nobody(junk: bytes, address: str, certific
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"DELETE", b"CONNECT", b"PRI"])
 def test_plain_http_is_answered_in_plain(method: bytes, address: str) -> None:
     answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
-    with running(Events(data=echo, options=Options(plain_http_answer=answer)), address) as run:
+    request = method + b" / HTTP/1.1\r\nHost: x\r\n\r\n"
+    told: list[bytes] = []
+
+    def not_tls(first: bytes) -> bytes:
+        told.append(first)
+        return answer
+
+    with running(Events(data=echo, not_tls=not_tls), address) as run:
         with connect(run.addr) as peer:
-            peer.sendall(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.sendall(request)
             assert receive_all(peer) == answer
+    assert told == [request]
+
+
+def test_the_first_bytes_of_another_protocol_are_collected_until_they_are_a_header(address: str) -> None:
+    told: list[bytes] = []
+    with running(Events(data=echo, not_tls=told.append), address) as run:
+        with connect(run.addr) as peer:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for each in b"EHLO":
+                peer.sendall(bytes([each]))
+            peer.sendall(b" example.org\r\n")
+            receive_all(peer)  # an alert, as nothing was returned
+    assert told[0][:5] == b"EHLO "
+
+
+def test_a_damaged_handshake_is_not_another_protocol(address: str) -> None:
+    told: list[bytes] = []
+    with running(Events(data=echo, not_tls=told.append), address) as run:
+        with connect(run.addr) as peer:
+            peer.sendall(b"\x16\x03\x01\xff\xff" + b"\0" * 500)
+            receive_all(peer)
+    assert told == []
+
+
+def test_what_is_raised_about_another_protocol_ends_that_connection_only(
+    address: str, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    def not_tls(first: bytes) -> bytes:
+        raise RuntimeError("of the callback")
+
+    with running(Events(data=echo, not_tls=not_tls), address) as run:
+        with connect(run.addr) as peer:
+            peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                receive_all(peer)
+        with client(run.addr, certificates) as other:
+            other.sendall(b"fine")
+            assert receive(other, 4) == b"fine"
+    assert "of the callback" in caplog.text
 
 
 def test_a_large_write_does_not_multiply_in_memory(address: str, certificates: Certificates) -> None:

@@ -36,8 +36,8 @@ from .events import (
     Stats,
     TickReply,
 )
+from .processes.prefork import workers
 from .server import serve
-from .workers import workers
 
 __all__ = [
     "Aborted",

@@ -135,9 +135,6 @@ class Options:
     receive_buffer: int = 0
     """``SO_RCVBUF``."""
 
-    plain_http_answer: bytes = b""
-    """What a ``tls`` address sends, as it is, to a client that speaks plain HTTP to it; empty: a TLS alert."""
-
     def __post_init__(self) -> None:
         for each in fields(self):
             check_value(each.name, getattr(self, each.name), type(each.default))
@@ -325,6 +322,11 @@ class Events:
 
     data: Callable[[Conn, Any], Reply] | None = None
     """Bytes arrived; ``b""`` on a ``wake`` and for an empty datagram."""
+
+    not_tls: Callable[[bytes], bytes | None] | None = None
+    """A client of a ``tls`` address speaks something else than TLS: with the first bytes it sent, at least one. What is
+    returned is sent as it is, before the connection is closed; None or ``b""``: a TLS alert. No connection fires
+    ``opened`` or ``closed`` for it."""
 
     eof: Callable[[Conn], Reply] | None = None
     """The peer finished sending. Without this callback the connection is flushed and closed; with it,

@@ -17,27 +17,31 @@ from typing import Any
 
 from .addresses.address import Address, parse_address
 from .addresses.bind import BoundAddress, bind_all
+from .addresses.origin import Origin
 from .checks import not_negative
 from .errors import AddressError, TLSError
 from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
-from .fallback import channel as net_connection
+from .fallback import dial as net_dial
+from .fallback import listener as net_listener
+from .fallback.datagram import NetDatagramSocket
 from .fallback.loop import NetLoop
+from .logs import log
 from .loop.balance import make_balancer
 from .loop.cpus import usable_cpus
 from .loop.draining import Drain
 from .loop.lifeline import Lifeline
-from .loop.loop import Loop, log
+from .loop.loop import Loop
 from .loop.poller import choice, make_poller
 from .loop.signal_pipe import SignalPipe
 from .loop.ticker import Ticker
 from .stream.dial import dial
-from .stream.listener import Accepted, Listener, Origin, adopt
+from .stream.listener import Accepted, Listener, adopt
 from .tls.credentials import ServerCredentials
 from .udp.datagram import DatagramSocket
 
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
-CALLBACKS = ("opened", "data", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
+CALLBACKS = ("opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
 """What runs on loops; ``serving`` runs before them and ``stopped`` after."""
 
 
@@ -141,7 +145,7 @@ class RunningServer:
         self._stop_calls += 1
         if self._stop_calls > 1:
             for loop in self._loops:
-                loop.submit(loop.expire)
+                loop.submit(loop.close_now)
         else:
             self._begin_stop(self._events.shutdown_timeout if timeout is None else timeout)
         self._loops[0].interrupt()
@@ -157,7 +161,7 @@ class RunningServer:
         loop = next((loop for loop in usable if loop.ident == here), usable[0])
         origin = Origin(address, -1, self._events.options)
         if isinstance(loop, NetLoop):
-            return net_connection.dial(loop, parsed, origin, context, timeout)
+            return net_dial.dial(loop, parsed, origin, context, timeout)
         return dial(loop, parsed, origin, context, timeout)
 
     def call(self, function: Callable[[], object]) -> None:
@@ -258,27 +262,28 @@ class RunningServer:
 
     def _listen(self) -> None:
         for index, each in enumerate(self._bound):
-            origin = Origin(
-                each.address.text,
-                index,
-                self._events.options,
-                self._credentials[index],
-                each.address.proxy_protocol,
-            )
+            origin = Origin(each.address.text, index, self._events.options, each.address.proxy_protocol)
             loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
             balance = make_balancer(self._events.load_balance, loops)
             for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops
                 place = functools.partial(_place, loops, balance if len(each.sets) == 1 else None, loop)
                 for sock in sockets:
-                    self._attach(loop, sock, origin, place)
+                    self._attach(loop, sock, origin, self._credentials[index], place)
 
-    def _attach(self, loop: Loop, sock: socket.socket, origin: Origin, place: Callable[[Accepted], None]) -> None:
+    def _attach(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        origin: Origin,
+        credentials: ServerCredentials | None,
+        place: Callable[[Accepted], None],
+    ) -> None:
         simulated = isinstance(loop, NetLoop)
         if sock.type == socket.SOCK_DGRAM:
-            (net_connection.NetDatagramSocket if simulated else DatagramSocket)(loop, sock, origin).start()
+            (NetDatagramSocket if simulated else DatagramSocket)(loop, sock, origin).start()
         else:
-            listener = net_connection.NetListener if simulated else Listener
-            listener(loop, sock, origin, place, self._exclusive).start()
+            listener = net_listener.NetListener if simulated else Listener
+            listener(loop, sock, origin, credentials, place, self._exclusive).start()
 
     # -- stopping
 
@@ -330,7 +335,7 @@ def _place(loops: Sequence[Loop], balance: Callable[[], int] | None, here: Loop,
 
 def _adopt(loop: Loop, accepted: Accepted) -> None:
     if isinstance(loop, NetLoop):
-        net_connection.adopt(loop, accepted)
+        net_listener.adopt(loop, accepted)
     else:
         adopt(loop, accepted)
 

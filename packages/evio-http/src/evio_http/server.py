@@ -7,6 +7,7 @@ In that one the bytes are a head that was seen before, and what answered it is i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
@@ -23,6 +24,9 @@ from .message.limits import Limits
 from .pages.markup import document
 
 __all__ = ["http_events"]
+
+REQUEST = re.compile(rb"[A-Za-z]+ ")
+"""The beginning of a request in plain HTTP: its method."""
 
 
 def http_events(
@@ -61,8 +65,8 @@ def http_events(
             send_timeout=limits.rate_grace if limits.min_rate else 0.0,
             min_send_rate=limits.min_rate,
             max_pending=0,
-            plain_http_answer=_wrong_port(),
         ),
+        not_tls=_answer_plain_http,
     )
 
 
@@ -117,8 +121,11 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
     return data
 
 
-def _wrong_port() -> bytes:
-    """The whole answer to plain HTTP on a port of TLS; without Date, as it is made in advance."""
+def _answer_plain_http(first: bytes) -> bytes | None:
+    """The whole answer to plain HTTP on a port of TLS, None for another protocol; without Date, as no message was
+    read."""
+    if not REQUEST.match(first):
+        return None
     text = "<h1>400 Bad Request</h1>\n<p>This port speaks HTTPS: the address begins with https://</p>\n"
     page = document("400 Bad Request", text)
     fields = b"Content-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n" % len(page)

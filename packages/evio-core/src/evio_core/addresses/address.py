@@ -73,6 +73,11 @@ class Address:
     proxy_protocol: tuple[Network, ...] = ()
     """Whose PROXY headers are believed."""
 
+    @property
+    def socket_family(self) -> int:
+        """The family of sockets that the scheme asks for: ``AF_INET``, ``AF_INET6``, else ``AF_UNSPEC``."""
+        return {4: socket.AF_INET, 6: socket.AF_INET6}.get(self.family, socket.AF_UNSPEC)
+
     def check_listen(self) -> None:
         """Raise :class:`AddressError` if it cannot be served."""
         if self.base == "tls" and not self.certs:

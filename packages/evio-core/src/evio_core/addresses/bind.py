@@ -44,10 +44,6 @@ class BoundAddress:
         """The bound address; the first of several."""
         return self.sets[0][0].getsockname()
 
-    @property
-    def is_datagram(self) -> bool:
-        return self.sets[0][0].type == socket.SOCK_DGRAM
-
     def close(self, unlink: bool = True) -> None:
         """Close what is still open and remove our socket files."""
         if unlink:
@@ -162,9 +158,10 @@ def _bind_inet(address: Address, options: Options, port: int, sockets: list[sock
 
 def _resolve(address: Address, kind: int) -> list[tuple[int, SocketAddress]]:
     """Families and addresses, IPv4 first."""
-    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(address.family, socket.AF_UNSPEC)
     try:
-        infos = socket.getaddrinfo(address.host or None, address.port, family, kind, 0, socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(
+            address.host or None, address.port, address.socket_family, kind, 0, socket.AI_PASSIVE
+        )
     except socket.gaierror as error:
         raise ListenError(error.errno or 0, f"{address.host}: {error.strerror}", address.text) from error
     unique = dict.fromkeys((info[0], info[4]) for info in infos)

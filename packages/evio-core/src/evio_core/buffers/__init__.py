@@ -1,1 +1,3 @@
 """Queues of bytes, without I/O."""
+
+__all__: list[str] = []

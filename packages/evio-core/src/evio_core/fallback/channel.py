@@ -1,119 +1,115 @@
-"""The fallback's connections, listeners and datagram sockets: the native ones over asyncio transports."""
+"""A channel over a transport of asyncio, and the protocol that brings the transport's events to a connection."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import final
 
-from ..addresses.address import Address
-from ..addresses.proxy_header import ProxyParser, check_sender
-from ..addresses.sockopt import apply_options
+from ..addresses.proxy_header import ProxyParser
 from ..buffers.output import TURN_SIZE, Output
-from ..errors import ConnectTimeout, ProxyProtocolError
-from ..events import Action, Buffer, SocketAddress
-from ..loop.poller import READ, WRITE
+from ..errors import ProxyProtocolError
+from ..events import Buffer
+from ..loop.poller import WRITE
 from ..stream.connection import Connection
-from ..stream.listener import SKIPPED, Accepted, Listener, Origin
-from ..stream.stream import NOT_POLLED
-from ..tls.channel import PIECE_SIZE, TLSConnection
-from ..tls.credentials import client_session
-from ..udp.datagram import DatagramPeer, DatagramSocket, own_turns
+from .loop import NetLoop
 
-if TYPE_CHECKING:
-    from .loop import NetLoop
+__all__ = ["NetChannel", "StreamProtocol"]
 
-__all__ = ["NetDatagramSocket", "NetListener", "adopt", "dial"]
+PIECE_SIZE = 64 * 1024
+"""Bytes that a transport is given at a time: what it has, it keeps in a buffer of its own."""
 
 
-class _Boundary(Connection):
-    """Input comes from a protocol's callbacks; output goes to a transport, a piece at a time."""
+@final
+class NetChannel:
+    """Implements :class:`evio_core.loop.channel.Channel` and ``Wire``. Output goes to the transport a piece at a time,
+    as long as it hands everything to the kernel at once."""
 
-    __slots__ = ()
+    __slots__ = ("_loop", "due", "full", "transport")
 
-    loop: NetLoop
-    transport: asyncio.Transport | None
-    full: bool
+    native = False
+    reads = False
+    ended = False
+    tls = None
+    server_name = None
 
-    @property
-    def turn(self) -> int:
-        return next(own_turns)  # asyncio does not say which events were found together: each is a turn of its own
+    def __init__(self, loop: NetLoop) -> None:
+        self._loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.full = False
+        self.due = False
 
     @property
     def pending(self) -> int:
-        buffered = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        return super().pending + buffered
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
-    def _write_some(self, data: Buffer) -> int:
+    def open(self, data: Buffer) -> bool:
+        return True
+
+    def decode(self, data: Buffer) -> Buffer:
+        self.due = False
+        return data
+
+    def end_of_input(self) -> BaseException | None:
+        return None
+
+    def write(self, fd: int, data: Buffer, /) -> int:
         if self.full or self.transport is None:
             raise BlockingIOError
         self.transport.write(data)
         return len(data)
 
-    def _blocked(self, pending: int) -> None:
-        super()._blocked(pending)
-        if not self.full and not self.gone:  # a turn's share is sent; no transport will say that there is room
-            self.loop.aio.call_soon(self.loop.deliver, self.fd, WRITE)
+    def send_now(self, fd: int, data: bytes) -> int:
+        sent = 0
+        while not self.full and sent < len(data):
+            sent += self.write(fd, data if len(data) <= PIECE_SIZE else data[sent : sent + PIECE_SIZE])
+        self.due = self.full
+        return sent
 
-    def _serve_arrived(self) -> None:
-        """asyncio has read it already, or will not say whether there is any."""
-
-    def _is_plain(self) -> bool:
-        return False
-
-    def _act(self, action: Action) -> None:
-        super()._act(action)
-        if action is Action.DETACH:
-            self.loop.poller.modify(self.fd, 0)  # at once: what is read from now on would be lost
-
-    def _hand_over(self) -> int:
-        fd = os.dup(self.fd)
-        self.loop.bury(self.fd)
-        return fd
-
-
-class NetConnection(_Boundary):
-    """A tcp or unix stream."""
-
-    __slots__ = ("full", "transport")
-
-    def __init__(self, loop: NetLoop, fd: int, origin: Origin, remote: SocketAddress, context: Any = None) -> None:
-        super().__init__(loop, fd, origin, remote, context)
-        self.transport = None
-        self.full = False
-
-    def _send(self, out: Output) -> int:
+    def send(self, fd: int, out: Output, last: bool) -> int:
         sent = 0
         while not self.full and sent < TURN_SIZE:
             piece = out.take(PIECE_SIZE)
             if not piece:
                 break
-            sent += self._write_some(piece)
+            sent += self.write(fd, piece)
         return sent
 
+    def flush(self, fd: int) -> None:
+        """The transport sends what it has by itself."""
 
-class NetTLSConnection(_Boundary, TLSConnection):
-    """A TLS stream."""
+    def finish(self) -> bool:
+        return False
 
-    __slots__ = ("full", "transport")
+    def wait_for_room(self, fd: int) -> None:
+        if not self.full:  # a turn's share is sent; no transport will say that there is room
+            self._loop.aio.call_soon(self._loop.deliver, fd, WRITE)
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.transport = None
-        self.full = False
+    def discard(self) -> None:
+        """What the transport has is sent or dropped by how it is closed."""
+
+    def hand_over(self, fd: int) -> int:
+        copy = os.dup(fd)
+        self._loop.close_later(fd)
+        return copy
+
+    def detach(self, fd: int) -> socket.socket:
+        sock = socket.socket(fileno=self.hand_over(fd))
+        sock.setblocking(True)
+        return sock
 
 
-class _StreamProtocol(asyncio.Protocol):
+class StreamProtocol(asyncio.Protocol):
     """Brings a transport's events to its connection, or once that has ended to the lingering descriptor."""
 
-    def __init__(self, conn: NetConnection | NetTLSConnection, parser: ProxyParser | None) -> None:
+    def __init__(self, loop: NetLoop, conn: Connection, channel: NetChannel, parser: ProxyParser | None) -> None:
+        """``parser``: of the PROXY header that comes first."""
         self._conn = conn
-        self._loop = conn.loop
+        self._loop = loop
+        self._channel = channel
         self._parser = parser
-        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -122,7 +118,7 @@ class _StreamProtocol(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(0)  # the queue is ours; told when the kernel has taken everything
-        self._transport = conn.transport = transport
+        self._channel.transport = transport
         self._loop.transports[conn.fd] = transport
         if self._parser is None:
             conn.begin()
@@ -130,29 +126,30 @@ class _StreamProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._loop.now = monotonic()
+        self._loop.stats.turns += 1  # a reply may leave at once, with nothing for the end of a turn
         if not self._conn.gone:
             if self._parser is not None:
-                self._preface(self._parser, data)
+                self._read_proxy_header(self._parser, data)
             else:
                 self._conn.feed(data)
         self._loop.turn_soon()
 
-    def _preface(self, parser: ProxyParser, data: bytes) -> None:
+    def _read_proxy_header(self, parser: ProxyParser, data: bytes) -> None:
         try:
             parsed = parser.feed(data)
         except ProxyProtocolError as error:
-            self._conn.lost(error)
+            self._conn.drop(error)
             return
         if parsed is not None:
             self._parser = None
-            self._conn.set_proxied(parsed[0].remote, parsed[0].local)
+            self._conn.set_addresses(parsed[0].remote, parsed[0].local)
             self._conn.begin()
             if parsed[1]:
                 self._conn.feed(parsed[1])
 
     def eof_received(self) -> bool:
         if self._parser is not None:
-            self._conn.lost(ProxyProtocolError("connection ended before the PROXY header did"))
+            self._conn.drop(ProxyProtocolError("connection ended before the PROXY header did"))
         elif not self._conn.gone:
             self._conn.feed_end()
         else:
@@ -162,208 +159,25 @@ class _StreamProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._conn.gone:
-            self._conn.lost(exc or ConnectionResetError("connection lost"))
+            self._conn.drop(exc or ConnectionResetError("connection lost"))
         else:
             self._end_lingering()
         self._loop.turn_soon()
 
     def _end_lingering(self) -> None:
         fd = self._conn.fd
+        transport = self._channel.transport
         # The number may be another connection's by now: only while the transport is still ours is it meant.
-        if self._transport is not None and self._loop.transports.get(fd) is self._transport:
+        if transport is not None and self._loop.transports.get(fd) is transport:
             handler = self._loop.handlers.get(fd)
             if handler is not None:
-                handler.expire()
+                handler.close_now()
 
     def pause_writing(self) -> None:
-        self._conn.full = True
+        self._channel.full = True
 
     def resume_writing(self) -> None:
-        self._conn.full = False
+        self._channel.full = False
         if not self._conn.gone:
             self._conn.on_event(WRITE)
             self._loop.turn_soon()
-
-
-def adopt(loop: NetLoop, accepted: Accepted) -> None:
-    """Begin a connection on the loop chosen for it; runs in that loop's thread."""
-    fd, remote, origin = accepted
-    sock = socket.socket(fileno=fd)
-    if loop.stopping:
-        sock.close()
-        loop.ended += 1
-        return
-    conn: NetConnection | NetTLSConnection
-    if origin.credentials is None:
-        conn = NetConnection(loop, fd, origin, remote)
-    else:
-        conn = NetTLSConnection(loop, fd, origin, remote, origin.credentials.session())
-    apply_options(sock, origin.options)
-    loop.handlers[fd] = conn
-    conn.in_stage(fd, READ)
-    parser = ProxyParser() if origin.proxy_protocol else None
-    if parser is not None:
-        conn.limit_opening(origin.options.handshake_timeout)
-        try:
-            check_sender(remote, origin.proxy_protocol)
-        except ProxyProtocolError as error:
-            conn.lost(error)
-            sock.close()
-            return
-    loop.begin_task(_connect(loop, conn, parser, sock))
-
-
-async def _connect(
-    loop: NetLoop, conn: NetConnection | NetTLSConnection, parser: ProxyParser | None, sock: socket.socket
-) -> None:
-    try:
-        await loop.aio.connect_accepted_socket(lambda: _StreamProtocol(conn, parser), sock)
-    except OSError as error:
-        conn.lost(error)
-        sock.close()
-
-
-def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout: float) -> Connection:
-    """A connection in its opening state. From any thread. Raises :class:`TLSError` for a bad certificate."""
-    conn: NetConnection | NetTLSConnection
-    if address.base == "tls":
-        conn = NetTLSConnection(loop, -1, origin, None, client_session(address), context)
-    else:
-        conn = NetConnection(loop, -1, origin, None, context)
-
-    def start(_: object) -> None:
-        loop.started += 1
-        if conn.gone or loop.stopping:
-            conn.lost(None)
-            return
-        conn.in_stage(-1 - loop.started, NOT_POLLED)
-        loop.handlers[conn.fd] = conn
-        conn.limit_opening(timeout)
-        loop.begin_task(_dial(loop, conn, address, timeout))
-
-    loop.submit(start)
-    return conn
-
-
-async def _dial(loop: NetLoop, conn: NetConnection | NetTLSConnection, address: Address, timeout: float) -> None:
-    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(address.family, socket.AF_UNSPEC)
-    try:
-        async with asyncio.timeout(timeout):
-            sock = await _open_socket(loop, address, family)
-        if conn.gone:
-            sock.close()
-            return
-        apply_options(sock, conn.options)
-        loop.handlers.pop(conn.fd, None)
-        conn.in_stage(sock.fileno(), WRITE)
-        loop.handlers[conn.fd] = conn
-        conn.set_proxied(sock.getpeername(), None)
-        await loop.aio.connect_accepted_socket(lambda: _StreamProtocol(conn, None), sock)
-    except TimeoutError:
-        conn.lost(ConnectTimeout("no answer in time"))
-    except OSError as error:
-        conn.lost(error)
-    loop.turn_soon()
-
-
-async def _open_socket(loop: NetLoop, address: Address, family: int) -> socket.socket:
-    """A connected socket, the first of the host's addresses that answers."""
-    if address.base == "unix":
-        targets: list[tuple[int, SocketAddress]] = [(socket.AddressFamily["AF_UNIX"], address.path)]
-    else:
-        infos = await loop.aio.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
-        targets = [(info[0], info[4]) for info in infos]
-    for left, (kind, name) in zip(range(len(targets) - 1, -1, -1), targets, strict=True):
-        sock = socket.socket(kind, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            await loop.aio.sock_connect(sock, name)
-        except BaseException as error:
-            sock.close()
-            if not left or not isinstance(error, OSError):
-                raise
-        else:
-            return sock
-    raise OSError("the host has no address")
-
-
-class NetListener(Listener):
-    """A listening socket whose connections asyncio accepts."""
-
-    __slots__ = ("_task",)
-
-    _loop: NetLoop
-
-    def start(self) -> None:
-        self._loop.add(self._sock.fileno(), self, READ)
-        self._task = self._loop.begin_task(self._accept())
-
-    async def _accept(self) -> None:
-        while True:
-            try:
-                sock, remote = await self._loop.aio.sock_accept(self._sock)
-            except OSError as error:
-                if self._sock.fileno() < 0:
-                    return
-                self._loop.stats.accept_errors += 1
-                if error.errno not in SKIPPED:
-                    await asyncio.sleep(self._failed(error))
-                continue
-            self._accepted(sock.detach(), remote)
-            self._loop.turn_soon()
-
-    def expire(self) -> None:
-        with suppress(NotImplementedError):  # Windows' event loop accepts without a reader
-            self._loop.aio.remove_reader(self._sock)
-        # Not at once: a connection that asyncio has accepted already and not handed over yet would be lost unclosed.
-        self._loop.aio.call_soon(self._task.cancel)
-        super().expire()
-
-
-class NetDatagramSocket(DatagramSocket):
-    """A bound UDP socket that asyncio receives on. It is sent on directly: before Python 3.13 asyncio drops empty
-    datagrams."""
-
-    __slots__ = ("_transport",)
-
-    _loop: NetLoop
-    _transport: asyncio.DatagramTransport | None
-
-    def start(self) -> None:
-        self._transport = None
-        self._loop.add(self._sock.fileno(), self, READ)
-        self._loop.begin_task(self._open())
-
-    async def _open(self) -> None:
-        # A copy, as the transport closes its socket some time after it is told to.
-        copy = self._sock.dup()
-        transport, _ = await self._loop.aio.create_datagram_endpoint(lambda: _DatagramProtocol(self), sock=copy)
-        if self._sock.fileno() < 0:
-            transport.abort()
-        else:
-            self._transport = transport
-
-    def received(self, chunk: bytes, remote: SocketAddress) -> None:
-        """A datagram has come."""
-        if self._sock.fileno() >= 0:
-            self._loop.stats.datagrams_in += 1
-            self._loop.stats.bytes_in += len(chunk)
-            self.fire(DatagramPeer(self, remote), chunk)
-        self._loop.turn_soon()
-
-    def on_event(self, mask: int) -> None:
-        if self._sock.fileno() >= 0:
-            super().on_event(mask & WRITE)
-
-    def expire(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-        super().expire()
-
-
-class _DatagramProtocol(asyncio.DatagramProtocol):
-    def __init__(self, sock: NetDatagramSocket) -> None:
-        self._sock = sock
-
-    def datagram_received(self, data: bytes, addr: SocketAddress) -> None:
-        self._sock.received(data, addr)

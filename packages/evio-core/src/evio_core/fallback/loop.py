@@ -15,7 +15,8 @@ from time import monotonic
 from typing import Any
 
 from ..events import Events
-from ..loop.loop import Handler, Loop, Timer
+from ..loop.handler import Handler
+from ..loop.loop import Loop, Timer
 from ..loop.poller import MAX_EVENTS, READ, WRITE
 
 __all__ = ["NetLoop"]
@@ -70,6 +71,8 @@ class NetQueue(list[Any]):
 class NetLoop(Loop):
     """A loop on asyncio; ``aio`` is the event loop, its own one unless it is given."""
 
+    polls_together = False
+
     def __init__(
         self,
         index: int,
@@ -80,11 +83,10 @@ class NetLoop(Loop):
         self.transports: dict[int, asyncio.BaseTransport] = {}
         super().__init__(index, events, NetPoller(self), stop)
         self.dirty = NetQueue(self)
-        self._unclosed = NetQueue(self)
+        self._to_close = NetQueue(self)
         self.remove(self._waker.fileno())
         self.permanent = 0
         self._waker.close()  # asyncio has its own
-        self.owned = aio is None
         self.aio = aio or asyncio.new_event_loop()
         self.tasks: set[asyncio.Task[None]] = set()
         self._done = asyncio.Event()
@@ -149,7 +151,7 @@ class NetLoop(Loop):
     def turn_soon(self) -> None:
         """Have what is pending done after the current callback."""
         ending = self.stopping and len(self.handlers) == self.permanent
-        pending = self._ops or self.dirty or self._unclosed or ending
+        pending = self._ops or self.dirty or self._to_close or ending
         if pending and not self._scheduled and not self.aio.is_closed():
             self._scheduled = True
             self.aio.call_soon(self._turn)
@@ -173,11 +175,11 @@ class NetLoop(Loop):
             self.turn_soon()
 
     def _close_dropped(self) -> None:
-        for fd in self._unclosed:
+        for fd in self._to_close:
             transport = self.transports.pop(fd, None)
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
-        self._unclosed.clear()
+        self._to_close.clear()
 
     # -- running
 

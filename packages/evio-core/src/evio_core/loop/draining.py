@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from .loop import Handler, Loop
+from .handler import Handler
+from .loop import Loop
 
 __all__ = ["Drain"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .loop import Handler, Loop
+from .handler import Handler
+from .loop import Loop
 from .poller import READ
 
 __all__ = ["Lifeline"]
@@ -30,12 +31,9 @@ class Lifeline(Handler):
 
     def on_event(self, mask: int) -> None:
         self._stop(0, None)
-        self.expire()
+        self.close_now()
 
-    def shut_down(self) -> None:
-        self.expire()
-
-    def expire(self) -> None:
+    def close_now(self) -> None:
         """Watch no more."""
         if self._loop is not None:
             self._loop.remove(self._fd)

@@ -11,25 +11,20 @@ free-threaded CPython), the waker's flag and the counters, each of which has one
 from __future__ import annotations
 
 import heapq
-import logging
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from ..events import Events, LoopStats
+from ..events import Events, LoopStats, Reply
+from ..logs import log
+from .handler import Droppable, Flushable, Handler, InlineStream
 from .poller import MAX_EVENTS, READ, Poller
+from .waker import Waker
 
-if TYPE_CHECKING:
-    from ..stream.connection import Connection
-
-__all__ = ["LARGE_READ_SIZE", "READ_SIZE", "Handler", "Loop", "Timer", "log"]
-
-log = logging.getLogger("evio")
+__all__ = ["LARGE_READ_SIZE", "READ_SIZE", "Loop", "Timer"]
 
 READ_SIZE = 16 * 1024
 """How much of a connection's input is read in a turn at first. ``os.read`` allocates what it asks for, so more
@@ -50,102 +45,11 @@ Timer = list[Any]
 """``[when, tie-breaker, target]``; a cancelled one has no target."""
 
 
-class Handler:
-    """What a loop does with a descriptor that is ready."""
-
-    __slots__ = ()
-
-    is_descriptor = False
-    """Whether it is about a descriptor itself, rather than a connection: what the fallback's loop has to poll."""
-
-    plain = False
-    """True only for a stream connection in the one state that ``Loop.run`` serves by itself."""
-
-    def on_event(self, mask: int) -> None:
-        """The descriptor is ready for what ``mask`` says."""
-        raise NotImplementedError
-
-    def on_timer(self, now: float) -> None:
-        """A timer set with ``Loop.arm`` has come."""
-        raise NotImplementedError
-
-    def stop_accepting(self) -> None:
-        """The server drains: take nothing new. For those that accept."""
-
-    def retire(self) -> None:
-        """The server drains: come to an end. For connections."""
-
-    def close_if_quiet(self, since: float) -> None:
-        """The server drains: finish if no byte has moved ``since`` then. For connections."""
-
-    def shut_down(self) -> None:
-        """The server stops: finish in good order."""
-        raise NotImplementedError
-
-    def expire(self) -> None:
-        """The time for finishing in good order is over: end now."""
-        raise NotImplementedError
-
-
-class Waker(Handler):
-    """Makes ``poll`` return when another thread asks: an eventfd, or a pipe where there is none."""
-
-    __slots__ = ("_lock", "_read_fd", "_woken", "_write_fd")
-
-    def __init__(self) -> None:
-        # Closing must not come between the look at the descriptor and the write: its number may be given to
-        # somebody else at once. Re-entrant, as a signal handler may interrupt the very thread that holds it.
-        self._lock = threading.RLock()
-        self._woken = False
-        if sys.platform == "linux":
-            self._read_fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:
-            self._read_fd, self._write_fd = os.pipe()
-            if sys.platform != "win32":  # where only the fallback's loops run, which wake by themselves
-                os.set_blocking(self._read_fd, False)
-                os.set_blocking(self._write_fd, False)
-
-    def fileno(self) -> int:
-        return self._read_fd
-
-    def wake(self) -> None:
-        """Have ``poll`` return. Work is queued before this is called, and the flag is cleared after the wake-up is
-        taken and before the queue is drained: work is either seen by that drain or sees the flag cleared. A burst
-        costs one wake-up."""
-        if not self._woken:
-            self._woken = True
-            self.force()
-
-    def force(self) -> None:
-        """The same, whether a wake-up is under way or not. Nothing once the loop has ended."""
-        with self._lock:
-            if self._write_fd >= 0:
-                with suppress(BlockingIOError):  # a full pipe is full of wake-ups: one more changes nothing
-                    os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
-
-    def on_event(self, mask: int) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._read_fd, 512) and self._read_fd != self._write_fd:
-                pass
-        self._woken = False  # not earlier: reading would take away a wake-up that came in between, and leave its flag
-
-    def shut_down(self) -> None:
-        """Nothing to finish: it lives as long as the loop."""
-
-    def expire(self) -> None:
-        """Nothing to end either."""
-
-    def close(self) -> None:
-        """Close; ``force`` does nothing from now on."""
-        with self._lock:
-            fds = {self._read_fd, self._write_fd}
-            self._read_fd = self._write_fd = -1  # first: a signal handler may call `force` in between
-            for fd in fds:
-                os.close(fd)
-
-
 class Loop:
     """A poller, the handlers of its descriptors, timers, and work submitted by other threads."""
+
+    polls_together = True
+    """Descriptors that are found ready by one poll belong to one turn; else each event is a turn of its own."""
 
     def __init__(self, index: int, events: Events, poller: Poller, stop: Callable[[], None]) -> None:
         self.index = index
@@ -167,8 +71,8 @@ class Loop:
         self.started = 0  # connections that this loop began by itself
         self.ended = 0
         self.handlers: dict[int, Handler] = {}
-        self.dirty: list[Handler] = []
-        self._unclosed: list[int] = []
+        self.dirty: list[Flushable] = []
+        self._to_close: list[int] = []
         self._timers: list[Timer] = []
         self._timer_count = 0
         self._cancelled = 0
@@ -200,10 +104,10 @@ class Loop:
         if self.handlers.pop(fd, None) is not None:
             self.poller.unregister(fd)
 
-    def bury(self, fd: int) -> None:
+    def close_later(self, fd: int) -> None:
         """Close a removed descriptor at the end of the turn: until then its number cannot be given to a
         new connection, which would receive the old one's events of this turn."""
-        self._unclosed.append(fd)
+        self._to_close.append(fd)
 
     # -- timers
 
@@ -276,11 +180,11 @@ class Loop:
         # The names are local, the counters too, and the common turn is written out in one piece because this is
         # where the time goes: a call or an attribute chain per event would be seen in the benchmark.
         poll = self.poller.poll
-        handlers = self.handlers
+        handlers = cast("dict[int, InlineStream]", self.handlers)  # the others are never inline
         read, write = os.read, os.write
-        data = self.events.data or _ignore
+        data: Callable[[Any, bytes], Reply] = self.events.data or _ignore
         direct = self.direct
-        stats, timers, ops, dirty, unclosed = self.stats, self._timers, self._ops, self.dirty, self._unclosed
+        stats, timers, ops, dirty, to_close = self.stats, self._timers, self._ops, self.dirty, self._to_close
         readable, usual_size, max_events = READ, READ_SIZE, MAX_EVENTS
         longest_wait = LONGEST_WAIT
         now = 0.0
@@ -291,7 +195,7 @@ class Loop:
                 timeout = first[0] - monotonic()
                 if timeout <= 0 or first[2] is None or timeout > longest_wait:  # more than to wait for it
                     timeout = self._run_timers()
-            if ops or dirty or unclosed:
+            if ops or dirty or to_close:
                 timeout = 0
             elif self.stopping and len(handlers) == self.permanent:
                 return
@@ -301,10 +205,10 @@ class Loop:
                 self.now = now = monotonic()
             for fd, mask in ready:
                 try:
-                    conn: Connection = handlers[fd]  # type: ignore[assignment]  # if plain, it is one
+                    conn = handlers[fd]
                 except KeyError:
                     continue  # dropped earlier in this turn
-                if mask != readable or not conn.plain:
+                if mask != readable or not conn.inline:
                     conn.on_event(mask)
                     continue
                 try:
@@ -322,7 +226,7 @@ class Loop:
                 conn.seen = now
                 try:
                     output = data(conn, chunk)
-                    if type(output) is not bytes or not conn.plain or not direct:
+                    if type(output) is not bytes or not conn.inline or not direct:
                         if output is not None:
                             conn.reply(output)
                             output = None  # it may be huge: not to be held until the next one
@@ -346,7 +250,7 @@ class Loop:
                 self.run_ops()
             if dirty:
                 self._flush()
-            if unclosed:
+            if to_close:
                 self._close_dropped()
 
     def _flush(self) -> None:
@@ -356,23 +260,23 @@ class Loop:
         dirty = self.dirty[:]
         self.dirty.clear()
         for handler in dirty:
-            handler.flush()  # type: ignore[attr-defined]  # only what has output is ever dirty
+            handler.flush()
 
     def _close_dropped(self) -> None:
-        for fd in self._unclosed:
+        for fd in self._to_close:
             os.close(fd)
-        self._unclosed.clear()
+        self._to_close.clear()
 
     # -- failing and stopping
 
-    def callback_failed(self, conn: Handler, error: BaseException) -> None:
+    def callback_failed(self, conn: Droppable, error: BaseException) -> None:
         """A connection's callback raised: end that connection. Only what is not an ``Exception``
         (``KeyboardInterrupt``, ``SystemExit``) ends the server too."""
         if isinstance(error, Exception):
             log.error("callback failed, connection dropped: %r", conn, exc_info=error)
         else:
             self.fail(error)
-        conn.lost(error)  # type: ignore[attr-defined]
+        conn.drop(error)
 
     def fail(self, error: BaseException) -> None:
         """Stop the server and let ``serve`` raise ``error``."""
@@ -389,17 +293,17 @@ class Loop:
                 if self.handlers.get(fd) is handler:  # what one does at its end may end others
                     handler.shut_down()
 
-    def expire(self, _: object = None) -> None:
+    def close_now(self, _: object = None) -> None:
         """End every handler now."""
         self.stopping = True
         for fd, handler in list(self.handlers.items()):
             if self.handlers.get(fd) is handler:
-                handler.expire()
+                handler.close_now()
 
     def _drop_everything(self) -> None:
         """The loop itself failed: end every connection, so that each gets its ``closed``."""
         self.dirty.clear()
-        self.expire()
+        self.close_now()
 
     def _close(self) -> None:
         self.over = True
@@ -417,7 +321,7 @@ class _Deadline(Handler):
         self._loop = loop
 
     def on_timer(self, now: float) -> None:
-        self._loop.expire()
+        self._loop.close_now()
 
 
 def _ignore(conn: object, chunk: object) -> None:

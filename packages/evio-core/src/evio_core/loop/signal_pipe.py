@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 
-from .loop import Handler, Loop
+from .handler import Handler
+from .loop import Loop
 from .poller import READ
 
 __all__ = ["SignalPipe"]
@@ -36,11 +37,8 @@ class SignalPipe(Handler):
         # This is Python code even where the loop is compiled: handlers run when it is entered, at the latest.
         os.read(self._read_fd, 4096)
 
-    def shut_down(self) -> None:
-        """It lives as long as the loop: a second signal means something, too."""
-
-    def expire(self) -> None:
-        """Likewise."""
+    def close_now(self) -> None:
+        """Go on: it lives as long as the loop, as a second signal means something, too."""
 
     def close(self) -> None:
         """Put back what was before; the loop has ended."""

@@ -6,7 +6,8 @@ import math
 from time import monotonic
 
 from ..events import Action
-from .loop import Handler, Loop
+from .handler import Handler
+from .loop import Loop
 
 __all__ = ["Ticker"]
 

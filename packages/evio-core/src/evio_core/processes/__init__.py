@@ -1,1 +1,3 @@
 """A server of several processes."""
+
+__all__: list[str] = []

@@ -18,7 +18,7 @@ from typing import NoReturn
 from ..addresses.bind import BoundAddress
 from ..errors import EvioError, WorkerError
 from ..events import Events
-from ..loop.loop import log
+from ..logs import log
 
 assert sys.platform != "win32"
 

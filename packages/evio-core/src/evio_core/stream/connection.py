@@ -1,4 +1,12 @@
-"""A stream connection: its beginning, its input, and what callers see of it. Below it are its output and its end."""
+"""A stream connection: its states, its input, its output, its end, and what callers see of it.
+
+A connection is ``inline`` while it is open, its channel is the kernel's own, its input is wanted and nothing is queued;
+the loop then serves it by itself. Every other situation comes through ``on_event`` and ``flush``, and ``_update``
+decides after each change what to poll for and whether the loop may serve the connection again.
+
+It has a channel, which is what lies between it and the kernel (:mod:`evio_core.loop.channel`); a queue of output while
+something waits (:mod:`evio_core.buffers.output`); and time-outs while one is set (:mod:`.timeouts`).
+"""
 
 from __future__ import annotations
 
@@ -6,18 +14,56 @@ import dataclasses
 import errno
 import os
 import socket
+import ssl
+import struct
 import sys
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, BinaryIO, final
 
-from ..addresses.sockopt import apply_options, borrowed
-from ..events import Action, Buffer, Reply, SocketAddress
+from ..addresses.origin import Origin
+from ..addresses.sockopt import apply_options, borrowed, half_close
+from ..buffers.output import FILE_TURN_SIZE, FileSpan, Output
+from ..checks import not_negative
+from ..errors import (
+    Aborted,
+    CloseTimeout,
+    ConnectTimeout,
+    DeadlineExceeded,
+    HandshakeTimeout,
+    OutputLimitExceeded,
+    TLSError,
+)
+from ..events import Action, Buffer, Options, Reply, SocketAddress
+from ..logs import log
+from ..loop.channel import Channel
+from ..loop.handler import Handler
+from ..loop.loop import READ_SIZE, Loop
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
-from .stream import CLOSE_WHEN_OPEN, CLOSING, DETACHED, DETACHING, GONE, INPUT_ENDED, NOT_POLLED, OPEN, PAUSED_BY_USER
-from .stream_ending import EndingStream
-
-if TYPE_CHECKING:
-    import ssl
+from ..loop.turns import own_turns
+from .linger import Linger, nothing_in_flight
+from .state import (
+    CLOSE,
+    CLOSE_WHEN_OPEN,
+    CLOSING,
+    DETACH,
+    DETACHED,
+    DETACHING,
+    END,
+    GONE,
+    INPUT_ENDED,
+    NOT_POLLED,
+    OPEN,
+    OPENED,
+    OPENING,
+    PAUSED_BY_OUTPUT,
+    PAUSED_BY_USER,
+    TRANSITIONS,
+)
+from .timeouts import Timeouts
 
 __all__ = ["Connection"]
 
@@ -25,10 +71,61 @@ LAST_READS = 16
 """How many reads a connection gets when the server stops; more arrives for ever from a peer that streams."""
 
 
-class Connection(EndingStream):
-    """A tcp or unix stream; implements :class:`evio_core.events.Conn`."""
+@final
+class Connection(Handler):
+    """A tcp, unix or tls stream; implements :class:`evio_core.events.Conn`."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_channel",
+        "_dirty",
+        "_file",
+        "_local",
+        "_mask",
+        "_not_reading",
+        "_origin",
+        "_out",
+        "_phase",
+        "_reason",
+        "_remote",
+        "_timeouts",
+        "_wake_drained",
+        "_waking",
+        "context",
+        "fd",
+        "inline",
+        "loop",
+        "options",
+        "read_size",
+        "seen",
+    )
+
+    def __init__(
+        self, loop: Loop, fd: int, origin: Origin, remote: SocketAddress, channel: Channel, context: Any = None
+    ) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.context = context
+        self.options: Options = origin.options
+        self.inline = False
+        self.read_size = READ_SIZE
+        self.seen = 0.0  # when bytes last moved; kept only while the loop has timers
+        self._channel = channel
+        self._origin = origin
+        self._remote = remote
+        self._local: SocketAddress = None
+        self._phase = OPENING
+        self._mask = NOT_POLLED
+        self._not_reading = 0
+        self._out: Output | None = None
+        self._dirty = False
+        self._file: FileSpan | None = None  # the head of the queue, if that is one and `_send_more` may serve it
+        self._waking = False
+        self._wake_drained = False
+        self._timeouts: Timeouts | None = None
+        self._reason: BaseException | None = None  # for `closed`, when it comes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._origin.name} from {self._remote!r}>"
 
     # -- what callers see
 
@@ -42,8 +139,9 @@ class Connection(EndingStream):
 
     @property
     def turn(self) -> int:
+        loop = self.loop
         # Below the loop's number, so that no two loops have one in common.
-        return self.loop.stats.turns << 16 | self.loop.index
+        return loop.stats.turns << 16 | loop.index if loop.polls_together else next(own_turns)
 
     @property
     def remote_addr(self) -> SocketAddress:
@@ -57,18 +155,28 @@ class Connection(EndingStream):
         return self._local
 
     @property
+    def pending(self) -> int:
+        return self._channel.pending + (self._out.pending if self._out is not None else 0)
+
+    @property
     def tls(self) -> ssl.SSLObject | None:
-        return None
+        return self._channel.tls
 
     @property
     def server_name(self) -> str | None:
-        return None
+        return self._channel.server_name
 
     def pause_reading(self) -> None:
-        self._stop_reading(PAUSED_BY_USER)
+        self._not_reading |= PAUSED_BY_USER
+        self._update()
 
     def resume_reading(self) -> None:
-        self._read_again(PAUSED_BY_USER)
+        self._not_reading &= ~PAUSED_BY_USER
+        self._update()
+
+    def set_deadline(self, seconds: float | None) -> None:
+        if self._phase == OPEN:
+            self._set_deadline(0.0 if seconds is None else monotonic() + not_negative("a deadline", seconds))
 
     def configure(self, **options: Any) -> None:
         changed = dataclasses.replace(self.options, **options)
@@ -81,12 +189,82 @@ class Connection(EndingStream):
         self._start_idle_timer()
         self._update()
 
-    # -- beginning
+    def wake(self) -> None:
+        if not self._waking:
+            self._waking = True
+            self.loop.submit(self._on_wake)
+
+    def wake_when_drained(self) -> None:
+        if self.pending:
+            self._wake_drained = True
+        else:
+            self.wake()
+
+    def write(self, data: Buffer) -> None:
+        if threading.get_ident() == self.loop.ident:
+            self._write(data)
+        else:
+            self.loop.submit(self._write, bytes(memoryview(data)))
+
+    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
+        if self.inline and self.loop.direct and count is not None and count > 0 and offset >= 0:
+            sent = self._send_file_now(file, offset, count, head)
+            if sent == len(head) + count:
+                return
+            head, sent = head[sent:], max(0, sent - len(head))
+            offset, count = offset + sent, count - sent
+        span = FileSpan(file, offset, count)
+        if self._phase == OPEN or self._queues_early():
+            if head:
+                self._queue().append(head)
+            self._queue().append_file(span)
+            self._schedule_flush()
+        else:
+            span.close()
+
+    def close(self) -> None:
+        self._in_loop(self._close)
+
+    def abort(self) -> None:
+        self._in_loop(self._abort)
+
+    # -- what the core's other parts see
+
+    @property
+    def gone(self) -> bool:
+        """True when the connection has ended."""
+        return self._phase == GONE
+
+    @property
+    def is_open(self) -> bool:
+        """True between ``opened`` and the decision to end."""
+        return self._phase == OPEN
+
+    @property
+    def queued(self) -> int:
+        """Bytes of output as they were written: not encrypted, not in a transport."""
+        return self._out.pending if self._out is not None else 0
+
+    # -- opening
 
     def begin(self) -> None:
         """Start on a connected descriptor. Raises ``OSError`` when it cannot be polled."""
         self._poll()
-        self._opened()
+        self._open(b"")
+
+    def use_descriptor(self, fd: int, mask: int) -> None:
+        """Take ``fd``, which the handler of an earlier stage polls for ``mask``."""
+        self.fd = fd
+        self._mask = mask
+
+    def set_addresses(self, remote: SocketAddress | None, local: SocketAddress | None) -> None:
+        """Take the addresses a proxy has named, or that are being dialled; None keeps the socket's own."""
+        self._remote = self._remote if remote is None else remote
+        self._local = local
+
+    def limit_opening(self, seconds: float) -> None:
+        """End the connection unless it opens in time."""
+        self._set_deadline(monotonic() + seconds)
 
     def _poll(self) -> None:
         """Become the handler of the descriptor, which the handler of an earlier stage may have polled."""
@@ -97,23 +275,53 @@ class Connection(EndingStream):
             self.loop.add(self.fd, self, READ)
         self._mask = READ
 
-    def in_stage(self, fd: int, mask: int) -> None:
-        """The handler of an earlier stage polls ``fd``, which is ours, for ``mask``."""
-        self.fd = fd
-        self._mask = mask
+    def _open(self, data: Buffer) -> None:
+        """Go on opening with this input."""
+        try:
+            done = self._channel.open(data)
+        except TLSError as error:
+            self._fail(error)
+            return
+        except BaseException as error:  # of a callback
+            self.loop.callback_failed(self, error)
+            return
+        if done:
+            if self._flush_channel():
+                self._opened()
+                if self._phase == OPEN and data:
+                    self.feed(b"")  # more may have come together with the end of the handshake
+            return
+        if self._timeouts is None or not self._timeouts.has_deadline:
+            self.limit_opening(self.options.handshake_timeout)
+        self._continue_opening()
 
-    def set_proxied(self, remote: SocketAddress | None, local: SocketAddress | None) -> None:
-        """Take the addresses a proxy has named; None keeps the socket's own."""
-        self._remote = self._remote if remote is None else remote
-        self._local = local
+    def _continue_opening(self) -> None:
+        """Send what opening asks for, waiting for room if a peer takes it in small bits."""
+        if self._flush_channel() and self._mask != NOT_POLLED:
+            want = READ | WRITE if self._channel.pending else READ
+            if want != self._mask:
+                self._mask = want
+                self.loop.poller.modify(self.fd, want)
+
+    def _flush_channel(self) -> bool:
+        """False if the connection has failed."""
+        try:
+            self._channel.flush(self.fd)
+        except OSError as error:
+            self.drop(error)
+            return False
+        return True
 
     def _opened(self) -> None:
-        self._phase = OPEN
-        self._deadline = 0.0
+        self._advance(OPENED)
+        if self._timeouts is not None:
+            self._timeouts.set_deadline(0.0)
         self._start_idle_timer()
-        self._update()
         if self._out is not None:
-            self._mark()  # a dialled connection may be written to before it is open
+            self._schedule_flush()  # a dialled connection may be written to before it is open
+        elif self._channel.pending:
+            self._queue()  # the end of the handshake found no room
+        self._update()
         if self._not_reading & CLOSE_WHEN_OPEN:
             self._begin_close()
         if self.loop.events.opened is not None:
@@ -123,92 +331,152 @@ class Connection(EndingStream):
         if self._waking:
             self.loop.submit(self._on_wake)  # woken before it was open
         # That of the handshake serves the time-outs set since, if there are any.
-        if self._timer is not None and not self._next_timer():
-            self.loop.cancel(self._timer)
-            self._timer = None
+        if self._timeouts is not None and not self._timeouts.next():
+            self._timeouts.cancel()
+            self._timeouts = None
 
     # -- events
 
     def on_event(self, mask: int) -> None:
+        if mask == READ == self._mask:
+            self._on_readable()
+            return
         if mask == WRITE and self._file is not None:
             self._send_more(self._file)
             return
         if mask & WRITE:
-            if self.loop.collecting:
-                self._mark()
+            if self._phase == OPENING:
+                self._continue_opening()
+            elif self.loop.collecting:
+                self._schedule_flush()
             else:
                 self.flush()
         if mask & ~WRITE and self._phase != GONE:
-            if self._mask > 0 and self._mask & READ:
+            if self._mask & READ:
                 self._on_readable()
             elif mask & (ERROR | HANGUP):
                 self._on_hangup()
 
     def _on_readable(self) -> None:
-        view: memoryview | None = None
-        chunk: Buffer
+        if self.options.reuse_input_buffer and self._channel.native:
+            self._read_into_buffer()
+            return
         try:
-            if self.options.reuse_input_buffer:
-                if sys.platform == "win32":
-                    raise NotImplementedError("native loops need a POSIX system")
-                size = os.readv(self.fd, [self.loop.input_buffer])
-                chunk = view = memoryview(self.loop.input_buffer)[:size]
-            else:
-                chunk = os.read(self.fd, self.read_size)
+            data = os.read(self.fd, self.read_size)
         except OSError as error:
             self.read_failed(error)
             return
-        if chunk:
-            self.feed(chunk)
+        if data:
+            self.feed(data)
         else:
             self.feed_end()
-        if view is not None:
-            view.release()  # keeping it past the callback is an error, and now one that shows
 
-    def feed(self, chunk: Buffer) -> None:
-        """Input has come from the kernel."""
-        self.loop.stats.bytes_in += len(chunk)
-        self.seen = self.loop.now
-        if self._phase == OPEN and self.loop.events.data is not None:
-            self._fire(self.loop.events.data, chunk)
+    def _read_into_buffer(self) -> None:
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
+        try:
+            size = os.readv(self.fd, [self.loop.input_buffer])
+        except OSError as error:
+            self.read_failed(error)
+            return
+        if not size:
+            self.feed_end()
+            return
+        view = memoryview(self.loop.input_buffer)[:size]
+        self.feed(view)
+        view.release()  # keeping it past the callback is an error, and now one that shows
 
-    def _on_hangup(self) -> None:
-        """Both directions are closed, or the connection failed, while we are not reading."""
-        with borrowed(self.fd) as sock:
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self.lost(OSError(code, os.strerror(code)))
-        elif self._not_reading & INPUT_ENDED:
-            error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-            self.lost(error if self._out is not None else self._reason)
-        else:
-            # Paused, with input still to be had: a hang-up is reported as long as the descriptor is polled,
-            # whatever the interest, so it is polled again only when reading is resumed.
-            self.loop.poller.unregister(self.fd)
-            self._mask = NOT_POLLED
+    def feed(self, data: Buffer) -> None:
+        """Take input of the kernel."""
+        if self._phase == OPENING:
+            self._open(data)
+            return
+        channel, loop = self._channel, self.loop
+        try:
+            chunk = channel.decode(data)
+        except TLSError as error:
+            self._fail(error)
+            return
+        if chunk:
+            loop.stats.bytes_in += len(chunk)
+            self.seen = loop.now
+            callback = loop.events.data
+            if callback is not None and self._phase == OPEN:
+                try:
+                    if type(chunk) is bytes and self.options.reuse_input_buffer:
+                        chunk = memoryview(chunk)
+                    output = callback(self, chunk)
+                    if type(output) is bytes and self._out is None and self._phase == OPEN and loop.direct:
+                        self._send_now(output)
+                    elif output is not None:
+                        self.reply(output)
+                except BaseException as error:
+                    loop.callback_failed(self, error)
+                    return
+        if channel.due and self._phase != GONE:
+            if channel.pending and not self._dirty:  # an answer of TLS itself, say, or what found no room
+                self._queue()
+                self._blocked(self.pending)
+            if channel.ended and not self.gone:
+                self.input_ended()
 
     def read_failed(self, error: OSError) -> None:
-        """Reading raised ``error``."""
         if not isinstance(error, BlockingIOError):
-            self.lost(error)
+            self.drop(error)
 
     def feed_end(self) -> None:
-        """The kernel has no more input."""
-        self.input_ended()
+        """Take note that the kernel has no more input."""
+        error = None if self._phase == CLOSING else self._channel.end_of_input()
+        if error is None:
+            self.input_ended()
+        elif self._phase == OPENING:
+            self.drop(error)
+        else:
+            self._reason = error
+            self._not_reading |= INPUT_ENDED
+            self._begin_close()
 
     def input_ended(self) -> None:
-        """The peer has sent all it will."""
         self._not_reading |= INPUT_ENDED
         if self._phase == CLOSING:
-            self._mark()
+            self._schedule_flush()
         elif self.loop.events.eof is None:
             self._begin_close()
         else:
             self._update()
             self._fire(self.loop.events.eof)
 
+    def _on_hangup(self) -> None:
+        """Both directions are closed, or the connection failed, while we are not reading."""
+        with borrowed(self.fd) as sock:
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.drop(OSError(code, os.strerror(code)))
+        elif self._not_reading & INPUT_ENDED:
+            error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            self.drop(error if self._out is not None else self._reason)
+        else:
+            # Paused, with input still to be had: a hang-up is reported as long as the descriptor is polled,
+            # whatever the interest, so it is polled again only when reading is resumed.
+            self.loop.poller.unregister(self.fd)
+            self._mask = NOT_POLLED
+
+    def _on_wake(self, _: object) -> None:
+        if self._phase == OPENING or not self._waking:
+            return  # `opened` comes first, and this after it
+        self._waking = False
+        if self._phase == OPEN and self.loop.events.data is not None:
+            self._fire(self.loop.events.data, b"")
+
+    def _fire(self, callback: Callable[..., Reply], *arguments: Any) -> None:
+        try:
+            reply = callback(self, *arguments)
+            if reply is not None:
+                self.reply(reply)
+        except BaseException as error:
+            self.loop.callback_failed(self, error)
+
     def reply(self, reply: Reply) -> None:
-        """Do what a callback returned. Raises ``TypeError`` if it is nothing a callback may return."""
         output, action = parse_reply(reply)
         if output is not None:
             self._write(output)
@@ -220,11 +488,346 @@ class Connection(EndingStream):
             self._begin_close()
         elif action is Action.SHUTDOWN:
             self.loop.request_stop()
-        elif self._phase == OPEN:
-            self._phase = DETACHING
+        elif self._advance(DETACH):
             self._not_reading |= DETACHED
+            self._update()  # at once: asyncio would go on reading, and that would be lost
             self._limit_closing()
-            self._mark()
+            self._schedule_flush()
+
+    # -- what to poll for
+
+    def _advance(self, event: int) -> bool:
+        """Enter the phase that the event leads to; False if it leads to none."""
+        phase = TRANSITIONS.get((self._phase, event))
+        if phase is None:
+            return False
+        self._phase = phase
+        self.inline = False
+        return True
+
+    def _update(self) -> None:
+        """Poll for what is wanted now."""
+        phase = self._phase
+        if phase == OPENING or phase == GONE:
+            return
+        # A closing connection reads on, to discard: its peer may have to finish sending before it receives.
+        blockers = self._not_reading & INPUT_ENDED if phase == CLOSING else self._not_reading
+        want = (0 if blockers else READ) | (0 if self._out is None or self._dirty else WRITE)
+        if want != self._mask:
+            if self._mask != NOT_POLLED:
+                self.loop.poller.modify(self.fd, want)
+                self._mask = want
+            elif want:
+                self.loop.poller.register(self.fd, want)
+                self._mask = want
+        self.inline = (
+            want == READ
+            and phase == OPEN
+            and not self._dirty
+            and self._channel.native
+            and not self.options.reuse_input_buffer
+        )
+
+    # -- output
+
+    def _queue(self) -> Output:
+        if self._out is None:
+            self._out = Output()
+        return self._out
+
+    def _queues_early(self) -> bool:
+        """True if it is dialled and not open yet, and has not been closed either."""
+        return self._phase == OPENING and not self._not_reading & CLOSE_WHEN_OPEN
+
+    def _write(self, data: Buffer) -> None:
+        if data and (self._phase == OPEN or self._queues_early()):
+            self._queue().append(data)
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        """Have ``flush`` called at the end of the turn."""
+        self.inline = False
+        if not self._dirty:
+            self._dirty = True
+            self.loop.dirty.append(self)
+
+    def _send_now(self, output: bytes) -> None:
+        """Send a reply with nothing before it."""
+        try:
+            sent = self._channel.send_now(self.fd, output)
+        except OSError as error:
+            self.drop(error)
+            return
+        self.loop.stats.bytes_out += sent
+        if sent != len(output):
+            self.write_rest(output, sent)
+
+    def _send_file_now(self, file: int | BinaryIO, offset: int, count: int, head: bytes) -> int:
+        """With nothing queued, send what the kernel takes: neither duplicate nor queue. Returns the bytes sent; why it
+        were fewer comes up again when the rest is sent."""
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
+        fd = file if isinstance(file, int) else file.fileno()
+        most = count if count < FILE_TURN_SIZE else FILE_TURN_SIZE
+        sent = 0
+        try:
+            if head:
+                sent = os.write(self.fd, head)
+            if sent == len(head):
+                sent += os.sendfile(self.fd, fd, offset, most)
+        except OSError:
+            pass
+        self.loop.stats.bytes_out += sent
+        return sent
+
+    def write_failed(self, error: OSError, output: bytes) -> None:
+        if isinstance(error, BlockingIOError):
+            self.write_rest(output, 0)
+        else:
+            self.drop(error)
+
+    def write_rest(self, output: bytes, sent: int) -> None:
+        self._queue().append_rest(output, sent)
+        self._blocked(self.pending)
+
+    def flush(self) -> None:
+        """Send what is queued, then do what was waiting for that."""
+        self._dirty = False
+        phase = self._phase
+        if phase == OPENING or phase == GONE:
+            return
+        out = self._out
+        if out is not None:
+            channel = self._channel
+            try:
+                sent = channel.send(self.fd, out, phase == CLOSING)
+            except OSError as error:
+                self.drop(error)
+                return
+            self._file = out.file if channel.native and not self.loop.collecting else None
+            timeouts = self._timeouts
+            if sent:
+                self.seen = self.loop.now
+                self.loop.stats.bytes_out += sent
+            pending = self.pending
+            if pending:
+                if timeouts is not None:
+                    timeouts.taken += sent
+                self._blocked(pending)
+                return
+            self._out = None
+            if timeouts is not None:
+                timeouts.send_due = 0.0
+            self._flushed()
+        if self._phase == OPEN:
+            self._update()
+        elif self._out is None:  # else `drained` has returned output with its action: the next flush is due
+            if self._phase == CLOSING:
+                self._finish_close()
+            elif self._phase == DETACHING:
+                self._finish_detach()
+
+    def _send_more(self, file: FileSpan) -> None:
+        """Send more of a file, which the peer takes. What ``flush`` would do, in one piece: a large file drives all
+        this out of the processor's caches each time, so it had better be little."""
+        if sys.platform == "win32":
+            raise NotImplementedError("native loops need a POSIX system")
+        out, count = self._out, file.count
+        assert out is not None
+        try:
+            sent = os.sendfile(self.fd, file.fd, file.offset, count if count < FILE_TURN_SIZE else FILE_TURN_SIZE)
+        except OSError:
+            sent = 0  # why, comes up again
+        rest = count - sent
+        file.offset += sent
+        file.count = rest
+        out.pending -= sent
+        if self._timeouts is not None:
+            self._timeouts.taken += sent
+        loop = self.loop
+        loop.stats.bytes_out += sent
+        if sent:
+            self.seen = loop.now
+        if not rest:
+            out.drop_file(file)
+        if not sent or rest <= self.options.low_water:
+            self.flush()
+
+    def _flushed(self) -> None:
+        """All output has left."""
+        self._not_reading &= ~PAUSED_BY_OUTPUT
+        if self._wake_drained:
+            self._wake_drained = False
+            self.wake()
+        if self._phase == OPEN and self.loop.events.drained is not None:
+            self._fire(self.loop.events.drained)
+
+    def _blocked(self, pending: int) -> None:
+        """The kernel takes no more for now, and that many bytes are left."""
+        options, before = self.options, self._not_reading
+        if options.max_pending and pending > options.max_pending:
+            self.drop(OutputLimitExceeded(f"{pending} bytes queued, {options.max_pending} allowed"), reset=True)
+            return
+        if options.send_timeout and (self._timeouts is None or not self._timeouts.send_due):
+            self._needed_timeouts().limit_sending()
+        if pending > options.high_water:
+            self._not_reading |= PAUSED_BY_OUTPUT
+        elif pending <= options.low_water:
+            self._not_reading &= ~PAUSED_BY_OUTPUT
+        if self._not_reading != before or self._phase != OPEN or not self._mask & WRITE:
+            self._update()  # else all is as it was, as it mostly is for a large file
+        self._channel.wait_for_room(self.fd)
+
+    # -- time-outs
+
+    def _needed_timeouts(self) -> Timeouts:
+        if self._timeouts is None:
+            self._timeouts = Timeouts(self)
+        return self._timeouts
+
+    def _set_deadline(self, when: float) -> None:
+        """End at ``when`` (``time.monotonic``); 0 takes the deadline back."""
+        if when or self._timeouts is not None:
+            self._needed_timeouts().set_deadline(when)
+
+    def _limit_closing(self) -> None:
+        self._set_deadline(monotonic() + self.options.close_timeout)
+
+    def _start_idle_timer(self) -> None:
+        if self.options.idle_timeout:
+            self.seen = monotonic()
+            self._needed_timeouts().arm()
+
+    def deadline_error(self) -> BaseException:
+        """The error of a deadline that has passed in this phase."""
+        if self._phase == OPEN:
+            return DeadlineExceeded("deadline passed")
+        if self._phase != OPENING:
+            return CloseTimeout(f"{self.pending} bytes not taken by the peer")
+        if self._mask in (NOT_POLLED, WRITE):
+            return ConnectTimeout("no answer in time")
+        return HandshakeTimeout("handshake not complete in time")
+
+    # -- ending
+
+    def _close(self, _: object) -> None:
+        if self._phase == OPENING and self._out is not None:
+            self._not_reading |= CLOSE_WHEN_OPEN  # dialled, written to and closed: the output is to arrive
+        else:
+            self._begin_close()
+
+    def _begin_close(self) -> None:
+        """Send what is queued, then close."""
+        if self._advance(CLOSE):
+            if not self.loop.stopping:  # then the time that the whole server has is everybody's
+                self._limit_closing()
+            self._schedule_flush()
+        elif self._phase == OPENING:
+            self.drop(None)
+
+    def _finish_close(self) -> None:
+        """All output is with the kernel: say so to the peer, and close when it has."""
+        if self._channel.finish():
+            self._queue()
+            self.flush()  # comes back here once it has left
+            return
+        in_flight = not self._not_reading & INPUT_ENDED and not (self.loop.stopping and nothing_in_flight(self.fd))
+        if in_flight:
+            self._linger(self._reason)
+        else:
+            self.drop(self._reason)
+
+    def _fail(self, error: BaseException) -> None:
+        """The peer has broken the protocol: send it what there is to say, and end."""
+        with suppress(OSError):  # the reason to report is the first error
+            self._channel.flush(self.fd)
+        self._linger(error)  # a reset could overtake the alert
+
+    def _linger(self, reason: BaseException | None) -> None:
+        """End the connection, but let the peer receive what was sent before the descriptor is closed."""
+        # Taken out of the poller, the peer has hung up: there is nobody to receive anything.
+        if self._mask != NOT_POLLED and self._half_close():
+            Linger.take_over(self.loop, self.fd, self._mask, monotonic() + self.options.close_timeout)
+            self._end(reason)
+        else:
+            self.drop(reason)
+
+    def _half_close(self) -> bool:
+        """Send end-of-file. False if the peer is gone already."""
+        try:
+            half_close(self.fd)
+        except OSError:
+            return False
+        return True
+
+    def _finish_detach(self) -> None:
+        self._leave()
+        sock = self._channel.detach(self.fd)
+        self._end(None, fire=False)
+        detached: Callable[..., object] | None = self.loop.events.detached
+        if detached is None:
+            sock.close()
+            return
+        try:
+            if detached(self, sock) is Action.SHUTDOWN:
+                self.loop.request_stop()
+        except BaseException as error:
+            sock.close()
+            self.loop.callback_failed(self, error)
+
+    def _abort(self, _: object = None) -> None:
+        self.drop(Aborted("aborted by the program"), reset=True)
+
+    def drop(self, error: BaseException | None, reset: bool = False) -> None:
+        """Close at once, for the reason ``error``; with ``reset`` the peer is sent a reset."""
+        if self._phase == GONE:
+            return
+        if reset and self.fd >= 0:
+            with borrowed(self.fd) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._leave():
+            self.loop.close_later(self.fd)
+        self._end(error)
+
+    def _leave(self) -> bool:
+        """Take the descriptor out of the loop. False if there is none, as while a name is looked up."""
+        if self._mask == NOT_POLLED:
+            self.loop.handlers.pop(self.fd, None)
+        else:
+            self.loop.remove(self.fd)
+        return self.fd >= 0
+
+    def _end(self, error: BaseException | None, fire: bool = True) -> None:
+        opened = self._phase != OPENING
+        self._advance(END)
+        if self._timeouts is not None:
+            self._timeouts.cancel()
+            self._timeouts = None
+        if self._channel.pending:
+            self._channel.discard()
+        self.loop.ended += 1
+        if not opened and self._origin.index >= 0:
+            log.info("%r dropped before it opened: %s", self, error)
+        elif fire and self.loop.events.closed is not None:
+            self._fire_closed(self.loop.events.closed, error)
+        if self._out is not None:  # until now ``pending`` said what did not leave
+            self._out.clear()
+            self._out = None
+
+    def _fire_closed(self, closed: Callable[..., object], error: BaseException | None) -> None:
+        try:
+            if closed(self, error) is Action.SHUTDOWN:
+                self.loop.request_stop()
+        except BaseException as failure:
+            self.loop.callback_failed(self, failure)
+
+    def retire(self) -> None:
+        if self._phase == OPEN and self.loop.events.retiring is not None:
+            self._fire(self.loop.events.retiring)
+
+    def close_if_quiet(self, since: float) -> None:
+        if self._phase == OPEN and self._out is None and self.seen <= since:
+            self.shut_down()
 
     def shut_down(self) -> None:
         self._serve_arrived()
@@ -232,9 +835,20 @@ class Connection(EndingStream):
 
     def _serve_arrived(self) -> None:
         """Handle input that is here already: closed over it, the peer would see a reset instead of replies."""
+        if not self._channel.reads:
+            return  # asyncio has read it already, or will not say whether there is any
         for _ in range(LAST_READS):
             before = self.loop.stats.bytes_in
-            if self._phase == OPEN and self._mask > 0 and self._mask & READ:
+            if self._phase == OPEN and self._mask & READ:
                 self._on_readable()
             if self.loop.stats.bytes_in == before:
                 return
+
+    def close_now(self) -> None:
+        self.drop(CloseTimeout(f"server stopped with {self.pending} bytes pending") if self.pending else None)
+
+    def _in_loop(self, function: Callable[[Any], None]) -> None:
+        if threading.get_ident() == self.loop.ident:
+            function(None)
+        else:
+            self.loop.submit(function)

@@ -12,15 +12,18 @@ from time import monotonic
 from typing import Any
 
 from ..addresses.address import Address
+from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options
 from ..events import SocketAddress
-from ..loop.loop import Handler, Loop
+from ..loop.channel import Channel
+from ..loop.loop import Loop
 from ..loop.poller import WRITE
-from ..tls.channel import TLSConnection
+from ..tls.channel import TLSChannel
 from ..tls.credentials import client_session
 from .connection import Connection
-from .listener import Origin
-from .stream import NOT_POLLED
+from .half_open import HalfOpen
+from .plain_channel import PLAIN
+from .state import NOT_POLLED
 
 __all__ = ["dial"]
 
@@ -33,30 +36,27 @@ Target = tuple[int, SocketAddress]
 
 def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: float) -> Connection:
     """A connection in its opening state. From any thread. Raises :class:`TLSError` for a bad certificate."""
-    conn: Connection
-    if address.base == "tls":
-        conn = TLSConnection(loop, -1, origin, None, client_session(address), context)
-    else:
-        conn = Connection(loop, -1, origin, None, context)
+    channel: Channel = TLSChannel(client_session(address), PLAIN) if address.base == "tls" else PLAIN
+    conn = Connection(loop, -1, origin, None, channel, context)
     loop.submit(_Resolving(conn, address, timeout).start)
     return conn
 
 
-def _wait_in_loop(handler: Handler, conn: Connection) -> None:
+def _wait_in_loop(handler: HalfOpen, conn: Connection) -> None:
     """Take a place among the loop's handlers without a descriptor, as the loop has to know of every connection to
     wait for its end when it stops: below 0, and no other connection's."""
-    conn.in_stage(~id(conn), NOT_POLLED)
+    conn.use_descriptor(~id(conn), NOT_POLLED)
     conn.loop.handlers[conn.fd] = handler
 
 
-class _Resolving(Handler):
+class _Resolving(HalfOpen):
     """Looks the host up. Numeric addresses are ready at once; a name is looked up in a thread of its own, as
     ``getaddrinfo`` may take seconds."""
 
-    __slots__ = ("_address", "_conn", "_timeout")
+    __slots__ = ("_address", "_timeout")
 
     def __init__(self, conn: Connection, address: Address, timeout: float) -> None:
-        self._conn = conn
+        super().__init__(conn)
         self._address = address
         self._timeout = timeout
 
@@ -64,7 +64,7 @@ class _Resolving(Handler):
         conn, loop = self._conn, self._conn.loop
         loop.started += 1
         if conn.gone or loop.stopping:
-            conn.lost(None)
+            conn.drop(None)
             return
         _wait_in_loop(self, conn)
         conn.limit_opening(self._timeout)
@@ -78,8 +78,7 @@ class _Resolving(Handler):
 
     def _look_up(self, flags: int) -> list[Target]:
         address = self._address
-        family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(address.family, socket.AF_UNSPEC)
-        infos = socket.getaddrinfo(address.host, address.port, family, socket.SOCK_STREAM, 0, flags)
+        infos = socket.getaddrinfo(address.host, address.port, address.socket_family, socket.SOCK_STREAM, 0, flags)
         return [(info[0], info[4]) for info in infos]
 
     def _look_up_slowly(self) -> None:
@@ -93,24 +92,18 @@ class _Resolving(Handler):
         if self._conn.gone:
             return
         if isinstance(found, OSError):
-            self._conn.lost(found)
+            self._conn.drop(found)
             return
         _Connecting(self._conn, found).next()
 
-    def shut_down(self) -> None:
-        self.expire()
 
-    def expire(self) -> None:
-        self._conn.lost(None)
-
-
-class _Connecting(Handler):
+class _Connecting(HalfOpen):
     """Tries the addresses one after the other."""
 
-    __slots__ = ("_conn", "_error", "_targets")
+    __slots__ = ("_error", "_targets")
 
     def __init__(self, conn: Connection, targets: Iterable[Target]) -> None:
-        self._conn = conn
+        super().__init__(conn)
         self._targets = list(targets)
         self._error: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
@@ -123,7 +116,7 @@ class _Connecting(Handler):
                     return
             except OSError as error:
                 self._error = error
-        self._conn.lost(self._error)
+        self._conn.drop(self._error)
 
     def _connect(self, family: int, name: SocketAddress) -> bool:
         """Begin one attempt. Raises ``OSError`` if it fails at once."""
@@ -145,8 +138,8 @@ class _Connecting(Handler):
             sock.close()
             raise
         loop.handlers.pop(conn.fd, None)
-        conn.in_stage(sock.detach(), WRITE)
-        conn.set_proxied(name, None)
+        conn.use_descriptor(sock.detach(), WRITE)
+        conn.set_addresses(name, None)
         return True
 
     def on_timer(self, now: float) -> None:
@@ -171,11 +164,5 @@ class _Connecting(Handler):
     def _give_up_descriptor(self) -> None:
         conn, loop = self._conn, self._conn.loop
         loop.remove(conn.fd)
-        loop.bury(conn.fd)
+        loop.close_later(conn.fd)
         _wait_in_loop(self, conn)
-
-    def shut_down(self) -> None:
-        self.expire()
-
-    def expire(self) -> None:
-        self._conn.lost(None)

@@ -14,7 +14,8 @@ import sys
 from time import monotonic
 
 from ..addresses.sockopt import borrowed
-from ..loop.loop import READ_SIZE, Handler, Loop, Timer
+from ..loop.handler import Handler
+from ..loop.loop import READ_SIZE, Loop, Timer
 from ..loop.poller import READ
 
 __all__ = ["Linger", "in_flight", "nothing_in_flight"]
@@ -74,11 +75,11 @@ class Linger(Handler):
     def on_event(self, mask: int) -> None:
         try:
             if not os.read(self._fd, READ_SIZE):
-                self.expire()
+                self.close_now()
         except BlockingIOError:
             pass
         except OSError:
-            self.expire()
+            self.close_now()
 
     def _wait(self) -> None:
         when = min(self._deadline, monotonic() + RECHECK) if self._loop.stopping else self._deadline
@@ -87,22 +88,22 @@ class Linger(Handler):
     def on_timer(self, now: float) -> None:
         self._timer = None
         if now >= self._deadline or nothing_in_flight(self._fd):
-            self.expire()
+            self.close_now()
         else:
             self._wait()
 
     def shut_down(self) -> None:
         if nothing_in_flight(self._fd):
-            self.expire()
+            self.close_now()
         else:
             if self._timer is not None:
                 self._loop.cancel(self._timer)
             self._wait()
 
-    def expire(self) -> None:
+    def close_now(self) -> None:
         """Close."""
         if self._timer is not None:
             self._loop.cancel(self._timer)
             self._timer = None
         self._loop.remove(self._fd)
-        self._loop.bury(self._fd)
+        self._loop.close_later(self._fd)

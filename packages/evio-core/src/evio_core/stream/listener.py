@@ -13,23 +13,24 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
-from ..addresses.proxy_header import Network
+from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options, borrowed
-from ..events import Options, SocketAddress
-from ..loop.loop import Handler, Loop, Timer, log
+from ..events import SocketAddress
+from ..logs import log
+from ..loop.channel import Channel
+from ..loop.handler import Handler
+from ..loop.loop import Loop, Timer
 from ..loop.poller import READ
-from ..tls.channel import TLSConnection
+from ..tls.channel import TLSChannel
+from ..tls.credentials import ServerCredentials
 from .connection import Connection
-from .proxy_stage import ProxyPreface
+from .plain_channel import PLAIN
+from .proxy_stage import ProxyStage
 
-if TYPE_CHECKING:
-    from ..tls.credentials import ServerCredentials
-
-__all__ = ["ACCEPTS_PER_TURN", "Accepted", "Listener", "Origin", "adopt"]
+__all__ = ["ACCEPTS_PER_TURN", "Accepted", "Listener", "adopt"]
 
 ACCEPTS_PER_TURN = 64
 
@@ -47,43 +48,37 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds before accepting again after a system error; doubled each time."""
 
 
-@dataclass(slots=True)
-class Origin:
-    """What the connections of one address have in common."""
+class Accepted(NamedTuple):
+    """A connected, non-blocking descriptor on its way to its loop."""
 
-    name: str
-    index: int
-    options: Options
-    credentials: ServerCredentials | None = None
-    proxy_protocol: tuple[Network, ...] = ()
-
-
-Accepted = tuple[int, SocketAddress, Origin]
-"""A connected, non-blocking descriptor on its way to its loop."""
+    fd: int
+    remote: SocketAddress
+    origin: Origin
+    credentials: ServerCredentials | None
 
 
 def adopt(loop: Loop, accepted: Accepted) -> None:
     """Begin a connection on the loop chosen for it; runs in that loop's thread."""
-    fd, remote, origin = accepted
+    fd, remote, origin, credentials = accepted
     if loop.over:
         os.close(fd)
         loop.ended += 1
         return
-    if origin.credentials is None:
-        conn = Connection(loop, fd, origin, remote)
-    else:
-        conn = TLSConnection(loop, fd, origin, remote, origin.credentials.session())
+    channel: Channel = PLAIN
+    if credentials is not None:
+        channel = TLSChannel(credentials.session(), PLAIN, loop.events.not_tls)
+    conn = Connection(loop, fd, origin, remote, channel)
     try:
         if not isinstance(remote, tuple):
             with borrowed(fd) as sock:  # a unix socket inherits no buffer sizes from its listener
                 apply_options(sock, origin.options)
         if origin.proxy_protocol:
             conn.limit_opening(origin.options.handshake_timeout)
-            ProxyPreface(conn, origin.proxy_protocol).begin()
+            ProxyStage(conn, origin.proxy_protocol).begin()
         else:
             conn.begin()
     except OSError as error:
-        conn.lost(error)
+        conn.drop(error)
     handler = loop.handlers.get(fd)
     if loop.stopping and handler is not None:  # another loop accepted it just before
         handler.shut_down()
@@ -92,14 +87,21 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
 class Listener(Handler):
     """A listening socket of one loop, which places what it accepts."""
 
-    __slots__ = ("_failing", "_loop", "_origin", "_pause", "_place", "_sock", "_timer", "exclusive")
+    __slots__ = ("_credentials", "_failing", "_loop", "_origin", "_pause", "_place", "_sock", "_timer", "exclusive")
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, origin: Origin, place: Callable[[Accepted], Any], exclusive: bool
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        origin: Origin,
+        credentials: ServerCredentials | None,
+        place: Callable[[Accepted], object],
+        exclusive: bool,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._origin = origin
+        self._credentials = credentials
         self._place = place
         self._timer: Timer | None = None
         self._pause = FIRST_PAUSE
@@ -133,7 +135,7 @@ class Listener(Handler):
         self._loop.stats.accepted += 1
         if self._failing:
             self._recovered()
-        self._place((fd, remote, self._origin))
+        self._place(Accepted(fd, remote, self._origin, self._credentials))
 
     def _back_off(self, error: OSError) -> None:
         self._loop.poller.unregister(self._sock.fileno())  # and no more: it still has to hear that the server stops
@@ -164,12 +166,9 @@ class Listener(Handler):
             self._try_later(error)
 
     def stop_accepting(self) -> None:
-        self.expire()
+        self.close_now()
 
-    def shut_down(self) -> None:
-        self.expire()
-
-    def expire(self) -> None:
+    def close_now(self) -> None:
         """Accept no more."""
         if self._timer is None:
             self._loop.remove(self._sock.fileno())

@@ -1,100 +1,134 @@
-"""A stream connection's time-outs: its deadlines, its idle time, its rate of sending."""
+"""The time-outs of a stream connection: its deadline, its idle time, its rate of sending."""
 
 from __future__ import annotations
 
 from time import monotonic
+from typing import Protocol, final
 
-from ..checks import not_negative
-from ..errors import CloseTimeout, ConnectTimeout, DeadlineExceeded, HandshakeTimeout, IdleTimeout, SendTimeout
-from ..loop.poller import WRITE
+from ..errors import IdleTimeout, SendTimeout
+from ..events import Options
+from ..loop.handler import Handler
+from ..loop.loop import Loop, Timer
 from .linger import in_flight
-from .stream import NOT_POLLED, OPEN, OPENING, Stream
 
-__all__ = ["TimedStream"]
+__all__ = ["Timed", "Timeouts"]
 
 
-class TimedStream(Stream):
-    """A stream that ends when something takes too long. It has one timer, for whatever comes first."""
+class Timed(Protocol):
+    """A connection as its time-outs see it."""
 
-    __slots__ = ()
+    fd: int
+    loop: Loop
+    options: Options
+    seen: float
+    """When bytes last moved (``time.monotonic``)."""
 
-    def set_deadline(self, seconds: float | None) -> None:
-        if self._phase == OPEN:
-            self._set_deadline(0.0 if seconds is None else monotonic() + not_negative("a deadline", seconds))
+    @property
+    def is_open(self) -> bool:
+        """True between ``opened`` and the decision to end."""
 
-    def limit_opening(self, seconds: float) -> None:
-        """End the connection unless it opens in time."""
-        self._set_deadline(monotonic() + seconds)
+    @property
+    def pending(self) -> int:
+        """Bytes of output that the kernel has not taken."""
 
-    def _set_deadline(self, when: float) -> None:
+    @property
+    def queued(self) -> int:
+        """Those of them that are as the program wrote them: not encrypted, not in a transport."""
+
+    def deadline_error(self) -> BaseException:
+        """The error of a passed deadline in the connection's phase."""
+
+    def drop(self, error: BaseException | None, reset: bool = False) -> None:
+        """End at once for the reason ``error``."""
+
+
+@final
+class Timeouts(Handler):
+    """Ends a connection when something takes too long. It has one timer, for whatever comes first. A connection has
+    this object only while a time-out is set."""
+
+    __slots__ = ("_deadline", "_send_goal", "_stream", "_timer", "send_due", "taken")
+
+    def __init__(self, stream: Timed) -> None:
+        self._stream = stream
+        self._deadline = 0.0  # of the phase: the handshake's, the user's own, or the closing's; 0 is none
+        self._timer: Timer | None = None
+        self._send_goal: float = 0
+        self.send_due = 0.0
+        """When the peer has to have taken its share of the output; 0: nothing waits, or there is no such limit."""
+        self.taken = 0
+        """Bytes that the kernel has taken, counted while ``send_due`` is set."""
+
+    @property
+    def has_deadline(self) -> bool:
+        """True if a deadline is set."""
+        return self._deadline > 0
+
+    def set_deadline(self, when: float) -> None:
+        """End the connection at ``when`` (``time.monotonic``); 0 takes the deadline back."""
         self._deadline = when
-        self._arm()
+        self.arm()
 
-    def _start_idle_timer(self) -> None:
-        if self.options.idle_timeout:
-            self.seen = monotonic()
-            self._arm()
+    def cancel(self) -> None:
+        """Forget the timer."""
+        if self._timer is not None:
+            self._stream.loop.cancel(self._timer)
+            self._timer = None
 
-    def _next_timer(self) -> float:
-        """When to look again; 0 is never."""
-        idle, when = self.options.idle_timeout, self._deadline
-        if self._phase == OPEN:
-            if idle and (not when or self.seen + idle < when):
-                when = self.seen + idle
-            if self._send_due and (not when or self._send_due < when):
-                when = self._send_due
+    def next(self) -> float:
+        """When to look again (``time.monotonic``); 0 is never."""
+        stream, when = self._stream, self._deadline
+        if stream.is_open:
+            idle = stream.options.idle_timeout
+            if idle and (not when or stream.seen + idle < when):
+                when = stream.seen + idle
+            if self.send_due and (not when or self.send_due < when):
+                when = self.send_due
         return when
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """See that a timer comes no later than is needed. One that comes too early is set again then: moving
         a deadline on, as is done for every request, is only an assignment."""
-        when = self._next_timer()
+        when = self.next()
         if when and (self._timer is None or self._timer[0] > when):
+            loop = self._stream.loop
             if self._timer is not None:
-                self.loop.cancel(self._timer)
-            self._timer = self.loop.arm(self, when)
+                loop.cancel(self._timer)
+            self._timer = loop.arm(self, when)
 
     def on_timer(self, now: float) -> None:
         self._timer = None
+        stream = self._stream
+        idle = stream.options.idle_timeout
         if self._deadline and now >= self._deadline:
-            self._deadline_passed()
-        elif self._phase == OPEN and self.options.idle_timeout and now >= self.seen + self.options.idle_timeout:
-            self.lost(IdleTimeout(f"idle for {self.options.idle_timeout:g} s"))
-        elif self._phase == OPEN and self._send_due and now >= self._send_due:
+            stream.drop(stream.deadline_error())
+        elif stream.is_open and idle and now >= stream.seen + idle:
+            stream.drop(IdleTimeout(f"idle for {idle:g} s"))
+        elif stream.is_open and self.send_due and now >= self.send_due:
             self._check_sending()
         else:
-            self._arm()
+            self.arm()
 
-    def _limit_sending(self) -> None:
+    def limit_sending(self) -> None:
         """Give the peer its time to take some of what waits. What the kernel has and the peer's has not counts as
         waiting, too: the kernel takes more only when much of that has left, which a slow peer needs minutes for."""
-        options, behind = self.options, self._behind()
-        self._taken = behind
-        self._send_goal = min(self.pending + behind, max(1, options.min_send_rate * options.send_timeout))
-        self._send_due = monotonic() + options.send_timeout
-        self._arm()
+        stream, behind = self._stream, self._behind()
+        options = stream.options
+        self.taken = behind
+        self._send_goal = min(stream.pending + behind, max(1, options.min_send_rate * options.send_timeout))
+        self.send_due = monotonic() + options.send_timeout
+        self.arm()
 
     def _check_sending(self) -> None:
-        taken = self._taken - self._behind()
+        taken = self.taken - self._behind()
         if taken >= self._send_goal:
-            self._limit_sending()
+            self.limit_sending()
         else:
-            text = f"{taken} bytes taken in {self.options.send_timeout:g} s, {self._send_goal:g} are required"
-            self.lost(SendTimeout(text), reset=True)
+            stream = self._stream
+            text = f"{taken} bytes taken in {stream.options.send_timeout:g} s, {self._send_goal:g} are required"
+            stream.drop(SendTimeout(text), reset=True)
 
     def _behind(self) -> int:
         """Bytes that are queued no more, and not with the peer's kernel either."""
-        return in_flight(self.fd) + self.pending - (self._out.pending if self._out is not None else 0)
-
-    def _deadline_passed(self) -> None:
-        if self._phase == OPEN:
-            self.lost(DeadlineExceeded("deadline passed"))
-        elif self._phase == OPENING:
-            self.lost(self._opening_timeout())
-        else:
-            self.lost(CloseTimeout(f"{self.pending} bytes not taken by the peer"))
-
-    def _opening_timeout(self) -> BaseException:
-        if self._mask in (NOT_POLLED, WRITE):
-            return ConnectTimeout("no answer in time")
-        return HandshakeTimeout("handshake not complete in time")
+        stream = self._stream
+        return in_flight(stream.fd) + stream.pending - stream.queued

@@ -1,1 +1,3 @@
 """TLS over memory buffers."""
+
+__all__: list[str] = []

@@ -1,4 +1,4 @@
-"""TLS without sockets: certificates, and a session over memory buffers (``ssl.MemoryBIO``).
+"""Certificates and what else a TLS session is made of.
 
 Certificates are looked at again for every handshake (one ``stat`` a file, a thousandth of what the handshake
 costs), so a renewed one is used at once; a broken one is reported once and the old one stays in use.
@@ -7,20 +7,17 @@ costs), so a renewed one is used at once; a broken one is reported once and the 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import threading
 from typing import NoReturn
 
 from ..addresses.address import Address
 from ..errors import TLSError
-from ..loop.loop import log
+from ..logs import log
 from .certificate_names import candidates, certificate_names
+from .session import NamedSSLObject, TLSSession, reason
 
-__all__ = ["ServerCredentials", "TLSSession", "client_session", "reason"]
-
-RECORD_SIZE = 16 * 1024
-"""The most plaintext in a record (RFC 8446 section 5.1), and so the most that one read returns."""
+__all__ = ["ServerCredentials", "client_session"]
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption (RFC 9325 section 4.2). All of TLS 1.3 have both."""
@@ -28,89 +25,6 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 TICKETS = 1
 """Session tickets for each full handshake of TLS 1.3. A second one, as is OpenSSL's default, costs a server 2 % of what
 a connection does, and is of use to a client that resumes twice at the same time."""
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, without OpenSSL's file names and line numbers."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
-        return re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", error.strerror)
-    return str(error)
-
-
-class _SSLObject(ssl.SSLObject):
-    server_name: str | None = None
-
-
-class TLSSession:
-    """One connection's TLS: ciphertext in, plaintext out, and the reverse.
-
-    What is to be sent to the peer gathers in ``outgoing``, also after ``handshake`` and ``receive``.
-    All methods raise ``ssl.SSLError``.
-    """
-
-    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send", "server_side")
-
-    def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
-        self.object = context.wrap_bio(
-            self.incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
-        )
-        self.server_side = server_side
-        # Past the methods of SSLObject, which only hand on to these: 1 % of a small request.
-        inner = getattr(self.object, "_sslobj", self.object)
-        self.send = inner.write
-        self._read = inner.read
-        self.ended = False
-        """The peer sent ``close_notify``: no more plaintext will come."""
-
-    @property
-    def server_name(self) -> str | None:
-        """The name the client asked for."""
-        return getattr(self.object, "server_name", None)
-
-    def handshake(self, ciphertext: bytes) -> bool:
-        """Go on with the handshake; True when it is done."""
-        self.incoming.write(ciphertext)
-        try:
-            self.object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def receive(self, ciphertext: bytes) -> bytes:
-        """All plaintext that can be had now, ``b""`` if a record is not complete."""
-        incoming, read = self.incoming, self._read
-        incoming.write(ciphertext)
-        parts: list[bytes] = []
-        try:
-            # All of a record: OpenSSL keeps nothing back. Without more input, asking again would only raise
-            # SSLWantReadError, which is not cheap.
-            while plaintext := read(RECORD_SIZE):
-                if not incoming.pending:
-                    if not parts:
-                        return plaintext
-                    parts.append(plaintext)
-                    break
-                parts.append(plaintext)
-            else:
-                self.ended = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
-        return b"".join(parts)
-
-    def close(self) -> None:
-        """Put ``close_notify`` into ``outgoing`` (RFC 8446 section 6.1)."""
-        try:
-            self.object.unwrap()
-        except ssl.SSLError:
-            return  # it is written; unwrap would also wait for the peer's
 
 
 class ServerCredentials:
@@ -165,7 +79,7 @@ class ServerCredentials:
 
     def _context(self, cert: str, key: str | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.sslobject_class = _SSLObject
+        context.sslobject_class = NamedSSLObject
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the build of Python or OpenSSL would allow
         context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -230,7 +144,7 @@ def _signature(address: Address) -> object:
 
 
 def _remember_name(sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-    if isinstance(sslobject, _SSLObject):
+    if isinstance(sslobject, NamedSSLObject):
         sslobject.server_name = name
 
 

@@ -1,4 +1,4 @@
-"""What ``detached`` gets for a TLS connection: a blocking socket that goes on with the session."""
+"""The socket that ``detached`` gets for a TLS connection: a blocking one that goes on with the session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 import threading
 from typing import Any
 
-from .credentials import TLSSession
+from .session import TLSSession
 
 __all__ = ["TLSSocket"]
 

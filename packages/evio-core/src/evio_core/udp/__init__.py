@@ -1,1 +1,3 @@
 """Datagram sockets."""
+
+__all__: list[str] = []

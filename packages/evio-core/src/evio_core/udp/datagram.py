@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import ssl
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from ..addresses.origin import Origin
 from ..events import Action, Buffer, Reply, SocketAddress
-from ..loop.loop import Handler, Loop, log
+from ..logs import log
+from ..loop.handler import Handler
+from ..loop.loop import Loop
 from ..loop.poller import READ, WRITE
 from ..loop.reply import parse_reply
-
-if TYPE_CHECKING:
-    from ..stream.listener import Origin
+from ..loop.turns import own_turns
 
 __all__ = ["DATAGRAMS_PER_TURN", "DatagramPeer", "DatagramSocket"]
 
 DATAGRAMS_PER_TURN = 64
 
 LARGEST_DATAGRAM = 65535
-
-
-own_turns = itertools.count(-1, -1)
-"""Turns of what does not say which events were found together. The others count upwards from 0."""
 
 
 class DatagramSocket(Handler):
@@ -140,7 +136,7 @@ class DatagramSocket(Handler):
         if self._sock.fileno() < 0:
             return
         if self._loop.stopping and not self._out:
-            self.expire()
+            self.close_now()
             return
         mask = READ | (WRITE if self._out else 0)
         if self._loop.stopping:
@@ -155,13 +151,13 @@ class DatagramSocket(Handler):
     def shut_down(self) -> None:
         self.flush()
 
-    def expire(self) -> None:
+    def close_now(self) -> None:
         """Close."""
         self._loop.remove(self._sock.fileno())
         self._sock.close()
 
 
-class DatagramPeer(Handler):
+class DatagramPeer:
     """Who a datagram came from; implements :class:`evio_core.events.Conn`."""
 
     __slots__ = ("_remote", "_socket", "_waking", "context")
@@ -189,7 +185,7 @@ class DatagramPeer(Handler):
 
     @property
     def turn(self) -> int:
-        return next(own_turns)  # many datagrams are of one look, which is not worth telling
+        return next(own_turns)  # datagrams of one poll share nothing that would be worth looking up once
 
     @property
     def remote_addr(self) -> SocketAddress:
@@ -240,7 +236,7 @@ class DatagramPeer(Handler):
         if action is Action.SHUTDOWN:
             self._socket.loop.request_stop()
 
-    def lost(self, error: BaseException | None) -> None:
+    def drop(self, error: BaseException | None) -> None:
         """A callback failed: there is nothing to end."""
 
     def close(self) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 import threading
 
-from .addresses.bind import bind_all
-from .errors import WorkerError
-from .events import Events
-from .loop.cpus import usable_cpus
-from .server import check_settings, parse_all
+from ..addresses.bind import bind_all
+from ..errors import WorkerError
+from ..events import Events
+from ..loop.cpus import usable_cpus
+from ..server import check_settings, parse_all
 
 __all__ = ["workers"]
 
@@ -39,7 +39,7 @@ def workers(n: int, events: Events, *addresses: str) -> None:
     if sys.platform == "win32":
         raise WorkerError("this system cannot fork; use num_loops")
     else:  # noqa: RET506  # mypy does not import in a branch of another platform
-        from .processes.supervisor import Supervisor
+        from .supervisor import Supervisor
 
         check_settings(events)
         count = usable_cpus() if n == -1 else n

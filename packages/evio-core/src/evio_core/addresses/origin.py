@@ -1,0 +1,23 @@
+"""What the connections of one address have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..events import Options
+from .proxy_header import Network
+
+__all__ = ["Origin"]
+
+
+@dataclass(slots=True, frozen=True)
+class Origin:
+    """An address as its connections and datagrams know it."""
+
+    name: str
+    """The address as it was given."""
+    index: int
+    """Its position among the addresses given to ``serve``; -1 for a dialled one."""
+    options: Options
+    proxy_protocol: tuple[Network, ...] = ()
+    """Networks whose PROXY headers are believed."""

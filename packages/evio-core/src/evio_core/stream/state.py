@@ -1,0 +1,74 @@
+"""The states of a stream connection: its phase, and the reasons not to read.
+
+A phase changes by an event and by nothing else; ``TRANSITIONS`` has them all, and an event that is not in the table
+for a phase changes nothing::
+
+    OPENING ──OPENED──> OPEN ──CLOSE──> CLOSING ───END──> GONE   (the descriptor may linger)
+       │                 ├────DETACH──> DETACHING ─END──> GONE   (the descriptor is the caller's)
+       └──────END────────┴───────END────────────────────> GONE   (error, time-out, abort)
+
+OPENING is what comes before ``opened``: looking a name up, connecting, the PROXY header, the TLS handshake. CLOSING and
+DETACHING last until the queued output is with the kernel. GONE comes before ``closed`` fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = [
+    "CLOSE",
+    "CLOSE_WHEN_OPEN",
+    "CLOSING",
+    "DETACH",
+    "DETACHED",
+    "DETACHING",
+    "END",
+    "GONE",
+    "INPUT_ENDED",
+    "NOT_POLLED",
+    "OPEN",
+    "OPENED",
+    "OPENING",
+    "PAUSED_BY_OUTPUT",
+    "PAUSED_BY_USER",
+    "TRANSITIONS",
+]
+
+# Phases.
+OPENING: Final = 0
+OPEN: Final = 1
+CLOSING: Final = 2
+DETACHING: Final = 3
+GONE: Final = 4
+
+# Events.
+OPENED: Final = 0
+"""The transport, and what it asks for before the first byte, is there."""
+CLOSE: Final = 1
+"""The program, the end of input or the stop of the server closes it."""
+DETACH: Final = 2
+"""The program takes the descriptor."""
+END: Final = 3
+"""All is sent, the descriptor was handed over, or the connection failed."""
+
+TRANSITIONS: Mapping[tuple[int, int], int] = {
+    (OPENING, OPENED): OPEN,
+    (OPENING, END): GONE,
+    (OPEN, CLOSE): CLOSING,
+    (OPEN, DETACH): DETACHING,
+    (OPEN, END): GONE,
+    (CLOSING, END): GONE,
+    (DETACHING, END): GONE,
+}
+
+# Reasons not to read, bits of a sum; input is wanted while there is none.
+PAUSED_BY_USER: Final = 1
+PAUSED_BY_OUTPUT: Final = 2
+INPUT_ENDED: Final = 4
+DETACHED: Final = 8
+CLOSE_WHEN_OPEN: Final = 16
+"""A dialled connection was written to and closed: the output is to arrive first."""
+
+NOT_POLLED: Final = 1 << 8
+"""The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

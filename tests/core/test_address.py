@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_network
 from typing import Any
 
@@ -9,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_core import AddressError, url
-from evio_core.addresses.address import parse_address
+from evio_core import Address, AddressError, url
 from evio_core.addresses.proxy_header import EVERYBODY
 
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -84,7 +84,7 @@ INVALID: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize("text, fields", VALID, ids=[text for text, _ in VALID])
 def test_what_is_understood(text: str, fields: dict[str, Any]) -> None:
-    address = parse_address(text)
+    address = Address.parse(text)
     assert address.text == text
     assert {name: getattr(address, name) for name in fields} == fields
 
@@ -92,7 +92,7 @@ def test_what_is_understood(text: str, fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text, why", INVALID, ids=[text[:40] for text, _ in INVALID])
 def test_what_is_refused_names_the_address_and_what_is_allowed(text: str, why: str) -> None:
     with pytest.raises(AddressError) as caught:
-        parse_address(text)
+        Address.parse(text)
     assert text in str(caught.value)
     assert why in str(caught.value)
 
@@ -101,7 +101,7 @@ def test_what_is_refused_names_the_address_and_what_is_allowed(text: str, why: s
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     try:
-        assert parse_address(text).text == text
+        assert Address.parse(text).text == text
     except AddressError as error:
         assert text in str(error)
 
@@ -114,13 +114,95 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
 @settings(max_examples=50, deadline=None)
 def test_url_is_what_parse_takes(scheme: str, host: tuple[str, int], port: int) -> None:
     name = (host[0], port) if host[1] == 4 else (host[0], port, 0, 0)
-    address = parse_address(url(scheme, name))
+    address = Address.parse(url(scheme, name))
     assert (address.scheme, address.host, address.port) == (scheme, host[0], port)
 
 
 def test_url_of_unix_names() -> None:
     assert url("unix", "/run/a") == "unix:///run/a"
     assert url("unix", b"\0name") == "unix://@name"
+    assert url("unix", "") == "unix://"  # of a client that is not bound
+
+
+@pytest.mark.parametrize("path", ["/run/a", "a b", "/what?is%this", "@not-abstract", "/\udc80\n", "%41", "/a&b=c"])
+def test_url_of_a_path_is_that_path_again(path: str) -> None:
+    made = Address.parse(url("unix", path))
+    assert made.path in (path, f"./{path}")
+
+
+@pytest.mark.parametrize("name", [b"\0name", b"\0\xff?%", b"\0with space"])
+def test_url_of_an_abstract_name_is_that_name_again(name: bytes) -> None:
+    assert os.fsencode(Address.parse(url("unix", name)).path) == name
+
+
+def test_url_keeps_the_scope_of_a_link_local_address() -> None:
+    assert url("tcp", ("fe80::1", 5000, 0, 1)) == "tcp://[fe80::1%1]:5000"
+    assert url("tcp", ("fe80::1%eth0", 5000, 0, 2)) == "tcp://[fe80::1%eth0]:5000"
+    assert url("udp", ("::1", 5000, 0, 0)) == "udp://[::1]:5000"
+
+
+@pytest.mark.parametrize("text, fields", VALID, ids=[text for text, _ in VALID])
+def test_an_address_as_text_is_that_address_again(text: str, fields: dict[str, Any]) -> None:
+    address = Address.parse(text)
+    assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    "scheme, target, options, text",
+    [
+        ("tcp", ("::1", 5000), {"backlog": 5}, "tcp://[::1]:5000?backlog=5"),
+        ("tcp4-net", ("", 0), {"reuseport": True}, "tcp4-net://:0?reuseport=true"),
+        ("unix", "/a?b", {"mode": 0o60}, "unix:///a%3Fb?mode=0060"),
+        ("unix", b"\0name", {}, "unix://@name"),
+        ("fd", 3, {"proxy_protocol": EVERYBODY}, "fd://3?proxy_protocol=true"),
+        ("tcp", ("", 1), {"proxy_protocol": [ip_network("10.0.0.0/8")]}, "tcp://:1?proxy_protocol=10.0.0.0/8"),
+        ("systemd", "web", {}, "systemd://web"),
+        ("tls", ("h", 1), {"certs": [("a&b", "k"), ("c", None)], "alpn": ["h2"]}, None),
+        ("tls", ("h", 1), {"ca": "/x y", "client_ca": ""}, "tls://h:1?ca=/x%20y"),
+    ],
+)
+def test_an_address_is_made_of_its_parts(scheme: str, target: Any, options: dict[str, Any], text: str | None) -> None:
+    made = Address.make(scheme, target, **options)
+    assert str(made) == text or text is None
+    assert made.text == str(made)
+    for name, value in options.items():
+        assert list(getattr(made, name) or ()) == list(value) if isinstance(value, list) else True
+
+
+def test_options_are_added_changed_and_taken_away() -> None:
+    address = Address.parse("tls://:443?cert=a&alpn=h2")
+    assert str(address.with_options(alpn=("http/1.1",), reuseport=True)) == (
+        "tls://:443?reuseport=true&cert=a&alpn=http/1.1"
+    )
+    assert str(address.with_options(alpn=())) == "tls://:443?cert=a"
+    assert str(Address.parse("localhost:1").with_options()) == "tcp://localhost:1"
+
+
+def test_an_address_says_which_options_it_may_have() -> None:
+    assert Address.parse("tls://:1").allows("cert")
+    assert not Address.parse("tcp://:1").allows("cert")
+    assert not Address.parse("unix:///a").allows("reuseport")
+    assert not Address.parse("tcp://:1").allows("no such option")
+
+
+@pytest.mark.parametrize(
+    "options, error, why",
+    [
+        ({"mode": 0o600}, AddressError, "tcp has no option 'mode'"),
+        ({"backlog": -1}, AddressError, "option backlog must be a number from 1"),
+        ({"certs": [("a", None)]}, AddressError, "tcp has no option 'cert'"),
+        ({"host": "x"}, TypeError, "'host' is no option of an address"),
+        ({"reuseprot": True}, TypeError, "did you mean reuseport"),
+    ],
+)
+def test_what_no_address_can_say_is_refused(options: dict[str, Any], error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        Address.make("tcp", ("localhost", 1), **options)
+
+
+def test_a_value_that_would_be_read_as_another_one_is_refused() -> None:
+    with pytest.raises(AddressError, match="alpn cannot be"):
+        Address.make("tls", ("localhost", 1), certs=[("a", None)], alpn=["with,comma"])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +214,7 @@ def test_url_of_unix_names() -> None:
 )
 def test_what_cannot_be_served(text: str, why: str) -> None:
     with pytest.raises(AddressError, match=why):
-        parse_address(text).check_listen()
+        Address.parse(text).check_listen()
 
 
 @pytest.mark.parametrize(
@@ -147,4 +229,4 @@ def test_what_cannot_be_served(text: str, why: str) -> None:
 )
 def test_what_cannot_be_dialled(text: str, why: str) -> None:
     with pytest.raises(AddressError, match=why):
-        parse_address(text).check_dial()
+        Address.parse(text).check_dial()

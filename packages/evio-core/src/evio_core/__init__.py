@@ -1,7 +1,7 @@
 """evio: an event-loop networking toolkit. See :mod:`evio_core.events` for the contract."""
 
 from ._version import __version__
-from .addresses.address import url
+from .addresses.address import Address, url
 from .buffers.input_stream import InputStream
 from .errors import (
     Aborted,
@@ -42,6 +42,7 @@ from .server import serve
 __all__ = [
     "Aborted",
     "Action",
+    "Address",
     "AddressError",
     "Buffer",
     "CloseTimeout",

@@ -15,7 +15,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from .addresses.address import Address, parse_address
+from .addresses.address import Address
 from .addresses.bind import BoundAddress, bind_all
 from .addresses.origin import Origin
 from .checks import not_negative
@@ -68,7 +68,7 @@ def parse_all(addresses: Sequence[str]) -> list[Address]:
     """Parse addresses to listen on. Raises :class:`AddressError`."""
     if not addresses:
         raise AddressError("no address to serve; for instance tcp://localhost:5000")
-    parsed = [parse_address(text) for text in addresses]
+    parsed = [Address.parse(text) for text in addresses]
     for address in parsed:
         address.check_listen()
     return parsed
@@ -151,7 +151,7 @@ class RunningServer:
         self._loops[0].interrupt()
 
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
-        parsed = parse_address(address)
+        parsed = Address.parse(address)
         parsed.check_dial()
         not_negative("timeout", timeout)
         usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net

@@ -10,7 +10,20 @@ import sys
 from importlib.metadata import version
 from typing import NoReturn
 
-from evio_core import Action, Conn, Events, EvioError, LoadBalance, Options, Server, TLSError, serve, url, workers
+from evio_core import (
+    Action,
+    Address,
+    Conn,
+    Events,
+    EvioError,
+    LoadBalance,
+    Options,
+    Server,
+    TLSError,
+    serve,
+    url,
+    workers,
+)
 
 EXAMPLES = """\
 addresses:
@@ -44,13 +57,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def scheme(address: str) -> str:
-    return address.partition("://")[0] if "://" in address else "tcp"
-
-
-def with_reuseport(address: str) -> str:
-    option = "&reuseport=true" if "?" in address else "?reuseport=true"
-    return address + option if scheme(address).startswith(("tcp", "udp", "tls")) else address
+def read_addresses(arguments: argparse.Namespace) -> list[Address]:
+    addresses = [Address.parse(text) for text in arguments.addresses]
+    if arguments.reuseport:
+        return [each.with_options(reuseport=True) if each.allows("reuseport") else each for each in addresses]
+    return addresses
 
 
 def say(line: str) -> None:
@@ -60,8 +71,7 @@ def say(line: str) -> None:
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
-def make_events(arguments: argparse.Namespace) -> Events:
-    schemes = [scheme(address) for address in arguments.addresses]
+def make_events(arguments: argparse.Namespace, schemes: list[str]) -> Events:
     numbers, silenced = itertools.count(1), False
 
     def serving(server: Server) -> None:
@@ -94,10 +104,10 @@ def make_events(arguments: argparse.Namespace) -> Events:
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
-    addresses = [with_reuseport(address) if parsed.reuseport else address for address in parsed.addresses]
     run = functools.partial(workers, parsed.workers) if parsed.workers else serve
     try:
-        run(make_events(parsed), *addresses)
+        addresses = read_addresses(parsed)
+        run(make_events(parsed, [each.scheme for each in addresses]), *map(str, addresses))
     except (EvioError, OSError, ValueError) as error:
         print(f"evio-echo: {error}", file=sys.stderr)
         return 2 if isinstance(error, (ValueError, TLSError)) else 1

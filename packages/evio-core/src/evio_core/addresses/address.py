@@ -21,15 +21,15 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..errors import AddressError
 from ..events import SocketAddress
 from .proxy_header import EVERYBODY, Network
 
-__all__ = ["Address", "parse_address", "url"]
+__all__ = ["Address", "url"]
 
 INET = ("tcp", "udp", "tls")
 STREAMS = ("tcp", "tls", "unix", "fd", "systemd")
@@ -42,11 +42,13 @@ SUN_PATH = 108 if sys.platform == "linux" else 104
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A parsed address. Fields that a scheme does not have are empty."""
+    """An address as its parts; ``str()`` makes it an address string again. Fields that a scheme does not have are
+    empty. Make one with :meth:`parse` or :meth:`make`, and change its options with :meth:`with_options`."""
 
-    text: str
-    """As it was given."""
+    text: str = field(compare=False)
+    """The string it was parsed from, for messages."""
     scheme: str
+    """As in the string: ``tcp6``, ``tls-net``."""
     base: str
     """``tcp``, ``udp``, ``tls``, ``unix``, ``fd`` or ``systemd``."""
     family: int = 0
@@ -68,10 +70,92 @@ class Address:
     certs: tuple[tuple[str, str | None], ...] = ()
     """Pairs of certificate and key file; no key means that it is in the certificate's file."""
     client_ca: str | None = None
+    """A file of authorities; clients have to show a certificate of one of them."""
     ca: str | None = None
+    """A file of authorities to trust when dialling, instead of the system's."""
     alpn: tuple[str, ...] = ()
+    """Protocols to agree on, best first (RFC 7301)."""
     proxy_protocol: tuple[Network, ...] = ()
     """Whose PROXY headers are believed."""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse an address string. Raises :class:`AddressError`, which says what is allowed."""
+        scheme, separator, rest = text.partition("://")
+        if not separator:
+            scheme, rest = "tcp", text
+        stem = scheme.removesuffix("-net")
+        if stem not in SCHEMES:
+            raise AddressError(f"{text}: unknown scheme {scheme!r}; {_allowed(stem, SCHEMES)}, each also with -net")
+        base = BASES.get(stem, stem)
+        target, _, query = rest.partition("?")
+        fields: dict[str, Any] = _target(text, base, target)
+        fields |= _options(text, base, query) if query or "?" in rest else {}
+        family = int(stem[-1]) if stem[-1] in "46" else 0
+        return cls(text=text, scheme=scheme, base=base, family=family, fallback=scheme != stem, **fields)
+
+    @classmethod
+    def make(cls, scheme: str, target: SocketAddress | int, **options: Any) -> Address:
+        """An address from its scheme, what it addresses, and options as :meth:`with_options` takes them.
+
+        The target of an internet scheme is ``(host, port)`` or an address of ``getsockname``, of ``unix`` a path or an
+        abstract name as ``bytes`` that begin with NUL, of ``fd`` a number, of ``systemd`` a name.
+
+        Raises :class:`AddressError` for what no address string can say.
+        """
+        return cls.parse(url(scheme, target)).with_options(**options)
+
+    def with_options(self, **options: Any) -> Address:
+        """The address with other options, named and typed as the fields are: ``reuseport=True``,
+        ``certs=[(cert, key)]``, ``mode=0o660``. An empty value takes an option away.
+
+        Raises :class:`AddressError` for an option that the scheme does not have or a value that is not allowed, and
+        ``TypeError`` for a name that is no option.
+        """
+        for name in options:
+            if name not in OPTION_FIELDS:
+                raise TypeError(f"{name!r} is no option of an address; {_allowed(name, OPTION_FIELDS)}")
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        made = Address.parse(str(replace(self, **fields)))
+        for name, value in fields.items():
+            if (getattr(made, name) or None) != (value or None):
+                raise AddressError(f"{made.text}: {name} cannot be {value!r}")
+        return made
+
+    def allows(self, option: str) -> bool:
+        """True if the scheme has this option, by its name in address strings (``cert``, ``reuseport``)."""
+        return option in _OPTIONS and self.base in _OPTIONS[option].bases
+
+    def __str__(self) -> str:
+        if self.base in INET:
+            text = url(self.scheme, (self.host, self.port))
+        elif self.base == "unix":
+            text = url(self.scheme, os.fsencode(self.path) if self.path.startswith("\0") else self.path)
+        else:
+            text = f"{self.scheme}://{self.name if self.base == 'systemd' else self.fd}"
+        query = "&".join(f"{name}={quote(value, '/:,', errors='surrogateescape')}" for name, value in self._query())
+        return f"{text}?{query}" if query else text
+
+    def _query(self) -> Iterable[tuple[str, str]]:
+        """The options that are set, as strings."""
+        if self.reuseport:
+            yield "reuseport", "true"
+        if self.backlog:
+            yield "backlog", str(self.backlog)
+        if self.mode is not None:
+            yield "mode", f"{self.mode:04o}"
+        for cert, key in self.certs:
+            yield "cert", cert
+            if key is not None:
+                yield "key", key
+        for name in ("client_ca", "ca"):
+            if getattr(self, name):
+                yield name, getattr(self, name)
+        if self.alpn:
+            yield "alpn", ",".join(self.alpn)
+        if self.proxy_protocol:
+            everybody = self.proxy_protocol == EVERYBODY
+            yield "proxy_protocol", "true" if everybody else ",".join(map(str, self.proxy_protocol))
 
     @property
     def socket_family(self) -> int:
@@ -96,30 +180,25 @@ class Address:
                 raise AddressError(f"{self.text}: {option} is for listening, not for dialling")
 
 
-def parse_address(text: str) -> Address:
-    """Parse an address string. Raises :class:`AddressError`, which says what is allowed."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "tcp", text
-    stem = scheme.removesuffix("-net")
-    if stem not in SCHEMES:
-        raise AddressError(f"{text}: unknown scheme {scheme!r}; {_allowed(stem, SCHEMES)}, each also with -net")
-    base = BASES.get(stem, stem)
-    target, _, query = rest.partition("?")
-    fields: dict[str, Any] = _target(text, base, target)
-    fields |= _options(text, base, query) if query or "?" in rest else {}
-    family = int(stem[-1]) if stem[-1] in "46" else 0
-    return Address(text=text, scheme=scheme, base=base, family=family, fallback=scheme != stem, **fields)
-
-
 def url(scheme: str, name: SocketAddress) -> str:
-    """A bound or connected address as text, for banners: ``tcp://[::1]:5000``, ``unix://@name``."""
+    """A bound or connected address as an address string: ``tcp://[::1]:5000``, ``tcp://[fe80::1%2]:5000``,
+    ``unix:///run/app.sock``, ``unix://@name``. What it addresses can be dialled or served again; in a path ``%``,
+    ``?`` and bytes that are no UTF-8 are escaped (``%3F``). Control characters stay: a peer may choose them."""
     if isinstance(name, tuple):
-        host = f"[{name[0]}]" if ":" in name[0] else name[0]
-        return f"{scheme}://{host}:{name[1]}"
+        host, port = name[0], name[1]
+        if ":" in host:
+            scope = name[3] if len(name) > 3 and "%" not in host else 0
+            host = f"[{host}%{scope}]" if scope else f"[{host}]"
+        return f"{scheme}://{host}:{port}"
     if isinstance(name, bytes):
-        return f"{scheme}://@{name[1:].decode(errors='replace')}"
-    return f"{scheme}://{name}"
+        return f"{scheme}://@{_escape(os.fsdecode(name[1:]))}"
+    path = _escape(str(name))
+    return f"{scheme}://./{path}" if path.startswith("@") else f"{scheme}://{path}"
+
+
+def _escape(path: str) -> str:
+    """The path with what ``unquote`` would not leave as it is escaped."""
+    return re.sub("[%?\ud800-\udfff]", lambda found: quote(found[0], "", errors="surrogateescape"), path)
 
 
 # -- what is addressed
@@ -208,6 +287,9 @@ def _protocols(value: str) -> tuple[str, ...]:
         raise ValueError(value)
     return names
 
+
+OPTION_FIELDS = ("reuseport", "backlog", "mode", "certs", "client_ca", "ca", "alpn", "proxy_protocol")
+"""Fields of an address that its options set."""
 
 _OPTIONS = {
     "reuseport": _Option(INET, _boolean, "true or false"),

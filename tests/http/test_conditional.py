@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +11,6 @@ from evio_http.message.conditional import (
     Outcome,
     evaluate,
     http_date,
-    make_etag,
     parse_http_date,
     range_applies,
 )
@@ -218,22 +214,20 @@ def test_http_date() -> None:
     assert http_date(2.0**62) == "Fri, 31 Dec 9999 23:59:59 GMT"
 
 
-def test_an_entity_tag_is_of_a_version_and_a_coding(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(0, 1_000_000_000))
-    tags = [make_etag(path.stat()), make_etag(path.stat(), "gzip"), make_etag(path.stat(), "br")]
-    assert tags[0] == make_etag(path.stat())
-    os.utime(path, ns=(0, 1_000_000_001))
-    tags.append(make_etag(path.stat()))
-    path.write_bytes(b"three")
-    os.utime(path, ns=(0, 1_000_000_001))
-    tags.append(make_etag(path.stat()))
-    (tmp_path / "new").write_bytes(b"other")
-    os.utime(tmp_path / "new", ns=(0, 1_000_000_001))
-    os.replace(tmp_path / "new", path)
-    tags.append(make_etag(path.stat()))
-    assert len(set(tags)) == len(tags)
-    for tag in tags:
-        assert evaluate("GET", {"if-none-match": tag}.get, tag, 0) is NOT_MODIFIED
-        assert str(path.stat().st_ino) not in tag
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"if-none-match": "*"}, NOT_MODIFIED),
+        ({"if-match": "*"}, GO),
+        ({"if-none-match": '""'}, GO),
+        ({"if-none-match": ""}, GO),
+        ({"if-match": '""'}, FAILED),
+        ({"if-modified-since": LATER}, GO),
+        ({"if-unmodified-since": EARLIER}, GO),
+    ],
+)
+def test_what_has_no_validators(fields: dict[str, str], outcome: Outcome) -> None:
+    assert evaluate("GET", fields.get, "", None) is outcome
+    assert not range_applies('""', "", None)
+    assert not range_applies(SAME, "", None)
+    assert range_applies(None, "", None)

@@ -611,6 +611,20 @@ def test_a_handler_in_front_of_a_site_sees_every_request(site: Path) -> None:
     assert seen == [b"/a.txt"] * 5
 
 
+def test_a_handler_in_front_sees_every_request_for_what_is_made_later(tmp_path: Path) -> None:
+    (tmp_path / "large.txt").write_bytes(b"text " * 100_000)
+    wait_until_settled(tmp_path)
+    seen: list[bytes] = []
+
+    def look(request: Request) -> None:
+        seen.append(request.path)
+
+    with serving(look, Site(str(tmp_path), compress=True)) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert ask(sock, "/large.txt", "Accept-Encoding: gzip").fields["content-encoding"] == "gzip"
+    assert len(seen) == 3
+
+
 def test_a_handler_that_fails_is_500_and_the_connection_lives(site: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fail(request: Request) -> Response | None:
         if request.path == b"/fail":

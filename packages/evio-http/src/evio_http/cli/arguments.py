@@ -7,6 +7,7 @@ import re
 from importlib.metadata import version
 from typing import NoReturn
 
+from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
 from ..message.limits import Limits
 
@@ -93,7 +94,13 @@ def _content(group: argparse._ArgumentGroup) -> None:
         "--spa", type=_path, metavar="PATH", help="the page for paths that are no files, such as /index.html"
     )
     group.add_argument("--clean-urls", action="store_true", help="/about is about.html")
-    group.add_argument("--compress", action="store_true", help="compress small text files, once")
+    group.add_argument("--compress", action="store_true", help="compress text files up to 4 MiB, once")
+    group.add_argument(
+        "--etag",
+        choices=ETAGS,
+        default="stat",
+        help="what entity tags are made of: stat is size and mtime (default), content is a digest; off is none",
+    )
     group.add_argument("--no-precompressed", action="store_true", help="do not look for FILE.br, .zst and .gz")
     group.add_argument("--follow-symlinks", action="store_true", help="also links that leave the directory")
     group.add_argument("--dotfiles", action="store_true", help="also names that begin with a dot")

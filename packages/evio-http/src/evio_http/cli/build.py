@@ -224,6 +224,7 @@ class Setup:
             error_pages=dict(flags.error_page),
             media_types=dict(flags.media_type),
             health=flags.health,
+            etag=flags.etag,
             hot_file=flags.hot_file,
         )
 

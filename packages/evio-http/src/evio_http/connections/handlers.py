@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ..message.request import Request
-from ..message.response import Deferred, Response
+from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
 from .peers import TrustedProxies
 
@@ -45,10 +45,9 @@ class Handlers:
                 if not shared and own is None:
                     own = request.for_handler(self._trusted.client(address, request))
                 response = handler(request if shared or own is None else own)
-                if isinstance(response, Response) and own is not None:
-                    response.source = None  # the program's own handlers are to see every request
                 if isinstance(response, (Response, Deferred)):
-                    return response
+                    # The program's own handlers are to see every request.
+                    return response if own is None else then(response, without_source)
                 if response is not None:
                     raise TypeError(f"a handler returns a Response, a Deferred or None, not {response!r}")
         except Exception:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .version import Identity
 
-__all__ = ["EXTENSIONS", "PREFERENCE", "CompressedCache", "choose"]
+__all__ = ["COMPRESS_AT_ONCE", "EXTENSIONS", "PREFERENCE", "CompressedCache", "choose"]
 
 PREFERENCE = ("br", "zstd", "gzip")
 """Which coding is chosen of several that a client likes equally: the smallest first."""
@@ -102,15 +102,19 @@ def _compressors() -> dict[str, Callable[[bytes], bytes]]:
     return found
 
 
-class CompressedCache:
-    """Compressed versions of small files, each made once, in at most MAX_BYTES; the least recently used go first.
+COMPRESS_AT_ONCE = 128 * 1024
+"""Bytes that may be compressed on a loop: some milliseconds."""
 
-    Compressing happens in the caller, so a file above MAX_FILE bytes, which would hold up a loop for more
-    than some milliseconds, is left alone: for those there are precompressed siblings. Below MIN_FILE bytes
-    there is nothing to gain: a response fits one segment either way. It may be shared by threads.
+
+class CompressedCache:
+    """Compressed versions of files, each made once, in at most MAX_BYTES; the least recently used go first.
+
+    Compressing happens in the caller, so a file above ``COMPRESS_AT_ONCE`` is for another thread. One above MAX_FILE
+    bytes is left alone: for those there are precompressed siblings. Below MIN_FILE bytes there is nothing to gain: a
+    response fits one segment either way. It may be shared by threads.
     """
 
-    def __init__(self, max_bytes: int = 16 << 20, max_file: int = 128 << 10, min_file: int = 256) -> None:
+    def __init__(self, max_bytes: int = 16 << 20, max_file: int = 4 << 20, min_file: int = 256) -> None:
         self._max_bytes = max_bytes
         self._max_file = max_file
         self._min_file = min_file
@@ -124,6 +128,10 @@ class CompressedCache:
     def accepts(self, size: int) -> bool:
         """Whether a file of SIZE bytes is neither too small nor too large."""
         return self._min_file <= size <= self._max_file
+
+    def takes_long(self, version: Identity, size: int, coding: str) -> bool:
+        """Whether ``get`` would take longer than a loop has time for."""
+        return size > COMPRESS_AT_ONCE and (version, coding) not in self._kept
 
     def get(self, version: Identity, content: bytes, coding: str) -> bytes | None:
         """CONTENT, of this version of a file, in one of ``codings``; None when that saves less than a tenth, or

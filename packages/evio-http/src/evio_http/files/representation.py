@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..message.conditional import Outcome, evaluate, http_date, make_etag, range_applies
+from ..message.conditional import Outcome, evaluate, http_date, range_applies
 from ..message.ranges import content_range, multipart, parse_range, unsatisfied_range
 from ..message.request import Request
-from ..message.response import FileBody, Response
+from ..message.response import Deferred, FileBody, Response
 from .encodings import EXTENSIONS, CompressedCache, choose
 from .media_types import MediaTypes, is_compressible
 from .paths import OpenedFile, Root, decoded_path
+from .validators import NO_VALIDATORS, Validators, is_trusted
 from .version import FileSource, FileVersion
 
 __all__ = ["Representations"]
@@ -32,6 +33,8 @@ class _Chosen:
     varies: bool
     content: bytes | None = None
     """In memory, when it is compressed or small."""
+    compressible: str | None = None
+    """The coding that it is to be compressed to, if that is worth it."""
 
     @property
     def size(self) -> int:
@@ -42,7 +45,8 @@ class Representations:
     """Responses for the files below one root.
 
     ``precompressed``: look for siblings (``app.js.br``, ``.zst``, ``.gz``). ``compressed``: compress what has none.
-    Files of up to ``small`` bytes are answered from memory. ``types`` says what a file is by its name.
+    Files of up to ``small`` bytes are answered from memory. ``types`` says what a file is by its name, ``validators``
+    what conditions are compared with.
     """
 
     def __init__(
@@ -53,20 +57,45 @@ class Representations:
         compressed: CompressedCache | None,
         small: int,
         types: MediaTypes,
+        validators: Validators,
     ) -> None:
         self._root = root
         self._siblings = [(coding, suffix.encode()) for coding, suffix in EXTENSIONS.items()] if precompressed else []
         self._compressed = compressed
         self._small = small
         self._types = types
+        self._validators = validators
 
-    def respond(self, request: Request, segments: list[str], opened: OpenedFile, *, lasting: bool = True) -> Response:
+    def respond(
+        self, request: Request, segments: list[str], opened: OpenedFile, *, lasting: bool = True
+    ) -> Response | Deferred:
         """Make the response to GET or HEAD for the file that SEGMENTS lead to; OPENED is used up. Not ``lasting``: the
-        file was only found because others do not exist. Raises ``OSError``."""
+        file was only found because others do not exist. Deferred when more is to be read, or compressed, than a loop
+        has time for. Raises ``OSError``."""
         chosen = self._choose(request, segments, opened)
+        if self._takes_long(chosen):
+            key = (self, chosen.opened.version)
+            return Deferred(lambda: self._finish(request, segments, chosen, lasting), key)
+        return self._finish(request, segments, chosen, lasting)
+
+    def respond_plainly(self, request: Request, segments: list[str], opened: OpenedFile) -> Response:
+        """As ``respond``, for a page that stands for something else: without validators."""
+        return self._finish(request, segments, self._choose(request, segments, opened), False, validated=False)
+
+    def _takes_long(self, chosen: _Chosen) -> bool:
+        opened, cache, coding = chosen.opened, self._compressed, chosen.compressible
+        if cache is None or coding is None:
+            return self._validators.take_long(opened)
+        compressing = cache.takes_long(opened.version.identity, opened.stat.st_size, coding)
+        return compressing or self._validators.take_long(opened)
+
+    def _finish(
+        self, request: Request, segments: list[str], chosen: _Chosen, lasting: bool, *, validated: bool = True
+    ) -> Response:
         opened = chosen.opened
         try:
-            response = self._respond(request, chosen)
+            self._compress(chosen)
+            response = self._respond(request, chosen, validated)
         except BaseException:
             opened.close()
             raise
@@ -75,7 +104,7 @@ class Representations:
         # Of several ranges only the content itself says which: too rare to be told apart in memory.
         single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
         response.served = decoded_path(segments)
-        if lasting and opened.version.settled and single:
+        if lasting and single and is_trusted(opened):
             response.source = chosen.source
         return response
 
@@ -102,8 +131,11 @@ class Representations:
                     source = FileSource((version, sibling.version), tuple(absent), directory)
                     return _Chosen(sibling, media_type, coding, source, True)
             chosen = _Chosen(opened, media_type, None, FileSource((version,), tuple(absent), directory), bool(there))
-        if self._compressed is not None:
-            self._compress(self._compressed, request, chosen)
+        cache = self._compressed
+        if cache is not None and cache.accepts(opened.stat.st_size) and is_compressible(media_type):
+            chosen.varies = True
+            if version.settled:
+                chosen.compressible = choose(request.headers.get("accept-encoding"), cache.codings)
         return chosen
 
     def _sibling(self, segments: list[str], coding: str, original: OpenedFile) -> OpenedFile | None:
@@ -115,38 +147,36 @@ class Representations:
             found.close()
         return None
 
-    @staticmethod
-    def _compress(cache: CompressedCache, request: Request, chosen: _Chosen) -> None:
-        opened = chosen.opened
-        if not cache.accepts(opened.stat.st_size) or not is_compressible(chosen.media_type):
-            return
-        chosen.varies = True
-        coding = choose(request.headers.get("accept-encoding"), cache.codings)
-        content = opened.snapshot() if coding is not None else None
-        if coding is not None and content is not None:
-            chosen.content = cache.get(opened.version.identity, content, coding)
+    def _compress(self, chosen: _Chosen) -> None:
+        cache, coding = self._compressed, chosen.compressible
+        content = chosen.opened.snapshot() if cache is not None and coding is not None else None
+        if cache is not None and coding is not None and content is not None:
+            chosen.content = cache.get(chosen.opened.version.identity, content, coding)
             chosen.coding = coding if chosen.content is not None else None
 
     # -- how to send it
 
-    def _respond(self, request: Request, chosen: _Chosen) -> Response:
-        status = chosen.opened.stat
-        etag = make_etag(status, chosen.coding or "")
-        fields: Fields = [("ETag", etag), ("Last-Modified", http_date(status.st_mtime))]
+    def _respond(self, request: Request, chosen: _Chosen, validated: bool) -> Response:
+        etag, mtime = self._validators.find(chosen.opened, chosen.coding) if validated else NO_VALIDATORS
+        fields: Fields = []
+        if etag:
+            fields.append(("ETag", etag))
+        if mtime is not None:
+            fields.append(("Last-Modified", http_date(mtime)))
         if chosen.varies:
             fields.append(("Vary", "Accept-Encoding"))
-        outcome = evaluate(request.method, request.headers.get, etag, status.st_mtime)
+        outcome = evaluate(request.method, request.headers.get, etag, mtime)
         if outcome is not Outcome.PROCEED:
             return _response(304 if outcome is Outcome.NOT_MODIFIED else 412, fields)
         if chosen.coding is not None:
             fields.append(("Content-Encoding", chosen.coding))
         fields.append(("Accept-Ranges", "bytes"))
-        ranges = self._ranges(request, etag, status.st_mtime, chosen.size)
+        ranges = self._ranges(request, etag, mtime, chosen.size)
         if ranges is not None:
             return self._partial(chosen, ranges, fields)
         return _response(200, [("Content-Type", chosen.media_type), *fields], self._body(chosen, [(0, chosen.size)]))
 
-    def _ranges(self, request: Request, etag: str, mtime: float, size: int) -> list[tuple[int, int]] | None:
+    def _ranges(self, request: Request, etag: str, mtime: float | None, size: int) -> list[tuple[int, int]] | None:
         asked = request.headers.get("range")
         # RFC 9110 section 14.2: only GET has ranges.
         if asked is None or request.method != "GET":

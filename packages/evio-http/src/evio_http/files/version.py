@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
-__all__ = ["FileSource", "FileVersion", "Identity", "identity", "is_current", "is_settled"]
+__all__ = ["FileSource", "FileVersion", "Identity", "identity", "is_current", "is_past", "is_settled"]
 
 Identity = tuple[int, int, int, int, int]
 """What tells a version of a file from any other: inode, mtime and ctime (ns), size, device."""
@@ -28,10 +28,11 @@ def is_settled(status: os.stat_result, now_ns: int | None = None) -> bool:
     """Tell whether any write after now (``time.time_ns``) is sure to change the identity of a file, because its
     ctime is older than the file system's granularity. A time in whole seconds means a coarse file system.
     """
-    return _is_past(status.st_ctime_ns, time.time_ns() if now_ns is None else now_ns)
+    return is_past(status.st_ctime_ns, time.time_ns() if now_ns is None else now_ns)
 
 
-def _is_past(ctime_ns: int, now_ns: int) -> bool:
+def is_past(ctime_ns: int, now_ns: int) -> bool:
+    """Tell whether a file's time of change is older than the granularity in which the file system counts."""
     return ctime_ns + (_TICK_NS if ctime_ns % 1_000_000_000 else _COARSE_NS) <= now_ns
 
 
@@ -71,7 +72,7 @@ class FileVersion:
     def settled(self) -> bool:
         """Whether it may be kept in memory; see ``is_settled``. Once so, it remains so."""
         if not self._settled:
-            self._settled = _is_past(self.identity[2], time.time_ns())
+            self._settled = is_past(self.identity[2], time.time_ns())
         return self._settled
 
     def is_current(self) -> bool:

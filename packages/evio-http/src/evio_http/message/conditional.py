@@ -6,14 +6,12 @@ from __future__ import annotations
 import calendar
 import datetime
 import enum
-import hashlib
 import math
-import os
 import re
 import time
 from collections.abc import Callable
 
-__all__ = ["CONDITIONS", "Outcome", "evaluate", "http_date", "make_etag", "parse_http_date", "range_applies"]
+__all__ = ["CONDITIONS", "Outcome", "evaluate", "http_date", "parse_http_date", "range_applies"]
 
 CONDITIONS = frozenset(("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"))
 """The fields that ``evaluate`` looks at: a request with none of them may skip it."""
@@ -47,40 +45,32 @@ class Outcome(enum.Enum):
     PRECONDITION_FAILED = "412"
 
 
-def make_etag(st: os.stat_result, encoding: str = "") -> str:
-    """A strong entity tag of a file's version, from device, inode, size and mtime; another one for each
-    content coding, since their bytes differ (RFC 9110 section 8.8.3.3).
-
-    It is a digest, as inode numbers are nobody's business.
-    """
-    version = f"{st.st_dev} {st.st_ino} {st.st_size} {st.st_mtime_ns}".encode()
-    digest = hashlib.blake2b(version, digest_size=10).hexdigest()
-    return f'"{digest}-{encoding}"' if encoding else f'"{digest}"'
-
-
-def evaluate(method: str, get: Callable[[str], str | None], etag: str, mtime: float) -> Outcome:
+def evaluate(method: str, get: Callable[[str], str | None], etag: str, mtime: float | None) -> Outcome:
     """Evaluate the conditions of a request for a representation that exists, in the order of RFC 9110 section
     13.2.2. If-Range is the business of ``range_applies``.
 
     ``get`` gives the value of a field by its lower-case name, several lines of one field joined by ", ".
-    ``mtime`` is in seconds since the epoch. A date that is none is as good as absent (sections 13.1.3 and
-    13.1.4); a list of tags that is malformed matches nothing.
+    ``etag`` is empty if there is none, which only "*" matches; ``mtime`` is in seconds since the epoch, None if it is
+    not known. A date that is none is as good as absent (sections 13.1.3 and 13.1.4), and so are all without a
+    ``mtime``; a list of tags that is malformed matches nothing.
     """
     reading = method in ("GET", "HEAD")
     if (tags := get("if-match")) is not None:
         if not _listed(tags, etag, weak=False):
             return Outcome.PRECONDITION_FAILED
-    elif (date := _date(get("if-unmodified-since"))) is not None and math.floor(mtime) > date:
+    elif mtime is not None and (date := _date(get("if-unmodified-since"))) is not None and math.floor(mtime) > date:
         return Outcome.PRECONDITION_FAILED
     if (tags := get("if-none-match")) is not None:
         if _listed(tags, etag, weak=True):
             return Outcome.NOT_MODIFIED if reading else Outcome.PRECONDITION_FAILED
-    elif reading and (date := _date(get("if-modified-since"))) is not None and math.floor(mtime) <= date:
-        return Outcome.NOT_MODIFIED
+    elif reading and mtime is not None:
+        date = _date(get("if-modified-since"))
+        if date is not None and math.floor(mtime) <= date:
+            return Outcome.NOT_MODIFIED
     return Outcome.PROCEED
 
 
-def range_applies(if_range: str | None, etag: str, mtime: float, now: float | None = None) -> bool:
+def range_applies(if_range: str | None, etag: str, mtime: float | None, now: float | None = None) -> bool:
     """Whether Range counts, given If-Range: no such field, or this very representation (RFC 9110 section 13.1.5).
 
     A date has to be exactly Last-Modified, and that second has to be over: a file that is still being written
@@ -90,7 +80,7 @@ def range_applies(if_range: str | None, etag: str, mtime: float, now: float | No
         return True
     if if_range.startswith(('"', "W/")):
         return if_range == etag
-    if parse_http_date(if_range) != math.floor(mtime):
+    if mtime is None or parse_http_date(if_range) != math.floor(mtime):
         return False
     return (time.time() if now is None else now) >= math.floor(mtime) + 1
 

@@ -23,6 +23,8 @@ __all__ = [
     "Source",
     "date_offset",
     "render_head",
+    "then",
+    "without_source",
 ]
 
 DATE_SIZE = 29
@@ -158,6 +160,20 @@ class Deferred:
 
     work: Callable[[], Response]
     key: Hashable = None
+
+
+def then(response: Response | Deferred, change: Callable[[Response], Response]) -> Response | Deferred:
+    """Apply CHANGE to a response: at once, or when it is there."""
+    if isinstance(response, Response):
+        return change(response)
+    work = response.work
+    return Deferred(lambda: change(work()), response.key)
+
+
+def without_source(response: Response) -> Response:
+    """Have RESPONSE made anew for each request: it depends on more than a source says."""
+    response.source = None
+    return response
 
 
 @dataclass(slots=True)

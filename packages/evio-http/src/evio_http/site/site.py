@@ -19,8 +19,9 @@ from ..files.paths import (
     encode_path,
 )
 from ..files.representation import Representations
+from ..files.validators import Validators
 from ..message.request import KNOWN_METHODS, Headers, Request
-from ..message.response import Deferred, Response
+from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
 from .auth import BasicAuth, Verdict
 from .listings import Listings
@@ -51,6 +52,7 @@ class Site:
     - ``error_pages``: paths of pages for statuses;
     - ``media_types``: Content-Types by the end of a file's name (".foo") or by name, before the usual ones;
     - ``health``: a path that always answers 200;
+    - ``etag``: what entity tags are made of; see ``files.validators``;
     - ``hot_file``: files of up to this many bytes are answered from memory.
 
     Raises ``OSError`` when the directory cannot be searched, ``ValueError`` for a path that cannot be one.
@@ -78,6 +80,7 @@ class Site:
         error_pages: Mapping[int, str] | None = None,
         media_types: Mapping[str, str] | None = None,
         health: str | None = None,
+        etag: str = "stat",
         hot_file: int = 32 * 1024,
     ) -> None:
         self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles)
@@ -89,7 +92,12 @@ class Site:
         compressed = CompressedCache() if compress else None
         self._types = MediaTypes(media_types)
         self._files = Representations(
-            self._root, precompressed=precompressed, compressed=compressed, small=hot_file, types=self._types
+            self._root,
+            precompressed=precompressed,
+            compressed=compressed,
+            small=hot_file,
+            types=self._types,
+            validators=Validators(etag),
         )
         self._policy = policy or Policy()
         self._redirects = redirects
@@ -124,10 +132,8 @@ class Site:
     def _authorized(self, request: Request, segments: list[str], allowed: bool) -> Response | Deferred:
         assert self._auth is not None
         if allowed:
-            answer = self._answer(request, segments)
-            if isinstance(answer, Response):
-                answer.source = None  # what is for some is not to be answered without a look at who asks
-            return answer
+            # What is for some is not to be answered without a look at who asks.
+            return then(self._answer(request, segments), without_source)
         response = self._error(request, 401)
         response.add("WWW-Authenticate", self._auth.challenge)
         return self._policy.apply(request, response, decoded_path(segments))
@@ -138,9 +144,19 @@ class Site:
             response = self._respond(request, segments)
         except OSError as error:
             response = self._failed(request, error)
-        if isinstance(response, Deferred):
-            return response
-        return self._policy.apply(request, response, decoded_path(segments))
+        path = decoded_path(segments)
+        if isinstance(response, Response):
+            return self._policy.apply(request, response, path)
+        later = response.work
+
+        def work() -> Response:
+            try:
+                made = later()
+            except OSError as error:
+                made = self._failed(request, error)
+            return self._policy.apply(request, made, path)
+
+        return Deferred(work, response.key)
 
     def _failed(self, request: Request, error: OSError) -> Response:
         if isinstance(error, PermissionDenied):
@@ -201,24 +217,21 @@ class Site:
 
     def _listed(self, request: Request, segments: list[str], listings: Listings) -> Response:
         """In another thread. The directory is looked up again, as the descriptors of all who wait would be many."""
-        try:
-            opened = self._root.open(segments)
-            if isinstance(opened, OpenedDirectory):
-                try:
-                    response = listings.make(request, segments, opened)
-                finally:
-                    opened.close()
-            else:
-                if opened is not None:
-                    opened.close()
-                response = self._missing(request, segments, True)
-        except OSError as error:
-            response = self._failed(request, error)
-        return self._policy.apply(request, response, decoded_path(segments))
+        opened = self._root.open(segments)
+        if isinstance(opened, OpenedDirectory):
+            try:
+                return listings.make(request, segments, opened)
+            finally:
+                opened.close()
+        if opened is not None:
+            opened.close()
+        return self._error(request, 404)
 
     # -- what is not there
 
-    def _missing(self, request: Request, segments: list[str], as_directory: bool, status: int = 404) -> Response:
+    def _missing(
+        self, request: Request, segments: list[str], as_directory: bool, status: int = 404
+    ) -> Response | Deferred:
         if self._clean_urls and segments and not as_directory:
             page = [*segments[:-1], segments[-1] + ".html"]
             found = self._root.open(page)
@@ -229,19 +242,15 @@ class Site:
         if self._spa is None or self._root.hides(segments):
             return self._error(request, status)
         response = self._routed(request, segments, self._spa) or self._error(request, status)
-        if self._depends_on_accept(segments):
-            response.vary("Accept")
-        return response
+        return then(response, _vary_by_accept) if self._depends_on_accept(segments) else response
 
-    def _routed(self, request: Request, segments: list[str], page: list[str]) -> Response | None:
+    def _routed(self, request: Request, segments: list[str], page: list[str]) -> Response | Deferred | None:
         """The page of a site that routes in the browser, if SEGMENTS may be one of its routes."""
         if not self._is_route(request, segments):
             return None
         found = self._root.open(page)
         if isinstance(found, OpenedFile):
-            response = self._files.respond(request, page, found, lasting=False)
-            response.fallback = True
-            return response
+            return then(self._files.respond(request, page, found, lasting=False), _as_fallback)
         if found is not None:
             found.close()
         return None
@@ -277,12 +286,20 @@ class Site:
         # Without the request's conditions and ranges: they are about something else (RFC 9110 section 13.2.1).
         plain = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
         assert isinstance(found, OpenedFile)
-        response = self._files.respond(plain, page, found, lasting=False)
+        response = self._files.respond_plainly(plain, page, found)
         response.status, response.served = status, ""
-        response.headers = [
-            field for field in response.headers if field[0] not in ("ETag", "Last-Modified", "Accept-Ranges")
-        ]
+        response.headers = [field for field in response.headers if field[0] != "Accept-Ranges"]
         return response
+
+
+def _as_fallback(response: Response) -> Response:
+    response.fallback = True
+    return response
+
+
+def _vary_by_accept(response: Response) -> Response:
+    response.vary("Accept")
+    return response
 
 
 def _with_query(location: str, request: Request) -> str:

@@ -21,6 +21,9 @@ if sys.platform != "linux":
 
 from tools.bench import certificate, echo, load, measures, procfs
 from tools.bench.__main__ import main
+from tools.bench.echo import messages
+from tools.bench.echo.peers import BUSY, LOOPS, PLAIN, TLS
+from tools.bench.echo.suite import MEMORY, SMALL, SMALL_TLS
 from tools.bench.load import RedisBenchmark
 from tools.bench.report import as_json, show
 from tools.bench.results import Outcome, Result
@@ -28,7 +31,7 @@ from tools.bench.run import Step, run, steps
 from tools.bench.server import ROOT, BenchError, Peer, Requirement, Server, pinned, require, running
 from tools.bench.suite import Metric, Settings, Suite, Target, Workload, matches
 
-CORE = max(os.sched_getaffinity(0))
+CORE = {max(os.sched_getaffinity(0))}
 
 COST = Metric("cost", "cost µs", 1)
 SPEED = Metric("speed", "MB/s", higher_is_better=True)
@@ -56,7 +59,7 @@ def alive(pid: int) -> bool:
 
 def test_a_server_runs_on_its_core_and_is_stopped() -> None:
     with running(SLEEPING, CORE, ROOT) as server:
-        assert os.sched_getaffinity(server.pid) == {CORE}
+        assert os.sched_getaffinity(server.pid) == CORE
     assert not alive(server.pid)
 
 
@@ -100,7 +103,7 @@ def test_a_server_that_ignores_sigterm_is_killed_and_reported(monkeypatch: pytes
 def test_pinned_is_undone() -> None:
     before = os.sched_getaffinity(0)
     with pinned(CORE):
-        assert os.sched_getaffinity(0) == {CORE}
+        assert os.sched_getaffinity(0) == CORE
     assert os.sched_getaffinity(0) == before
 
 
@@ -111,14 +114,15 @@ def test_what_is_missing_is_named_with_its_remedy() -> None:
 
 def test_split_needs_two_cores() -> None:
     with pinned(CORE):
-        assert Settings().cores() == (CORE, CORE)
+        assert Settings().cores() == (*CORE, *CORE)
         with pytest.raises(BenchError, match="needs two cores"):
             Settings(pin="split").cores()
 
 
 # -- the peers
 
-PEERS = [(peer, False) for peer in echo.PLAIN] + [(peer, True) for peer in echo.TLS]
+PLAIN_AND_OTHERS = (*PLAIN, *LOOPS[1:], *BUSY)
+PEERS = [(peer, False) for peer in PLAIN_AND_OTHERS] + [(peer, True) for peer in TLS]
 
 
 @pytest.mark.parametrize(("peer", "tls"), PEERS, ids=lambda value: getattr(value, "name", value and "tls"))
@@ -146,7 +150,7 @@ def connect(server: Server, tls: bool) -> socket.socket:
 
 
 def test_the_bare_loop_keeps_output_that_nobody_reads_and_survives_resets(tmp_path: Path) -> None:
-    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    bare = next(peer for peer in PLAIN if peer.name == "bare")
     with running(bare, CORE, tmp_path) as server:
         # So much that it fits into no socket buffer: only a server that holds output back gets through.
         stalled = socket.create_connection(("127.0.0.1", server.port), 10)
@@ -164,7 +168,7 @@ def test_the_bare_loop_keeps_output_that_nobody_reads_and_survives_resets(tmp_pa
 
 
 def test_cpu_time_and_switches_count_what_a_process_does(tmp_path: Path) -> None:
-    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    bare = next(peer for peer in PLAIN if peer.name == "bare")
     with running(bare, CORE, tmp_path) as server, load.connections(server.port, 1) as clients:
         cpu = procfs.settled(procfs.cpu_seconds, server.pid)
         switches = procfs.context_switches(server.pid)
@@ -174,6 +178,17 @@ def test_cpu_time_and_switches_count_what_a_process_does(tmp_path: Path) -> None
         assert 0 < spent < 1
         assert procfs.context_switches(server.pid) > switches
         assert procfs.memory_bytes(server.pid) > 1 << 20
+
+
+def test_the_cpu_time_of_workers_is_counted() -> None:
+    workers = next(peer for peer in LOOPS if peer.name == "2 workers")
+    with running(workers, CORE, ROOT) as server, load.connections(server.port, 4) as clients:
+        before = procfs.settled(procfs.cpu_seconds, server.pid)
+        supervisor = int(Path(f"/proc/{server.pid}/schedstat").read_text().split()[0])
+        for _ in range(100):
+            load.echo_once(clients, b"x", bytearray(1))
+        assert procfs.settled(procfs.cpu_seconds, server.pid) > before
+        assert int(Path(f"/proc/{server.pid}/schedstat").read_text().split()[0]) == supervisor
 
 
 def test_a_server_that_never_sleeps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +210,7 @@ def test_a_server_that_is_kept_waiting_for_a_cpu_is_not_asleep(monkeypatch: pyte
 
 @pytest.fixture
 def echoing() -> Iterator[Server]:
-    bare = next(peer for peer in echo.PLAIN if peer.name == "bare")
+    bare = next(peer for peer in PLAIN if peer.name == "bare")
     with running(bare, CORE, ROOT) as server:
         yield server
 
@@ -205,13 +220,13 @@ def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
     assert bulk["per_cpu"] >= bulk["rate"] > 0
     assert measures.idle(echoing, 0.05, count=10) == {"wakeups": 0}
     memory = measures.idle_memory(echoing, count=20)
-    assert memory.keys() == {metric.key for metric in echo.MEMORY.metrics}
+    assert memory.keys() == {metric.key for metric in MEMORY.metrics}
     assert memory["retries"] == 0
     assert memory["cpu"] > 0
 
 
 @pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="needs redis-benchmark: apt install redis-tools")
-@pytest.mark.parametrize("workload", [echo.SMALL, echo.SMALL_TLS], ids=lambda workload: workload.key)
+@pytest.mark.parametrize("workload", [SMALL, SMALL_TLS], ids=lambda workload: workload.key)
 def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
     if workload.prepare:
         workload.prepare(tmp_path)
@@ -221,6 +236,36 @@ def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) 
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert 0.1 < values["cpu"] < 1000
+
+
+def test_echoes_are_checked_and_counted_however_they_arrive() -> None:
+    echoes = messages.Echoes()
+    for message in (b"first", b"second", b"third"):
+        echoes.sent(message)
+    assert [echoes.received(chunk) for chunk in (b"fir", b"stsecondth", b"ir", b"d")] == [0, 2, 0, 1]
+    echoes.sent(b"fourth")
+    with pytest.raises(BenchError, match="2 bytes are not those that were sent"):
+        echoes.received(b"x!")
+
+
+@pytest.mark.parametrize("key", ["sizes", "crowd"])
+def test_messages_of_random_sizes_yield_their_metrics(
+    key: str, echoing: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MESSAGES", 100), ("WARM_UP", 100), ("CROWD", 40), ("ACTIVE", 4)):
+        monkeypatch.setattr(messages, name, value)
+    monkeypatch.setattr(messages, "messages", messages.messages.__wrapped__)
+    workload = next(each for each in echo.SUITE.workloads if each.key == key)
+    values = workload.measure(echoing, Settings(seconds=0.05))
+    assert values.keys() == {metric.key for metric in workload.metrics}
+    assert 0 < values["p50"] <= values["p99"] <= values["p999"]
+    assert 0.1 < values["cpu"] < 1000
+
+
+def test_servers_that_use_several_cores_are_not_pinned() -> None:
+    everywhere = frozenset(os.sched_getaffinity(0))
+    assert Settings().cores_for(workload()) == (frozenset(CORE), frozenset(CORE))
+    assert Settings().cores_for(dataclasses.replace(workload(), pinned=False)) == (everywhere, everywhere)
 
 
 def test_an_echo_that_is_not_one_is_an_error() -> None:
@@ -455,7 +500,7 @@ def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture
 
 def test_nothing_to_measure_is_an_error() -> None:
     with pytest.raises(BenchError, match="none of the chosen workloads"):
-        run(echo.SUITE, Settings(), [echo.SMALL_TLS], ["bare"], lambda plan: plan)
+        run(echo.SUITE, Settings(), [SMALL_TLS], ["bare"], lambda plan: plan)
 
 
 # -- the command line
@@ -466,7 +511,7 @@ def test_nothing_to_measure_is_an_error() -> None:
     [
         ("", "the following arguments are required"),
         ("gopher", "invalid choice: 'gopher' (choose from"),
-        ("echo --only small,big", "'big' is not one of small, bulk, tls, memory, idle"),
+        ("echo --only small,big", "'big' is not one of sizes, crowd, small, tls, bulk, memory, idle"),
         ("echo --servers nginx", "'nginx' is not one of evio, bare, asyncio, uvloop"),
         ("echo --rounds 0", "'0' is not a whole number above 0"),
         ("echo --rounds 1.5", "'1.5' is not a whole number above 0"),

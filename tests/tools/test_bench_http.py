@@ -23,7 +23,7 @@ from tools.bench.http.wrk import WRK, Wrk, wrk
 from tools.bench.server import BenchError, Peer, Server, running
 from tools.bench.suite import Settings, matches
 
-CORE = max(os.sched_getaffinity(0))
+CORE = {max(os.sched_getaffinity(0))}
 
 
 @pytest.fixture(autouse=True)

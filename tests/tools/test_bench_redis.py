@@ -29,7 +29,7 @@ from tools.bench.redis.resp import Replies, command, fill
 from tools.bench.server import ROOT, BenchError, Server, running
 from tools.bench.suite import Settings, matches
 
-CORE = max(os.sched_getaffinity(0))
+CORE = {max(os.sched_getaffinity(0))}
 FLOOR = next(peer for peer in PLAIN_AND_FLOOR if peer.name == "floor")
 REDIS = next(peer for peer in PLAIN_AND_FLOOR if peer.name == "redis")
 
@@ -167,7 +167,10 @@ def test_a_mix_yields_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lines:
     """Answers that are lines."""
 
-    def received(self, chunk: bytes) -> bool:
+    def sent(self, batch: bytes) -> None:
+        pass
+
+    def received(self, chunk: bytes) -> int:
         return chunk.endswith(b"\n")
 
 
@@ -197,6 +200,15 @@ def test_every_batch_is_sent_once_and_answered(echoing: list[socket.socket]) -> 
     assert run.batches == len(run.latencies) == 100
     assert next(batches, None) is None
     assert 0 < run.percentile(0.5) <= run.percentile(0.999) <= run.elapsed * 1e3
+
+
+def test_several_batches_may_be_in_flight(echoing: list[socket.socket]) -> None:
+    class Words(Lines):
+        def received(self, chunk: bytes) -> int:
+            return chunk.count(b"\n")
+
+    run = traffic.drive(echoing, Words, iter([b"%d\n" % number for number in range(100)]), seconds=60, in_flight=7)
+    assert run.batches == len(run.latencies) == 100
 
 
 def test_a_load_ends_in_time_and_leaves_no_answer_behind(echoing: list[socket.socket]) -> None:

@@ -1,12 +1,13 @@
 """What Linux knows about a process, from ``/proc`` (proc(5)): CPU time, context switches, memory.
 
-Figures of a process are sums over its threads as they are now: a thread that has ended no longer counts.
+Figures are sums over the threads of a process and, but for memory, of its descendants, as they are now: what has ended
+no longer counts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,15 +30,22 @@ def cpu_seconds(pid: int) -> float:
     """Time on a CPU, user and kernel, in seconds, from ``schedstat``: exact to the nanosecond, where
     ``/proc/PID/stat`` counts clock ticks of 10 ms. The kernel brings it up to date when a thread leaves the
     CPU, so read it through :func:`settled`."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks(pid)) / 1e9
+
+
+def tasks(pid: int) -> Iterator[Path]:
+    """The folders in ``/proc`` of a process's threads and of its descendants'."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield task
+        for child in (task / "children").read_text().split():
+            yield from tasks(int(child))
 
 
 def context_switches(pid: int) -> int:
     """How often its threads left a CPU, on their own (``voluntary``) and by force."""
     return sum(
         int(line.split()[1])
-        for task in Path(f"/proc/{pid}/task").iterdir()
+        for task in tasks(pid)
         for line in (task / "status").read_text().splitlines()
         if "ctxt_switches" in line
     )
@@ -53,9 +61,9 @@ def memory_bytes(pid: int) -> int:
 
 
 def runnable(pid: int) -> bool:
-    """Whether a thread of it is on a CPU or waits for one (state R): on a busy machine, one that has work to do may be
+    """True if a thread of it is on a CPU or waits for one (state R): on a busy machine, one that has work to do may be
     kept waiting for longer than :data:`QUIET`."""
-    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    stats = [(task / "stat").read_text() for task in tasks(pid)]
     return any(stat.rpartition(")")[2].split()[0] == "R" for stat in stats)
 
 

@@ -62,12 +62,13 @@ def run(
         raise BenchError("none of the chosen workloads runs on any of the chosen servers")
     require(each for step in plan for each in step.peer.requires)
     require(each for step in plan for workload in step.workloads for each in workload.requires)
-    server_core, load_core = settings.cores()
     outcomes = {workload.key: Outcome(workload) for workload in workloads}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, pinned(load_core):
+    cores = [settings.cores_for(step.workloads[0]) for step in plan]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directories = {workload.key: prepared(workload, Path(folder)) for workload in workloads}
-        for step in track(plan):
-            with running(step.peer, server_core, directories[step.workloads[0].key]) as server:
+        for step, (server_cores, load_cores) in zip(track(plan), cores, strict=True):
+            directory = directories[step.workloads[0].key]
+            with pinned(load_cores), running(step.peer, server_cores, directory) as server:
                 for workload in step.workloads:
                     outcomes[workload.key].add(step.peer.name, workload.measure(server, settings))
     return Result(suite, settings, outcomes)

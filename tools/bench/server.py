@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,10 @@ def require(requirements: Iterable[Requirement]) -> None:
 
 
 @contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Keep this thread, and the processes that it starts meanwhile, on one core."""
+def pinned(cores: Collection[int]) -> Iterator[None]:
+    """Keep this thread, and the processes that it starts meanwhile, on these cores."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -101,8 +101,8 @@ def pinned(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def running(peer: Peer, core: int, directory: Path) -> Iterator[Server]:
-    """PEER, accepting, pinned to CORE; stopped at the end of the block.
+def running(peer: Peer, cores: Collection[int], directory: Path) -> Iterator[Server]:
+    """PEER, accepting, pinned to CORES; stopped at the end of the block.
 
     Raises :class:`BenchError`, with what the server printed, when it does not start, when the block fails and
     when it does not end on SIGTERM.
@@ -114,7 +114,7 @@ def running(peer: Peer, core: int, directory: Path) -> Iterator[Server]:
         try:
             # An interrupt while a process is being started would leave one that nobody knows of.
             with deferred(signal.SIGINT, signal.SIGTERM):
-                process = start(peer.command(port, directory), core, output)
+                process = start(peer.command(port, directory), cores, output)
             wait_until_accepting(process, port)
             yield Server(peer.name, process.pid, port, directory)
         except Exception as error:
@@ -151,8 +151,8 @@ def deferred(*numbers: signal.Signals) -> Iterator[None]:
             signal.raise_signal(late)
 
 
-def start(command: list[str], core: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    with pinned(core):
+def start(command: list[str], cores: Collection[int], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    with pinned(cores):
         # A session of its own: Ctrl-C in the terminal reaches the benchmark, which then ends the servers.
         return subprocess.Popen(
             command,

@@ -41,6 +41,13 @@ class Settings:
             raise BenchError("--pin split needs two cores and this process may use one; allowed is: same")
         return usable[-1], usable[0] if self.pin == "split" else usable[-1]
 
+    def cores_for(self, workload: Workload) -> tuple[frozenset[int], frozenset[int]]:
+        """The cores that a workload's servers and its load may use. Raises as :meth:`cores` does."""
+        if not workload.pinned:
+            return (frozenset(os.sched_getaffinity(0)),) * 2
+        server, load = self.cores()
+        return frozenset({server}), frozenset({load})
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -90,6 +97,8 @@ class Workload:
     """False for what is counted rather than timed: one round says as much as many."""
     group: str = ""
     """The title of the table it is a row of; without one it has a table of its own."""
+    pinned: bool = True
+    """False for servers that are meant to use several cores: they and the load then run on all of them."""
     shared: bool = False
     """Those of a group that share servers are measured one after the other on the same process of each server, which
     saves starting it for what takes a tenth of a second."""

@@ -10,6 +10,7 @@ import gc
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,11 @@ READ_SIZE = 1 << 18
 class Answers(Protocol):
     """What counts the answers on one connection."""
 
-    def received(self, chunk: bytes) -> bool:
-        """Take what has arrived, at least one byte. Returns True when the batch that was sent last is answered. Raises
+    def sent(self, batch: bytes) -> None:
+        """Take note of a batch that is sent."""
+
+    def received(self, chunk: bytes) -> int:
+        """Take what has arrived, at least one byte. Returns how many batches are answered with it. Raises
         :class:`BenchError` for an answer that is wrong."""
 
 
@@ -49,16 +53,21 @@ class Run:
 
 
 def drive(
-    clients: Iterable[socket.socket], answers: Callable[[], Answers], batches: Iterator[bytes], seconds: float
+    clients: Iterable[socket.socket],
+    answers: Callable[[], Answers],
+    batches: Iterator[bytes],
+    seconds: float,
+    *,
+    in_flight: int = 1,
 ) -> Run:
-    """Send BATCHES over the connections for SECONDS or until there are no more; every one that was sent is answered
-    when this returns.
+    """Send BATCHES over the connections, so many of them IN_FLIGHT on each, for SECONDS or until there are no more;
+    every one that was sent is answered when this returns.
 
     Raises :class:`BenchError` when the server closes a connection, gives a wrong answer or none within TIMEOUT.
     """
     with select.epoll() as epoll, uncollected():
         try:
-            return driven(epoll, clients, answers, batches, seconds)
+            return driven(epoll, clients, answers, batches, seconds, in_flight)
         except ConnectionError as error:
             raise BenchError(f"the server closed a connection: {error.strerror}") from error
 
@@ -69,34 +78,40 @@ def driven(
     answers: Callable[[], Answers],
     batches: Iterator[bytes],
     seconds: float,
+    in_flight: int,
 ) -> Run:
     run = Run()
     clock, latencies = time.perf_counter, run.latencies
-    busy: dict[int, tuple[socket.socket, Answers, float]] = {}
-    started = clock()
+    busy: dict[int, tuple[socket.socket, Answers, deque[float]]] = {}
+    started = now = clock()
     deadline = started + seconds
-    for client, batch in zip(clients, batches, strict=False):
-        epoll.register(client, select.EPOLLIN)
-        busy[client.fileno()] = client, answers(), clock()
-        client.sendall(batch)
+    for client in clients:
+        counting, times = answers(), deque[float]()
+        for batch in islice(batches, in_flight):
+            times.append(clock())
+            counting.sent(batch)
+            client.sendall(batch)
+        if times:
+            busy[client.fileno()] = client, counting, times
+            epoll.register(client, select.EPOLLIN)
     while busy:
         ready = epoll.poll(TIMEOUT)
         if not ready:
             raise BenchError(f"no answer within {TIMEOUT:g} s")
         for fd, _ in ready:
-            client, counting, sent = busy[fd]
+            client, counting, times = busy[fd]
             chunk = client.recv(READ_SIZE)
             if not chunk:
                 raise BenchError("the server closed a connection")
-            if not counting.received(chunk):
-                continue
-            now = clock()
-            latencies.append(now - sent)
-            batch = next(batches, b"") if now < deadline else b""
-            if batch:
-                busy[fd] = client, counting, now
-                client.sendall(batch)
-            else:
+            for _answered in range(counting.received(chunk)):
+                now = clock()
+                latencies.append(now - times.popleft())
+                batch = next(batches, b"") if now < deadline else b""
+                if batch:
+                    times.append(now)
+                    counting.sent(batch)
+                    client.sendall(batch)
+            if not times:
                 del busy[fd]
                 epoll.unregister(fd)
     run.elapsed = clock() - started

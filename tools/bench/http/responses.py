@@ -72,6 +72,9 @@ class Responses:
         self._status = status
         self._head, self._missing = b"", 0
 
+    def sent(self, batch: bytes) -> None:
+        """Nothing has to be noted: what is due is known."""
+
     def received(self, chunk: bytes) -> bool:
         """Take what has arrived. Returns True when the response is whole. Raises :class:`BenchError` for another status
         than is expected."""

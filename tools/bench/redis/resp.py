@@ -31,6 +31,9 @@ class Replies:
         self._feed, self._gets = reader.feed, reader.gets
         self._due = self._missing = due
 
+    def sent(self, batch: bytes) -> None:
+        """Nothing has to be noted: what is due is known."""
+
     def received(self, chunk: bytes) -> bool:
         """Take what has arrived. Returns True with the last reply that is due. Raises :class:`BenchError` for an error
         reply: no value that is sent here begins with a dash."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from . import certificate, measures
-from .load import REDIS_BENCHMARK, allow_files
-from .server import Peer, Requirement, Server, python
-from .suite import REQUEST_METRICS, Metric, Settings, Suite, Target, Workload
+from .. import certificate, measures
+from ..load import REDIS_BENCHMARK, allow_files
+from ..server import Peer, Server
+from ..suite import REQUEST_METRICS, Metric, Settings, Suite, Target, Workload
+from . import messages
+from .peers import BUSY, LOOPS, PLAIN, TLS
 
 __all__ = ["SUITE"]
 
 AT_MOST_BARE = 1.10
 BELOW_UVLOOP = 1.00
+LEVEL_WITH_UVLOOP = 1.05
 AT_MOST_ASYNCIO = 0.70
 TLS_AT_MOST_UVLOOP = 1.00
 """CPU time per request, as a part of the other server's."""
@@ -30,33 +31,6 @@ BULK_CLIENTS, BULK_SIZE = 10, 64 * 1024
 MEMORY_CLIENTS = 10_000
 IDLE_CLIENTS = 1_000
 
-EVIO = Requirement("evio_echo", "pip install -e packages/evio-core -e packages/evio-echo")
-UVLOOP = Requirement("uvloop", "pip install uvloop (it is among the development dependencies)")
-
-PLAIN = (
-    Peer("evio", lambda port, _: python("evio_echo", f"tcp://127.0.0.1:{port}"), (EVIO,)),
-    Peer("bare", lambda port, _: python("tools.bench.peers.bare", str(port))),
-    Peer("asyncio", lambda port, _: python("tools.bench.peers.protocols", "asyncio", str(port))),
-    Peer("uvloop", lambda port, _: python("tools.bench.peers.protocols", "uvloop", str(port)), (UVLOOP,)),
-)
-
-
-def evio_tls(port: int, directory: Path) -> list[str]:
-    chain, key = directory / certificate.CERTIFICATE, directory / certificate.KEY
-    return python("evio_echo", f"tls://127.0.0.1:{port}?cert={chain}&key={key}")
-
-
-def protocol_tls(loop: str, port: int, directory: Path) -> list[str]:
-    files = (str(directory / certificate.CERTIFICATE), str(directory / certificate.KEY))
-    return python("tools.bench.peers.protocols", loop, str(port), *files)
-
-
-TLS = (
-    Peer("evio", evio_tls, (EVIO,)),
-    Peer("asyncio", lambda port, directory: protocol_tls("asyncio", port, directory)),
-    Peer("uvloop", lambda port, directory: protocol_tls("uvloop", port, directory), (UVLOOP,)),
-)
-
 
 def small(server: Server, settings: Settings) -> dict[str, float]:
     # The command *1 $4 PING: an echo of it is a valid reply, an array.
@@ -68,6 +42,8 @@ def small_tls(server: Server, settings: Settings) -> dict[str, float]:
     return measures.requests(server, settings.seconds, test="ping_mbulk", clients=CLIENTS, ca=authority)
 
 
+GROUP = "messages: 14 bytes one at a time; 16 bytes to 4 KiB, 3 in flight; the same, one in flight on 500 of 10,000"
+
 SMALL = Workload(
     key="small",
     title=f"14 bytes, one at a time on {CLIENTS} connections",
@@ -75,6 +51,26 @@ SMALL = Workload(
     peers=PLAIN,
     measure=small,
     requires=(REDIS_BENCHMARK,),
+    group=GROUP,
+)
+
+SIZES = Workload(
+    key="sizes",
+    title=f"{messages.SMALLEST} bytes to {messages.LARGEST // 1024} KiB, 3 in flight on each of {CLIENTS} connections",
+    metrics=REQUEST_METRICS,
+    peers=PLAIN,
+    measure=messages.sizes(CLIENTS, in_flight=3),
+    group=GROUP,
+)
+
+CROWD = Workload(
+    key="crowd",
+    title=f"the same, one in flight on {messages.ACTIVE} of {messages.CROWD:,} connections",
+    metrics=REQUEST_METRICS,
+    peers=PLAIN,
+    measure=messages.crowd,
+    prepare=lambda _: allow_files(messages.CROWD),
+    group=GROUP,
 )
 
 BULK = Workload(
@@ -123,12 +119,40 @@ IDLE = Workload(
     repeat=False,
 )
 
+THROUGHPUT = (
+    Metric("rate", "requests/s", higher_is_better=True),
+    *(metric for metric in REQUEST_METRICS if metric.key != "rate"),
+)
+"""For what may use several cores: there the CPU time of a request is not what it is about."""
+
+
+def spread(key: str, title: str, peers: tuple[Peer, ...]) -> Workload:
+    return Workload(
+        key=key,
+        title=f"{title}, {CLIENTS} connections, server and load on all cores",
+        metrics=THROUGHPUT,
+        peers=peers,
+        measure=small,
+        requires=(REDIS_BENCHMARK,),
+        pinned=False,
+    )
+
+
+SPREAD = (
+    spread("loops", "14 bytes, one at a time", LOOPS),
+    spread("busy", "the same with a handler that computes for 20 µs", BUSY),
+)
+
 SUITE = Suite(
     name="echo",
     title="echo: evio_echo, 1 loop, beside a bare loop, asyncio and uvloop",
     subject="evio",
-    workloads=(SMALL, BULK, SMALL_TLS, MEMORY, IDLE),
+    workloads=(SIZES, CROWD, SMALL, SMALL_TLS, BULK, MEMORY, IDLE, *SPREAD),
     targets=(
+        Target("sizes", "cpu", "<=", AT_MOST_BARE, against="bare"),
+        Target("sizes", "cpu", "<=", LEVEL_WITH_UVLOOP, against="uvloop"),
+        Target("crowd", "cpu", "<=", AT_MOST_BARE, against="bare"),
+        Target("crowd", "cpu", "<=", LEVEL_WITH_UVLOOP, against="uvloop"),
         Target("small", "cpu", "<=", AT_MOST_BARE, against="bare"),
         Target("small", "cpu", "<", BELOW_UVLOOP, against="uvloop"),
         Target("small", "cpu", "<=", AT_MOST_ASYNCIO, against="asyncio"),

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # It hides what the interpreter finds at exit in the buffers of a program whose output could not be written.
 os.environ.pop("PYTHONUNBUFFERED", None)
+
+# Without bytecode the programs that the tests start, some hundreds, would each spend most of their time on compiling.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache"))
 
 MISSING = re.compile(r"not installed|could not import|No module named")
 

@@ -1,8 +1,12 @@
-"""The matrix of guarantees: pollers, numbers of loops, transports."""
+"""The matrix of guarantees: pollers, numbers of loops, transports.
+
+A run of every day has the cells that differ in their code. With ``EVIO_MATRIX=full`` it has all.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +14,27 @@ from pathlib import Path
 import pytest
 import trustme
 
-POLLERS = ("epoll", "select", "asyncio")
-LOOPS = (1, 2, 5)
-TRANSPORTS = ("tcp", "unix", "tls")
+Cell = tuple[str, int, str]
+
+DAILY: list[Cell] = [
+    *itertools.product(["epoll", "asyncio"], [1], ["tcp", "unix", "tls"]),
+    # Several loops and select know nothing of the family of an address.
+    *itertools.product(["epoll"], [3], ["tcp", "tls"]),
+    *itertools.product(["select"], [1], ["tcp", "tls"]),
+]
+
+FULL: list[Cell] = [
+    *dict.fromkeys([*DAILY, *itertools.product(["epoll", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"])])
+]
+
+
+def cells() -> list[Cell]:
+    """The cells of this run. Raises ``UsageError`` if ``EVIO_MATRIX`` has an unknown value."""
+    known = {"": DAILY, "daily": DAILY, "full": FULL}
+    name = os.environ.get("EVIO_MATRIX", "")
+    if name not in known:
+        raise pytest.UsageError(f"EVIO_MATRIX={name}: neither daily nor full")
+    return known[name]
 
 
 @dataclass
@@ -53,11 +75,11 @@ class Variant:
         return self.new_address()
 
 
-def _name(cell: tuple[str, int, str]) -> str:
+def _name(cell: Cell) -> str:
     return "-".join(map(str, cell))
 
 
-@pytest.fixture(params=list(itertools.product(POLLERS, LOOPS, TRANSPORTS)), ids=_name)
+@pytest.fixture(params=cells(), ids=_name)
 def variant(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,

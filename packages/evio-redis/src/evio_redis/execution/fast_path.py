@@ -6,6 +6,7 @@ is handed to the dispatcher.
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import secrets
@@ -43,15 +44,16 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
     reader = hiredis.Reader()
     feed: Callable[[bytes], None] = reader.feed
     gets = reader.gets
-    poisoned: hiredis.Reader | None = None
+    careful = False
 
     def renew(session: Session, chunk: bytes) -> None:
         """Take a new reader after a chunk that ended in the middle of a command."""
-        nonlocal feed, gets, reader, poisoned
-        if poisoned is None and session.parser.error is not None and oversized(chunk):
-            poisoned = reader
+        nonlocal feed, gets, reader, careful
+        if not careful and session.parser.error is not None and oversized(chunk):
+            keep_for_ever(reader)
+            careful = True
         reader = hiredis.Reader()
-        feed, gets = (reader.feed if poisoned is None else _cautious(reader.feed)), reader.gets
+        feed, gets = (_cautious(reader.feed) if careful else reader.feed), reader.gets
 
     def data(conn: Conn, chunk: bytes) -> Any:
         session: Session = conn.context
@@ -188,6 +190,17 @@ def serve_run(session: Session, tables: Tables, commands: list[Any]) -> tuple[Fu
     return None if output is None else (function, output)
 
 
+def keep_for_ever(reader: hiredis.Reader) -> None:
+    """Take a reader with a list of up to 2**32 elements from the garbage collector.
+
+    The collector would visit every element in each collection, which takes 10 s for 24 GB, and freeing the list takes as
+    long. Frozen objects are not visited, and a cycle of them is never freed, not even when the interpreter ends.
+    """
+    kept: list[object] = [reader]
+    kept.append(kept)
+    gc.freeze()
+
+
 def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
     def checked(chunk: bytes) -> None:
         if oversized(chunk):
@@ -237,10 +250,10 @@ def _one_by_one(server: Server, session: Session, chunk: bytes) -> list[bytes]:
 
 
 oversized = re.compile(rb"\*\d{7}").search
-"""Finds what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up
-to 2**32, which takes seconds to be freed again, though 13 bytes are enough to ask for it. To look for it in every chunk
-would cost up to a tenth of a request's time; so that is done only once somebody has sent one, and that one's reader is
-never freed."""
+"""Find what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up to
+2**32, which takes seconds to be collected or freed, though 13 bytes are enough to ask for it. A search in every chunk
+would cost up to a tenth of a request's time, so it begins once somebody has sent such a number; that one's reader is kept
+for ever."""
 
 SPLIT_FROM = 4096
 """Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""

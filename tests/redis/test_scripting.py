@@ -14,6 +14,7 @@ import pytest
 import redis
 
 import evio_redis
+from evio_redis.scripting import scripts
 
 from .conftest import execute
 from .wire import Wire, redis_server
@@ -219,7 +220,8 @@ def test_scripts_leave_nothing_behind(client: redis.Redis) -> None:
 def test_no_compiled_chunk_is_loaded(client: redis.Redis) -> None:
     code = "local f, why = load(function() return nil end) return {tostring(loadstring('\\27Lua')), type(f)}"
     assert execute(client, "EVAL", code, 0) == [b"nil", b"function"]
-    assert execute(client, "EVAL", "return tostring(string.dump) .. tostring((''):rep(0).dump)", 0) == b"nilnil"
+    dumped = "return tostring(loadstring(string.dump(function() return 1 end)))"
+    assert execute(client, "EVAL", dumped, 0) == b"nil"
 
 
 def test_random_numbers_are_random(server: evio_redis.Server) -> None:
@@ -300,6 +302,38 @@ def test_a_script_that_has_written_is_not_ended() -> None:
     with evio_redis.Server(port=0, busy_reply_threshold=1) as server, redis.Redis(port=server.port) as client:
         assert execute(client, "EVAL", code, 0) is None
         assert client.get("y") == b"20000000"
+
+
+ENDLESS = "local t = {1} for i = 1, 40 do t = {t, t} end "
+
+BOMBS = [
+    "local s = 'x' while true do s = s .. s end",
+    "return select(2, pcall(function() local s = 'x' while true do s = s .. s end end))",
+    "local t = {} for i = 1, 1e9 do t[i] = {i} end",
+    "return #string.rep('x', 2e9)",
+    "local s = string.rep('x', 9e8) for i = 1, 9 do redis.call('set', 'k', 'v') s = s .. 'x' end",
+    "coroutine.wrap(function() local s = 'x' while true do s = s .. s end end)()",
+    "local s = string.rep('x', 2^30 - 2^20) redis.sha1hex('x') s = s .. s",
+    ENDLESS + "return t",
+    ENDLESS + "return cjson.encode(t)",
+    "redis.call('set', 'k', 'v') " + ENDLESS + "return t",
+    "local c = cjson.new() c.encode_sparse_array(true, 0) c.encode({[2e9] = 1})",
+]
+
+
+@pytest.mark.parametrize("code", BOMBS)
+def test_no_script_takes_the_server_down(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "MOST_MEMORY", 64 << 20)
+    with evio_redis.Server(port=0, busy_reply_threshold=300) as server, Wire(server.port) as wire:
+        reply = wire.ask(["EVAL", code.replace("9e8", "6e7").replace("2^30 - 2^20", "2^26 - 2^20"), 0])
+        assert b"not enough memory" in reply or b"Script killed" in reply
+        assert wire.ask(["EVAL", "return 'still there'", 0]) == b"$11\r\nstill there\r\n"
+
+
+def test_the_interpreter_is_small_at_first(server: evio_redis.Server) -> None:
+    with redis.Redis(port=server.port) as client:
+        client.eval("return 1", 0)
+        assert client.info("memory")["used_memory_lua"] < 100_000
 
 
 # -- what follows from it

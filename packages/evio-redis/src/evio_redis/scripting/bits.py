@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import and_, or_, xor
-from typing import Any
+from struct import pack, unpack
 
 __all__ = ["BITS"]
 
 MASK = 0xFFFFFFFF
 
 
-def _bits(number: Any) -> int:
-    return round(float(number)) & MASK
+SHIFT = 6755399441055744.0
+"""2**52 + 2**51: a double added to it has its nearest integer in its low bits, as BitOp converts numbers."""
+
+
+def _bits(number: float) -> int:
+    low: int = unpack("<I", pack("<d", float(number) + SHIFT)[:4])[0]
+    return low
 
 
 def _signed(bits: int) -> int:

@@ -1,5 +1,6 @@
 -- What scripts see of Lua and of the server. It is run once for an interpreter, with the server's functions, and returns
--- what the server calls: compile, run, table, null.
+-- what the server calls: compile, run, what ends the watching of a script that had no room to
+-- do so itself, and the garbage collector.
 --
 -- https://redis.io/docs/latest/develop/interact/programmability/lua-api/
 
@@ -15,6 +16,8 @@ local READ_ONLY = "Attempt to modify a readonly table"
 local INSTRUCTIONS = 100000 -- between two looks at the clock
 local MANY = 4000 -- arguments, beyond which ``unpack`` may not find the room for as many again
 local MOST_RESULTS = 7999 -- of ``unpack``
+local LARGE = 1000000 -- bytes from which a string is made by doubling
+local MOST_BYTES = 2 ^ 31 -- of a string
 local DEPTH = 2600 -- of tables in tables in a reply
 
 -- Tables that scripts share. Plain Lua cannot make a table read-only: scripts get an empty one that stands for it.
@@ -38,7 +41,14 @@ local function read_only(contents, missing)
 end
 
 local globals = {}
+local libraries = {} -- by name, what loads them, when a script first asks for them: they take more than all the rest
+
 local environment = read_only(globals, function(name)
+  local load_library = libraries[name]
+  if load_library then
+    globals[name] = read_only(load_library())
+    return globals[name]
+  end
   error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 3)
 end)
 
@@ -96,9 +106,10 @@ function globals.setmetatable(t, metatable)
   return raw_setmetatable(t, metatable)
 end
 
--- Precompiled chunks can crash the interpreter, so only text is taken.
+-- Precompiled chunks can crash the interpreter, so only text is taken: a space before one has it read as text.
 function globals.loadstring(text, name)
-  if type(text) ~= "string" or text:byte() == 27 then return nil, "only text can be loaded" end
+  if type(text) == "number" then text = tostring(text) end
+  if type(text) == "string" and text:byte() == 27 then text, name = " " .. text, name or text end
   local chunk, message = loadstring(text, name)
   if chunk then setfenv(chunk, environment) end
   return chunk, message
@@ -124,7 +135,8 @@ local function library(source, but)
   return contents
 end
 
-globals.string = read_only(library(string, "dump"))
+local strings = library(string)
+globals.string = read_only(strings)
 globals.table = read_only(library(table))
 globals.math = read_only(library(math))
 local string_metatable = getmetatable("")
@@ -133,14 +145,35 @@ string_metatable.__metatable = shown
 
 -- Long scripts. A hook belongs to one coroutine.
 
+local function end_script(why)
+  sethook(function() -- what catches this error is ended by the next line
+    if getinfo(2, "S").source ~= OWN then error(why, 0) end
+  end, "l")
+  error(why, 0)
+end
+
+-- A function of the server's for scripts. The interpreter's memory is not limited while it runs, see scripts.py; it
+-- returns EXCEEDED if more is used then than a script may use.
+
+local EXCEEDED = host.exceeded
+
+local function kept(first, ...)
+  if first == EXCEEDED then end_script("not enough memory") end
+  return first, ...
+end
+
+local function hosted(name)
+  local ask = host[name]
+  return function(...) return kept(ask(...)) end
+end
+
+local overdue = hosted("overdue")
+
+local ended = false -- the script; what it returns is being made a reply
+
 local function look_at_the_clock()
-  local why = host.overdue()
-  if why then
-    sethook(function() -- what catches this error is ended by the next line
-      if getinfo(2, "S").source ~= OWN then error(why, 0) end
-    end, "l")
-    error(why, 0)
-  end
+  local why = overdue(ended)
+  if why then end_script(why) end
 end
 
 local coroutines = library(coroutine)
@@ -172,6 +205,8 @@ local function fail(message, protected)
   error(failure, 0)
 end
 
+local host_call, host_call_with = hosted("call"), hosted("call_with")
+
 local function call(protected, ...)
   local count = select("#", ...)
   if count == 0 then return fail("Please specify at least one argument for this redis lib call", protected) end
@@ -186,13 +221,17 @@ local function call(protected, ...)
   end
   local reply, failed
   if count < MANY then
-    reply, failed = host.call(unpack(arguments, 1, count))
+    reply, failed = host_call(unpack(arguments, 1, count))
   else
-    reply, failed = host.call_with(arguments)
+    host.unlimit() -- to pass a table takes memory of the interpreter's before the server's function runs
+    reply, failed = host_call_with(arguments)
   end
   if failed and not protected then error(reply, 0) end
   return reply
 end
+
+local host_sha1hex, host_log, host_double = hosted("sha1hex"), hosted("log"), hosted("double")
+local host_setresp, host_set_repl = hosted("setresp"), hosted("set_repl")
 
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
@@ -218,7 +257,7 @@ end
 function redis.sha1hex(...)
   if select("#", ...) ~= 1 then fail("wrong number of arguments") end
   local given = (...)
-  return host.sha1hex((type(given) == "string" or type(given) == "number") and tostring(given) or "")
+  return host_sha1hex((type(given) == "string" or type(given) == "number") and tostring(given) or "")
 end
 
 function redis.log(level, ...)
@@ -230,7 +269,7 @@ function redis.log(level, ...)
     local word = select(at, ...)
     words[#words + 1] = (type(word) == "string" or type(word) == "number") and tostring(word) or nil
   end
-  host.log(level, concat(words, " "))
+  host_log(level, concat(words, " "))
 end
 
 local protocol = 2
@@ -240,13 +279,13 @@ function redis.setresp(...)
   local version = (...)
   if version ~= 2 and version ~= 3 then fail("RESP version must be 2 or 3.") end
   protocol = version
-  host.setresp(version)
+  host_setresp(version)
 end
 
 function redis.set_repl(flags)
   if type(flags) ~= "number" then fail("redis.set_repl() requires one argument.") end
   if flags < 0 or flags > 3 then fail("Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.") end
-  host.set_repl(flags)
+  host_set_repl(flags)
 end
 
 function redis.replicate_commands() return true end
@@ -262,124 +301,113 @@ function redis.debug() end
 
 globals.redis = read_only(redis)
 
--- JSON as lua-cjson has it
+-- The libraries. What their functions complain of is a table of a text and, for a bad argument, its position, until the
+-- function that the script called adds its own name and where it was called, as C's luaL_error and luaL_argerror do.
 
 local null = newproxy(true)
 getmetatable(null).__tostring = function() return "userdata: (nil)" end
 getmetatable(null).__metatable = shown
 
-local ESCAPES = {
-  ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
-  ["\t"] = "\\t", ["\127"] = "\\u007f",
-}
-local JSON_DEPTH, SPARSE_RATIO, SPARSE_SAFE = 1000, 2, 10
-
-local function json_string(text)
-  return '"' .. text:gsub('[%c"\\/\127]', function(c) return ESCAPES[c] or format("\\u%04x", c:byte()) end) .. '"'
-end
-
-local function json_number(number)
-  if number ~= number or number == 1 / 0 or number == -1 / 0 then
-    error("Cannot serialise number: must not be NaN or Inf", 0)
-  end
-  return format("%.14g", number)
-end
-
-local function array_length(t)
-  local longest, count = 0, 0
-  for key in raw_pairs(t) do
-    if type(key) ~= "number" or key < 1 or key ~= floor(key) then return nil end
-    if key > longest then longest = key end
-    count = count + 1
-  end
-  if longest > count * SPARSE_RATIO and longest > SPARSE_SAFE then
-    error("Cannot serialise table: excessively sparse array", 0)
-  end
-  return longest > 0 and longest or nil
-end
-
-local function json(value, depth)
-  local kind = type(value)
-  if kind == "string" then return json_string(value) end
-  if kind == "number" then return json_number(value) end
-  if kind == "boolean" then return tostring(value) end
-  if value == nil or value == null then return "null" end
-  if kind ~= "table" then error("Cannot serialise " .. kind .. ": type not supported", 0) end
-  if depth >= JSON_DEPTH then
-    error("Cannot serialise, excessively nested (" .. JSON_DEPTH + 1 .. ")", 0)
-  end
-  local contents = behind[value] or value
-  local parts, length = {}, array_length(contents)
-  if length then
-    for at = 1, length do parts[at] = json(contents[at], depth + 1) end
-    return "[" .. concat(parts, ",") .. "]"
-  end
-  for key, member in raw_pairs(contents) do
-    local name
-    if type(key) == "string" then
-      name = json_string(key)
-    elseif type(key) == "number" then
-      name = '"' .. json_number(key) .. '"'
+local function complain(problem)
+  if type(problem) ~= "table" then error(problem, 0) end
+  local text, position = problem[1], problem[2]
+  if position then
+    local called = getinfo(2, "n")
+    local name = called.name or "?"
+    if called.namewhat == "method" then position = position - 1 end
+    if called.namewhat == "method" and position == 0 then
+      text = format("calling '%s' on bad self (%s)", name, text)
     else
-      error("Cannot serialise " .. type(key) .. ": table key must be a number or string", 0)
+      text = format("bad argument #%d to '%s' (%s)", position, name, text)
     end
-    parts[#parts + 1] = name .. ":" .. json(member, depth + 1)
   end
-  return "{" .. concat(parts, ",") .. "}"
+  error(text, 3)
 end
 
-local cjson = { null = null }
+local function gathered(...) return select("#", ...), { ... } end
 
--- What lua-cjson lets programs change is the same for all scripts here.
-for _, name in ipairs {
-  "encode_keep_buffer", "encode_max_depth", "decode_max_depth", "encode_invalid_numbers", "decode_invalid_numbers",
-  "encode_number_precision", "encode_sparse_array",
-} do
-  cjson[name] = function() end
-end
-
-function cjson.encode(...)
-  if select("#", ...) ~= 1 then error("bad argument #1 to 'encode' (expected 1 argument)", 2) end
-  local ok, text = pcall(json, (...), 0)
-  if not ok then error(text, 2) end
-  return text
-end
-
-function cjson.decode(...)
-  local text = (...)
-  if select("#", ...) ~= 1 then error("bad argument #1 to 'decode' (expected 1 argument)", 2) end
-  if type(text) ~= "string" and type(text) ~= "number" then
-    error("bad argument #1 to 'decode' (string expected, got " .. type(text) .. ")", 2)
+-- A function for scripts of one that takes the number of arguments, and then these.
+local function entry(run)
+  return function(...)
+    local count, results = gathered(pcall(run, select("#", ...), ...))
+    if results[1] then return unpack(results, 2, count) end
+    complain(results[2])
   end
-  local value, problem = host.json(tostring(text))
-  if problem then error(problem, 2) end
+end
+
+local function fail_with(text, position) error({ text, position }, 0) end
+
+local check = {}
+
+local function wanted(kind, position, count, value)
+  local given = position > count and "no value" or type(value)
+  fail_with(kind .. " expected, got " .. given, position)
+end
+
+function check.string(position, count, value)
+  local kind = type(value)
+  if kind == "number" then return tostring(value) end
+  if kind ~= "string" then wanted("string", position, count, value) end
   return value
 end
 
-globals.cjson = read_only(cjson)
+function check.number(position, count, value)
+  local number = (type(value) == "number" or type(value) == "string") and tonumber(value)
+  if not number then wanted("number", position, count, value) end
+  return number
+end
 
--- Bits, as Lua BitOp has them: signed 32-bit numbers
+function check.integer(position, count, value)
+  local number = check.number(position, count, value)
+  if number ~= number then return 0 end
+  return number < 0 and -floor(-number) or floor(number)
+end
 
-local bit = {}
-for _, name in ipairs { "tobit", "bnot", "band", "bor", "bxor", "lshift", "rshift", "arshift", "rol", "ror", "bswap" } do
-  bit[name] = function(...)
-    for at = 1, math.max(1, select("#", ...)) do
-      local got = select("#", ...) < at and "no value" or type((select(at, ...)))
-      if not tonumber((select(at, ...))) then
-        error("bad argument #" .. at .. " to '" .. name .. "' (number expected, got " .. got .. ")", 2)
-      end
-    end
-    return host.bit(name, ...)
+local shared = { behind = behind, null = null, check = check, entry = entry, fail = fail_with }
+
+local source_of = hosted("source")
+
+local function part(name, ...)
+  local chunk, problem = loadstring(source_of(name), "=" .. name)
+  if not chunk then error(problem, 0) end
+  return chunk(shared, ...)
+end
+
+local INTERNAL = { [OWN] = true, ["=[C]"] = true }
+for _, name in ipairs { "binary", "cjson", "cmsgpack", "struct", "bit" } do INTERNAL["=" .. name] = true end
+
+-- Lua's own appends one by one, which takes seconds for hundreds of megabytes, and nothing could end it.
+strings.rep = entry(function(count, text, times)
+  text, times = check.string(1, count, text), check.integer(2, count, times)
+  if #text * times < LARGE then return string.rep(text, times) end
+  if #text * times > MOST_BYTES then error("not enough memory", 0) end
+  local done, most = "", 1
+  while most * 2 <= times do most = most * 2 end
+  while most >= 1 do
+    done = done .. done
+    if times >= most then done, times = done .. text, times - most end
+    most = most / 2
   end
+  return done
+end)
+
+-- Bytecode is not loaded again, but some take its size, or compare it. That of what the sandbox is made of is nobody's
+-- business: in Redis, that is written in C.
+strings.dump = entry(function(count, f)
+  if type(f) ~= "function" then wanted("function", 1, count, f) end
+  if INTERNAL[getinfo(f, "S").source] then fail_with("unable to dump given function") end
+  return string.dump(f)
+end)
+
+local function with_binary(name)
+  shared.binary = shared.binary or part("binary")
+  return part(name)
 end
 
-function bit.tohex(number, digits)
-  digits = digits or 8
-  local pattern = digits < 0 and "%08X" or "%08x"
-  return format(pattern, host.bit("tobit", number) % 2 ^ 32):sub(-math.min(8, math.abs(digits)))
-end
-
-globals.bit = read_only(bit)
+function libraries.cjson() return part("cjson")() end
+function libraries.cmsgpack() return with_binary("cmsgpack") end
+function libraries.struct() return with_binary("struct") end
+function libraries.bit() return part("bit", hosted("bit")) end
 
 -- Running
 
@@ -419,7 +447,7 @@ local function encode_table(t, resp, depth)
   local kind, text = type(raw_get(t, "err")), raw_get(t, "err")
   if kind == "string" then return "-" .. line(text) .. "\r\n" end
   if type(raw_get(t, "ok")) == "string" then return "+" .. line(raw_get(t, "ok")) .. "\r\n" end
-  if type(raw_get(t, "double")) == "number" then return host.double(raw_get(t, "double"), resp) end
+  if type(raw_get(t, "double")) == "number" then return host_double(raw_get(t, "double"), resp) end
   if type(raw_get(t, "map")) == "table" then return encode_each(raw_get(t, "map"), "%", resp, depth, true) end
   if type(raw_get(t, "set")) == "table" then return encode_each(raw_get(t, "set"), "~", resp, depth, false) end
   if type(raw_get(t, "big_number")) == "string" then
@@ -460,15 +488,17 @@ end
 
 local function run(script, keys, arguments, resp)
   globals.KEYS, globals.ARGV = keys, arguments
-  protocol = 2
+  protocol, ended = 2, false
   sethook(look_at_the_clock, "", INSTRUCTIONS)
   local ok, result = xpcall(script, on_error)
+  ended = true
+  if ok then ok, result = pcall(encode, result, resp, 0) end -- watched, too: tables may be in themselves
   sethook()
-  if ok then return encode(result, resp, 0) end
+  if ok then return result end
   if type(result) ~= "table" then return nil, "ERR " .. tostring(result) end
   return nil, type(result.err) == "string" and result.err or "ERR unknown error", result.line
 end
 
 math.randomseed(host.seed)
 
-return compile, run, null
+return compile, run, sethook, collectgarbage

@@ -8,7 +8,6 @@ written goes on, as it must be all or nothing, and the log says so.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
 from dataclasses import dataclass
@@ -33,8 +32,19 @@ log = logging.getLogger("evio_redis")
 
 NO_INTERPRETER = "ERR scripts need a Lua interpreter: pip install 'evio-redis[scripting]'"
 NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+NO_MEMORY = "ERR not enough memory"
 READ_ONLY = "ERR Write commands are not allowed from read-only scripts."
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+MOST_MEMORY = 1 << 30
+"""Bytes that the interpreter may use while a script runs. Redis has no such limit; a script of one line can need more
+than there is. Allocation then fails, which is an error in Lua."""
+
+COLLECT_FROM = 64 << 20
+"""Bytes that may be left over by a script until the garbage is collected at once."""
+
+MARGIN = 1 << 20
+"""Bytes that must be left when a function of the server's returns to a script, besides its result."""
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 """What redis.log's levels are here."""
@@ -64,7 +74,9 @@ class Scripts:
         self._lua: Any = None
         self._compile: Any = None
         self._run: Any = None
-        self._null: Any = None
+        self._unwatch: Any = None
+        self._collect: Any = None
+        self._memory_error: type[Exception] = MemoryError
         # of the script that runs
         self._session: Session | None = None
         self._read_only = False
@@ -83,7 +95,7 @@ class Scripts:
     def flush(self) -> None:
         """Forget all scripts, and whatever they may have left in the interpreter."""
         self._loaded.clear()
-        self._lua = self._compile = self._run = self._null = None
+        self._lua = self._compile = self._run = self._unwatch = self._collect = None
 
     def find(self, sha: bytes) -> Script:
         """A script that was loaded. Raises :class:`CommandError`, NOSCRIPT."""
@@ -122,13 +134,13 @@ class Scripts:
     @property
     def memory(self) -> int:
         """Bytes that the interpreter uses."""
-        return 0 if self._lua is None else int(self._lua.eval(b'collectgarbage("count")') * 1024)
+        return 0 if self._lua is None else int(self._lua.get_memory_used(total=True))
 
     def _start(self) -> None:
         if self._lua is not None:
             return
         try:
-            from lupa.lua51 import LuaRuntime
+            from lupa.lua51 import LuaMemoryError, LuaRuntime
         except ImportError:
             raise CommandError(NO_INTERPRETER) from None
         # Scripts never get hold of a Python object; if one did, it could do nothing with it.
@@ -138,12 +150,14 @@ class Scripts:
             register_builtins=False,
             unpack_returned_tuples=True,
             attribute_filter=_no_attribute,
+            max_memory=0,
         )
+        folder = files(__package__)
         functions = {
+            b"source": lambda name: (folder / f"{name.decode()}.lua").read_bytes(),
             b"call": self._call,
             b"call_with": lambda table: self._call(*(table[at] for at in range(1, len(table) + 1))),
             b"overdue": self._overdue,
-            b"json": self._json,
             b"bit": lambda name, *numbers: BITS[name](*numbers),
             b"sha1hex": lambda text: hashlib.sha1(text, usedforsecurity=False).hexdigest().encode(),
             b"log": lambda level, text: log.log(LEVELS[int(level)], "%s", text.decode("utf-8", "replace")),
@@ -151,21 +165,33 @@ class Scripts:
             b"setresp": self._setresp,
             b"set_repl": self._set_repl,
         }
-        host = {name: self._guarded(function) for name, function in functions.items()}
+        exceeded = secrets.token_bytes(16)
+        host: dict[bytes, Any] = {name: self._guarded(lua, function, exceeded) for name, function in functions.items()}
+        host |= {b"exceeded": exceeded, b"unlimit": lambda: lua.set_max_memory(0)}
         host |= {b"version": b"7.0.15", b"version_number": 0x07000F, b"seed": secrets.randbits(31)}
-        code = (files(__package__) / "sandbox.lua").read_bytes()
-        self._compile, self._run, self._null = lua.execute(code, lua.table_from(host))
-        self._lua = lua
+        code = (folder / "sandbox.lua").read_bytes()
+        self._compile, self._run, self._unwatch, self._collect = lua.execute(code, lua.table_from(host))
+        self._collect()  # what only loading it took
+        self._lua, self._memory_error = lua, LuaMemoryError
 
-    def _guarded(self, function: Any) -> Any:
-        """No exception becomes a value that a script could catch: it would be a Python object."""
+    def _guarded(self, lua: Any, function: Any, exceeded: bytes) -> Any:
+        """No exception becomes a value that a script could catch: it would be a Python object. Memory is not limited
+        meanwhile: an allocation that fails ends the function by a jump that Python knows nothing of."""
+        set_limit, get_used = lua.set_max_memory, lua.get_memory_used
 
         def guarded(*arguments: Any) -> Any:
+            set_limit(0)
             try:
-                return function(*arguments)
+                result = function(*arguments)
             except Exception:
                 log.exception("a script's call failed")
-                return self._lua.table_from({b"err": b"ERR internal error, see the server's log"}), True
+                result = lua.table_from({b"err": b"ERR internal error, see the server's log"}), True
+            first = result[0] if type(result) is tuple else result
+            room = MARGIN + len(first) if type(first) is bytes else MARGIN
+            if get_used() + room > MOST_MEMORY:
+                return exceeded
+            set_limit(MOST_MEMORY)
+            return result
 
         return guarded
 
@@ -189,14 +215,23 @@ class Scripts:
             if server.log is not None:
                 server.log.begin_transaction()
         table = self._lua.table_from
+        given = table(keys), table(arguments)
+        self._lua.set_max_memory(MOST_MEMORY)
         try:
-            result = self._run(script.function, table(keys), table(arguments), session.resp.version)
+            result = self._run(script.function, *given, session.resp.version)
+        except self._memory_error:
+            self._unwatch()
+            self._collect()
+            result = None, NO_MEMORY.encode()
         finally:
+            self._lua.set_max_memory(0)
             self._session = None
             if not nested:
                 clock.frozen = 0
                 if server.log is not None:
                     server.log.end_transaction(session)
+        if self._lua.get_memory_used() > COLLECT_FROM:
+            self._collect()
         if isinstance(result, bytes):
             if result.startswith(b"-"):
                 raise self._counted_once(result[1:-2], result[1:-2].decode("utf-8", "surrogateescape"))
@@ -282,16 +317,16 @@ class Scripts:
             raise CommandError(OOM)
         self._wrote = True
 
-    def _overdue(self) -> bytes | None:
-        """Why the script has to end now, if it has to."""
+    def _overdue(self, ended: bool) -> bytes | None:
+        """Return why a script has to end now, None if it has not. ``ended`` says that only its reply is missing."""
         if monotonic() < self._deadline:
             return None
         threshold = self._server.config.busy_reply_threshold
-        if self._wrote:
+        if self._wrote and not ended:
             self._deadline = monotonic() + max(1.0, threshold / 1000)
             log.warning("a script has been running for %d ms or more; it has written, so it goes on", threshold)
             return None
-        log.warning("a script that has written nothing was ended after %d ms (busy-reply-threshold)", threshold)
+        log.warning("a script was ended after %d ms (busy-reply-threshold)", threshold)
         return b"Script killed: it ran for longer than busy-reply-threshold"
 
     def _setresp(self, version: int) -> None:
@@ -300,25 +335,6 @@ class Scripts:
 
     def _set_repl(self, flags: int) -> None:
         self._logs = bool(int(flags) & REPL_AOF)
-
-    def _json(self, text: bytes) -> Any:
-        """The value of a JSON text, or None and what is wrong with it."""
-        try:
-            return self._from_json(json.loads(text.decode("utf-8", "surrogateescape")))
-        except (ValueError, RecursionError) as error:
-            return None, str(error).encode("utf-8", "replace")
-
-    def _from_json(self, value: Any) -> Any:
-        if value is None:
-            return self._null
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape")
-        if isinstance(value, list):
-            return self._lua.table_from([self._from_json(each) for each in value])
-        if isinstance(value, dict):
-            pairs = {self._from_json(key): self._from_json(each) for key, each in value.items()}
-            return self._lua.table_from(pairs)
-        return value if isinstance(value, bool) else float(value)
 
 
 def _no_attribute(thing: object, name: object, setting: bool) -> str:

@@ -38,7 +38,8 @@ def parse_shebang(body: bytes) -> tuple[frozenset[str] | None, bytes]:
 TOKEN = re.compile(
     rb"--\[(?P<a>=*)\[.*?\](?P=a)\]|--[^\n]*|\[(?P<b>=*)\[.*?\](?P=b)\]"  # comments, long strings
     rb"|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
-    rb"|(?P<returned>\breturn\s+(?=(?:redis|cjson|bit)\s*\.\s*\w+\s*\(|(?:raw|setmeta)\w+\s*\())"
+    rb"|(?P<returned>\breturn\s+(?=(?:(?:redis|cjson|cmsgpack|struct|bit)\s*\.\s*\w+|string\s*\.\s*dump"
+    rb"|(?:raw|setmeta)\w+)\s*\())"
     rb"|[A-Za-z_]\w*|[()]",
     re.DOTALL,
 )

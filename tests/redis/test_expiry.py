@@ -11,6 +11,7 @@ import pytest
 from evio_redis.keyspace.database import Database
 from evio_redis.keyspace.expirer import BUDGET, SAMPLE, Expirer
 from evio_redis.keyspace.keyspace import Clock, Keyspace
+from evio_redis.model.route import Route
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire
@@ -626,7 +627,7 @@ class Stepped(Clock):
 
 @pytest.fixture
 def keyspace() -> Keyspace:
-    made = Keyspace(2)
+    made = Keyspace(2, Route())
     made.clock = Stepped()
     return made
 

@@ -14,6 +14,7 @@ from .config.config import STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
 from .process import logfile, signals
+from .process.running import Running
 from .protocol.inline import split_inline
 from .server import Server
 
@@ -124,7 +125,7 @@ def run(server: Server) -> int:
     # that lives long is part of a cycle, so the young ones do.
     gc.set_threshold(1000, 10, 1_000_000)
     server.handle_signals = False  # but here
-    signals.install(server)
+    signals.install(server.services[Running])
     try:
         server.run()
     except (ConfigError, evio_core.AddressError) as error:

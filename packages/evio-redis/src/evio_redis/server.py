@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import secrets
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from evio_core import Action, Conn, Events, LoadBalance, Options
 
 from . import commands as _commands  # noqa: F401  # declares the built-in ones
 from .clients.blocking import Blocking
+from .clients.connected import Clients
 from .clients.describe import local_peer
 from .clients.limits import OutputGuard
 from .clients.monitor import Monitors
@@ -26,22 +25,28 @@ from .clients.pause import Pause
 from .clients.pubsub import PubSub
 from .clients.session import Session
 from .config.config import Config
-from .errors import CommandError, ConfigError, LogCorrupt
+from .errors import ConfigError, LogCorrupt
 from .execution.dispatcher import Dispatcher
 from .execution.fast_path import make_data
 from .keyspace.cursors import Scans
 from .keyspace.expirer import Expirer
 from .keyspace.idle_times import Accesses
 from .keyspace.keyspace import Keyspace
+from .keyspace.last_save import LastSave
 from .model.command import Function, Registry
+from .model.route import Route
+from .model.services import Services
 from .persistence import AppendOnlyFile
+from .persistence.rdb.payload import Checksums
+from .process.running import Running
 from .process.signals import pid_file
 from .scripting import Scripts
-from .stats import memory
-from .stats.hit_ratio import Lookups
+from .stats.info import Info
 from .stats.latency_monitor import Latency
+from .stats.memory import MemoryLimit
 from .stats.rates import Rates
 from .stats.slowlog import SlowLog
+from .stats.totals import Totals
 
 __all__ = ["Server"]
 
@@ -50,9 +55,6 @@ log = logging.getLogger("evio_redis")
 UNLIMITED = 1 << 60
 """Bytes. Redis reads on whatever a client leaves unread: one that sends a long pipeline before it reads the first reply
 would otherwise wait for ever. What may pile up is ``client-output-buffer-limit``'s business."""
-
-SHORT_COMMAND_USEC = 1000
-"""With a lower ``slowlog-log-slower-than`` even commands of constant time are timed."""
 
 ONCE = "a Server runs once: make another one to serve again"
 TOO_MANY = b"-ERR max number of clients reached\r\n"
@@ -75,44 +77,47 @@ class Server:
 
     def __init__(self, **settings: Any) -> None:
         self.config = settings.pop("config", None) or Config(settings)
-        self.handle_signals = True  # whether SIGINT and SIGTERM stop it if it runs in the main thread
-        self.now = self.started = self.last_save = time.time()
-        self.run_id = secrets.token_hex(20)
-        self.poller = "epoll" if hasattr(select, "epoll") else "kqueue" if hasattr(select, "kqueue") else "select"
-        self.startup_memory = memory.resident()
-        self.registry = Registry()
-        self.keyspace = Keyspace(self.config.databases)
-        self.sessions: dict[int, Session] = {}
-        self.write_error = ""  # why writes are refused, as an error reply; empty while they are not
-        self.log: AppendOnlyFile | None = None  # ``aof`` while commands are to be logged
-        self.latest_fork_usec = self.total_forks = self.saved_dirty = 0
-        self.lookups = Lookups()
-        self.reset_statistics()
-        self.scans = Scans()
-        self.scripts = Scripts(self)
-        self.slowlog = SlowLog(self.config)
-        self.latency = Latency(self.config)
-        self.monitors = Monitors(self)
-        self.accesses = Accesses(self)
-        self.checks_payloads = True  # the checksums of RESTORE
-        self.pause = Pause(self)
-        self.blocking = Blocking(self)
-        self.outputs = OutputGuard(self)
-        self.expirer = Expirer(self.keyspace)
-        self.pubsub = PubSub()
-        self.keyspace.publish = self.pubsub.publish
+        self.handle_signals = True  # False if SIGINT and SIGTERM are not to stop it though it runs in the main thread
+        self._make_parts()
         self.lock = threading.RLock()  # held by callbacks if there are several loops
-        self._used_memory = self.startup_memory
         self._ids = 0
-        self._core: evio_core.Server | None = None
         self._thread: threading.Thread | None = None
-        self._started = threading.Event()
         self._failure: BaseException | None = None
-        for old, new in self.config.rename_command.items():
-            self._rename(old, new)
-        self.dispatcher = Dispatcher(self)
-        self.aof = AppendOnlyFile(self)
         self._follow_config()
+
+    def _make_parts(self) -> None:
+        """Make the parts, each of which gets those that it uses."""
+        config = self.config
+        self.services = services = Services()
+        add = services.add
+        add(config)
+        route = add(Route())
+        self.registry = add(Registry())
+        for old, new in config.rename_command.items():
+            self._rename(old, new)
+        self.keyspace = add(Keyspace(config.databases, route))
+        self._expirer = add(Expirer(self.keyspace))
+        add(Scans())
+        add(Accesses(route))
+        add(LastSave())
+        add(Checksums())
+        self._running = add(Running(config))
+        self._memory = add(MemoryLimit(config, route))
+        self._totals = add(Totals())
+        self._rates = add(Rates())
+        add(SlowLog(config))
+        self.latency = add(Latency(config))
+        pubsub = add(PubSub())
+        self.keyspace.publish = pubsub.publish
+        self._pause = add(Pause(route, self.keyspace, self.registry))
+        self._blocking = add(Blocking(self.keyspace))
+        self._outputs = add(OutputGuard(config))
+        monitors = add(Monitors(route))
+        self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs))
+        self._aof = add(AppendOnlyFile(services))
+        self.dispatcher = add(Dispatcher(services))
+        scripts = add(Scripts(services))
+        add(Info(services, self._aof, scripts, self.dispatcher.settle))
 
     def _rename(self, old: str, new: str) -> None:
         try:
@@ -121,35 +126,23 @@ class Server:
             raise ConfigError(f"rename-command: {error}") from None
 
     def _follow_config(self) -> None:
-        for name in ("slowlog-log-slower-than", "maxmemory"):
-            self.config.on_change(name, self._limits_changed)
-        self.config.on_change("client-output-buffer-limit", self.outputs.limit_all)
-        self.config.on_change("notify-keyspace-events", self._events_changed)
-        self.config.on_change("active-expire-effort", self._events_changed)
-        self.config.on_change("appendonly", self._appendonly_changed)
+        config = self.config
+        config.on_change("maxmemory", self._memory.update)
+        config.on_change("client-output-buffer-limit", lambda: self._outputs.limit_all(self.sessions.values()))
+        config.on_change("notify-keyspace-events", self._events_changed)
+        config.on_change("active-expire-effort", self._events_changed)
+        config.on_change("appendonly", self._appendonly_changed)
         self._events_changed()
-        self._limits_changed()
-
-    def _limits_changed(self) -> None:
-        self._used_memory = memory.resident()
-        self.dispatcher.choose_tables()
+        self._memory.update()
 
     def _events_changed(self) -> None:
         self.keyspace.set_events(self.config.notify_keyspace_events)
-        self.expirer.effort = self.config.active_expire_effort
-        self.dispatcher.choose_tables()
+        self._expirer.effort = self.config.active_expire_effort
 
-    def reset_statistics(self) -> None:
-        """Set to zero what CONFIG RESETSTAT does."""
-        self.commands_processed = 0
-        self.connections_received = 0
-        self.rejected_connections = 0
-        self.errors: dict[str, int] = {}
-        self.rates = Rates()
-        self.lookups.reset()
-        self.keyspace.expired_keys = 0
-        for command in self.registry.all():
-            command.reset_statistics()
+    @property
+    def sessions(self) -> dict[int, Session]:
+        """The clients that are connected, by their id."""
+        return self._clients.sessions
 
     # -- own commands
 
@@ -178,41 +171,39 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """Whether clients can connect: all is loaded."""
-        return self._started.is_set()
+        """True once clients can connect: all is loaded."""
+        return self._running.ready.is_set()
 
     @property
     def port(self) -> int:
         """The TCP port, once it runs; 0 if it listens on none."""
-        assert self._core is not None, "the server does not run"
-        ports = [name[1] for name in self._core.addrs if isinstance(name, tuple)]
-        return int(ports[0]) if ports else 0
+        return self._running.port
 
     def run(self) -> None:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
         when the append-only file cannot be trusted, ``OSError`` when it cannot be read or written, and ``RuntimeError``
         for a server that has run before."""
-        if self._core is not None:
+        if self._running.core is not None:
             raise RuntimeError(ONCE)
-        self.aof.grouped = self.config.appendonly
+        self._aof.grouped = self.config.appendonly
         try:
             with pid_file(self.config.pidfile):
                 evio_core.serve(self.events(), *self.config.addresses())
         finally:
-            self.aof.close()
+            self._aof.close()
 
     def _appendonly_changed(self) -> None:
-        logging_now = self.aof.on or self.aof.waiting
+        logging_now = self._aof.on or self._aof.waiting
         if self.config.appendonly and not logging_now:
             try:
-                self.aof.turn_on()
+                self._aof.turn_on()
             except (OSError, LogCorrupt) as error:
                 log.error("Cannot turn on the append-only file: %s", error)
                 self.config.appendonly = False
                 why = "CONFIG SET failed (possibly related to argument 'appendonly')"
                 raise ConfigError(f"{why} - Unable to turn on AOF. Check server logs.") from None
         elif not self.config.appendonly and logging_now:
-            self.aof.turn_off()
+            self._aof.turn_off()
 
     def start(self) -> None:
         """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
@@ -225,18 +216,18 @@ class Server:
             except BaseException as error:
                 self._failure = error
             finally:
-                self._started.set()
+                self._running.ready.set()
 
         self._thread = threading.Thread(target=run, name="evio-redis", daemon=True)
         self._thread.start()
-        self._started.wait()
+        self._running.ready.wait()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
         """Stop and wait for the end. Raises what ended the server, if anything did."""
-        if self._core is not None:
-            self._core.stop()
+        if self._running.core is not None:
+            self._running.core.stop()
         if self._thread is not None:
             self._thread.join()
         if self._failure is not None:
@@ -260,8 +251,8 @@ class Server:
         return Events(
             serving=self._serving,
             opened=guard(self._opened),
-            data=guard(_in_order(make_data(self))) if several else make_data(self),
-            pre_write=guard(self.aof.flush) if self.aof.grouped else None,
+            data=guard(_in_order(make_data(self.services))) if several else make_data(self.services),
+            pre_write=guard(self._aof.flush) if self._aof.grouped else None,
             closed=guard(self._closed),
             tick=guard(self._tick),
             num_loops=self.config.loops,
@@ -282,28 +273,27 @@ class Server:
         return guarded
 
     def _serving(self, core: evio_core.Server) -> None:
-        self._core = core
+        self._running.core = core
         log.info("evio-redis %s on Python %s, PID: %d", version("evio-redis"), platform.python_version(), os.getpid())
         log.info("Server initialized")
         missed = self.config.missed()
         if missed:
             log.warning("Without effect: %s", "; ".join(missed))
         if self.config.appendonly:
-            self.aof.open()
+            self._aof.open()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
             log.info("Ready to accept connections on %s", evio_core.url(address.partition("://")[0], name))
-        self._started.set()
+        self._running.ready.set()
 
     def _opened(self, conn: Conn) -> Any:
-        self.connections_received += 1
+        self._totals.connections_received += 1
         refusal = self._refusal(conn)
         if refusal is not None:
-            self.rejected_connections += 1
+            self._totals.rejected_connections += 1
             return refusal, Action.CLOSE
         self._ids += 1
-        session = conn.context = Session(self, conn, self._ids)
-        self.sessions[session.id] = session
-        self.outputs.limit(session)
+        session = conn.context = Session(self.services, conn, self._ids)
+        self._clients.add(session)
         return None
 
     def _refusal(self, conn: Conn) -> bytes | None:
@@ -319,78 +309,22 @@ class Server:
             if isinstance(error, evio_core.OutputLimitExceeded):
                 log.warning("closed client %d: %s", session.id, error)
             session.conn = None
-            self.sessions.pop(session.id, None)
-            self.forget(session)
-
-    def forget(self, session: Session) -> None:
-        """Undo everything that a session holds: transaction, subscriptions, waiting, monitoring."""
-        session.leave_multi()
-        self.pubsub.forget(session)
-        self.pause.forget(session)
-        self.blocking.forget(session)
-        self.monitors.remove(session)
-        session.closing = True
-        session.settle()
+            self._clients.remove(session)
 
     def _tick(self) -> float:
-        self.now = time.time()
-        self.pause.tick()
-        self.latency.timed(self.expirer.cycle, "expire-cycle")
-        self.outputs.check()
-        self.aof.tick()
+        clients, core = self._clients, self._running.stats
+        clients.now = time.time()
+        self._pause.tick()
+        self.latency.timed(self._expirer.cycle, "expire-cycle")
+        self._outputs.check(clients.sessions.values(), clients.now)
+        self._aof.tick()
         if self.config.maxmemory:
-            self._used_memory = memory.resident()
-        core = self.core_stats()
-        self.dispatcher.settle_calls()
-        self.dispatcher.time_some()
-        self.rates.sample(self.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
-        waiting = self.blocking.tick()
+            self._memory.update()
+        self.dispatcher.settle()
+        self._rates.sample(self._totals.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
+        waiting = self._blocking.tick()
         usual = 1.0 / self.config.hz
         return usual if waiting is None else min(usual, max(waiting, 0.001))
-
-    def reload_certificates(self) -> None:
-        """Read the certificates anew, for new connections; bad ones are told of and the old ones stay. From any thread,
-        and from a signal handler."""
-        core = self._core
-
-        def reload() -> None:
-            assert core is not None
-            try:
-                core.reload_certificates()
-                log.info("certificates reloaded")
-            except evio_core.TLSError as error:
-                log.error("%s; the certificates in use stay", error)
-
-        if core is not None and self.config.tls_port:
-            core.call(reload)
-
-    # -- what commands need
-
-    def shut_down(self) -> None:
-        """Stop (SHUTDOWN)."""
-        assert self._core is not None
-        log.warning("User requested shutdown...")
-        self._core.stop(self.config.shutdown_timeout)
-
-    def core_stats(self) -> evio_core.Stats:
-        """The counters of the loops."""
-        return self._core.stats() if self._core is not None else evio_core.Stats([])
-
-    @property
-    def times_everything(self) -> bool:
-        """Whether the slow log wants to see short commands too."""
-        return 0 <= self.config.slowlog_log_slower_than < SHORT_COMMAND_USEC
-
-    def out_of_memory(self) -> bool:
-        """Whether more memory is used than ``maxmemory``, as of the last tick."""
-        return 0 < self.config.maxmemory < self._used_memory
-
-    def count_error(self, error: CommandError) -> None:
-        """``INFO errorstats``: errors by their code."""
-        if error.counted:
-            return
-        code = str(error).partition(" ")[0]
-        self.errors[code] = self.errors.get(code, 0) + 1
 
 
 def _in_order(data: Callable[[Conn, bytes], Any]) -> Callable[[Conn, bytes], Any]:

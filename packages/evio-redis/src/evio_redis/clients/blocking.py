@@ -17,19 +17,19 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, CommandError
+from ..keyspace.database import Database
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args
 from ..protocol.numbers import parse_double
 
 if TYPE_CHECKING:
-    from ..keyspace.database import Database
-    from ..model.command import Args
-    from ..server import Server
     from .session import Session
 
-__all__ = ["Blocking", "Waiter", "parse_timeout"]
+__all__ = ["Blocking", "Runner", "Waiter", "parse_timeout"]
 
 Attempt = Callable[[bytes], "bytes | None"]
 """Tries a key; returns the reply, or None if there is nothing to be had there."""
@@ -62,14 +62,29 @@ class Waiter:
         self.attempt = attempt
         self.expired = expired
         self.args: Args = []  # what the dispatcher has called, for the slow log
-        self.taken = 0.0  # seconds, without the waiting
+        self.taken = 0  # nanoseconds, without the waiting
+
+
+class Runner(Protocol):
+    """The dispatcher, as far as it is needed here."""
+
+    def attempt(self, waiter: Waiter, key: bytes) -> bytes | None:
+        """Have a waiter try a key: as a command that is counted, timed and logged. Returns its reply, or None."""
+
+    def resume(self, session: Session) -> None:
+        """Go on with what a client has sent while it was blocked."""
+
+    def unblocked(self, session: Session, error: CommandError) -> None:
+        """Count the error with which a client's waiting ends."""
 
 
 class Blocking:
     """All who wait on a server."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    runner: Runner  # set by the dispatcher
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
         self._deadlines: list[tuple[float, int, Waiter]] = []
         self._numbers = itertools.count()
         self.waiting = 0
@@ -87,14 +102,9 @@ class Blocking:
             session.db.blocked.setdefault(key, deque()).append(waiter)
         if timeout:
             heapq.heappush(self._deadlines, (monotonic() + timeout, next(self._numbers), waiter))
-        self._count(+1)
-        session.settle()
+        self.waiting += 1
+        session.update_plain()
         return b""
-
-    def _count(self, change: int) -> None:
-        self.waiting += change
-        if self.waiting == (change > 0):
-            self._server.dispatcher.choose_tables()
 
     def _leave(self, waiter: Waiter) -> None:
         for key in waiter.keys:
@@ -104,13 +114,13 @@ class Blocking:
                 if not queue:
                     del waiter.database.blocked[key]
         waiter.session.blocked = None
-        self._count(-1)
+        self.waiting -= 1
 
     # -- being served
 
     def serve(self) -> None:
         """Serve those who wait for keys that are there now; what they do may make others ready."""
-        ready = self._server.keyspace.ready_keys
+        ready = self._keyspace.ready_keys
         while ready:
             database, key = next(iter(ready))
             del ready[database, key]
@@ -121,29 +131,14 @@ class Blocking:
             if database.lookup(key) is None:
                 return
             if waiter.session.blocked is waiter:
-                self._try(waiter, key)
-
-    def _try(self, waiter: Waiter, key: bytes) -> None:
-        session, log = waiter.session, self._server.log
-        before = log.begin(session) if log is not None else 0
-        begin = perf_counter()
-        try:
-            reply = waiter.attempt(key)
-        except CommandError as error:
-            reply = error.reply
-        if reply is None:
-            return  # it is of another type than this one waits for
-        if log is not None:
-            log.end(session, None, [], before)
-        taken, slowlog = waiter.taken + perf_counter() - begin, self._server.slowlog
-        if taken * 1e6 >= slowlog.threshold >= 0:
-            slowlog.add(session, waiter.args, taken)
-        self._finish(waiter, reply)
+                reply = self.runner.attempt(waiter, key)
+                if reply is not None:  # else it is of another type than this one waits for
+                    self._finish(waiter, reply)
 
     def _finish(self, waiter: Waiter, reply: bytes) -> None:
         self._leave(waiter)
         waiter.session.late_reply(reply)
-        self._server.dispatcher.resume(waiter.session)
+        self.runner.resume(waiter.session)
 
     # -- not being served
 
@@ -167,10 +162,7 @@ class Blocking:
             self._finish(waiter, waiter.expired)
             return True
         unblocked = CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-        self._server.count_error(unblocked)
-        waiting = self._server.registry.commands.get(str(session.last_command).upper())
-        if waiting is not None:
-            waiting.failed += 1
+        self.runner.unblocked(session, unblocked)
         self._finish(waiter, unblocked.reply)
         return True
 

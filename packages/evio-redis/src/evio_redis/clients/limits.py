@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from .describe import client_type
 
 if TYPE_CHECKING:
-    from ..server import Server
     from .session import Session
 
 __all__ = ["OutputGuard"]
@@ -22,8 +23,8 @@ UNAUTHENTICATED = 16 * 1024 + 1
 class OutputGuard:
     """Looks at every client now and then."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._over_since: dict[Session, float] = {}  # since when a client is over its soft limit
         self._last = 0.0
 
@@ -33,53 +34,53 @@ class OutputGuard:
         if session.conn is not None and hard != session.hard_limit:
             session.hard_limit = hard
             session.conn.configure(max_pending=max(0, hard - 1))  # Redis's limit is what may not be reached
-            session.settle()
+            session.update_plain()
 
-    def limit_all(self) -> None:
-        """The limits have changed. Only its own loop may tell a connection (``Conn.configure``); with several loops,
-        ``check`` sees to it."""
-        for session in self._server.sessions.values():
-            if self._server.config.loops in (0, 1):
+    def limit_all(self, sessions: Iterable[Session]) -> None:
+        """Follow a change of the limits. Only its own loop may tell a connection (``Conn.configure``); with several
+        loops, ``check`` sees to it."""
+        for session in sessions:
+            if self._config.loops in (0, 1):
                 self.limit(session)
             else:
                 session.hard_limit = self._limits(session)[0]
-                session.settle()
+                session.update_plain()
 
     def _limits(self, session: Session) -> tuple[int, int, int]:
         if not session.authenticated:
             return UNAUTHENTICATED, 0, 0
-        limits: tuple[int, int, int] = getattr(self._server.config.client_output_buffer_limit, client_type(session))
+        limits: tuple[int, int, int] = getattr(self._config.client_output_buffer_limit, client_type(session))
         return limits
 
-    def check(self) -> None:
-        """Drop those that are over a limit. Once a second: that is how exactly the limits are given."""
-        server = self._server
-        if server.now - self._last < 1.0:
+    def check(self, sessions: Iterable[Session], now: float) -> None:
+        """Drop those that are over a limit. Once a second: that is how exactly the limits are given. ``now`` is a Unix
+        time."""
+        if now - self._last < 1.0:
             return
-        self._last = server.now
-        timeout = server.config.timeout
+        self._last = now
+        timeout = self._config.timeout
         over: dict[Session, float] = {}
-        for session in list(server.sessions.values()):
+        for session in list(sessions):
             if session.conn is None:
                 continue
             pending = session.conn.pending
-            if pending and self._exceeds(session, pending, over):
+            if pending and self._exceeds(session, pending, over, now):
                 log.warning("closing client %d: %d bytes of output pending", session.id, pending)
                 session.conn.abort()
             elif (
                 timeout
-                and server.now - session.seen > timeout
+                and now - session.seen > timeout
                 and not (session.blocked or session.subscribed or session.monitor)
             ):
                 log.debug("closing client %d: idle", session.id)
                 session.conn.close()
         self._over_since = over
 
-    def _exceeds(self, session: Session, pending: int, over: dict[Session, float]) -> bool:
+    def _exceeds(self, session: Session, pending: int, over: dict[Session, float], now: float) -> bool:
         hard, soft, seconds = self._limits(session)
         if hard and pending >= hard:
             return True
         if soft and pending >= soft:
-            over[session] = since = self._over_since.get(session, self._server.now)
-            return bool(self._server.now - since > seconds)
+            over[session] = since = self._over_since.get(session, now)
+            return now - since > seconds
         return False

@@ -8,29 +8,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ..model.command import Args
+from ..model.route import Route
+from ..protocol.quoting import quoted
 from .describe import peer
 
 if TYPE_CHECKING:
-    from ..model.command import Args
-    from ..server import Server
     from .session import Session
 
-__all__ = ["Monitors", "quoted"]
-
-ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
-
-
-def quoted(text: bytes) -> str:
-    """A string as Redis shows it: in double quotes, everything unprintable escaped (``sdscatrepr``)."""
-    shown = (ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}") for byte in text)
-    return '"' + "".join(shown) + '"'
+__all__ = ["Monitors"]
 
 
 class Monitors:
     """The sessions that watch."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._sessions: list[Session] = []
 
     def __len__(self) -> int:
@@ -41,15 +34,16 @@ class Monitors:
         if not session.monitor:
             session.monitor = True
             self._sessions.append(session)
-            session.settle()
-            self._server.dispatcher.choose_tables()
+            session.update_plain()
+            self._route.hold("monitor")
 
     def remove(self, session: Session) -> None:
         """Show it no more."""
         if session.monitor:
             session.monitor = False
             self._sessions.remove(session)
-            self._server.dispatcher.choose_tables()
+            if not self._sessions:
+                self._route.release("monitor")
 
     def feed(self, session: Session, args: Args) -> None:
         """A session has run this command."""

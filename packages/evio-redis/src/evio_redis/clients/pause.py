@@ -5,12 +5,15 @@ https://redis.io/docs/latest/commands/client-pause/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args, Command, Registry
+from ..model.route import Route
+
 if TYPE_CHECKING:
-    from ..model.command import Args, Command
-    from ..server import Server
     from .session import Session
 
 __all__ = ["Pause"]
@@ -19,8 +22,12 @@ __all__ = ["Pause"]
 class Pause:
     """The pause under way, if any, and the sessions whose commands wait for its end."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, route: Route, keyspace: Keyspace, registry: Registry) -> None:
+        self._route = route
+        self._keyspace = keyspace
+        self._registry = registry
+        self.script_may_write: Callable[[bytes, bool], bool] = lambda text, loaded: True  # set by the scripts
+        self.resume: Callable[[Session], None] = lambda session: None  # set by the dispatcher
         self._until = 0.0
         self._writes_only = False
         self._waiting: list[Session] = []
@@ -39,8 +46,8 @@ class Pause:
         """Pause for so long; of two pauses the longer and the stricter counts."""
         self._writes_only = writes_only and (self._writes_only or not self.active)
         self._until = max(self._until, monotonic() + seconds)
-        self._server.keyspace.keeps_expired = True
-        self._server.dispatcher.choose_tables()
+        self._keyspace.keeps_expired = True
+        self._route.hold("pause")
 
     def holds(self, session: Session, command: Command, args: Args) -> bool:
         """Whether this command has to wait. EXEC does if its transaction writes."""
@@ -50,13 +57,13 @@ class Pause:
             return True
         if command.name != "exec":
             return self._writes(command, args)
-        find = self._server.registry.find
+        find = self._registry.find
         return any(self._writes(queued, each) for each in session.queue or () if (queued := find(each)) is not None)
 
     def _writes(self, command: Command, args: Args) -> bool:
         """Whether a call may change something, also what others than this server see. A script may deny it."""
         if command.name in ("eval", "evalsha"):
-            return self._server.scripts.may_write(args[1], loaded=command.name == "evalsha")
+            return self.script_may_write(args[1], command.name == "evalsha")
         return not command.flags.isdisjoint(("write", "may_replicate"))
 
     def postpone(self, session: Session, args: Args) -> None:
@@ -64,7 +71,7 @@ class Pause:
         session.blocked = self
         session.backlog.appendleft(args)
         self._waiting.append(session)
-        session.settle()
+        session.update_plain()
 
     def forget(self, session: Session) -> None:
         """A session is gone."""
@@ -82,9 +89,9 @@ class Pause:
         """Go on now."""
         self._until = 0.0
         self._writes_only = False
-        self._server.keyspace.keeps_expired = False
-        self._server.dispatcher.choose_tables()
+        self._keyspace.keeps_expired = False
+        self._route.release("pause")
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             session.blocked = None
-            self._server.dispatcher.resume(session)
+            self.resume(session)

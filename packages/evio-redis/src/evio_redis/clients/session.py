@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..config.config import Config
 from ..errors import CommandError
+from ..keyspace.database import Database
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args
+from ..model.services import Services
 from ..protocol.parser import Parser
 from ..protocol.resp import RESP2, Resp2
 
 if TYPE_CHECKING:
     from evio_core import Conn
 
-    from ..keyspace.database import Database
-    from ..model.command import Args
-    from ..server import Server
 
-__all__ = ["Session"]
+__all__ = ["DIRECT", "QUEUE", "Session"]
+
+DIRECT, QUEUE = "direct", "queue"
+"""Ways of a session's commands."""
 
 
 class Session:
-    """A client. It is ``plain`` while it is in the state that nearly all are in nearly always: authenticated, not
-    blocked, in no transaction, without subscriptions, at the beginning of a command. The server then runs its
-    commands the fast way; every other state takes the one way that considers them all."""
+    """A client. Its ``way`` is ``DIRECT`` while it is in the state that nearly all are in nearly always: authenticated,
+    not blocked, in no transaction, without subscriptions; it is ``QUEUE`` if there is no more to it than a transaction
+    (MULTI). Every other state has no way of its own (None): its commands take the long one, which considers them all.
+    It is ``plain`` if it has a way and is at the beginning of a command, so that its input need not be remembered."""
 
     __slots__ = (
         "atomic",
@@ -59,33 +66,36 @@ class Session:
         "resp",
         "seen",
         "rewritten",
-        "server",
+        "services",
         "shard_channels",
         "user",
         "watching",
+        "way",
     )
 
-    def __init__(self, server: Server, conn: Conn | None, identity: int) -> None:
-        self.server = server
+    def __init__(self, services: Services, conn: Conn | None, identity: int) -> None:
+        config = services[Config]
+        self.services = services
         self.conn = conn
         self.id = identity
-        self.db: Database = server.keyspace.databases[0]
+        self.db: Database = services[Keyspace].databases[0]
         self.resp: Resp2 = RESP2
         self.context: Any = None  # for own commands
-        self.plain = not server.config.requirepass
-        self.authenticated = not server.config.requirepass
+        self.authenticated = not config.requirepass
+        self.way: str | None = DIRECT if self.authenticated else None
+        self.plain = self.authenticated
         self.user = "default"
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
-        self.created = self.seen = server.now
+        self.created = self.seen = time.time()
         self.last_command: bytes | str = ""  # its name, as it came or as it is
         self.closing = False
         self.hard_limit = 0  # bytes of output that the core lets wait; 0 is no limit
         self.parser = Parser()
         self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
-        self.outbox: list[bytes] | None = None if server.config.loops in (0, 1) else []
+        self.outbox: list[bytes] | None = None if config.loops in (0, 1) else []
         self.reply_mode = "on"
         self.monitor = False
         self.no_evict = False
@@ -110,20 +120,19 @@ class Session:
         """Whether it has any subscription."""
         return bool(self.channels or self.patterns or self.shard_channels)
 
-    def settle(self) -> None:
-        """Decide anew whether it is plain; to be called when its state has changed."""
-        self.plain = (
+    def update_plain(self) -> None:
+        """Decide anew which way its commands take, and if it is plain; to be called when its state has changed."""
+        usual = (
             self.authenticated
-            and self.queue is None
             and self.blocked is None
             and not self.backlog
             and not self.closing
             and not self.monitor
             and not self.subscribed
             and self.reply_mode == "on"
-            and self.parser.empty
-            and not self.hard_limit
         )
+        self.way = (DIRECT if self.queue is None else QUEUE) if usual else None
+        self.plain = usual and self.parser.empty and not self.hard_limit
 
     # -- transactions
 
@@ -137,7 +146,7 @@ class Session:
                 expired = self.db.expires.get(key, now + 1) <= now
                 self.watching[self.db, key] = expired
                 self.db.watched.setdefault(key, set()).add(self)
-        self.db.keyspace.set_alerts()
+        self.db.keyspace.update_listeners()
 
     def unwatch(self) -> None:
         """Watch no key any more."""
@@ -148,7 +157,7 @@ class Session:
                 del database.watched[key]
         if self.watching:
             self.watching.clear()
-            self.db.keyspace.set_alerts()
+            self.db.keyspace.update_listeners()
         self.dirty_cas = False
 
     def watched_expired(self) -> bool:
@@ -164,30 +173,27 @@ class Session:
         self.queue = None
         self.dirty_exec = False
         self.unwatch()
-        self.settle()
+        self.update_plain()
 
     def reset(self) -> None:
         """Back to how it connected, but for what RESET leaves alone: its name is gone, its id stays."""
         self.leave_multi()
-        self.server.pubsub.forget(self)
-        self.server.monitors.remove(self)
-        self.db = self.server.keyspace.databases[0]
+        self.db = self.services[Keyspace].databases[0]
         self.resp = RESP2
         self.name = b""
         self.reply_mode = "on"
         self.no_evict = self.no_touch = False
         self.user = "default"
-        self.authenticated = not self.server.config.requirepass
+        self.authenticated = not self.services[Config].requirepass
         self.parser.authenticated = self.authenticated
-        self.settle()
-        self.server.outputs.limit(self)
+        self.update_plain()
 
     # -- the log
 
     def rewrite(self, *args: bytes) -> None:
         """Have the append-only file get this command rather than the one that runs, whose effect its arguments do not
         determine; several times, several commands."""
-        if self.server.log is not None:
+        if self.db.keyspace.propagate is not None:
             self.rewritten.append(list(args))
 
     def redact(self, args: list[bytes], *positions: int) -> None:
@@ -235,12 +241,3 @@ class Session:
         taken = b"".join(self.outbox or ())
         self.outbox = [] if self.outbox is not None else None
         return taken
-
-    def kill(self, by: Session) -> None:
-        """Close the connection; a client that kills itself gets its replies first."""
-        self.closing = True
-        self.plain = False
-        if self is not by and self.conn is not None:
-            self.server.sessions.pop(self.id, None)
-            self.server.forget(self)
-            self.conn.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
 from ..keyspace.types.strings import raw, spliced
 from ..model.command import Args, command
@@ -33,7 +34,7 @@ def _offset(session: Session, text: bytes, width: int = 0) -> int:
     if number is None or number < 0:
         raise CommandError(BIT_OFFSET)
     number *= width if counted else 1
-    if number >> 3 >= session.server.config.proto_max_bulk_len:
+    if number >> 3 >= session.services[Config].proto_max_bulk_len:
         raise CommandError(BIT_OFFSET)
     return number
 
@@ -69,7 +70,7 @@ def setbit(session: Session, args: Args) -> bytes:
 @command("GETBIT", arity=3, flags="readonly fast", keys=(1,), group="bitmap", since="2.2.0")
 def getbit(session: Session, args: Args) -> bytes:
     at = _offset(session, args[2])
-    value = session.db.typed(args[1], bytes) or b""
+    value = session.db.read_typed(args[1], bytes) or b""
     return integer(value[at >> 3] >> (7 - (at & 7)) & 1) if at >> 3 < len(value) else ZERO
 
 
@@ -118,7 +119,7 @@ def _unit(word: bytes) -> bool:
 
 @command("BITCOUNT", arity=-2, flags="readonly", keys=(1,), group="bitmap", since="2.6.0")
 def bitcount(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], bytes)
+    value = session.db.read_typed(args[1], bytes)
     if value is None:
         return ZERO
     if len(args) == 3 or len(args) > 5:
@@ -135,7 +136,7 @@ def bitpos(session: Session, args: Args) -> bytes:
     bit = parse_int(args[2])
     if bit not in (0, 1):
         raise CommandError("ERR The bit argument must be 1 or 0.")
-    value = session.db.typed(args[1], bytes)
+    value = session.db.read_typed(args[1], bytes)
     if value is None:
         return integer(-1 if bit else 0)
     if len(args) > 6:
@@ -170,7 +171,7 @@ def bitop(session: Session, args: Args) -> bytes:
     if operation == b"NOT" and len(args) != 4:
         raise CommandError("ERR BITOP NOT must be called with a single source key.")
     database, target = session.db, args[2]
-    values = [database.typed(key, bytes) or b"" for key in args[3:]]
+    values = [database.read_typed(key, bytes) or b"" for key in args[3:]]
     size = max(map(len, values))
     if not size:
         if database.lookup(target) is not None:
@@ -271,9 +272,10 @@ def _bitfield(session: Session, args: Args, read_only: bool) -> bytes:
     steps = _steps(session, args)
     if read_only and any(step.name != b"GET" for step in steps):
         raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
-    stored = session.db.typed(args[1], bytes) or b""
-    value = bytearray(stored)
     writes = [step.at + step.width for step in steps if step.name != b"GET"]
+    look_up = session.db.typed if writes else session.db.read_typed
+    stored = look_up(args[1], bytes) or b""
+    value = bytearray(stored)
     if writes and len(value) * 8 < max(writes):
         value += bytes(((max(writes) + 7) >> 3) - len(value))
     replies: list[bytes] = []

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..clients.blocking import Blocking
+from ..clients.connected import Clients
 from ..clients.describe import client_type, describe, parse_type, peer, show_address
+from ..clients.pause import Pause
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
@@ -47,13 +50,13 @@ def _line(each: Session, session: Session, args: Args) -> bytes:
 
 @command("CLIENT LIST", arity=-2, flags="admin " + BASE, group="connection", since="2.4.0")
 def list_(session: Session, args: Args) -> bytes:
-    sessions = list(session.server.sessions.values())
+    sessions = list(session.services[Clients].sessions.values())
     if len(args) == 4 and args[2].upper() == b"TYPE":
         kind = parse_type(args[3])
         sessions = [each for each in sessions if client_type(each) == kind]
     elif len(args) > 3 and args[2].upper() == b"ID":
         wanted = [parse_int(text, "ERR Invalid client ID") for text in args[3:]]
-        known = session.server.sessions
+        known = session.services[Clients].sessions
         sessions = [known[identity] for identity in wanted if identity in known]
     elif len(args) != 2:
         raise CommandError(SYNTAX_ERROR)
@@ -94,7 +97,7 @@ def reply(session: Session, args: Args) -> bytes:
         session.reply_mode = mode.decode()
     elif session.reply_mode != "off":
         session.reply_mode = "skip next"
-    session.settle()
+    session.update_plain()
     return OK if mode == b"on" else b""
 
 
@@ -105,8 +108,8 @@ def unblock(session: Session, args: Args) -> bytes:
         raise bad_subcommand("client", args[1])
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    target = session.server.sessions.get(parse_int(args[2]))
-    if target is None or not session.server.blocking.unblock(target, error=reason == b"ERROR"):
+    target = session.services[Clients].sessions.get(parse_int(args[2]))
+    if target is None or not session.services[Blocking].unblock(target, error=reason == b"ERROR"):
         return ZERO
     return ONE
 
@@ -121,13 +124,13 @@ def pause(session: Session, args: Args) -> bytes:
     milliseconds = parse_int(args[2], "ERR timeout is not an integer or out of range")
     if milliseconds < 0:
         raise CommandError("ERR timeout is negative")
-    session.server.pause.begin(milliseconds / 1000, writes_only=mode == b"WRITE")
+    session.services[Pause].begin(milliseconds / 1000, writes_only=mode == b"WRITE")
     return OK
 
 
 @command("CLIENT UNPAUSE", arity=2, flags="admin " + BASE, group="connection", since="6.2.0")
 def unpause(session: Session, args: Args) -> bytes:
-    session.server.pause.end()
+    session.services[Pause].end()
     return OK
 
 
@@ -162,18 +165,18 @@ def kill(session: Session, args: Args) -> bytes:
     filters, skip_me = _filters(args)
     doomed = [
         each
-        for each in list(session.server.sessions.values())
+        for each in list(session.services[Clients].sessions.values())
         if all(_matches(each, name, value) for name, value in filters) and not (skip_me and each is session)
     ]
     for each in doomed:
-        each.kill(by=session)
+        session.services[Clients].kill(each, by=session)
     return integer(len(doomed))
 
 
 def _kill_address(session: Session, address: str) -> bytes:
-    for each in list(session.server.sessions.values()):
+    for each in list(session.services[Clients].sessions.values()):
         if each.conn is not None and peer(each.conn) == address:
-            each.kill(by=session)
+            session.services[Clients].kill(each, by=session)
             return OK
     raise CommandError(NO_SUCH_CLIENT)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
-from ..model.command import Args, Command, command
+from ..model.command import Args, Command, Registry, command
 from ..protocol.glob import matcher
 from ..protocol.resp import array, bulk, bulks, integer, simple
 from .docs import description_of, encoded, facts_of, key_flags, takes_channels
@@ -71,19 +71,19 @@ def _info(each: Command, resp: Resp2) -> bytes:
 
 
 def _named(session: Session, names: Args) -> list[Command | None]:
-    find = session.server.registry.find
+    find = session.services[Registry].find
     found = [(name.count(b"|"), find(name.split(b"|"))) for name in names]
     return [each if each is not None and bars == each.name.count("|") else None for bars, each in found]
 
 
 @command("COMMAND", arity=-1, flags="loading stale", group="server", since="2.8.13")
 def command_(session: Session, args: Args) -> bytes:
-    return array([_info(each, session.resp) for each in session.server.registry.commands.values()])
+    return array([_info(each, session.resp) for each in session.services[Registry].commands.values()])
 
 
 @command("COMMAND COUNT", arity=2, flags="loading stale", group="server", since="2.8.13")
 def count(session: Session, args: Args) -> bytes:
-    return integer(len(session.server.registry.commands))
+    return integer(len(session.services[Registry].commands))
 
 
 @command("COMMAND INFO", arity=-2, flags="loading stale", group="server", since="2.8.13")
@@ -99,7 +99,7 @@ def list_(session: Session, args: Args) -> bytes:
     wanted: Callable[[Command], object] = lambda each: True  # noqa: E731
     if len(args) > 2:
         wanted = _filter(args)
-    tops = session.server.registry.commands.values()
+    tops = session.services[Registry].commands.values()
     every = [each for top in tops for each in (top, *top.subcommands.values())]
     return bulks([each.name.encode() for each in every if wanted(each)])
 
@@ -120,7 +120,7 @@ def _filter(args: Args) -> Callable[[Command], object]:
 
 @command("COMMAND DOCS", arity=-2, flags="loading stale", group="server", since="7.0.0")
 def docs(session: Session, args: Args) -> bytes:
-    known = list(session.server.registry.commands.values())
+    known = list(session.services[Registry].commands.values())
     chosen = known if len(args) == 2 else [each for each in _named(session, args[2:]) if each is not None]
     resp = session.resp
     return resp.map([part for each in chosen for part in (bulk(each.name.encode()), _docs(each, resp))])
@@ -156,7 +156,7 @@ def _docs(each: Command, resp: Resp2) -> bytes:
 
 def _keys_of(session: Session, args: Args) -> tuple[Command, list[int]]:
     call = args[2:]
-    found = session.server.registry.find(call)
+    found = session.services[Registry].find(call)
     if found is None or (found.subcommands and found.function is not command_):
         raise CommandError("ERR Invalid command specified")
     if (not found.keys[0] and found.get_keys is None) or takes_channels(found):

@@ -8,18 +8,20 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+from ..clients.connected import Clients
+from ..clients.limits import OutputGuard
+from ..config.config import Config
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
+from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, command
+from ..model.version import REDIS_VERSION
 from ..protocol.numbers import parse_int, parse_int32
 from ..protocol.resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
 
-__all__ = ["REDIS_VERSION", "check_client_name"]
-
-REDIS_VERSION = "7.0.15"
-"""What clients are told: they decide by it what the server can do."""
+__all__ = ["check_client_name"]
 
 PONG = b"+PONG\r\n"
 
@@ -43,7 +45,7 @@ def echo(session: Session, args: Args) -> bytes:
 @command("SELECT", arity=2, flags="loading stale fast")
 def select(session: Session, args: Args) -> bytes:
     index = parse_int32(args[1])
-    databases = session.server.keyspace.databases
+    databases = session.services[Keyspace].databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)
     session.db = databases[index]
@@ -53,13 +55,13 @@ def select(session: Session, args: Args) -> bytes:
 @command("QUIT", arity=-1, flags="allow_busy noscript loading stale fast no_auth")
 def quit_(session: Session, args: Args) -> bytes:
     session.closing = True
-    session.settle()
+    session.update_plain()
     return OK
 
 
 @command("RESET", arity=1, flags="allow_busy noscript loading stale fast no_auth", since="6.2.0")
 def reset(session: Session, args: Args) -> bytes:
-    session.reset()
+    session.services[Clients].reset(session)
     return b"+RESET\r\n"
 
 
@@ -68,7 +70,7 @@ def auth(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         raise CommandError("ERR syntax error")
     session.redact(args, *range(1, len(args)))
-    if len(args) == 2 and not session.server.config.requirepass:
+    if len(args) == 2 and not session.services[Config].requirepass:
         raise CommandError(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
             " configuration is correct?"
@@ -78,13 +80,13 @@ def auth(session: Session, args: Args) -> bytes:
 
 
 def _authenticate(session: Session, user: bytes, password: bytes) -> None:
-    required = session.server.config.requirepass
+    required = session.services[Config].requirepass
     if user != b"default" or (required and not hmac.compare_digest(password, required.encode())):
         raise CommandError(WRONGPASS)
     session.authenticated = session.parser.authenticated = True
     session.user = "default"
-    session.settle()
-    session.server.outputs.limit(session)
+    session.update_plain()
+    session.services[OutputGuard].limit(session)
 
 
 @command("HELLO", arity=-1, flags="allow_busy noscript loading stale fast no_auth", since="6.0.0")

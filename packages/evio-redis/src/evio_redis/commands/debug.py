@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.describe import is_allowed
+from ..config.config import Config
 from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt
 from ..keyspace.digest import digest_of_all, digest_of_value
+from ..keyspace.expirer import Expirer
+from ..keyspace.idle_times import Accesses
+from ..keyspace.keyspace import Keyspace
+from ..keyspace.last_save import LastSave
 from ..model.command import Args, command
-from ..persistence import load_commands, write_base
+from ..model.services import Services
+from ..persistence import AppendOnlyFile, load_commands, write_base
+from ..persistence.rdb.payload import Checksums
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer, simple
 from .objects import encoding_name
 
 if TYPE_CHECKING:
     from ..clients.session import Session
-    from ..server import Server
 
 __all__: list[str] = []
 
@@ -44,21 +50,21 @@ def debug(session: Session, args: Args) -> bytes:
         time.sleep(max(0.0, _seconds(args[2])))  # blocking everybody is what it is for
         return OK
     if what == b"SET-ACTIVE-EXPIRE" and len(args) == 3:
-        session.server.expirer.enabled = args[2] != b"0"
+        session.services[Expirer].enabled = args[2] != b"0"
         return OK
     if what == b"SET-SKIP-CHECKSUM-VALIDATION" and len(args) == 3:
-        session.server.checks_payloads = args[2] == b"0"
+        session.services[Checksums].checked = args[2] == b"0"
         return OK
     if what == b"OBJECT" and len(args) >= 3:
         return _object(session, args[2])
     if what in (b"DIGEST", b"DIGEST-VALUE"):
         return _digest(session, what, args[2:])
     if what in (b"LOADAOF", b"RELOAD") and len(args) == 2:
-        return _load(session.server, what)
+        return _load(session.services, what)
     if what == b"PROTOCOL" and len(args) == 3:
         return _protocol(session, args[2].lower())
     if what == b"AOF-FLUSH-SLEEP" and len(args) == 3:
-        session.server.aof.flush_delay = (to_int(args[2]) or 0) / 1e6
+        session.services[AppendOnlyFile].flush_delay = (to_int(args[2]) or 0) / 1e6
         return OK
     if what == b"ERROR" and len(args) == 3:
         raise CommandError(args[2].decode("utf-8", "surrogateescape"))
@@ -73,7 +79,7 @@ def debug(session: Session, args: Args) -> bytes:
 
 
 def _check_allowed(session: Session) -> None:
-    if not is_allowed(session, session.server.config.enable_debug_command):
+    if not is_allowed(session, session.services[Config].enable_debug_command):
         raise CommandError(NOT_ALLOWED)
 
 
@@ -94,8 +100,8 @@ def _populate(session: Session, args: Args) -> bytes:
         key, value = b"%b:%d" % (prefix, number), b"value:%d" % number
         if database.lookup(key) is None:
             database.add(key, value[:size].ljust(size, b"\0") if size else value)
-            if database.alert:
-                database.keyspace.touched(database, key)
+            if database.has_listeners:
+                database.keyspace.notify_watchers(database, key)
     return OK
 
 
@@ -136,7 +142,7 @@ SLEEP <seconds>
 
 def _digest(session: Session, what: bytes, keys: Args) -> bytes:
     if what == b"DIGEST":
-        return simple(digest_of_all(session.server.keyspace.databases))
+        return simple(digest_of_all(session.services[Keyspace].databases))
     return array([bulk(digest_of_value(session.db.data.get(key)).encode()) for key in keys])
 
 
@@ -171,21 +177,22 @@ def _protocol(session: Session, kind: bytes) -> bytes:
     return replies[kind]
 
 
-def _load(server: Server, what: bytes) -> bytes:
+def _load(services: Services, what: bytes) -> bytes:
     """Forget all keys and load them from the log, or from what they were written to just now."""
-    path = Path(server.config.dir) / f"temp-reload-{os.getpid()}.aof"
+    aof = services[AppendOnlyFile]
+    path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.aof"
     try:
         if what == b"LOADAOF":
-            server.aof.reload()
+            aof.reload()
         else:
-            write_base(server, path)
-            with server.aof.replaying():
-                load_commands(server, path, may_be_torn=False)
+            write_base(services[Config], services[Keyspace], path)
+            with aof.replaying():
+                load_commands(services, path, may_be_torn=False)
     except (LogCorrupt, OSError) as error:
         raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
     finally:
         path.unlink(missing_ok=True)
-    server.saved_dirty = server.keyspace.dirty
+    services[LastSave].dirty = services[Keyspace].dirty
     return OK
 
 
@@ -195,7 +202,7 @@ def _object(session: Session, key: bytes) -> bytes:
         raise CommandError(NO_SUCH_KEY)
     number = to_int(value) if isinstance(value, bytes) else None
     length = len(value) if number is None else len(b"%d" % number)
-    accesses = session.server.accesses
+    accesses = session.services[Accesses]
     idle = accesses.idle(session.db, key) if accesses.recording else 0
     return simple(
         f"Value at:0x{id(value):x} refcount:1 encoding:{encoding_name(value)} serializedlength:{length}"

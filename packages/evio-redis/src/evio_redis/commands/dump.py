@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import BUSYKEY, SYNTAX_ERROR, CommandError
+from ..keyspace.idle_times import Accesses
 from ..model.command import Args, command
 from ..persistence.rdb import payload
+from ..persistence.rdb.payload import Checksums
 from ..protocol.numbers import parse_int
 from ..protocol.resp import OK, bulk
 
@@ -24,8 +27,8 @@ MOST_FREQUENT = 255
 
 @command("DUMP", arity=2, flags="readonly", keys=(1,), group="generic", since="2.6.0")
 def dump(session: Session, args: Args) -> bytes:
-    value = session.db.lookup(args[1])
-    return session.resp.null if value is None else bulk(payload.pack(value, session.server.config))
+    value = session.db.read(args[1])
+    return session.resp.null if value is None else bulk(payload.pack(value, session.services[Config]))
 
 
 @dataclass(slots=True)
@@ -67,10 +70,10 @@ def restore(session: Session, args: Args) -> bytes:
     when = parse_int(args[2])
     if when < 0:
         raise CommandError("ERR Invalid TTL value, must be >= 0")
-    if not payload.intact(data, session.server.checks_payloads):
+    if not payload.intact(data, session.services[Checksums].checked):
         raise CommandError("ERR DUMP payload version or checksum are wrong")
     try:
-        value = payload.unpack(data, session.server.config)
+        value = payload.unpack(data, session.services[Config])
     except ValueError:
         raise CommandError("ERR Bad data format") from None
     now = database.keyspace.clock.ms()
@@ -87,7 +90,7 @@ def restore(session: Session, args: Args) -> bytes:
         database.set_expiry(key, when)
         if not options.absolute:
             session.rewrite(args[0], key, b"%d" % when, data, *args[4:], b"ABSTTL")
-    accesses = session.server.accesses
+    accesses = session.services[Accesses]
     if accesses.recording or options.idle is not None:
         accesses.set_idle(database, key, options.idle or 0)
     database.changed(key, "g", "restore")

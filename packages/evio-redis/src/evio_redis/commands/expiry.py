@@ -115,7 +115,7 @@ def pexpiretime(session: Session, args: Args) -> bytes:
 
 def _remaining(session: Session, key: bytes, unit: int, absolute: bool = False) -> bytes:
     database = session.db
-    if database.lookup(key) is None:
+    if database.read(key) is None:
         return integer(-2)
     when = database.expires.get(key)
     if when is None:

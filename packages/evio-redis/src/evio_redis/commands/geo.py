@@ -71,7 +71,7 @@ def geoadd(session: Session, args: Args) -> bytes:
 
 
 def _scores(session: Session, key: bytes) -> dict[bytes, float]:
-    value = session.db.typed(key, SortedSet)
+    value = session.db.read_typed(key, SortedSet)
     return {} if value is None else value.scores
 
 

@@ -207,7 +207,7 @@ STORES = {b"STORE", b"STOREDIST"}
 
 
 def _radius(session: Session, args: Args, fixed: int, allowed: set[bytes]) -> bytes:
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     query = _Query()
     if fixed == 6:
         query.shape.centre = position_of(args[2], args[3])
@@ -250,7 +250,7 @@ AREA = {b"FROMMEMBER", b"FROMLONLAT", b"BYRADIUS", b"BYBOX"}
 
 
 def _geosearch(session: Session, args: Args, source: int, allowed: set[bytes]) -> bytes:
-    value = session.db.typed(args[source], SortedSet)
+    value = session.db.read_typed(args[source], SortedSet)
     query = _Query(store=args[1] if source == 2 else None)
     _options(query, args[source + 1 :], value, allowed)
     _check(query, "GEOSEARCHSTORE")

@@ -8,13 +8,15 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import OVERFLOW, CommandError, wrong_arity
-from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.hashes import Hash
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles, parse_long_double
 from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
+from .batching import Column, common
 from .draws import draw_count, draws
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def _writable(session: Session, key: bytes) -> Hash:
 
 def _set(session: Session, key: bytes, value: Hash, pairs: Args) -> int:
     """Set fields and values in turn; returns how many fields are new. The caller tells of the change."""
-    config = session.server.config
+    config = session.services[Config]
     before = len(value)
     new = not before
     for at in range(0, len(pairs), 2):
@@ -46,13 +48,36 @@ def _set(session: Session, key: bytes, value: Hash, pairs: Args) -> int:
     return len(value) - before
 
 
-@command("HSET", arity=-4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")
+def _hsets(session: Session, keys: Column, fields: Column, texts: Column) -> bytes | None:
+    key = common(session, keys, Hash)
+    if key is None:
+        return None
+    value: Hash = session.db.data[key]
+    if not value.large:
+        return None
+    replies, size = [], len(value)
+    for field, text in zip(fields, texts, strict=True):
+        value[field] = text
+        after = len(value)
+        replies.append(ZERO if after == size else ONE)
+        size = after
+    session.db.changes += len(keys)
+    return b"".join(replies)
+
+
+@command("HSET", -4, "write denyoom fast", keys=(1,), group="hash", since="2.0.0", batch=(4, _hsets))
 def hset(session: Session, args: Args) -> bytes:
     if len(args) % 2:
         raise wrong_arity("hset")
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is Hash and value.large and len(args) == 4 and key not in database.expires and not database.alert:
+    if (
+        type(value) is Hash
+        and value.large
+        and len(args) == 4
+        and key not in database.expires
+        and not database.has_listeners
+    ):
         before = len(value)
         value[args[2]] = args[3]
         database.changes += 1
@@ -83,14 +108,14 @@ def hsetnx(session: Session, args: Args) -> bytes:
 
 @command("HGET", arity=3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
 def hget(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], Hash)
+    value = session.db.read_typed(args[1], Hash)
     found = value.get(args[2]) if value is not None else None
     return session.resp.null if found is None else bulk(found)
 
 
 @command("HMGET", arity=-3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
 def hmget(session: Session, args: Args) -> bytes:
-    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    value: dict[bytes, bytes] = session.db.read_typed(args[1], Hash) or {}
     found = [value.get(field) for field in args[2:]]
     return array([session.resp.null if each is None else bulk(each) for each in found])
 
@@ -111,33 +136,33 @@ def hdel(session: Session, args: Args) -> bytes:
 
 @command("HLEN", arity=2, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
 def hlen(session: Session, args: Args) -> bytes:
-    return integer(len(session.db.typed(args[1], Hash) or ()))
+    return integer(len(session.db.read_typed(args[1], Hash) or ()))
 
 
 @command("HSTRLEN", arity=3, flags="readonly fast", keys=(1,), group="hash", since="3.2.0")
 def hstrlen(session: Session, args: Args) -> bytes:
-    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    value: dict[bytes, bytes] = session.db.read_typed(args[1], Hash) or {}
     return integer(len(value.get(args[2], b"")))
 
 
 @command("HEXISTS", arity=3, flags="readonly fast", keys=(1,), group="hash", since="2.0.0")
 def hexists(session: Session, args: Args) -> bytes:
-    return ONE if args[2] in (session.db.typed(args[1], Hash) or ()) else ZERO
+    return ONE if args[2] in (session.db.read_typed(args[1], Hash) or ()) else ZERO
 
 
 @command("HKEYS", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
 def hkeys(session: Session, args: Args) -> bytes:
-    return bulks(session.db.typed(args[1], Hash) or ())
+    return bulks(session.db.read_typed(args[1], Hash) or ())
 
 
 @command("HVALS", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
 def hvals(session: Session, args: Args) -> bytes:
-    return bulks((session.db.typed(args[1], Hash) or {}).values())
+    return bulks((session.db.read_typed(args[1], Hash) or {}).values())
 
 
 @command("HGETALL", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
 def hgetall(session: Session, args: Args) -> bytes:
-    value: dict[bytes, bytes] = session.db.typed(args[1], Hash) or {}
+    value: dict[bytes, bytes] = session.db.read_typed(args[1], Hash) or {}
     return session.resp.map([bulk(part) for pair in value.items() for part in pair])
 
 
@@ -171,7 +196,7 @@ def hincrbyfloat(session: Session, args: Args) -> bytes:
 @command("HRANDFIELD", arity=-2, flags="readonly", keys=(1,), group="hash", since="6.2.0")
 def hrandfield(session: Session, args: Args) -> bytes:
     count, with_values = draw_count(args, b"WITHVALUES")
-    value = session.db.typed(args[1], Hash)
+    value = session.db.read_typed(args[1], Hash)
     if value is None:
         return session.resp.null if count is None else array([])
     fields = list(value)
@@ -194,13 +219,13 @@ def hrandfield(session: Session, args: Args) -> bytes:
 @command("HSCAN", arity=-3, flags="readonly", keys=(1,), group="hash", since="2.8.0")
 def hscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
-    value = session.db.typed(args[1], Hash)
+    value = session.db.read_typed(args[1], Hash)
     if value is None:
         return array([bulk(b"0"), array([])])
     match, count, _ = parse_options(args, 3)
     if not value.large:  # a listpack is returned whole
         cursor, found = 0, list(value)
     else:
-        cursor, found = session.server.scans.scan(value, lambda: list(value), cursor, count)
+        cursor, found = session.services[Scans].scan(value, lambda: list(value), cursor, count)
     pairs = [(field, value[field]) for field in found if field in value and (match is None or match(field))]
     return array([bulk(b"%d" % cursor), bulks([part for pair in pairs for part in pair])])

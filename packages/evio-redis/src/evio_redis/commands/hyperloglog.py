@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import WRONGTYPE, CommandError
 from ..keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
 from ..keyspace.types.strings import raw
@@ -23,9 +24,9 @@ CORRUPT = "INVALIDOBJ Corrupted HLL object detected"
 NOT_ONE = "WRONGTYPE Key is not a valid HyperLogLog string value."
 
 
-def _get(session: Session, key: bytes) -> HyperLogLog | None:
-    """The one at a key, a copy. Raises :class:`CommandError`."""
-    value = session.db.lookup(key)
+def _get(session: Session, key: bytes, read: bool = False) -> HyperLogLog | None:
+    """The one at a key, a copy; ``read`` if that counts as reading it. Raises :class:`CommandError`."""
+    value = session.db.read(key) if read else session.db.lookup(key)
     if value is None:
         return None
     if not isinstance(value, bytes):
@@ -43,7 +44,7 @@ def _put(session: Session, key: bytes, value: HyperLogLog) -> None:
 @command("PFADD", arity=-2, flags="write denyoom fast", keys=(1,), group="hyperloglog", since="2.8.9")
 def pfadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
-    value, limit = _get(session, key), session.server.config.hll_sparse_max_bytes
+    value, limit = _get(session, key), session.services[Config].hll_sparse_max_bytes
     updated = 0
     if value is None:
         value = HyperLogLog()
@@ -66,7 +67,7 @@ def pfcount(session: Session, args: Args) -> bytes:
     if len(args) > 2:
         return integer(estimate(_union(session, args[1:])[0]))
     database, key = session.db, args[1]
-    value = _get(session, key)
+    value = _get(session, key, read=True)
     if value is None:
         return ZERO
     count = value.counted
@@ -77,8 +78,8 @@ def pfcount(session: Session, args: Args) -> bytes:
             raise CommandError(CORRUPT) from None
         _put(session, key, value)
         database.changes += 1
-        if database.alert:
-            database.keyspace.touched(database, key)
+        if database.has_listeners:
+            database.keyspace.notify_watchers(database, key)
     return integer(count)
 
 
@@ -87,7 +88,7 @@ def _union(session: Session, keys: Args) -> tuple[bytes | bytearray, bool]:
     highest: bytes | bytearray = bytes(REGISTERS)
     dense = False
     for key in keys:
-        value = _get(session, key)
+        value = _get(session, key, read=True)
         if value is not None:
             dense = dense or not value.sparse
             try:
@@ -100,7 +101,7 @@ def _union(session: Session, keys: Args) -> tuple[bytes | bytearray, bool]:
 @command("PFMERGE", arity=-2, flags="write denyoom", keys=(1, -1, 1), group="hyperloglog", since="2.8.9")
 def pfmerge(session: Session, args: Args) -> bytes:
     highest, dense = _union(session, args[1:])
-    value, limit = _get(session, args[1]) or HyperLogLog(), session.server.config.hll_sparse_max_bytes
+    value, limit = _get(session, args[1]) or HyperLogLog(), session.services[Config].hll_sparse_max_bytes
     if dense and value.sparse:
         value.to_dense()
     for register, most in enumerate(highest):
@@ -152,7 +153,7 @@ SELF_TEST_ELEMENTS = 10_000
 def pfselftest(session: Session, args: Args) -> bytes:
     sparse, dense, seed = HyperLogLog(), HyperLogLog(), os.urandom(8)
     dense.to_dense()
-    limit = session.server.config.hll_sparse_max_bytes
+    limit = session.services[Config].hll_sparse_max_bytes
     for number in range(1, SELF_TEST_ELEMENTS + 1):
         element = seed + b"%d" % number
         sparse.add(element, limit)

@@ -9,8 +9,10 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..clients.blocking import Blocking
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
-from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.cursors import Scans, parse_cursor, parse_options
+from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, command
 from ..protocol.glob import matcher
 from ..protocol.numbers import parse_int, parse_int32
@@ -32,7 +34,7 @@ def type_name(value: Any) -> str:
 
 def _database(session: Session, text: bytes, error: str | None = None) -> Database:
     index = parse_int32(text) if error is None else parse_int32(text, error, error)
-    databases = session.server.keyspace.databases
+    databases = session.services[Keyspace].databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)
     return databases[index]
@@ -57,7 +59,7 @@ def unlink(session: Session, args: Args) -> bytes:
 
 @command("EXISTS", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="generic")
 def exists(session: Session, args: Args) -> bytes:
-    lookup = session.db.lookup
+    lookup = session.db.read
     return integer(sum(lookup(key) is not None for key in args[1:]))
 
 
@@ -68,7 +70,7 @@ def touch(session: Session, args: Args) -> bytes:
 
 @command("TYPE", arity=2, flags="readonly fast", keys=(1,), group="generic")
 def type_(session: Session, args: Args) -> bytes:
-    value = session.db.lookup(args[1])
+    value = session.db.read(args[1])
     return b"+%b\r\n" % (b"none" if value is None else type_name(value).encode())
 
 
@@ -102,7 +104,7 @@ def scan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[1])
     match, count, kind = parse_options(args, 2, with_type=True)
     database = session.db
-    cursor, found = session.server.scans.scan(database, lambda: list(database.data), cursor, count)
+    cursor, found = session.services[Scans].scan(database, lambda: list(database.data), cursor, count)
     if match is not None:
         found = [key for key in found if match(key)]
     values = [(key, database.lookup(key)) for key in found]
@@ -141,10 +143,10 @@ def _rename(session: Session, old: bytes, new: bytes) -> None:
     if expiry is not None:
         database.set_expiry(new, expiry)
     database.changes += 1
-    if database.alert:
+    if database.has_listeners:
         keyspace = database.keyspace
-        keyspace.touched(database, old)
-        keyspace.touched(database, new)
+        keyspace.notify_watchers(database, old)
+        keyspace.notify_watchers(database, new)
         keyspace.notify(database, "g", "rename_from", old)
         keyspace.notify(database, "g", "rename_to", new)
 
@@ -162,12 +164,12 @@ def copy(session: Session, args: Args) -> bytes:
             raise CommandError(SYNTAX_ERROR)
     if source is target and args[1] == args[2]:
         raise CommandError(SAME_OBJECT)
-    value = source.lookup(args[1])
+    value = source.read(args[1])
     if value is None or (target.lookup(args[2]) is not None and not replace):
         return ZERO
     new = args[2] not in target.data
     target.put(args[2], value if isinstance(value, bytes) else value.copy())
-    if new and target is not session.db and target.alert:
+    if new and target is not session.db and target.has_listeners:
         target.keyspace.created(target, args[2])
     if args[1] in source.expires:
         target.set_expiry(args[2], source.expires[args[1]])
@@ -186,14 +188,14 @@ def move(session: Session, args: Args) -> bytes:
     expiry = source.expires.get(key)
     source.remove(key)
     target.add(key, value)
-    if target.alert:
+    if target.has_listeners:
         target.keyspace.created(target, key)
     if expiry is not None:
         target.set_expiry(key, expiry)
     source.changes += 1
     for database, event in ((source, "move_from"), (target, "move_to")):
-        if database.alert:
-            database.keyspace.touched(database, key)
+        if database.has_listeners:
+            database.keyspace.notify_watchers(database, key)
             database.keyspace.notify(database, "g", event, key)
     return ONE
 
@@ -202,21 +204,21 @@ def move(session: Session, args: Args) -> bytes:
 def swapdb(session: Session, args: Args) -> bytes:
     one = _database(session, args[1], "ERR invalid first DB index")
     other = _database(session, args[2], "ERR invalid second DB index")
-    session.server.keyspace.swap(one, other)
+    session.services[Keyspace].swap(one, other)
     return OK
 
 
 @command("FLUSHDB", arity=-1, flags="write", group="server")
 def flushdb(session: Session, args: Args) -> bytes:
     _check_flush(args)
-    session.server.keyspace.flush([session.db])
+    session.services[Keyspace].flush([session.db])
     return OK
 
 
 @command("FLUSHALL", arity=-1, flags="write", group="server")
 def flushall(session: Session, args: Args) -> bytes:
     _check_flush(args)
-    session.server.keyspace.flush(session.server.keyspace.databases)
+    session.services[Keyspace].flush(session.services[Keyspace].databases)
     return OK
 
 
@@ -234,4 +236,4 @@ def wait(session: Session, args: Args) -> bytes:
     if wanted <= 0:
         return ZERO
     # There are no replicas, so it is the time that ends the waiting.
-    return session.server.blocking.wait(session, [], milliseconds / 1000, lambda key: None, ZERO)
+    return session.services[Blocking].wait(session, [], milliseconds / 1000, lambda key: None, ZERO)

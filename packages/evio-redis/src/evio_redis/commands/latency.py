@@ -6,9 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import CommandError
-from ..model.command import Args, Command, command
+from ..execution.dispatcher import Dispatcher
+from ..model.command import Args, Command, Registry, command
 from ..protocol.resp import array, bulk, integer
+from ..stats.latency_monitor import Latency
 from .help import declare_help
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ FILLING = " _o#"
 
 @command("LATENCY LATEST", arity=2, flags=ADMIN, group="server", since="2.8.13")
 def latency_latest(session: Session, args: Args) -> bytes:
-    latency = session.server.latency
+    latency = session.services[Latency]
     rows = []
     for event, samples in latency.events.items():
         when, last = samples[-1]
@@ -34,27 +37,27 @@ def latency_latest(session: Session, args: Args) -> bytes:
 
 @command("LATENCY HISTORY", arity=3, flags=ADMIN, group="server", since="2.8.13")
 def latency_history(session: Session, args: Args) -> bytes:
-    samples = session.server.latency.events.get(args[2].decode("latin-1"), ())
+    samples = session.services[Latency].events.get(args[2].decode("latin-1"), ())
     return array([array([integer(when), integer(taken)]) for when, taken in samples])
 
 
 @command("LATENCY RESET", arity=-2, flags=ADMIN, group="server", since="2.8.13")
 def latency_reset(session: Session, args: Args) -> bytes:
     events = [word.decode("latin-1") for word in args[2:]]
-    return integer(session.server.latency.reset(events or None))
+    return integer(session.services[Latency].reset(events or None))
 
 
 @command("LATENCY DOCTOR", arity=2, flags=ADMIN, group="server", since="2.8.13")
 def latency_doctor(session: Session, args: Args) -> bytes:
-    server = session.server
-    if not server.config.latency_monitor_threshold:
+    latency, threshold = session.services[Latency], session.services[Config].latency_monitor_threshold
+    if not threshold:
         text = "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on."
-    elif not server.latency.events:
-        text = f"Nothing took {server.config.latency_monitor_threshold} ms or more."
+    elif not latency.events:
+        text = f"Nothing took {threshold} ms or more."
     else:
         lines = [
-            f"{event}: {len(samples)} spikes, the last {samples[-1][1]} ms, the worst {server.latency.worst[event]} ms"
-            for event, samples in server.latency.events.items()
+            f"{event}: {len(samples)} spikes, the last {samples[-1][1]} ms, the worst {latency.worst[event]} ms"
+            for event, samples in latency.events.items()
         ]
         text = "\n".join(lines)
     return session.resp.verbatim(text.encode() + b"\n")
@@ -63,7 +66,7 @@ def latency_doctor(session: Session, args: Args) -> bytes:
 @command("LATENCY GRAPH", arity=3, flags=ADMIN, group="server", since="2.8.13")
 def latency_graph(session: Session, args: Args) -> bytes:
     event = args[2].decode("utf-8", "surrogateescape")
-    latency = session.server.latency
+    latency = session.services[Latency]
     if event not in latency.events:
         raise CommandError(f"ERR No samples available for event '{event}'")
     samples = list(latency.events[event])
@@ -106,14 +109,14 @@ def _upright(labels: Sequence[str]) -> list[str]:
 
 @command("LATENCY HISTOGRAM", arity=-2, flags=ADMIN, group="server", since="7.0.0")
 def latency_histogram(session: Session, args: Args) -> bytes:
-    server = session.server
-    server.dispatcher.settle_calls()
+    registry = session.services[Registry]
+    session.services[Dispatcher].settle()
     chosen: list[Command] = []
     if len(args) == 2:
-        chosen = server.registry.all()
+        chosen = registry.all()
     for word in args[2:]:
         name, _, subcommand = word.decode("latin-1").upper().partition("|")
-        top = server.registry.commands.get(name)
+        top = registry.commands.get(name)
         if top is not None and not subcommand:
             chosen += [top, *top.subcommands.values()]
         elif top is not None and subcommand in top.subcommands:

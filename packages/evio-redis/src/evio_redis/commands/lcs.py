@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int
@@ -34,12 +35,12 @@ Range = tuple[int, int, int]
 
 @command("LCS", arity=-3, flags="readonly", keys=(1, 2), group="string", since="7.0.0")
 def lcs(session: Session, args: Args) -> bytes:
-    values = [session.db.lookup(key) for key in args[1:3]]
+    values = [session.db.read(key) for key in args[1:3]]
     if any(value is not None and not isinstance(value, bytes) for value in values):
         raise CommandError(NOT_STRINGS)
     options, shortest = _options(args)
     one, other = (value or b"" for value in values)
-    if (len(one) + 1) * (len(other) + 1) * CELL > session.server.config.proto_max_bulk_len:
+    if (len(one) + 1) * (len(other) + 1) * CELL > session.services[Config].proto_max_bulk_len:
         raise CommandError(TOO_LARGE)
     rows = _rows(one, other)
     length = _length(rows[-1], len(other))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..clients.blocking import parse_timeout
+from ..clients.blocking import Blocking, parse_timeout
 from ..errors import SYNTAX_ERROR, CommandError
 from ..keyspace.types.lists import List
 from ..model.args import mpop_options, numkeys_positions
@@ -102,7 +102,7 @@ def blmpop(session: Session, args: Args) -> bytes:
         return _mpop(session, key, left, count) if type(session.db.lookup(key)) is List else None
 
     found = _first_of(session, keys, left, count)
-    return found or session.server.blocking.wait(session, keys, timeout, attempt, session.resp.null_array)
+    return found or session.services[Blocking].wait(session, keys, timeout, attempt, session.resp.null_array)
 
 
 def _bpop(session: Session, args: Args, left: bool) -> bytes:
@@ -122,7 +122,7 @@ def _bpop(session: Session, args: Args, left: bool) -> bytes:
         value = database.typed(key, List)
         if value is not None:
             return pop(key, value)
-    return session.server.blocking.wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+    return session.services[Blocking].wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
 
 
 @command("BLPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")
@@ -148,7 +148,7 @@ def _bmove(session: Session, args: Args, left: bool, to_left: bool, logged: Args
     def attempt(key: bytes) -> bytes | None:
         return move() if type(session.db.lookup(key)) is List else None
 
-    return move() or session.server.blocking.wait(session, [source], timeout, attempt, session.resp.null)
+    return move() or session.services[Blocking].wait(session, [source], timeout, attempt, session.resp.null)
 
 
 @command("BRPOPLPUSH", arity=4, flags="write denyoom noscript blocking", keys=(1, 2), group="list", since="2.2.0")

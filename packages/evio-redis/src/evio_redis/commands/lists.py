@@ -13,6 +13,7 @@ from ..keyspace.types.lists import List
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
+from .batching import Column, common, integers, strings
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -49,11 +50,30 @@ def _push(session: Session, args: Args, left: bool, only_existing: bool) -> byte
     return integer(size)
 
 
-@command("LPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
+def _pushes(session: Session, keys: Column, elements: Column, left: bool) -> bytes | None:
+    key = common(session, keys, List)
+    if key is None:
+        return None
+    value: List = session.db.data[key]
+    before = len(value)
+    value.extendleft(elements) if left else value.extend(elements)
+    session.db.changes += len(elements)
+    return integers(range(before + 1, len(value) + 1))
+
+
+def _lpushes(session: Session, keys: Column, elements: Column) -> bytes | None:
+    return _pushes(session, keys, elements, left=True)
+
+
+def _rpushes(session: Session, keys: Column, elements: Column) -> bytes | None:
+    return _pushes(session, keys, elements, left=False)
+
+
+@command("LPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list", batch=(3, _lpushes))
 def lpush(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 3 and not database.alert and key not in database.expires:
+    if type(value) is List and len(args) == 3 and not database.has_listeners and key not in database.expires:
         value.appendleft(args[2])
         database.changes += 1
         size = len(value)
@@ -61,11 +81,11 @@ def lpush(session: Session, args: Args) -> bytes:
     return _push(session, args, left=True, only_existing=False)
 
 
-@command("RPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list")
+@command("RPUSH", arity=-3, flags="write denyoom fast", keys=(1,), group="list", batch=(3, _rpushes))
 def rpush(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 3 and not database.alert and key not in database.expires:
+    if type(value) is List and len(args) == 3 and not database.has_listeners and key not in database.expires:
         value.append(args[2])
         database.changes += 1
         size = len(value)
@@ -145,21 +165,53 @@ def popped(database: Database, key: bytes, value: List, left: bool, count: int =
         database.remove_empty(key)
 
 
-@command("LPOP", arity=-2, flags="write fast", keys=(1,), group="list")
+def _pops(session: Session, keys: Column, left: bool) -> bytes | None:
+    key = common(session, keys, List)
+    if key is None:
+        return None
+    value: List = session.db.data[key]
+    if len(value) <= len(keys):  # it may be emptied
+        return None
+    pop = value.popleft if left else value.pop
+    session.db.changes += len(keys)
+    return strings([pop() for _ in keys])
+
+
+def _lpops(session: Session, keys: Column) -> bytes | None:
+    return _pops(session, keys, left=True)
+
+
+def _rpops(session: Session, keys: Column) -> bytes | None:
+    return _pops(session, keys, left=False)
+
+
+@command("LPOP", arity=-2, flags="write fast", keys=(1,), group="list", batch=(2, _lpops))
 def lpop(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 2 and len(value) > 1 and not database.alert and key not in database.expires:
+    if (
+        type(value) is List
+        and len(args) == 2
+        and len(value) > 1
+        and not database.has_listeners
+        and key not in database.expires
+    ):
         database.changes += 1
         return bulk(value.popleft())
     return _pop(session, args, left=True)
 
 
-@command("RPOP", arity=-2, flags="write fast", keys=(1,), group="list")
+@command("RPOP", arity=-2, flags="write fast", keys=(1,), group="list", batch=(2, _rpops))
 def rpop(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 2 and len(value) > 1 and not database.alert and key not in database.expires:
+    if (
+        type(value) is List
+        and len(args) == 2
+        and len(value) > 1
+        and not database.has_listeners
+        and key not in database.expires
+    ):
         database.changes += 1
         return bulk(value.pop())
     return _pop(session, args, left=False)
@@ -170,13 +222,13 @@ def rpop(session: Session, args: Args) -> bytes:
 
 @command("LLEN", arity=2, flags="readonly fast", keys=(1,), group="list")
 def llen(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], List)
+    value = session.db.read_typed(args[1], List)
     return integer(len(value)) if value is not None else ZERO
 
 
 @command("LINDEX", arity=3, flags="readonly", keys=(1,), group="list")
 def lindex(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], List)
+    value = session.db.read_typed(args[1], List)
     at = parse_int(args[2])
     if value is None or not -len(value) <= at < len(value):
         return session.resp.null
@@ -186,7 +238,7 @@ def lindex(session: Session, args: Args) -> bytes:
 @command("LRANGE", arity=4, flags="readonly", keys=(1,), group="list")
 def lrange(session: Session, args: Args) -> bytes:
     first, last = parse_int(args[2]), parse_int(args[3])
-    value = session.db.typed(args[1], List)
+    value = session.db.read_typed(args[1], List)
     if value is None:
         return EMPTY_ARRAY
     start, stop = _bounds(first, last, len(value))
@@ -211,7 +263,7 @@ def _slice(value: List, start: int, stop: int) -> list[bytes]:
 @command("LPOS", arity=-3, flags="readonly", keys=(1,), group="list", since="6.0.6")
 def lpos(session: Session, args: Args) -> bytes:
     rank, count, longest = _lpos_options(args)
-    value = session.db.typed(args[1], List)
+    value = session.db.read_typed(args[1], List)
     found: list[int] = []
     if value is not None:
         size, skip = len(value), abs(rank) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
+from ..keyspace.idle_times import Accesses
 from ..keyspace.types.strings import encoding_of
 from ..model.command import Args, command
 from ..protocol.numbers import to_int
@@ -31,7 +32,7 @@ def encoding_name(value: Any) -> str:
 
 
 def _value(session: Session, args: Args) -> Any:
-    return session.db.lookup(args[2])
+    return session.db.read(args[2])
 
 
 @command("OBJECT ENCODING", arity=3, flags="readonly", keys=(2,), group="generic", since="2.2.3")
@@ -53,7 +54,7 @@ def refcount(session: Session, args: Args) -> bytes:
 def idletime(session: Session, args: Args) -> bytes:
     if _value(session, args) is None:
         return session.resp.null
-    return integer(session.server.accesses.idle(session.db, args[2]))
+    return integer(session.services[Accesses].idle(session.db, args[2]))
 
 
 @command("OBJECT FREQ", arity=3, flags="readonly", keys=(2,), group="generic", since="4.0.0")

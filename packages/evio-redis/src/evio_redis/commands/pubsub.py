@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..clients.pubsub import CHANNEL, PATTERN, SHARD, Kind
+from ..clients.limits import OutputGuard
+from ..clients.pubsub import CHANNEL, PATTERN, SHARD, Kind, PubSub
 from ..errors import bad_subcommand
 from ..model.command import Args, command
 from ..protocol.glob import matcher
@@ -21,18 +22,18 @@ __all__: list[str] = []
 
 
 def _subscribe(session: Session, kind: Kind, names: Args) -> bytes:
-    return _confirmed(session, [session.server.pubsub.subscribe(session, kind, name) for name in names])
+    return _confirmed(session, [session.services[PubSub].subscribe(session, kind, name) for name in names])
 
 
 def _unsubscribe(session: Session, kind: Kind, names: Args) -> bytes:
-    pubsub = session.server.pubsub
+    pubsub = session.services[PubSub]
     wanted: list[bytes | None] = list(names or kind.of(session)) or [None]
     return _confirmed(session, [pubsub.unsubscribe(session, kind, name) for name in wanted])
 
 
 def _confirmed(session: Session, confirmations: list[bytes]) -> bytes:
-    session.settle()
-    session.server.outputs.limit(session)
+    session.update_plain()
+    session.services[OutputGuard].limit(session)
     if session.reply_mode == "on":
         return b"".join(confirmations)
     session.push(b"".join(confirmations))  # CLIENT REPLY silences replies, not this
@@ -71,23 +72,23 @@ def sunsubscribe(session: Session, args: Args) -> bytes:
 
 @command("PUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", since="2.0.0")
 def publish(session: Session, args: Args) -> bytes:
-    return integer(session.server.pubsub.publish(args[1], args[2]))
+    return integer(session.services[PubSub].publish(args[1], args[2]))
 
 
 @command("SPUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", keys=(1,), since="7.0.0")
 def spublish(session: Session, args: Args) -> bytes:
-    return integer(session.server.pubsub.publish_sharded(args[1], args[2]))
+    return integer(session.services[PubSub].publish_sharded(args[1], args[2]))
 
 
 def _active(session: Session, kind: Kind, args: Args) -> bytes:
-    names = list(session.server.pubsub.listeners[kind])
+    names = list(session.services[PubSub].listeners[kind])
     if len(args) > 3:
         raise bad_subcommand("pubsub", args[1])
     return bulks(filter(matcher(args[2]), names) if len(args) > 2 else names)
 
 
 def _counts(session: Session, kind: Kind, names: Args) -> bytes:
-    listeners = session.server.pubsub.listeners[kind]
+    listeners = session.services[PubSub].listeners[kind]
     return array([part for name in names for part in (bulk(name), integer(len(listeners.get(name, ()))))])
 
 
@@ -113,7 +114,7 @@ def shardnumsub(session: Session, args: Args) -> bytes:
 
 @command("PUBSUB NUMPAT", arity=2, flags="pubsub loading stale", since="2.8.0")
 def numpat(session: Session, args: Args) -> bytes:
-    return integer(len(session.server.pubsub.listeners[PATTERN]))
+    return integer(len(session.services[PubSub].listeners[PATTERN]))
 
 
 declare_help(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..clients.monitor import Monitors
 from ..errors import CommandError, bad_subcommand
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer
+from ..scripting import Scripts
 from .help import declare_help
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def _key_positions(args: Args) -> list[int]:
 
 
 def _run(session: Session, args: Args, script: Script | None, read_only: bool = False) -> bytes:
-    monitors = session.server.monitors
+    monitors = session.services[Monitors]
     if monitors:  # now, as the commands of the script are to be shown after it
         monitors.feed(session, args)
     count = parse_int(args[2])
@@ -37,7 +39,7 @@ def _run(session: Session, args: Args, script: Script | None, read_only: bool = 
         raise CommandError("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise CommandError("ERR Number of keys can't be negative")
-    scripts = session.server.scripts
+    scripts = session.services[Scripts]
     if script is None:
         script = scripts.load(args[1])
     return scripts.run(session, script, args[3 : 3 + count], args[3 + count :], read_only)
@@ -55,22 +57,22 @@ def eval_ro(session: Session, args: Args) -> bytes:
 
 @command("EVALSHA", -3, RUNS + " may_replicate", group="scripting", since="2.6.0", get_keys=_key_positions)
 def evalsha(session: Session, args: Args) -> bytes:
-    return _run(session, args, session.server.scripts.find(args[1]))
+    return _run(session, args, session.services[Scripts].find(args[1]))
 
 
 @command("EVALSHA_RO", -3, RUNS + " readonly", group="scripting", since="7.0.0", get_keys=_key_positions)
 def evalsha_ro(session: Session, args: Args) -> bytes:
-    return _run(session, args, session.server.scripts.find(args[1]), read_only=True)
+    return _run(session, args, session.services[Scripts].find(args[1]), read_only=True)
 
 
 @command("SCRIPT LOAD", arity=3, flags="noscript stale", group="scripting", since="2.6.0")
 def script_load(session: Session, args: Args) -> bytes:
-    return bulk(session.server.scripts.load(args[2]).sha.encode())
+    return bulk(session.services[Scripts].load(args[2]).sha.encode())
 
 
 @command("SCRIPT EXISTS", arity=-3, flags="noscript", group="scripting", since="2.6.0")
 def script_exists(session: Session, args: Args) -> bytes:
-    scripts = session.server.scripts
+    scripts = session.services[Scripts]
     return array([integer(sha.decode("latin-1").lower() in scripts) for sha in args[2:]])
 
 
@@ -78,7 +80,7 @@ def script_exists(session: Session, args: Args) -> bytes:
 def script_flush(session: Session, args: Args) -> bytes:
     if len(args) > 3 or (len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC")):
         raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-    session.server.scripts.flush()
+    session.services[Scripts].flush()
     return OK
 
 

@@ -8,14 +8,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ..clients.connected import Clients
 from ..clients.describe import is_allowed
+from ..clients.monitor import Monitors
+from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt, bad_subcommand
-from ..model.command import Args, command
+from ..keyspace.keyspace import Keyspace
+from ..keyspace.last_save import LastSave
+from ..model.command import Args, Registry, command
+from ..model.version import REDIS_VERSION
+from ..persistence import AppendOnlyFile
+from ..process.running import Running
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
-from ..stats import info as _info
 from ..stats import memory as _memory
-from .connection import REDIS_VERSION
+from ..stats.info import Info
+from ..stats.rates import Rates
+from ..stats.slowlog import SlowLog
+from ..stats.totals import Totals
 from .help import declare_help
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ ADMIN = "admin noscript loading stale"
 @command("INFO", arity=-1, flags="loading stale")
 def info(session: Session, args: Args) -> bytes:
     wanted = [name.decode("latin-1").lower() for name in args[1:]]
-    return session.resp.verbatim(_info.render(session.server, wanted).encode())
+    return session.resp.verbatim(session.services[Info].render(wanted).encode())
 
 
 @command("TIME", arity=1, flags="loading stale fast", since="2.6.0")
@@ -40,14 +50,14 @@ def time_(session: Session, args: Args) -> bytes:
 
 @command("LASTSAVE", arity=1, flags="loading stale fast")
 def lastsave(session: Session, args: Args) -> bytes:
-    return integer(int(session.server.last_save))
+    return integer(int(session.services[LastSave].when))
 
 
 @command("MONITOR", arity=1, flags=ADMIN)
 def monitor(session: Session, args: Args) -> bytes:
     if session.atomic:
         raise CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
-    session.server.monitors.add(session)
+    session.services[Monitors].add(session)
     return OK
 
 
@@ -63,7 +73,7 @@ def shutdown(session: Session, args: Args) -> bytes:
     if b"SAVE" in words:
         raise CommandError("ERR there are no snapshots to save; what is to survive is kept by 'appendonly yes'")
     session.closing = True
-    session.server.shut_down()
+    session.services[Running].shut_down()
     return b""
 
 
@@ -74,7 +84,7 @@ def lolwut(session: Session, args: Args) -> bytes:
 
 @command("BGREWRITEAOF", arity=1, flags="admin noscript no_async_loading")
 def bgrewriteaof(session: Session, args: Args) -> bytes:
-    rewrites = session.server.aof.rewrites
+    rewrites = session.services[AppendOnlyFile].rewrites
     if rewrites.active:
         raise CommandError("ERR Background append only file rewriting already in progress")
     if session.atomic:  # the log has half of the transaction
@@ -94,7 +104,7 @@ def bgrewriteaof(session: Session, args: Args) -> bytes:
 
 @command("CONFIG GET", arity=-3, flags=ADMIN, since="2.0.0")
 def config_get(session: Session, args: Args) -> bytes:
-    shown = session.server.config.shown(word.lower() for word in args[2:])
+    shown = session.services[Config].shown(word.lower() for word in args[2:])
     return session.resp.map([bulk(part.encode("utf-8", "surrogateescape")) for pair in shown.items() for part in pair])
 
 
@@ -107,7 +117,7 @@ def config_set(session: Session, args: Args) -> bytes:
         raise CommandError(SYNTAX_ERROR)
     session.redact(args, *(at + 1 for at in range(2, len(args), 2) if args[at].lower() in SECRETS))
     words = [word.decode("utf-8", "surrogateescape") for word in args[2:]]
-    config = session.server.config
+    config = session.services[Config]
     try:
         config.set(zip(words[::2], words[1::2], strict=True), is_allowed(session, config.enable_protected_configs))
     except ConfigError as error:
@@ -117,16 +127,19 @@ def config_set(session: Session, args: Args) -> bytes:
 
 @command("CONFIG RESETSTAT", arity=2, flags=ADMIN, since="2.0.0")
 def config_resetstat(session: Session, args: Args) -> bytes:
-    session.server.dispatcher.settle_calls()
-    session.server.reset_statistics()
-    session.server.dispatcher.time_some()
+    services = session.services
+    services[Totals].reset()
+    services[Rates].reset()
+    services[Keyspace].reset_statistics()
+    for each in services[Registry].all():
+        each.reset_statistics()
     return OK
 
 
 @command("CONFIG REWRITE", arity=2, flags=ADMIN, since="2.8.0")
 def config_rewrite(session: Session, args: Args) -> bytes:
     try:
-        session.server.config.rewrite()
+        session.services[Config].rewrite()
     except ConfigError as error:
         raise CommandError(f"ERR {error}") from None
     except OSError as error:
@@ -146,7 +159,7 @@ def slowlog_get(session: Session, args: Args) -> bytes:
         count = parse_int(args[2], "ERR count should be greater than or equal to -1")
         if count < -1:
             raise CommandError("ERR count should be greater than or equal to -1")
-    entries = list(session.server.slowlog.entries)
+    entries = list(session.services[SlowLog].entries)
     return array(
         [
             array(
@@ -162,12 +175,12 @@ def slowlog_get(session: Session, args: Args) -> bytes:
 
 @command("SLOWLOG LEN", arity=2, flags="admin loading stale", since="2.2.12")
 def slowlog_len(session: Session, args: Args) -> bytes:
-    return integer(len(session.server.slowlog.entries))
+    return integer(len(session.services[SlowLog].entries))
 
 
 @command("SLOWLOG RESET", arity=2, flags="admin loading stale", since="2.2.12")
 def slowlog_reset(session: Session, args: Args) -> bytes:
-    session.server.slowlog.entries.clear()
+    session.services[SlowLog].entries.clear()
     return OK
 
 
@@ -188,9 +201,9 @@ def memory_usage(session: Session, args: Args) -> bytes:
 
 @command("MEMORY DOCTOR", arity=2, flags="", since="4.0.0")
 def memory_doctor(session: Session, args: Args) -> bytes:
-    used, limit = _memory.resident(), session.server.config.maxmemory
+    used, limit = _memory.resident(), session.services[Config].maxmemory
     text = f"The process uses {_memory.human(used)}, of which the keys had it grow by "
-    text += f"{_memory.human(max(0, used - session.server.startup_memory))}."
+    text += f"{_memory.human(max(0, used - session.services[_memory.MemoryLimit].startup))}."
     if limit and used > limit:
         text += f" That is more than maxmemory ({_memory.human(limit)}): writes are refused."
     return session.resp.verbatim(text.encode() + b"\n")
@@ -208,15 +221,16 @@ def memory_malloc_stats(session: Session, args: Args) -> bytes:
 
 @command("MEMORY STATS", arity=2, flags="", since="4.0.0")
 def memory_stats(session: Session, args: Args) -> bytes:
-    server, resp = session.server, session.resp
-    used, startup = _memory.resident(), server.startup_memory
-    keys = sum(len(database.data) for database in server.keyspace.databases)
+    services, resp = session.services, session.resp
+    used, startup = _memory.resident(), services[_memory.MemoryLimit].startup
+    keys = sum(len(database.data) for database in services[Keyspace].databases)
+    clients = services[Clients].sessions.values()
     grown = max(0, used - startup)
     fields = {
         "peak.allocated": integer(_memory.peak()),
         "total.allocated": integer(used),
         "startup.allocated": integer(startup),
-        "clients.normal": integer(sum(each.conn.pending for each in server.sessions.values() if each.conn)),
+        "clients.normal": integer(sum(each.conn.pending for each in clients if each.conn)),
         "overhead.total": integer(startup),
         "keys.count": integer(keys),
         "keys.bytes-per-key": integer(grown // keys if keys else 0),

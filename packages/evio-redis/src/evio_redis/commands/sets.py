@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.sets import Set
 from ..model.args import numkeys_positions
 from ..model.command import Args, command
 from ..protocol.numbers import to_int
 from ..protocol.resp import ONE, ZERO, array, bulk, bulks, integer
+from .batching import Column, common
 from .draws import draw_count, draws
 
 if TYPE_CHECKING:
@@ -24,13 +26,31 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@command("SADD", arity=-3, flags="write denyoom fast", keys=(1,), group="set")
+def _sadds(session: Session, keys: Column, members: Column) -> bytes | None:
+    key = common(session, keys, Set)
+    if key is None:
+        return None
+    value: Set = session.db.data[key]
+    if not value.plain or value.order is not None:
+        return None
+    replies, add = [], value.add
+    size = before = len(value)
+    for member in members:
+        add(member)
+        after = len(value)
+        replies.append(ZERO if after == size else ONE)
+        size = after
+    session.db.changes += size - before
+    return b"".join(replies)
+
+
+@command("SADD", arity=-3, flags="write denyoom fast", keys=(1,), group="set", batch=(3, _sadds))
 def sadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
     if type(value) is not Set or key in database.expires:
         value = database.typed(key, Set)
-    elif len(args) == 3 and value.plain and value.order is None and not database.alert:
+    elif len(args) == 3 and value.plain and value.order is None and not database.has_listeners:
         before = len(value)
         value.add(args[2])
         if len(value) == before:
@@ -40,7 +60,7 @@ def sadd(session: Session, args: Args) -> bytes:
     if value is None:
         value = Set()
         database.add(key, value)
-    limit = session.server.config.set_max_intset_entries
+    limit = session.services[Config].set_max_intset_entries
     added = 0
     for member in args[2:]:
         added += value.insert(member, limit)
@@ -71,19 +91,19 @@ def _removed(database: Database, key: bytes, value: Set, event: str, count: int 
 
 @command("SISMEMBER", arity=3, flags="readonly fast", keys=(1,), group="set")
 def sismember(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], Set)
+    value = session.db.read_typed(args[1], Set)
     return ONE if value is not None and args[2] in value else ZERO
 
 
 @command("SMISMEMBER", arity=-3, flags="readonly fast", keys=(1,), group="set", since="6.2.0")
 def smismember(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], Set) or ()
+    value = session.db.read_typed(args[1], Set) or ()
     return array([ONE if member in value else ZERO for member in args[2:]])
 
 
 @command("SCARD", arity=2, flags="readonly fast", keys=(1,), group="set")
 def scard(session: Session, args: Args) -> bytes:
-    return integer(len(session.db.typed(args[1], Set) or ()))
+    return integer(len(session.db.read_typed(args[1], Set) or ()))
 
 
 def _set_reply(session: Session, members: list[bytes]) -> bytes:
@@ -92,7 +112,7 @@ def _set_reply(session: Session, members: list[bytes]) -> bytes:
 
 @command("SMEMBERS", arity=2, flags="readonly", keys=(1,), group="set")
 def smembers(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], Set)
+    value = session.db.read_typed(args[1], Set)
     return _set_reply(session, value.listed() if value is not None else [])
 
 
@@ -112,7 +132,7 @@ def smove(session: Session, args: Args) -> bytes:
     if other is None:
         other = Set()
         database.add(target, other)
-    if other.insert(member, session.server.config.set_max_intset_entries):
+    if other.insert(member, session.services[Config].set_max_intset_entries):
         database.changed(target, "s", "sadd")
     return ONE
 
@@ -145,7 +165,7 @@ def _spop_count(session: Session, args: Args) -> bytes:
         members = value.listed()
         database.remove(key)
         database.changed(key, "s", "spop", len(members))
-        if database.alert:
+        if database.has_listeners:
             database.keyspace.notify(database, "g", "del", key)
         session.rewrite(b"DEL", key)
     else:
@@ -160,7 +180,7 @@ def srandmember(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         raise CommandError(SYNTAX_ERROR)
     count, _ = draw_count(args)
-    value = session.db.typed(args[1], Set)
+    value = session.db.read_typed(args[1], Set)
     if count is None:
         return session.resp.null if value is None else bulk(value.pick())
     if value is None:
@@ -172,7 +192,7 @@ def srandmember(session: Session, args: Args) -> bytes:
 
 
 def _sets(database: Database, keys: Args) -> list[Set]:
-    return [database.typed(key, Set) or Set() for key in keys]
+    return [database.read_typed(key, Set) or Set() for key in keys]
 
 
 def _inter(sets: list[Set]) -> set[bytes]:
@@ -209,7 +229,7 @@ def _store(session: Session, args: Args, combine: Combine, event: str) -> bytes:
             database.remove(target)
             database.changed(target, "g", "del")
         return ZERO
-    database.put(target, Set(members, session.server.config.set_max_intset_entries))
+    database.put(target, Set(members, session.services[Config].set_max_intset_entries))
     database.changed(target, "s", event)
     return integer(len(members))
 
@@ -269,13 +289,13 @@ def sintercard(session: Session, args: Args) -> bytes:
 @command("SSCAN", arity=-3, flags="readonly", keys=(1,), group="set", since="2.8.0")
 def sscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
-    value = session.db.typed(args[1], Set)
+    value = session.db.read_typed(args[1], Set)
     if value is None:
         return array([bulk(b"0"), array([])])
     match, count, _ = parse_options(args, 3)
     if not value.plain:  # an intset is returned whole
         cursor, found = 0, value.listed()
     else:
-        cursor, found = session.server.scans.scan(value, lambda: list(value), cursor, count)
+        cursor, found = session.services[Scans].scan(value, lambda: list(value), cursor, count)
     members = [each for each in found if each in value and (match is None or match(each))]
     return array([bulk(b"%d" % cursor), bulks(members)])

@@ -110,7 +110,7 @@ def sort_ro(session: Session, args: Args) -> bytes:
 
 def _sorted(session: Session, key: bytes, query: _Query) -> list[bytes | None]:
     database = session.db
-    elements = _elements(database.lookup(key), query)
+    elements = _elements(database.read(key), query)
     decides = query.store is not None or session.conn is None
     if not query.unsorted or (decides and type(database.lookup(key)) is Set):
         # A set has no order of its own, and what is stored, or what a script does, must not depend on chance.

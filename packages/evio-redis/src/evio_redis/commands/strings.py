@@ -5,70 +5,98 @@ https://redis.io/docs/latest/commands/?group=string
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
+from ..config.config import Config
 from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
 from ..keyspace.types.strings import embedded, raw, spliced
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles
 from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
 from ..protocol.resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
+from .batching import Column, strings, volatile
 
 if TYPE_CHECKING:
     from ..clients.session import Session
     from ..keyspace.database import Database
 
-__all__ = ["COUNTING", "check_length", "count_up", "get", "incr", "set_"]
+__all__ = ["check_length"]
 
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
 def check_length(session: Session, size: int) -> None:
     """Raises :class:`CommandError` for a string of more than ``proto-max-bulk-len`` bytes."""
-    if size > session.server.config.proto_max_bulk_len:
+    if size > session.services[Config].proto_max_bulk_len:
         raise CommandError(TOO_LONG)
 
 
 def _changed(database: Database, key: bytes, event: str) -> None:
     """What :meth:`Database.changed` does, without a call where nobody listens."""
     database.changes += 1
-    if database.alert:
-        database.keyspace.touched(database, key)
+    if database.has_listeners:
+        database.keyspace.notify_watchers(database, key)
         database.keyspace.notify(database, "$", event, key)
 
 
 # -- reading
 
 
-@command("GET", arity=2, flags="readonly fast", keys=(1,), group="string")
+def _gets(session: Session, keys: Column) -> bytes | None:
+    database = session.db
+    if volatile(database, keys):
+        return None
+    try:
+        output = strings(itemgetter(*keys)(database.data))
+    except (KeyError, TypeError):  # not all are there, or of another type
+        pass
+    else:
+        database.hits += len(keys)
+        return output
+    values: list[Any] = list(map(database.data.get, keys))
+    null = session.resp.null
+    misses = values.count(None)
+    if misses and database.has_listeners:
+        return None
+    try:
+        output = b"".join([null if value is None else bulk(value) for value in values])
+    except TypeError:
+        return None
+    database.misses += misses
+    database.hits += len(keys) - misses
+    return output
+
+
+@command("GET", arity=2, flags="readonly fast", keys=(1,), group="string", batch=(2, _gets))
 def get(session: Session, args: Args) -> bytes:
     database = session.db
     value = database.data.get(args[1])
     if type(value) is bytes and args[1] not in database.expires:
+        database.hits += 1
         size = len(value)
         return HEADS[size] + value + b"\r\n" if size < 1024 else bulk(value)
-    if value is None:
-        return session.resp.null
-    value = database.typed(args[1], bytes)
+    value = database.read_typed(args[1], bytes)
     return session.resp.null if value is None else bulk(value)
 
 
 @command("MGET", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="string")
 def mget(session: Session, args: Args) -> bytes:
-    null, lookup = session.resp.null, session.db.lookup
+    null, lookup = session.resp.null, session.db.read
     values = [lookup(key) for key in args[1:]]
     return array([bulk(value) if isinstance(value, bytes) else null for value in values])
 
 
 @command("STRLEN", arity=2, flags="readonly fast", keys=(1,), group="string", since="2.2.0")
 def strlen(session: Session, args: Args) -> bytes:
-    return integer(len(session.db.typed(args[1], bytes) or b""))
+    return integer(len(session.db.read_typed(args[1], bytes) or b""))
 
 
 @command("GETRANGE", arity=4, flags="readonly", keys=(1,), group="string", since="2.4.0")
 def getrange(session: Session, args: Args) -> bytes:
     first, last = parse_int(args[2]), parse_int(args[3])
-    value = session.db.typed(args[1], bytes) or b""
+    value = session.db.read_typed(args[1], bytes) or b""
     size = len(value)
     if first < 0 and last < 0 and first > last:
         return bulk(b"")
@@ -85,7 +113,16 @@ def substr(session: Session, args: Args) -> bytes:
 # -- setting
 
 
-@command("SET", arity=-3, flags="write denyoom", keys=(1,), group="string")
+def _sets(session: Session, keys: Column, values: Column) -> bytes | None:
+    database = session.db
+    if database.blocked or database.has_listeners or volatile(database, keys):
+        return None
+    database.data.update(zip(keys, values, strict=True))
+    database.changes += len(keys)
+    return OK * len(keys)
+
+
+@command("SET", arity=-3, flags="write denyoom", keys=(1,), group="string", batch=(3, _sets))
 def set_(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         return _set_with_options(session, args)
@@ -97,8 +134,8 @@ def set_(session: Session, args: Args) -> bytes:
         if database.expires:
             database.expires.pop(key, None)
     database.changes += 1
-    if database.alert:
-        database.keyspace.touched(database, key)
+    if database.has_listeners:
+        database.keyspace.notify_watchers(database, key)
         database.keyspace.notify(database, "$", "set", key)
     return OK
 
@@ -150,7 +187,7 @@ def _set_with_options(session: Session, args: Args) -> bytes:
 
 def _set(session: Session, key: bytes, value: bytes, options: set[bytes], expiry: int | None) -> bytes:
     database = session.db
-    before = database.lookup(key)
+    before = database.read(key) if b"GET" in options else database.lookup(key)
     reply = OK
     if b"GET" in options:
         if before is not None and not isinstance(before, bytes):
@@ -166,7 +203,7 @@ def _set(session: Session, key: bytes, value: bytes, options: set[bytes], expiry
         database.set_expiry(key, kept)
     _changed(database, key, "set")
     if expiry is not None:
-        if database.alert:
+        if database.has_listeners:
             database.keyspace.notify(database, "g", "expire", key)
         session.rewrite(b"SET", key, value, b"PXAT", b"%d" % expiry)
     return reply
@@ -197,7 +234,7 @@ def getset(session: Session, args: Args) -> bytes:
 @command("GETDEL", arity=2, flags="write fast", keys=(1,), group="string", since="6.2.0")
 def getdel(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
-    value = database.typed(key, bytes)
+    value = database.read_typed(key, bytes)
     if value is None:
         return session.resp.null
     database.remove(key)
@@ -210,7 +247,7 @@ def getdel(session: Session, args: Args) -> bytes:
 def getex(session: Session, args: Args) -> bytes:
     options, when = _options(args, 2, (b"PERSIST",))
     database, key = session.db, args[1]
-    value = database.typed(key, bytes)
+    value = database.read_typed(key, bytes)
     if value is None:
         return session.resp.null
     expiry = _expiry_at(session, *when, "getex") if when is not None else None
@@ -237,7 +274,7 @@ def mset(session: Session, args: Args) -> bytes:
 
 
 def _mset(database: Database, args: Args) -> None:
-    if not (database.expires or database.blocked or database.alert):
+    if not (database.expires or database.blocked or database.has_listeners):
         database.data.update(zip(args[1::2], args[2::2], strict=True))
         database.changes += len(args) // 2
         return
@@ -322,17 +359,36 @@ def _increment(session: Session, key: bytes, by: int) -> bytes:
     else:
         database.data[key] = text
     database.changes += 1
-    if database.alert:
-        database.keyspace.touched(database, key)
+    if database.has_listeners:
+        database.keyspace.notify_watchers(database, key)
         database.keyspace.notify(database, "$", "incrby", key)
     return b":" + text + b"\r\n"
 
 
-@command("INCR", arity=2, flags="write denyoom fast", keys=(1,), group="string")
+def _incrs(session: Session, keys: Column) -> bytes | None:
+    database = session.db
+    if database.blocked or database.has_listeners or volatile(database, keys) or len(set(keys)) < len(keys):
+        return None
+    values = list(map(database.data.get, keys, repeat(b"0")))
+    try:
+        texts, replies = zip(*[COUNTING[value] for value in values], strict=True)
+    except (KeyError, TypeError):  # no small number, or of another type
+        if set(map(type, values)) != {bytes}:
+            return None
+        counted = [COUNTING.get(value) or count_up(value) for value in values]
+        if None in counted:
+            return None
+        texts, replies = zip(*counted, strict=True)
+    database.data.update(zip(keys, texts, strict=True))
+    database.changes += len(keys)
+    return b"".join(replies)
+
+
+@command("INCR", arity=2, flags="write denyoom fast", keys=(1,), group="string", batch=(2, _incrs))
 def incr(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is bytes and key not in database.expires and not database.alert:
+    if type(value) is bytes and key not in database.expires and not database.has_listeners:
         counted = COUNTING.get(value) or count_up(value)
         if counted is not None:
             database.data[key], reply = counted

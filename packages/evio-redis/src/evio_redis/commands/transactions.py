@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError
+from ..execution.dispatcher import Dispatcher
 from ..model.command import Args, command
 from ..protocol.resp import OK
 
@@ -23,7 +24,7 @@ def multi(session: Session, args: Args) -> bytes:
         raise CommandError("ERR MULTI calls can not be nested")
     session.queue = []
     session.dirty_exec = False
-    session.settle()
+    session.update_plain()
     return OK
 
 
@@ -38,7 +39,7 @@ def exec_(session: Session, args: Args) -> bytes:
         raise CommandError("EXECABORT Transaction discarded because of previous errors.")
     if modified:
         return session.resp.null_array
-    replies = session.server.dispatcher.run_atomically(session, queue)
+    replies = session.services[Dispatcher].run_atomically(session, queue)
     replies.insert(0, b"*%d\r\n" % len(replies))  # `array` copies twice, and these may be huge
     return b"".join(replies)
 

@@ -77,7 +77,7 @@ def _parse(session: Session, args: Args, at: int, name: str, stores: bool, weigh
 
 def _scores(session: Session, key: bytes) -> Scores:
     """The scores of a sorted set, or of a set, whose members count 1. Raises :class:`CommandError`."""
-    value = session.db.lookup(key)
+    value = session.db.read(key)
     if value is None:
         return {}
     if type(value) is SortedSet:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.command import Args, command
@@ -42,7 +43,7 @@ def store(session: Session, target: bytes, pairs: list[Pair], event: str, change
             database.remove(target)
             database.changed(target, "g", "del")
         return ZERO
-    config = session.server.config
+    config = session.services[Config]
     value = SortedSet((member, score) for score, member in pairs)
     longest = max(len(member) for _, member in pairs)
     value.settle(longest, config.zset_max_listpack_entries, config.zset_max_listpack_value)
@@ -198,7 +199,7 @@ NEW = frozenset((b"BYSCORE", b"BYLEX", b"REV", b"LIMIT", b"WITHSCORES"))
 def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]) -> bytes:
     _options(args, 4, query, allowed)
     query.find(None, args[2], args[3])  # bad bounds are told of before a wrong type
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     return pairs_reply(session, query.find(value, args[2], args[3]), query.with_scores)
 
 
@@ -240,7 +241,7 @@ def zrangestore(session: Session, args: Args) -> bytes:
     query = Query()
     _options(args, 5, query, NEW - {b"WITHSCORES"})
     query.find(None, args[3], args[4])
-    value = session.db.typed(args[2], SortedSet)
+    value = session.db.read_typed(args[2], SortedSet)
     return store(session, args[1], query.find(value, args[3], args[4]), "zrangestore")
 
 
@@ -250,7 +251,7 @@ def zrangestore(session: Session, args: Args) -> bytes:
 @command("ZCOUNT", arity=4, flags="readonly fast", keys=(1,), group="sorted-set", since="2.0.0")
 def zcount(session: Session, args: Args) -> bytes:
     low, high = score_bound(args[2]), score_bound(args[3])
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     if value is None:
         return ZERO
     start, stop = by_score(value, low, high)
@@ -260,7 +261,7 @@ def zcount(session: Session, args: Args) -> bytes:
 @command("ZLEXCOUNT", arity=4, flags="readonly fast", keys=(1,), group="sorted-set", since="2.8.9")
 def zlexcount(session: Session, args: Args) -> bytes:
     low, high = lex_bound(args[2]), lex_bound(args[3])
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     if value is None:
         return ZERO
     start, stop = by_lex(value, low, high)

@@ -9,9 +9,10 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from ..clients.blocking import parse_timeout
+from ..clients.blocking import Blocking, parse_timeout
+from ..config.config import Config
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..keyspace.cursors import parse_cursor, parse_options
+from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import mpop_options, numkeys_positions
 from ..model.command import Args, command
@@ -35,7 +36,7 @@ def zadd(session: Session, args: Args) -> bytes:
     if len(args) == 4:
         database, key, member = session.db, args[1], args[3]
         value = database.data.get(key)
-        if type(value) is SortedSet and value.large and key not in database.expires and not database.alert:
+        if type(value) is SortedSet and value.large and key not in database.expires and not database.has_listeners:
             score = parse_double(args[2])
             current = value.scores.get(member)
             if current == score:
@@ -78,7 +79,7 @@ def _add(session: Session, key: bytes, pairs: list[tuple[bytes, float]], options
     incr = b"INCR" in options
     added = changed = 0
     result: float | None = None
-    config = session.server.config
+    config = session.services[Config]
     for member, given in pairs:
         current = value.scores.get(member)
         score = given if current is None or not incr else current + given
@@ -136,14 +137,14 @@ def _removed(database: Database, key: bytes, value: SortedSet, event: str, count
 
 @command("ZSCORE", arity=3, flags="readonly fast", keys=(1,), group="sorted-set", since="1.2.0")
 def zscore(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     score = value.scores.get(args[2]) if value is not None else None
     return session.resp.null if score is None else session.resp.double(score)
 
 
 @command("ZMSCORE", arity=-3, flags="readonly fast", keys=(1,), group="sorted-set", since="6.2.0")
 def zmscore(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     scores = value.scores if value is not None else {}
     resp = session.resp
     return array([resp.double(scores[each]) if each in scores else resp.null for each in args[2:]])
@@ -151,12 +152,12 @@ def zmscore(session: Session, args: Args) -> bytes:
 
 @command("ZCARD", arity=2, flags="readonly fast", keys=(1,), group="sorted-set", since="1.2.0")
 def zcard(session: Session, args: Args) -> bytes:
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     return integer(len(value)) if value is not None else ZERO
 
 
 def _rank(session: Session, args: Args, reverse: bool) -> bytes:
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     if value is None or args[2] not in value:
         return session.resp.null
     rank = value.rank(args[2])
@@ -232,7 +233,7 @@ def _bzpop(session: Session, args: Args, highest: bool) -> bytes:
         value = database.typed(key, SortedSet)
         if value is not None:
             return pop(key, value)
-    return session.server.blocking.wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+    return session.services[Blocking].wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
 
 
 @command("BZPOPMIN", arity=-3, flags="write noscript blocking fast", keys=(1, -2, 1), group="sorted-set", since="5.0.0")
@@ -285,7 +286,7 @@ def bzmpop(session: Session, args: Args) -> bytes:
         return _mpop(session, key, highest, count) if type(session.db.lookup(key)) is SortedSet else None
 
     found = _first_of(session, keys, highest, count)
-    return found or session.server.blocking.wait(session, keys, timeout, attempt, session.resp.null_array)
+    return found or session.services[Blocking].wait(session, keys, timeout, attempt, session.resp.null_array)
 
 
 # -- at random, and all of it
@@ -294,7 +295,7 @@ def bzmpop(session: Session, args: Args) -> bytes:
 @command("ZRANDMEMBER", arity=-2, flags="readonly", keys=(1,), group="sorted-set", since="6.2.0")
 def zrandmember(session: Session, args: Args) -> bytes:
     count, with_scores = draw_count(args, b"WITHSCORES")
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     if value is None:
         return session.resp.null if count is None else array([])
     size = len(value)
@@ -325,14 +326,14 @@ def _draws(session: Session, count: int, pairs: list[Pair], with_scores: bool) -
 @command("ZSCAN", arity=-3, flags="readonly", keys=(1,), group="sorted-set", since="2.8.0")
 def zscan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[2])
-    value = session.db.typed(args[1], SortedSet)
+    value = session.db.read_typed(args[1], SortedSet)
     if value is None:
         return array([bulk(b"0"), array([])])
     match, count, _ = parse_options(args, 3)
     if not value.large:  # a listpack is returned whole
         cursor, found = 0, list(value)
     else:
-        cursor, found = session.server.scans.scan(value, lambda: list(value.scores), cursor, count)
+        cursor, found = session.services[Scans].scan(value, lambda: list(value.scores), cursor, count)
     parts: list[bytes] = []
     for member in found:
         score = value.scores.get(member)

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from evio_core import url
 
-from ..clients.monitor import quoted
 from ..errors import ConfigError
 from ..protocol.glob import matcher
 from ..protocol.inline import split_inline
+from ..protocol.quoting import quoted
 from .converters import OutputLimits
 from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
 from .ignored import missed

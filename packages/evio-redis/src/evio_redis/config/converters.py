@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..keyspace.keyspace import parse_events
+from ..keyspace.notifications import parse_events
 from ..protocol.inline import split_inline
 from ..protocol.numbers import to_int
 

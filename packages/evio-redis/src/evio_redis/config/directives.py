@@ -11,7 +11,7 @@ from typing import Any
 
 from evio_core import LoadBalance
 
-from ..keyspace.keyspace import show_events
+from ..keyspace.notifications import show_events
 from .converters import (  # fmt: skip
     INT_MAX,
     LLONG_MAX,

@@ -1,26 +1,43 @@
-"""Running commands: every check that Redis makes before one, the call, and what follows from it.
+"""Running commands.
 
-This is the way that considers everything. The usual case takes a shorter one (``server.py``), which is right only while
-none of this has anything to say: then ``choose_tables`` leaves commands in the tables.
+There are three ways. The direct one is a look-up, the call of the command's function, and the time that it took; the
+dispatcher's tables hold the commands that may take it. With followed writes, the function in the table also logs
+what it has changed. The long way (:meth:`Dispatcher.process`) considers
+everything, one step after the other; it is for sessions in an unusual state, for commands that are in no table, and
+for all of them while ``Route`` is held.
+
+Nothing about a command is sampled: each is timed, by one reading of the clock, as the end of one is the beginning of
+the next.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from functools import cache
-from time import perf_counter
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
+from ..clients.blocking import Blocking, Waiter
+from ..clients.monitor import Monitors
+from ..clients.pause import Pause
+from ..clients.session import DIRECT, QUEUE, Session
+from ..config.config import Config
 from ..errors import CommandError, wrong_arity
-from ..keyspace.idle_times import NO_USE
-from ..model.command import Args, Command, Function, Tables
+from ..keyspace.idle_times import NO_USE, Accesses
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args, Batch, Command, Entry, Function, Registry, Tables, Times
+from ..model.route import Route
+from ..persistence import AppendOnlyFile
 from ..protocol.resp import QUEUED
+from ..stats.latency_monitor import Latency
+from ..stats.memory import MemoryLimit
+from ..stats.slowlog import SlowLog
+from ..stats.totals import Totals
 
 if TYPE_CHECKING:
-    from ..clients.session import Session
-    from ..server import Server
+    from ..model.services import Services
 
 __all__ = ["Dispatcher"]
 
@@ -38,12 +55,11 @@ HTTP = frozenset({b"post", b"host:"})
 SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""
 
+NEVER = 1 << 62
+"""Nanoseconds that no command takes."""
 
-LOOKED_FOR = frozenset("mn")
-"""Classes of events that only the long way can tell of: that a key was missed, that a key is new."""
-
-TIMED = 16
-"""Commands that are timed at each tick, of those that usually are not."""
+NO_WAY = "none"
+"""No session's way: that of sessions whose commands all take the long way."""
 
 
 class _Paused(Exception):  # no error: the command will run later
@@ -53,153 +69,225 @@ class _Paused(Exception):  # no error: the command will run later
 class Dispatcher:
     """Runs commands for the sessions of one server."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.tables: Tables = []
-        self.direct_calls: defaultdict[Function | None, int] = defaultdict(int)  # of what the tables held; None is none
-        self.direct_failures: defaultdict[Function, int] = defaultdict(int)
-        self._owners: dict[Function, Command] = {}
-        self._all: Tables = []
-        self._reads: Tables = []
-        self._followed: Tables = []
-        self._none: Tables = []
-        self._to_time = 0
-        self.build_tables()
-        self.time_some()
+    def __init__(self, services: Services) -> None:
+        self._config = services[Config]
+        self._registry = services[Registry]
+        self._keyspace = services[Keyspace]
+        self._route = services[Route]
+        self._aof = services[AppendOnlyFile]
+        self._blocking = services[Blocking]
+        self._pause = services[Pause]
+        self._monitors = services[Monitors]
+        self._accesses = services[Accesses]
+        self._memory = services[MemoryLimit]
+        self._slowlog = services[SlowLog]
+        self._latency = services[Latency]
+        self._totals = services[Totals]
+        self.ways: dict[str, Tables] = {}
+        self.batches: dict[bytes, tuple[int, Batch, Times]] = {}
+        """By name: how many arguments, the batch form, where its times are counted."""
 
-    # -- the short way, when it is right
+        self._limit = NEVER  # nanoseconds from which the slow log or the latency monitor wants to see a command
+        self._uncounted: Times = defaultdict(int)  # of commands that are only queued
+        self._blocking.runner = self
+        self._pause.resume = self.resume
+        self._route.on_change = self.choose_tables
+        for name in ("slowlog-log-slower-than", "latency-monitor-threshold"):
+            self._config.on_change(name, self.update_limit)
+        self.update_limit()
+        self.build_tables()
+
+    # -- tables
 
     def build_tables(self) -> None:
-        """Make the tables, of all commands, of those that only read, of all with writes followed up, and of none."""
-        registry = self._server.registry
-        self._all = registry.tables(lambda command: command.function)
-        self._reads = registry.tables(lambda command: None if "write" in command.flags else command.function)
-        self._followed = registry.tables(cache(self._follow_up))
-        self._none = [{} for _ in self._all]
-        self._owners |= {command.function: command for command in registry.all()}
+        """Make the tables of each way; to be called when commands have changed."""
+        registry = self._registry
+        self._direct = registry.tables(lambda command: (command.function, command.times))
+        self._followed = registry.tables(lambda command: (self._follow_up(command), command.times))
+        self._queueing = registry.tables(self._queueing_entry)
+        self._none: Tables = [{} for _ in self._direct]
+        self._batches = {
+            case: (*command.batch, command.times)
+            for name, command in registry.commands.items()
+            if command.batch is not None
+            for case in (name.encode(), name.lower().encode())
+        }
         self.choose_tables()
 
-    def _follow_up(self, command: Command) -> Function | None:
-        """The command's function, which if it writes also does what its change calls for: log it, and serve clients
-        that were blocked."""
-        if "write" not in command.flags:
+    def choose_tables(self) -> None:
+        """Leave to the direct way what may take it now."""
+        route = self._route
+        direct = self._none if route.long else self._followed if route.writes_followed else self._direct
+        self.ways = {DIRECT: direct, QUEUE: self._none if route.long else self._queueing, NO_WAY: self._none}
+        self.batches = {} if route.long or route.writes_followed else self._batches
+
+    def _follow_up(self, command: Command) -> Function:
+        """Return the command's function, which if it writes also logs what it has changed."""
+        changes = "write" in command.flags or ("may_replicate" in command.flags and command.keys[0])
+        if not changes:
             return command.function
-        if not command.keys[0]:
-            return None  # may change another database than the session's
-        server, function, ready_keys = self._server, command.function, self._server.keyspace.ready_keys
+        function, aof, keyspace = command.function, self._aof, self._keyspace
 
         def followed(session: Session, args: Args) -> bytes:
-            if server.write_error:
-                raise CommandError(server.write_error)
-            session.rewritten.clear()
+            if session.rewritten:
+                session.rewritten.clear()
             database = session.db
             before = database.changes
             reply = function(session, args)
-            if database.changes != before and server.log is not None:
-                server.log.record(session, args)
-            if ready_keys:
-                server.blocking.serve()
+            if database.changes != before and aof.logging:
+                aof.record(session, args)
             return reply
 
-        self._owners[followed] = command
-        return followed
+        def followed_everywhere(session: Session, args: Args) -> bytes:
+            session.rewritten.clear()
+            before = keyspace.dirty
+            reply = function(session, args)
+            if keyspace.dirty != before and aof.logging:
+                aof.record(session, args)
+            return reply
 
-    def choose_tables(self) -> None:
-        """Leave to the short way what it may do now; to be called when what it depends on has changed."""
-        server = self._server
-        shown = server.monitors or server.accesses.recording or server.times_everything or self._to_time
-        if shown or server.pause.active or not LOOKED_FOR.isdisjoint(server.keyspace.events):
-            self.tables = self._none
-        elif server.config.maxmemory:
-            self.tables = self._reads
-        elif server.blocking.waiting or server.log is not None:
-            self.tables = self._followed
-        else:
-            self.tables = self._all
+        # Without keys, or with two databases, it may change another one than the session's.
+        return followed if command.keys[0] and command.name != "copy" else followed_everywhere
 
-    def time_some(self) -> None:
-        """Have the next few commands go the long way, which times them: what ``INFO commandstats`` says of the time
-        that commands take is extrapolated from these."""
-        self._to_time = TIMED
-        self.choose_tables()
+    def _queueing_entry(self, command: Command) -> Entry | None:
+        """Return what a command does in a transaction that is being queued."""
+        if "no_multi" in command.flags:
+            return None
+        return (command.function, command.times) if command.name in NEVER_QUEUED else (_queue, self._uncounted)
 
-    def settle_calls(self) -> None:
-        """Add the calls that were made the short way to what is known of the commands."""
-        for function, count in self.direct_calls.items():
-            if function is not None and count:
-                self._owners[function].calls += count
-                self._server.lookups.settle(self._owners[function], count)
-                self._server.commands_processed += count
-        for function, count in self.direct_failures.items():
-            self._owners[function].failed += count
-        self.direct_calls.clear()
-        self.direct_failures.clear()
+    def update_limit(self) -> None:
+        """Follow a change of what is slow."""
+        slow, event = self._config.slowlog_log_slower_than, self._config.latency_monitor_threshold
+        self._limit = min(slow * 1000 if slow >= 0 else NEVER, event * 1_000_000 or NEVER)
+
+    def settle(self) -> None:
+        """Add the latest calls to the statistics of the commands."""
+        tracking = self._config.latency_tracking
+        for command in self._registry.all():
+            if command.times:
+                self._totals.commands_processed += command.settle(tracking)
+        self._uncounted.clear()
 
     # -- many commands
 
-    def run_all(self, session: Session, commands: Iterable[Args], replies: list[bytes]) -> list[bytes]:
+    def run(self, session: Session, commands: Iterable[Args], replies: list[bytes]) -> list[bytes]:
         """Run commands in order, adding to ``replies``; those behind one that blocks are kept for later."""
+        if session.blocked is not None:
+            session.backlog.extend(commands)
+            return replies
+        if session.closing:
+            return replies
+        way = session.way or NO_WAY
+        tables, limit, append, clock = self.ways[way], self._limit, replies.append, perf_counter_ns
+        pending, function, ready_keys = iter(commands), None, self._keyspace.ready_keys
         session.replies = replies
-        try:
-            for args in commands:
-                if session.closing:
-                    break
-                if session.blocked is not None:
-                    session.backlog.append(args)
+        before = clock()
+        for args in pending:
+            try:
+                function, times = tables[len(args)][args[0]]
+            except LookupError:
+                if not args:
                     continue
+                function = None
                 reply = self.process(session, args)
-                if session.blocked is not None:
-                    continue
-                if session.reply_mode == "on":
-                    replies.append(reply)
-                else:
-                    session.silenced()
-        finally:
-            session.replies = None
+                tables, limit, before = self.ways[way], self._limit, clock()
+            else:
+                try:
+                    reply = function(session, args)
+                except CommandError as error:
+                    reply = self._failed(args, error)
+                except Exception:
+                    reply = self._broken(args)
+                now = clock()
+                taken, before = now - before, now
+                times[taken] += 1
+                if taken >= limit or session.way is not way:
+                    self._judge(session, args, taken)
+                if ready_keys:
+                    self._blocking.serve()
+                    before = clock()
+            if session.way is way:
+                append(reply)
+                continue
+            if session.blocked is not None:
+                session.backlog.extend(pending)
+                break
+            if session.reply_mode == "on":
+                append(reply)
+            else:
+                session.silenced()
+            if session.closing:
+                break
+            way = session.way or NO_WAY
+            tables = self.ways[way]
+        session.replies = None
+        if function is not None:
+            session.last_command = args[0]
         return replies
 
+    def _failed(self, args: Args, error: CommandError) -> bytes:
+        """Count a failure; returns the error reply."""
+        command = self._registry.find(args)
+        if command is not None:
+            command.failed += 1
+        self._totals.count_error(error)
+        return error.reply
+
+    def _broken(self, args: Args) -> bytes:
+        log.exception("%r failed", args[0])
+        return self._failed(args, _internal_error())
+
+    def run_batch(
+        self, session: Session, name: bytes, columns: Sequence[Sequence[bytes]], last: Sequence[bytes]
+    ) -> bytes | None:
+        """Run several calls of one command at once, given their arguments by columns; returns the replies, or None if
+        it has to be done one by one."""
+        _, batch, times = self.batches[name]
+        begin = perf_counter_ns()
+        output = batch(session, *columns, last)
+        if output is None:
+            return None
+        each = (perf_counter_ns() - begin) // len(last)
+        if each >= self._limit:
+            for row in zip(repeat(name), *columns, last):
+                self._judge(session, list(row), each)
+        times[each] += len(last)
+        session.last_command = name
+        return output
+
     def resume(self, session: Session) -> None:
-        """A session is no longer blocked: run what has arrived meanwhile."""
+        """Run what a session has sent while it was blocked."""
         if session.backlog or session.parser.error is not None:
             backlog, session.backlog, session.backlog_bytes = session.backlog, type(session.backlog)(), 0
-            replies = self.run_all(session, backlog, [])
+            session.update_plain()
+            replies = self.run(session, backlog, [])
             replies.append(session.protocol_error())
             session.push(b"".join(replies))
             if session.conn is not None and session.closing:
                 session.conn.write(session.take_outbox())
                 session.conn.close()
-        session.settle()
+        session.update_plain()
 
-    # -- one command
+    # -- one command, the long way
 
     def process(self, session: Session, args: Args) -> bytes:
         """Check and run one command; returns its reply, an error reply included."""
-        command = self._server.registry.find(args)
+        command = self._registry.find(args)
         try:
             if command is None:
                 return self._unknown(session, args)
+            session.last_command = command.name
             self._check(session, command, args)
-            if session.queue is not None and command.name not in NEVER_QUEUED:
-                session.queue.append(args)
-                return QUEUED
         except _Paused:
-            self._server.pause.postpone(session, args)
+            self._pause.postpone(session, args)
             return b""
         except CommandError as error:
-            session.dirty_exec = True  # matters in a transaction only
-            if command is not None and not command.subcommands:
-                command.rejected += 1
-            if args[0].upper() == b"EXEC":
-                error = _exec_abort(session, error)
-            self._server.count_error(error)
-            return error.reply
-        try:
-            reply = self.call(session, command, args)
-        except CommandError as error:
-            self._server.count_error(error)
-            reply = error.reply
-        if self._server.keyspace.ready_keys:
-            self._server.blocking.serve()
+            return self._rejected(session, command, args, error)
+        if session.queue is not None and command.name not in NEVER_QUEUED:
+            return _queue(session, args)
+        reply = self._reply(session, command, args)
+        if self._keyspace.ready_keys:
+            self._blocking.serve()
         return reply
 
     def _unknown(self, session: Session, args: Args) -> bytes:
@@ -207,11 +295,12 @@ class Dispatcher:
             raise _unknown(args)
         log.warning("closing client %d: %r is HTTP, sent by a browser perhaps", session.id, args[0])
         session.closing = True
-        session.settle()
+        session.update_plain()
         return b""
 
     def _check(self, session: Session, command: Command, args: Args) -> None:
-        server = self._server
+        """Raise :class:`CommandError` for a command that may not run now, and :class:`_Paused` for one that has to
+        wait."""
         if command.subcommands and (len(args) > 1 or command.arity == -2):
             raise _unknown_subcommand(command, args)
         if not command.accepts(len(args)):
@@ -220,10 +309,10 @@ class Dispatcher:
             raise CommandError("NOAUTH Authentication required.")
         if session.queue is not None and "no_multi" in command.flags:
             raise CommandError("ERR Command not allowed inside a transaction")
-        if server.config.maxmemory and server.out_of_memory() and self._needs_memory(session, command):
+        if self._memory.exceeded and self._needs_memory(session, command):
             raise CommandError(OOM)
-        if server.write_error and "write" in command.flags:
-            raise CommandError(server.write_error)
+        if self._aof.refusal and "write" in command.flags:
+            raise CommandError(self._aof.refusal)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
             raise CommandError(
                 f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
@@ -231,55 +320,43 @@ class Dispatcher:
             )
         if session.monitor and command.flags & {"write", "readonly", "may_replicate"}:
             raise CommandError("ERR Replica can't interact with the keyspace")
-        if server.pause.active and server.pause.holds(session, command, args):
+        if self._pause.active and self._pause.holds(session, command, args):
             raise _Paused
 
     def _needs_memory(self, session: Session, command: Command) -> bool:
-        """Whether it, or what EXEC would run, may make the keyspace larger."""
+        """Return True if it, or what EXEC would run, may make the keyspace larger."""
         if command.name != "exec" or session.queue is None:
             return "denyoom" in command.flags
-        queued = map(self._server.registry.find, session.queue)
+        queued = map(self._registry.find, session.queue)
         return any(each is not None and "denyoom" in each.flags for each in queued)
 
-    def run_atomically(self, session: Session, queue: list[Args]) -> list[bytes]:
-        """Run what EXEC found queued; time stands still and nothing blocks. One that fails does not stop the others."""
-        server = self._server
-        clock = server.keyspace.clock
-        clock.frozen = clock.ms()
-        session.atomic = True
-        session.executing = queue
-        if server.log is not None:
-            server.log.begin_transaction()
-        replies = []
+    def _rejected(self, session: Session, command: Command | None, args: Args, error: CommandError) -> bytes:
+        """Count a command that did not run; returns the error reply."""
+        session.dirty_exec = True  # matters in a transaction only
+        if command is not None and not command.subcommands:
+            command.rejected += 1
+        if args[0].upper() == b"EXEC":
+            session.leave_multi()
+            if self._monitors:
+                self._monitors.feed(session, [b"exec"])
+            error = CommandError(f"EXECABORT Transaction discarded because of: {str(error).removeprefix('ERR ')}")
+        self._totals.count_error(error)
+        return error.reply
+
+    def _reply(self, session: Session, command: Command, args: Args) -> bytes:
         try:
-            for args in queue:
-                command = server.registry.find(args)
-                assert command is not None, "it was checked when it was queued"
-                try:
-                    replies.append(self.call(session, command, args))
-                except CommandError as error:
-                    server.count_error(error)
-                    replies.append(error.reply)
-        finally:
-            session.atomic = False
-            session.executing = None
-            clock.frozen = 0
-            if server.log is not None:
-                server.log.end_transaction(session)
-        return replies
+            return self.call(session, command, args)
+        except CommandError as error:
+            self._totals.count_error(error)
+            return error.reply
 
     def call(self, session: Session, command: Command, args: Args) -> bytes:
-        """Run a command that is allowed to, and do what follows from it: count and time it, log it, show it to
-        MONITOR. Raises :class:`CommandError`."""
-        server = self._server
-        logging_from = server.log.begin(session) if server.log is not None else None
-        missing = server.lookups.look(command, session.db, args)
-        if "n" in server.keyspace.events and "write" in command.flags:
-            keys = (args[at] for at in command.key_positions(args) if at < len(args))
-            server.keyspace.absent = {key for key in keys if not session.db.has(key)}
-        if not session.atomic:
-            session.last_command = command.name
-        begin = perf_counter()
+        """Run a command that is allowed to, and do what follows from it. Raises :class:`CommandError`."""
+        aof, long = self._aof, self._route.long
+        logged_from = aof.begin(session) if aof.logging else None
+        if long:
+            self._note_absent_keys(session, command, args)
+        begin = perf_counter_ns()
         try:
             return command.function(session, args)
         except CommandError:
@@ -288,45 +365,128 @@ class Dispatcher:
         except Exception:
             command.failed += 1
             log.exception("%s failed", command.name)
-            raise CommandError("ERR internal error, see the server's log") from None
+            raise _internal_error() from None
         finally:
-            taken = perf_counter() - begin
-            server.keyspace.absent.clear()
-            for key in missing:
-                server.keyspace.notify(session.db, "m", "keymiss", key)
-            server.latency.sample("fast-command" if "fast" in command.flags else "command", taken)
-            if server.accesses.recording and command.name not in NO_USE and not session.no_touch:
-                server.accesses.record(session.db, [args[at] for at in command.key_positions(args) if at < len(args)])
-            command.calls += 1
-            command.timed += 1
-            command.usec += taken * 1e6
-            if server.config.latency_tracking:
-                command.latencies.record(taken)
-            if self._to_time:
-                self._to_time -= 1
-                if not self._to_time:
-                    self.choose_tables()
-            server.commands_processed += 1
-            if logging_from is not None and server.log is not None:
-                server.log.end(session, command, args, logging_from)
+            taken = perf_counter_ns() - begin
+            command.times[taken] += 1
+            if logged_from is not None and aof.logging:
+                aof.end(session, command, args, logged_from)
             shown, session.redacted = session.redacted or args, None
-            if server.monitors and not command.flags & {"skip_monitor", "admin"}:
-                server.monitors.feed(session, shown)
-            if session.blocked is not None:  # it is slow or not when it has been served
-                session.blocked.args, session.blocked.taken = shown, taken
-            elif taken * 1e6 >= server.slowlog.threshold >= 0 and "skip_slowlog" not in command.flags:
-                server.slowlog.add(session, shown, taken)
+            if long:
+                self._keyspace.absent.clear()
+                self._record_use(session, command, args)
+                self._show(session, command, shown)
+            if taken >= self._limit or session.blocked is not None:
+                self._judge(session, shown, taken)
+
+    def _note_absent_keys(self, session: Session, command: Command, args: Args) -> None:
+        """Have the keyspace notify of keys that the command creates."""
+        if "n" in self._keyspace.events and "write" in command.flags:
+            keys = (args[at] for at in command.key_positions(args) if at < len(args))
+            self._keyspace.absent = {key for key in keys if not session.db.has(key)}
+
+    def _record_use(self, session: Session, command: Command, args: Args) -> None:
+        if self._accesses.recording and command.name not in NO_USE and not session.no_touch:
+            keys = [args[at] for at in command.key_positions(args) if at < len(args)]
+            self._accesses.record(session.db, keys)
+
+    def _show(self, session: Session, command: Command, args: Args) -> None:
+        if self._monitors and command.flags.isdisjoint(("skip_monitor", "admin")):
+            self._monitors.feed(session, args)
+
+    def _judge(self, session: Session, args: Args, taken: int) -> None:
+        """Tell the latency monitor and the slow log of a command that took so many nanoseconds, if that is much. One
+        that waits is slow or not when it has been served."""
+        command = self._registry.find(args)
+        if command is None:
+            return
+        self._latency.sample("fast-command" if "fast" in command.flags else "command", taken / 1e9)
+        if isinstance(session.blocked, Waiter):
+            session.blocked.args, session.blocked.taken = args, taken
+        elif "skip_slowlog" not in command.flags:
+            self._slowlog.add(session, args, taken)
+
+    # -- transactions
+
+    def run_atomically(self, session: Session, queue: list[Args]) -> list[bytes]:
+        """Run what EXEC found queued; time stands still and nothing blocks. One that fails does not stop the others."""
+        clock, aof = self._keyspace.clock, self._aof
+        clock.frozen = clock.ms()
+        session.atomic = True
+        session.executing = queue
+        if aof.logging:
+            aof.begin_transaction()
+        try:
+            return self._run_each(session, queue)
+        finally:
+            session.atomic = False
+            session.executing = None
+            clock.frozen = 0
+            if aof.logging:
+                aof.end_transaction(session)
+
+    def _run_each(self, session: Session, queue: list[Args]) -> list[bytes]:
+        tables, limit, clock = self.ways[DIRECT], self._limit, perf_counter_ns
+        replies: list[bytes] = []
+        before = clock()
+        for args in queue:
+            try:
+                function, times = tables[len(args)][args[0]]
+            except LookupError:
+                command = self._registry.find(args)
+                assert command is not None, "it was checked when it was queued"
+                replies.append(self._reply(session, command, args))
+                tables, limit, before = self.ways[DIRECT], self._limit, clock()
+                continue
+            try:
+                reply = function(session, args)
+            except CommandError as error:
+                reply = self._failed(args, error)
+            except Exception:
+                reply = self._broken(args)
+            replies.append(reply)
+            now = clock()
+            taken, before = now - before, now
+            times[taken] += 1
+            if taken >= limit:
+                self._judge(session, args, taken)
+        return replies
+
+    # -- clients that wait
+
+    def attempt(self, waiter: Waiter, key: bytes) -> bytes | None:
+        """Have a waiter try a key; returns its reply, or None."""
+        session, aof = waiter.session, self._aof
+        logged_from = aof.begin(session) if aof.logging else None
+        begin = perf_counter_ns()
+        try:
+            reply = waiter.attempt(key)
+        except CommandError as error:
+            reply = error.reply
+        if reply is not None:
+            if logged_from is not None:
+                aof.end(session, None, [], logged_from)
+            self._slowlog.add(session, waiter.args, waiter.taken + perf_counter_ns() - begin)
+        return reply
+
+    def unblocked(self, session: Session, error: CommandError) -> None:
+        """Count the error with which CLIENT UNBLOCK ends a client's waiting."""
+        last = session.last_command
+        self._failed([last if isinstance(last, bytes) else last.encode()], error)
+
+
+def _queue(session: Session, args: Args) -> bytes:
+    assert session.queue is not None, "it is in a transaction"
+    session.queue.append(args)
+    return QUEUED
+
+
+def _internal_error() -> CommandError:
+    return CommandError("ERR internal error, see the server's log")
 
 
 def _shown(argument: bytes) -> str:
     return argument.partition(b"\0")[0].decode("utf-8", "surrogateescape")  # Redis's strings end there
-
-
-def _exec_abort(session: Session, error: CommandError) -> CommandError:
-    session.leave_multi()
-    if session.server.monitors:
-        session.server.monitors.feed(session, [b"exec"])
-    return CommandError(f"EXECABORT Transaction discarded because of: {str(error).removeprefix('ERR ')}")
 
 
 def _unknown(args: Args) -> CommandError:

@@ -1,7 +1,7 @@
-"""The short way of a request: from a chunk of input to its replies.
+"""From a chunk of input to its replies.
 
-It is right for sessions that are ``plain`` and for commands that the dispatcher leaves in its tables; everything else
-is handed to the dispatcher.
+Of a session that is ``plain`` the chunk is parsed by a reader that all sessions share; everything else goes through the
+session's own parser.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ import hiredis
 
 from evio_core import Action, Conn
 
-from ..errors import CommandError
+from ..clients.connected import Clients
+from ..clients.session import DIRECT
+from ..config.config import Config
 from ..protocol.parser import Parser
-from .batches import RUNS, SHORTEST
+from .dispatcher import Dispatcher
 from .templates import LEAST, alike
 
 if TYPE_CHECKING:
     from ..clients.session import Session
-    from ..model.command import Function, Tables
-    from ..server import Server
+    from ..model.services import Services
 
 __all__ = ["make_data"]
 
 log = logging.getLogger("evio_redis")
 
-INTERNAL_ERROR = b"-ERR internal error, see the server's log\r\n"
+SHORTEST = 4
+"""Commands from which it pays to look if they are all the same."""
 
 
-def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
-    """The ``data`` callback. A closure: its names are the hot path's locals."""
-    dispatcher, process = server.dispatcher, server.dispatcher.process
-    calls, failures = dispatcher.direct_calls, dispatcher.direct_failures
+def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
+    """Make the ``data`` callback. A closure: its names are the hot path's locals."""
+    dispatcher, clients = services[Dispatcher], services[Clients]
+    run = dispatcher.run
     # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
     # replaced and the session's own parser takes the chunk.
     reader = hiredis.Reader()
@@ -58,65 +60,29 @@ def make_data(server: Server) -> Callable[[Conn, bytes], Any]:
     def data(conn: Conn, chunk: bytes) -> Any:
         session: Session = conn.context
         if not session.plain:
-            return receive(server, session, chunk)
-        if len(chunk) >= LEAST:
+            return receive(services, session, chunk)
+        if len(chunk) >= LEAST and session.way is DIRECT and dispatcher.batches:
             same = alike(chunk)
             if same is not None:
-                served = serve_alike(session, dispatcher.tables, *same)
-                if served is not None:
-                    function, output = served
-                    session.seen = server.now
-                    session.last_command = same[0][0]
-                    calls[function] += len(same[1])
+                output = serve_alike(session, dispatcher, *same)
+                if output is not None:
+                    session.seen = clients.now
                     return output
         commands = split(feed, gets, chunk)
-        run = serve_run(session, dispatcher.tables, commands) if len(commands) >= SHORTEST else None
-        if run is None and not all_strings(commands):
+        if len(commands) >= SHORTEST and session.way is DIRECT:
+            output = serve_batch(session, dispatcher, commands)
+            if output is not None:
+                session.seen = clients.now
+                return output
+        if not all_strings(commands):
             try:
-                return receive(server, session, chunk)
+                return receive(services, session, chunk)
             finally:
                 renew(session, chunk)
-        session.seen = server.now
-        session.last_command = commands[-1][0] if commands[-1] else b""
-        if run is not None:
-            function, output = run
-            calls[function] += len(commands)
-            return output
-        tables = dispatcher.tables
-        replies: list[bytes] = []
-        pending = iter(commands)
-        # Calls are counted by runs of the same function: its number is that of the replies since ``start``.
-        previous: Function | None = None
-        start = 0
-        for args in pending:
-            try:
-                function = tables[len(args)][args[0]]
-            except (KeyError, IndexError):
-                if args:
-                    calls[previous] += len(replies) - start
-                    replies.append(process(session, args))  # which counts it
-                    start = len(replies)
-                    if not session.plain:
-                        if session.reply_mode != "on":
-                            session.silenced()
-                        return finish(server, session, dispatcher.run_all(session, pending, replies))
-                    tables = dispatcher.tables
-                continue
-            if function is not previous:
-                calls[previous] += len(replies) - start
-                previous = function
-                start = len(replies)
-            try:
-                replies.append(function(session, args))
-            except CommandError as error:
-                replies.append(error.reply)
-                failures[function] += 1
-                server.count_error(error)
-            except Exception:
-                log.exception("%r failed", args[0])
-                failures[function] += 1
-                replies.append(INTERNAL_ERROR)
-        calls[previous] += len(replies) - start
+        session.seen = clients.now
+        replies = run(session, commands, [])
+        if not session.plain:
+            return finish(session, replies)
         return replies[0] if len(replies) == 1 else b"".join(replies)
 
     return data
@@ -155,46 +121,39 @@ def all_strings(commands: list[Any]) -> bool:
     return bool(commands)
 
 
-def serve_alike(
-    session: Session, tables: Tables, common: list[bytes], last: list[bytes]
-) -> tuple[Function, bytes] | None:
-    """The function and the replies of commands that differ in their last argument, if they can be served at once."""
+def serve_alike(session: Session, dispatcher: Dispatcher, common: list[bytes], last: list[bytes]) -> bytes | None:
+    """Serve commands that differ in their last argument only; returns their replies, or None if that cannot be done at
+    once."""
     name, *others = common
-    count = len(common) + 1
-    function = tables[count].get(name) if count < len(tables) else None
-    run = RUNS.get((function, count)) if function is not None else None
-    if function is None or run is None:
+    found = dispatcher.batches.get(name)
+    if found is None or found[0] != len(common) + 1:
         return None
-    output = run(session, *((other,) * len(last) for other in others), last)
-    return None if output is None else (function, output)
+    return dispatcher.run_batch(session, name, [(other,) * len(last) for other in others], last)
 
 
-def serve_run(session: Session, tables: Tables, commands: list[Any]) -> tuple[Function, bytes] | None:
-    """The function and the replies of commands that are all the same one and that can be served at once."""
+def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -> bytes | None:
+    """Serve commands that are all the same one; returns their replies, or None if that cannot be done at once."""
     try:
         name, count = commands[-1][0], len(commands[0])
-        if commands[0][0] != name:
+        if commands[0][0] != name or dispatcher.batches[name][0] != count:
             return None
-        function = tables[count][name]
-        serve = RUNS[function, count]
         names, *columns = zip(*commands, strict=True)
         for column in columns:
             b"".join(column)
-    except (KeyError, IndexError):  # no such command or run of it; no arguments
+    except (KeyError, IndexError):  # no such command or batch of it; no arguments
         return None
     except (TypeError, ValueError):  # no strings; more arguments in some commands than in others
         return None
     if names.count(name) != len(names):
         return None
-    output = serve(session, *columns)
-    return None if output is None else (function, output)
+    return dispatcher.run_batch(session, name, columns[:-1], columns[-1])
 
 
 def keep_for_ever(reader: hiredis.Reader) -> None:
     """Take a reader with a list of up to 2**32 elements from the garbage collector.
 
-    The collector would visit every element in each collection, which takes 10 s for 24 GB, and freeing the list takes as
-    long. Frozen objects are not visited, and a cycle of them is never freed, not even when the interpreter ends.
+    The collector would visit every element in each collection, which takes 10 s for 24 GB, and freeing the list takes
+    as long. Frozen objects are not visited, and a cycle of them is never freed, not even when the interpreter ends.
     """
     kept: list[object] = [reader]
     kept.append(kept)
@@ -210,13 +169,14 @@ def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return checked
 
 
-def receive(server: Server, session: Session, chunk: bytes) -> Any:
-    """Input of a session that is not plain, or that is something else than whole commands."""
-    session.seen = server.now
-    parser = session.parser
-    parser.bulk_max = server.config.proto_max_bulk_len
+def receive(services: Services, session: Session, chunk: bytes) -> Any:
+    """Take input of a session that is not plain, or that is something else than whole commands; returns what the
+    callback returns."""
+    session.seen = services[Clients].now
+    config, dispatcher, parser = services[Config], services[Dispatcher], session.parser
+    parser.bulk_max = config.proto_max_bulk_len
     if not parser.authenticated:
-        return finish(server, session, _one_by_one(server, session, chunk))
+        return finish(session, _one_by_one(dispatcher, session, chunk))
     before = parser.buffered
     if len(chunk) >= SPLIT_FROM:
         if parser.empty:
@@ -228,23 +188,23 @@ def receive(server: Server, session: Session, chunk: bytes) -> Any:
             commands += _parse_most(parser, rest)
     else:
         commands = parser.parse(chunk)
-    replies = server.dispatcher.run_all(session, commands, [])
+    replies = dispatcher.run(session, commands, [])
     if session.blocked is not None:
         session.backlog_bytes += len(chunk) + before - parser.buffered
-    if parser.buffered + session.backlog_bytes > server.config.client_query_buffer_limit:
+    if parser.buffered + session.backlog_bytes > config.client_query_buffer_limit:
         log.warning("closing client %d: it exceeds client-query-buffer-limit", session.id)
         session.closing = True
-    return finish(server, session, replies)
+    return finish(session, replies)
 
 
-def _one_by_one(server: Server, session: Session, chunk: bytes) -> list[bytes]:
+def _one_by_one(dispatcher: Dispatcher, session: Session, chunk: bytes) -> list[bytes]:
     """Run a chunk's commands before the next is parsed: what follows the password may be larger than what is before."""
-    parser, run_all = session.parser, server.dispatcher.run_all
+    parser, run = session.parser, dispatcher.run
     replies: list[bytes] = []
     for end in range(SPLIT_FROM, len(chunk) + SPLIT_FROM, SPLIT_FROM):  # else the rest were copied for each command
         rest = chunk[end - SPLIT_FROM : end]
         while commands := parser.parse(rest, first_only=True):
-            run_all(session, commands, replies)
+            run(session, commands, replies)
             rest = parser.take()
     return replies
 
@@ -252,8 +212,8 @@ def _one_by_one(server: Server, session: Session, chunk: bytes) -> list[bytes]:
 oversized = re.compile(rb"\*\d{7}").search
 """Find what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up to
 2**32, which takes seconds to be collected or freed, though 13 bytes are enough to ask for it. A search in every chunk
-would cost up to a tenth of a request's time, so it begins once somebody has sent such a number; that one's reader is kept
-for ever."""
+would cost up to a tenth of a request's time, so it begins once somebody has sent such a number; that one's reader is
+kept for ever."""
 
 SPLIT_FROM = 4096
 """Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""
@@ -274,12 +234,12 @@ HUGE = 1 << 20
 """Bytes of a reply that is not worth to be copied to be sent together with others."""
 
 
-def finish(server: Server, session: Session, replies: list[bytes]) -> Any:
-    """What the callback returns after commands that were run the long way."""
+def finish(session: Session, replies: list[bytes]) -> Any:
+    """Make what the callback returns of the replies to a session that is not plain."""
     error = session.protocol_error()
     if error:
         replies.append(error)
-    session.settle()
+    session.update_plain()
     if not session.hard_limit and session.conn is not None and replies and max(map(len, replies)) >= HUGE:
         for reply in filter(None, replies[:-1]):
             session.conn.write(reply)

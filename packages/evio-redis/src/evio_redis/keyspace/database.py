@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import WRONGTYPE, CommandError
 
 if TYPE_CHECKING:
-    from ..clients.session import Session
     from .keyspace import Keyspace
 
-__all__ = ["Database"]
+__all__ = ["Database", "Watcher"]
 
 T = TypeVar("T")
 
@@ -23,10 +22,31 @@ TTL_SAMPLE = 20
 """Keys looked at to estimate how long keys have left."""
 
 
-class Database:
-    """What SELECT selects."""
+class Watcher(Protocol):
+    """A client that watches keys (WATCH)."""
 
-    __slots__ = ("alert", "blocked", "changes", "data", "expires", "index", "keyspace", "watched")
+    watching: dict[tuple[Database, bytes], bool]
+    """The keys, and whether each was expired when it was watched."""
+
+    dirty_cas: bool
+    """True once one of them has been modified."""
+
+
+class Database:
+    """One of the databases between which SELECT chooses."""
+
+    __slots__ = (
+        "blocked",
+        "changes",
+        "data",
+        "expires",
+        "has_listeners",
+        "hits",
+        "index",
+        "keyspace",
+        "misses",
+        "watched",
+    )
 
     def __init__(self, index: int, keyspace: Keyspace) -> None:
         self.index = index
@@ -34,8 +54,9 @@ class Database:
         self.data: dict[bytes, Any] = {}
         self.expires: dict[bytes, int] = {}  # key: when, for the volatile ones
         self.changes = 0  # modifications since the start
-        self.alert = False  # whether ``touched`` or ``notify`` has anything to do
-        self.watched: dict[bytes, set[Session]] = {}  # key: the sessions that WATCH it
+        self.hits = self.misses = 0  # keys that commands have read, there or not
+        self.has_listeners = False  # whether ``notify_watchers`` or ``notify`` has anything to do
+        self.watched: dict[bytes, set[Watcher]] = {}  # key: the sessions that WATCH it
         self.blocked: dict[bytes, deque[Any]] = {}  # key: the clients waiting for it, in order of arrival
 
     # -- reading
@@ -52,15 +73,48 @@ class Database:
         return None
 
     def has(self, key: bytes) -> bool:
-        """Whether there is such a key; an expired one is left where it is."""
+        """Return True if there is such a key; an expired one is left where it is."""
         return key in self.data and (key not in self.expires or self.expires[key] > self.keyspace.clock.ms())
 
     def typed(self, key: bytes, kind: type[T]) -> T | None:
-        """The value if it is of this class. Raises :class:`CommandError` (WRONGTYPE) if it is of another."""
+        """Return the value if it is of this class, or None. Raises :class:`CommandError` (WRONGTYPE) if it is of
+        another."""
+        value = self.data.get(key)
+        if type(value) is kind and key not in self.expires:
+            return value
         value = self.lookup(key)
         if value is None or isinstance(value, kind):
             return value
         raise CommandError(WRONGTYPE)
+
+    # -- reading for a client, which counts in ``keyspace_hits`` and ``keyspace_misses``
+
+    def read(self, key: bytes) -> Any:
+        """Look a key up and count whether it was found."""
+        value = self.lookup(key)
+        if value is None:
+            self.missed(key)
+        else:
+            self.hits += 1
+        return value
+
+    def read_typed(self, key: bytes, kind: type[T]) -> T | None:
+        """Return the value if it is of this class, or None, and count whether the key was found. Raises
+        :class:`CommandError` (WRONGTYPE) if it is of another."""
+        value = self.data.get(key)
+        if type(value) is kind and key not in self.expires:
+            self.hits += 1
+            return value
+        value = self.read(key)
+        if value is None or isinstance(value, kind):
+            return value
+        raise CommandError(WRONGTYPE)
+
+    def missed(self, key: bytes) -> None:
+        """Count a key that was read and is not there, and notify of it."""
+        self.misses += 1
+        if self.has_listeners:
+            self.keyspace.notify(self, "m", "keymiss", key)
 
     # -- writing. The caller tells ``changed`` once it is done.
 
@@ -89,15 +143,15 @@ class Database:
     def remove_empty(self, key: bytes) -> None:
         """Remove a collection that has just lost its last member."""
         self.remove(key)
-        if self.alert:
+        if self.has_listeners:
             self.keyspace.notify(self, "g", "del", key)
 
     def changed(self, key: bytes, kind: str, event: str, count: int = 1) -> None:
         """A key was modified, which counts as ``count`` modifications: tell WATCH, and notify of ``event``; ``kind`` is
         its class's letter in ``notify-keyspace-events``."""
         self.changes += count
-        if self.alert:
-            self.keyspace.touched(self, key)
+        if self.has_listeners:
+            self.keyspace.notify_watchers(self, key)
             self.keyspace.notify(self, kind, event, key)
 
     def expire(self, key: bytes) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ..model.route import Route
+
 if TYPE_CHECKING:
-    from ..server import Server
     from .database import Database
 
 __all__ = ["NO_USE", "Accesses"]
@@ -32,8 +33,8 @@ NO_USE = frozenset(
 class Accesses:
     """The times of last use, by database and key."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._begun = 0.0
         self._times: dict[Database, dict[bytes, float]] = {}
 
@@ -50,7 +51,7 @@ class Accesses:
     def _begin(self) -> None:
         if not self._begun:
             self._begun = monotonic()
-            self._server.dispatcher.choose_tables()
+            self._route.hold("idle times")
 
     def set_idle(self, database: Database, key: bytes, seconds: int) -> None:
         """A key that was made now was last used so long ago."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from ..model.route import Route
 from .database import Database
 
-__all__ = ["Clock", "Keyspace", "parse_events", "show_events"]
+__all__ = ["Clock", "Keyspace"]
 
-EVENT_CLASSES = "g$lshzxetdmn"
-"""The letters of ``notify-keyspace-events``; ``A`` is all but ``m`` and ``n``."""
-
-ALL = "g$lshzxetd"
+CREATIONS = "n"
+"""The class of events of keys that are new, which only the long way can tell."""
 
 
 class Clock:
@@ -34,7 +33,8 @@ class Clock:
 class Keyspace:
     """The databases, and the hooks that they call."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, route: Route) -> None:
+        self._route = route
         self.clock = Clock()
         self.databases = [Database(index, self) for index in range(count)]
         self.events = ""  # notify-keyspace-events
@@ -46,6 +46,22 @@ class Keyspace:
         self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen
 
     @property
+    def hits(self) -> int:
+        """Keys that commands have read and found."""
+        return sum(database.hits for database in self.databases)
+
+    @property
+    def misses(self) -> int:
+        """Keys that commands have read and not found."""
+        return sum(database.misses for database in self.databases)
+
+    def reset_statistics(self) -> None:
+        """Set to zero what CONFIG RESETSTAT does."""
+        self.expired_keys = 0
+        for database in self.databases:
+            database.hits = database.misses = 0
+
+    @property
     def dirty(self) -> int:
         """Modifications since the start."""
         return sum(database.changes for database in self.databases)
@@ -53,12 +69,16 @@ class Keyspace:
     def set_events(self, events: str) -> None:
         """Set ``notify-keyspace-events``."""
         self.events = events
-        self.set_alerts()
+        self.update_listeners()
+        if CREATIONS in events:
+            self._route.hold("events of new keys")
+        else:
+            self._route.release("events of new keys")
 
-    def set_alerts(self) -> None:
+    def update_listeners(self) -> None:
         """Have databases tell of changes only if anyone listens."""
         for database in self.databases:
-            database.alert = bool(self.events or database.watched)
+            database.has_listeners = bool(self.events or database.watched)
 
     # -- all keys at once
 
@@ -68,7 +88,7 @@ class Keyspace:
         if one is other:
             return
         for database in (one, other):
-            self.touched_all(database, (other if database is one else one))
+            self.notify_all_watchers(database, (other if database is one else one))
         one.data, other.data = other.data, one.data
         one.expires, other.expires = other.expires, one.expires
         for database in (one, other):
@@ -79,10 +99,10 @@ class Keyspace:
     def flush(self, databases: Iterable[Database]) -> None:
         """Remove all keys."""
         for database in databases:
-            self.touched_all(database, None)
+            self.notify_all_watchers(database, None)
             database.changes += max(1, database.clear())
 
-    def touched_all(self, database: Database, other: Database | None) -> None:
+    def notify_all_watchers(self, database: Database, other: Database | None) -> None:
         """All of a database is about to be replaced by what another one holds, or by nothing. That modifies every
         watched key that exists here or there, unless it is expired on both sides: then it is gone before and after."""
         now = self.clock.ms()
@@ -102,7 +122,7 @@ class Keyspace:
 
     # -- hooks
 
-    def touched(self, database: Database, key: bytes) -> None:
+    def notify_watchers(self, database: Database, key: bytes) -> None:
         """A key was modified: transactions that watch it will fail."""
         for session in database.watched.get(key, ()):
             if not session.watching[database, key]:
@@ -131,22 +151,10 @@ class Keyspace:
         self.expired_keys += 1
         if self.propagate is not None:
             self.propagate(database, [b"DEL", key])
-        if database.alert:
-            self.touched(database, key)
+        if database.has_listeners:
+            self.notify_watchers(database, key)
             self.notify(database, "x", "expired", key)
 
     def ready(self, database: Database, key: bytes) -> None:
         """A key that clients wait for exists now; they are served after the command."""
         self.ready_keys[database, key] = None
-
-
-def parse_events(text: str) -> str | None:
-    """``notify-keyspace-events`` from its letters, or None if one is unknown."""
-    events = set(text.replace("A", ALL))
-    return None if events - set(EVENT_CLASSES) - {"K", "E"} else "".join(sorted(events))
-
-
-def show_events(events: str) -> str:
-    """The letters as CONFIG GET shows them."""
-    classes = "A" if set(ALL) <= set(events) else "".join(letter for letter in ALL if letter in events)
-    return classes + "".join(letter for letter in "KEmn" if letter in events)

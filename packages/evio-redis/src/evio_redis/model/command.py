@@ -14,21 +14,40 @@ https://redis.io/docs/latest/commands/command/
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from .histogram import Latencies
 
-if TYPE_CHECKING:
-    from ..clients.session import Session
-
-__all__ = ["FLAGS", "Args", "Command", "Function", "Registry", "Tables", "command"]
+__all__ = [
+    "FLAGS",
+    "Args",
+    "Batch",
+    "Command",
+    "Entry",
+    "Function",
+    "Registry",
+    "Tables",
+    "Times",
+    "command",
+]
 
 Args: TypeAlias = list[bytes]
-Function: TypeAlias = "Callable[[Session, Args], bytes]"
-Tables: TypeAlias = "list[dict[bytes, Function]]"
-F = TypeVar("F", bound="Callable[[Session, Args], bytes]")
+Function: TypeAlias = Callable[[Any, Args], bytes]
+"""What is called with a session (:class:`evio_redis.Session`, which is above this module) and the arguments."""
+
+Batch: TypeAlias = "Callable[..., bytes | None]"
+"""A function that serves several calls of one command at once; see :mod:`evio_redis.commands.batching`."""
+
+Times: TypeAlias = "defaultdict[int, int]"
+"""Nanoseconds, and how many calls took so long."""
+
+Entry: TypeAlias = tuple[Function, Times]
+Tables: TypeAlias = list[dict[bytes, Entry]]
+F = TypeVar("F", bound=Function)
 
 FLAGS = frozenset(
     (
@@ -39,11 +58,12 @@ FLAGS = frozenset(
 )
 """What ``COMMAND INFO`` knows."""
 
-SHORT = frozenset({"SET", "MSET"})
-"""Commands that take no longer than ``fast`` ones, given so few arguments, though Redis does not flag them so."""
-
 MOST_DIRECT_ARGUMENTS = 32
 """How many arguments a call may have that is looked up by name and number of arguments at once."""
+
+INDIRECT = frozenset({"admin", "no_auth"})
+"""Flags of commands that are never called directly: what they show to the slow log may be something else than their
+arguments, which may be secrets."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,47 +87,48 @@ class Command:
     get_keys: Callable[[Args], list[int]] | None = None
     """For keys that are not at fixed positions: their positions."""
 
+    batch: tuple[int, Batch] | None = None
+    """The function that serves several calls at once, and how many arguments these have, the name included."""
+
     subcommands: dict[str, Command] = field(default_factory=dict)
     """By upper-case name. A command that has some is only a container."""
 
-    calls: int = 0
-    timed: int = 0
-    """How many of the calls were timed."""
+    times: Times = field(default_factory=partial(defaultdict, int))
+    """The calls that have not been settled yet: all that running a command does for its statistics is one addition."""
 
-    usec: float = 0.0
-    """What these took."""
+    calls: int = 0
+    nanoseconds: int = 0
+    """What all calls took together."""
 
     rejected: int = 0
     failed: int = 0
     latencies: Latencies = field(default_factory=Latencies)
 
     def reset_statistics(self) -> None:
-        """As if it had never been called."""
-        self.calls = self.timed = self.rejected = self.failed = 0
-        self.usec = 0.0
+        """Set everything to zero, as if it had never been called."""
+        self.times.clear()
+        self.calls = self.nanoseconds = self.rejected = self.failed = 0
         self.latencies = Latencies()
+
+    def settle(self, tracking: bool) -> int:
+        """Add the latest calls to the totals, and with ``tracking`` to the histogram; returns how many there were."""
+        times, calls = self.times, sum(self.times.values())
+        self.calls += calls
+        for nanoseconds, count in times.items():
+            self.nanoseconds += nanoseconds * count
+            if tracking:
+                self.latencies.record(nanoseconds, count)
+        times.clear()
+        return calls
 
     @property
     def direct(self) -> bool:
-        """Whether the server may call the function without timing it: it cannot be slow."""
-        return ("fast" in self.flags or self.name.upper() in SHORT) and not self.flags & {
-            "admin",
-            "pubsub",
-            "noscript",
-            "blocking",
-            "no_auth",
-            "skip_slowlog",
-            "no_multi",
-        }
+        """True if the function may be called without any step before it."""
+        return not self.subcommands and self.flags.isdisjoint(INDIRECT)
 
     def accepts(self, count: int) -> bool:
         """Whether it can be called with so many arguments."""
         return count == self.arity if self.arity >= 0 else count >= -self.arity
-
-    @property
-    def total_usec(self) -> float:
-        """Microseconds of all calls, extrapolated from those that were timed."""
-        return self.usec * self.calls / self.timed if self.timed else 0.0
 
     def key_positions(self, args: Args) -> list[int]:
         """Where in ``args`` its keys are."""
@@ -131,12 +152,15 @@ def command(
     summary: str = "",
     since: str = "1.0.0",
     get_keys: Callable[[Args], list[int]] | None = None,
+    batch: tuple[int, Batch] | None = None,
 ) -> Callable[[F], F]:
     """Declare a built-in command; ``NAME`` or ``CONTAINER SUBCOMMAND``. ``keys`` may be ``(first,)``,
-    ``(first, last)`` or ``(first, last, step)``."""
+    ``(first, last)`` or ``(first, last, step)``. ``batch`` is its form for several calls at once."""
 
     def declare(function: F) -> F:
-        _BUILT_IN.append(_make(name, function, arity, flags, keys, group, summary, since, get_keys))
+        made = _make(name, function, arity, flags, keys, group, summary, since, get_keys)
+        made.batch = batch
+        _BUILT_IN.append(made)
         return function
 
     return declare
@@ -172,12 +196,14 @@ class Registry:
 
     def __init__(self) -> None:
         self.commands: dict[str, Command] = {}
+        self._by_bytes: dict[bytes, Command] = {}  # names as they usually come
         for each in _BUILT_IN:
             self.add(Command(*(getattr(each, name) for name in _DECLARED)))
 
     def add(self, new: Command) -> None:
         """Add or replace a command."""
         container, _, name = new.name.upper().partition("|")
+        self._by_bytes.clear()
         if not name:
             if container in self.commands:
                 new.subcommands = self.commands[container].subcommands
@@ -200,6 +226,7 @@ class Registry:
         if new in self.commands:
             raise ValueError(f"there is a command {new} already")
         del self.commands[old]
+        self._by_bytes.clear()
         if new:
             self.commands[new] = found
 
@@ -217,29 +244,42 @@ class Registry:
 
     def find(self, args: Args) -> Command | None:
         """The command that ``args`` begin with; of a container the container itself if the subcommand is unknown."""
-        found = self.commands.get(args[0].decode("latin-1").upper())
+        found = self._by_bytes.get(args[0])
+        if found is None:
+            name = args[0].decode("latin-1")
+            found = self.commands.get(name.upper())
+            if found is not None and name in _usual_cases(name):
+                self._by_bytes[args[0]] = found
         if found is not None and found.subcommands and len(args) > 1:
             return found.subcommands.get(args[1].decode("latin-1").upper(), found)
         return found
 
-    def tables(self, function_of: Callable[[Command], Function | None]) -> Tables:
-        """For each number of arguments, the functions of the commands that accept it, by name: one look-up finds the
-        function and checks the arity. Names in other than upper or lower case are found the slow way, as are commands
+    def tables(self, function_of: Callable[[Command], Entry | None]) -> Tables:
+        """Return, for each number of arguments, the entries of the commands that accept it, by name: one look-up finds
+        the function and checks the arity. Left out are names in an unusual case, more than 32 arguments, and commands
         of which ``function_of`` says None."""
+        exact: Tables = [{} for _ in range(MOST_DIRECT_ARGUMENTS + 1)]
+        at_least: Tables = [{} for _ in range(MOST_DIRECT_ARGUMENTS + 1)]
+        for name, each in self.commands.items():
+            entry = function_of(each) if each.direct and abs(each.arity) <= MOST_DIRECT_ARGUMENTS else None
+            if entry is not None:
+                table = exact[each.arity] if each.arity > 0 else at_least[-each.arity]
+                for case in _usual_cases(name):
+                    table[case.encode()] = entry
         tables: Tables = []
-        for count in range(MOST_DIRECT_ARGUMENTS + 1):
-            table: dict[bytes, Function] = {}
-            for name, each in self.commands.items():
-                if each.direct and not each.subcommands and each.accepts(count):
-                    function = function_of(each)
-                    if function is not None:
-                        table[name.encode()] = table[name.lower().encode()] = function
-            tables.append(table)
+        so_far: dict[bytes, Entry] = {}
+        for one, other in zip(exact, at_least, strict=True):
+            so_far = so_far | other
+            tables.append(so_far | one)
         return tables
 
 
-_DECLARED = ("name", "function", "arity", "flags", "keys", "group", "summary", "since", "get_keys")
+def _usual_cases(name: str) -> tuple[str, str, str]:
+    return name.upper(), name.lower(), name.capitalize()
 
 
-def _no_such_call(session: Session, args: Args) -> bytes:
+_DECLARED = ("name", "function", "arity", "flags", "keys", "group", "summary", "since", "get_keys", "batch")
+
+
+def _no_such_call(session: Any, args: Args) -> bytes:
     raise AssertionError("a container is never called itself")

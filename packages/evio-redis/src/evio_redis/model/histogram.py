@@ -25,7 +25,7 @@ def _highest(nanoseconds: int) -> int:
 
 
 class Latencies:
-    """Of one command. Not every call is timed (``Dispatcher.time_some``); the others are taken to be like those."""
+    """Those of one command."""
 
     __slots__ = ("_counts", "timed")
 
@@ -33,10 +33,10 @@ class Latencies:
         self._counts: Counter[int] = Counter()
         self.timed = 0
 
-    def record(self, seconds: float) -> None:
-        """A call took so long."""
-        self._counts[_highest(int(seconds * 1e9) or 1)] += 1
-        self.timed += 1
+    def record(self, nanoseconds: int, calls: int = 1) -> None:
+        """Record the duration of one or several calls."""
+        self._counts[_highest(nanoseconds or 1)] += calls
+        self.timed += calls
 
     def percentile(self, percent: float) -> float:
         """The microseconds that so many of the calls took at most."""

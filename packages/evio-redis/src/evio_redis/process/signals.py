@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..server import Server
+from .running import Running
 
 __all__ = ["install", "pid_file"]
 
@@ -28,13 +26,13 @@ AT_ONCE = 1
 """The exit status after a second SIGINT: what it was about to write is not written."""
 
 
-def install(server: Server) -> None:
+def install(running: Running) -> None:
     """Have the signals reach this server. Only for the main thread of a process that does nothing else."""
     stopping = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        if not server.serving:
+        if not running.ready.is_set():
             log.warning("Received shutdown signal during loading, exiting now.")
             raise SystemExit(0)
         if stopping and number == signal.SIGINT:
@@ -44,12 +42,12 @@ def install(server: Server) -> None:
         if not stopping:
             stopping = True
             log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
-            server.shut_down()
+            running.shut_down()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     if sys.platform != "win32":  # which has no SIGHUP
-        signal.signal(signal.SIGHUP, lambda number, frame: server.reload_certificates())
+        signal.signal(signal.SIGHUP, lambda number, frame: running.reload_certificates())
 
 
 @contextmanager

@@ -15,16 +15,23 @@ from importlib.resources import files
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ..clients.pause import Pause
 from ..clients.session import Session
+from ..config.config import Config
 from ..errors import CommandError
+from ..execution.dispatcher import OOM, Dispatcher
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args, Command, Registry
+from ..persistence import AppendOnlyFile
 from ..protocol.resp import RESP2, RESP3
+from ..stats.memory import MemoryLimit
+from ..stats.totals import Totals
 from .bits import BITS
 from .replies import to_lua
 from .source import parse_shebang, without_tail_calls
 
 if TYPE_CHECKING:
-    from ..model.command import Args, Command
-    from ..server import Server
+    from ..model.services import Services
 
 __all__ = ["Script", "Scripts"]
 
@@ -34,7 +41,6 @@ NO_INTERPRETER = "ERR scripts need a Lua interpreter: pip install 'evio-redis[sc
 NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 NO_MEMORY = "ERR not enough memory"
 READ_ONLY = "ERR Write commands are not allowed from read-only scripts."
-OOM = "OOM command not allowed when used memory > 'maxmemory'."
 
 MOST_MEMORY = 1 << 30
 """Bytes that the interpreter may use while a script runs. Redis has no such limit; a script of one line can need more
@@ -68,8 +74,16 @@ class Script:
 class Scripts:
     """What has been loaded, by SHA-1, and how it is run."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._registry = services[Registry]
+        self._memory = services[MemoryLimit]
+        self._totals = services[Totals]
+        self._aof = services[AppendOnlyFile]
+        self._dispatcher = services[Dispatcher]
+        services[Pause].script_may_write = self.may_write
         self._loaded: dict[str, Script] = {}
         self._lua: Any = None
         self._compile: Any = None
@@ -200,20 +214,20 @@ class Scripts:
     def run(self, session: Session, script: Script, keys: Args, arguments: Args, read_only: bool) -> bytes:
         """Run a script for a session; returns the encoded reply. Raises :class:`CommandError`."""
         self._check(script, read_only)
-        server, flags = self._server, script.flags or frozenset()
-        own = self._session = Session(server, None, 0)
+        flags, aof = script.flags or frozenset(), self._aof
+        own = self._session = Session(self._services, None, 0)
         own.db, own.atomic, own.authenticated = session.db, True, True
         self._read_only = read_only or "no-writes" in flags
-        self._checks_memory = "allow-oom" not in flags and server.config.maxmemory > 0 and server.out_of_memory()
+        self._checks_memory = "allow-oom" not in flags and self._memory.exceeded
         self._wrote, self._logs = False, True
         self._counted.clear()
-        self._deadline = monotonic() + server.config.busy_reply_threshold / 1000
-        clock = server.keyspace.clock
+        self._deadline = monotonic() + self._config.busy_reply_threshold / 1000
+        clock = self._keyspace.clock
         nested = session.atomic  # in a transaction
         if not nested:
             clock.frozen = clock.ms()
-            if server.log is not None:
-                server.log.begin_transaction()
+            if aof.logging:
+                aof.begin_transaction()
         table = self._lua.table_from
         given = table(keys), table(arguments)
         self._lua.set_max_memory(MOST_MEMORY)
@@ -228,8 +242,8 @@ class Scripts:
             self._session = None
             if not nested:
                 clock.frozen = 0
-                if server.log is not None:
-                    server.log.end_transaction(session)
+                if aof.logging:
+                    aof.end_transaction(session)
         if self._lua.get_memory_used() > COLLECT_FROM:
             self._collect()
         if isinstance(result, bytes):
@@ -246,14 +260,13 @@ class Scripts:
 
     def _check(self, script: Script, read_only: bool) -> None:
         """What Redis asks of a script that says in its first line what it does."""
-        server = self._server
         if script.flags is None or "no-writes" in script.flags:
             return
         if read_only:
             raise CommandError("ERR Can not execute a script with write flag using *_ro command.")
-        if server.write_error:
-            raise CommandError(server.write_error)
-        if server.config.maxmemory and "allow-oom" not in script.flags and server.out_of_memory():
+        if self._aof.refusal:
+            raise CommandError(self._aof.refusal)
+        if self._memory.exceeded and "allow-oom" not in script.flags:
             raise CommandError(OOM)
 
     @staticmethod
@@ -272,14 +285,13 @@ class Scripts:
         try:
             reply = self._checked(session, list(args))
         except CommandError as error:
-            self._server.count_error(error)
+            self._totals.count_error(error)
             self._counted.add(str(error))
             return table({b"err": str(error).encode("utf-8", "surrogateescape")}), True
         return to_lua(reply, table), False
 
     def _checked(self, session: Session, args: Args) -> bytes:
-        server = self._server
-        command = server.registry.find(args)
+        command = self._registry.find(args)
         if command is None or (command.subcommands and len(args) > 1):
             raise CommandError("ERR Unknown Redis command called from script")
         try:
@@ -287,14 +299,13 @@ class Scripts:
         except CommandError:
             command.rejected += 1
             raise
-        logged = server.log
-        if not self._logs:
-            server.log = None
+        aof = self._aof
+        logging_before = aof.logging
+        aof.logging = logging_before and self._logs
         try:
-            return server.dispatcher.call(session, command, args)
+            return self._dispatcher.call(session, command, args)
         finally:
-            if not self._logs:
-                server.log = logged
+            aof.logging = logging_before
 
     def _check_call(self, command: Command, args: Args) -> None:
         if not command.accepts(len(args)):
@@ -311,8 +322,8 @@ class Scripts:
     def _check_write(self, command: Command) -> None:
         if self._read_only:
             raise CommandError(READ_ONLY)
-        if self._server.write_error:
-            raise CommandError(self._server.write_error)
+        if self._aof.refusal:
+            raise CommandError(self._aof.refusal)
         if self._checks_memory and not self._wrote and "denyoom" in command.flags:
             raise CommandError(OOM)
         self._wrote = True
@@ -321,7 +332,7 @@ class Scripts:
         """Return why a script has to end now, None if it has not. ``ended`` says that only its reply is missing."""
         if monotonic() < self._deadline:
             return None
-        threshold = self._server.config.busy_reply_threshold
+        threshold = self._config.busy_reply_threshold
         if self._wrote and not ended:
             self._deadline = monotonic() + max(1.0, threshold / 1000)
             log.warning("a script has been running for %d ms or more; it has written, so it goes on", threshold)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..config.config import Config
+from ..config.config import Config
 
 __all__ = ["Latency"]
 

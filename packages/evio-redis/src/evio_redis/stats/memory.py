@@ -6,13 +6,36 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["human", "resident", "size_of", "total"]
+from ..config.config import Config
+from ..model.route import Route
+
+__all__ = ["MemoryLimit", "human", "resident", "size_of", "total"]
 
 SAMPLES = 5
 """Members looked at to estimate a collection."""
 
 KEY_OVERHEAD = 104
 """Bytes of a dict's slot for a key, at its usual load."""
+
+
+class MemoryLimit:
+    """``maxmemory``: the memory of the process is looked at now and then, and while it is too much, commands take the
+    long way, which refuses those that may need more."""
+
+    def __init__(self, config: Config, route: Route) -> None:
+        self._config = config
+        self._route = route
+        self.startup = resident()
+        self.exceeded = False
+
+    def update(self) -> None:
+        """Look how much memory is used."""
+        limit = self._config.maxmemory
+        self.exceeded = 0 < limit < resident() if limit else False
+        if self.exceeded:
+            self._route.hold("maxmemory")
+        else:
+            self._route.release("maxmemory")
 
 
 def resident() -> int:

@@ -15,6 +15,10 @@ class Rates:
     """Averages over the latest ticks."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the samples."""
         self._samples: deque[tuple[float, int, int, int]] = deque(maxlen=SAMPLES)
 
     def sample(self, commands: int, bytes_in: int, bytes_out: int) -> None:

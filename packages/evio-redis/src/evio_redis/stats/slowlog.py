@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..clients.describe import peer
+from ..config.config import Config
+from ..model.command import Args
 
 if TYPE_CHECKING:
     from ..clients.session import Session
-    from ..config.config import Config
-    from ..model.command import Args
 
 __all__ = ["Entry", "SlowLog"]
 
@@ -45,13 +45,15 @@ class SlowLog:
 
     @property
     def threshold(self) -> int:
-        """Microseconds from which a command is slow; negative for none."""
+        """The microseconds from which a command is slow; negative for none."""
         return self._config.slowlog_log_slower_than
 
-    def add(self, session: Session, args: Args, seconds: float) -> None:
-        """Log a command."""
+    def add(self, session: Session, args: Args, nanoseconds: int) -> None:
+        """Log a command if it took long enough."""
+        if not 0 <= self.threshold * 1000 <= nanoseconds:
+            return
         address = peer(session.conn).encode("utf-8", "surrogateescape") if session.conn is not None else b""
-        entry = Entry(self._next, int(time.time()), int(seconds * 1e6), _shortened(args), address, session.name)
+        entry = Entry(self._next, int(time.time()), nanoseconds // 1000, _shortened(args), address, session.name)
         self._next += 1
         self.entries.appendleft(entry)
         while len(self.entries) > self._config.slowlog_max_len:

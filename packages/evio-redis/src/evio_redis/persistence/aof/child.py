@@ -16,12 +16,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ...config.config import Config
+from ...keyspace.keyspace import Keyspace
+from ...model.services import Services
+from ...stats.latency_monitor import Latency
+from ...stats.totals import Totals
 from .encode import commands_of, pieces
-
-if TYPE_CHECKING:
-    from ...server import Server
 
 __all__ = ["Child", "write_base"]
 
@@ -32,14 +33,14 @@ HIGHEST_FD = 1 << 20
 """``fs.nr_open`` of an ordinary Linux: no descriptor is higher."""
 
 
-def write_base(server: Server, path: Path) -> None:
+def write_base(config: Config, keyspace: Keyspace, path: Path) -> None:
     """Write the keyspace to a new file as commands, and sync it. Raises ``OSError``."""
     path.unlink(missing_ok=True)  # an orphan of a server that was killed may be writing to it still
-    delay = server.config.rdb_key_save_delay / 1e6
+    delay = config.rdb_key_save_delay / 1e6
     with open(path, "xb", buffering=CHUNK) as file:
-        if server.config.aof_timestamp_enabled:
+        if config.aof_timestamp_enabled:
             file.write(b"#TS:%d\r\n" % time.time())
-        for args in commands_of(server.keyspace.databases):
+        for args in commands_of(keyspace.databases):
             file.writelines(pieces(args))
             if delay:
                 file.flush()
@@ -51,8 +52,11 @@ def write_base(server: Server, path: Path) -> None:
 class Child:
     """The child, if there is one. ``seconds`` is how long the last one took."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, services: Services) -> None:
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._totals = services[Totals]
+        self._latency = services[Latency]
         self._begun = 0.0
         self.pid = 0
         self.path = Path()
@@ -81,16 +85,16 @@ class Child:
             if pid == 0:
                 self._run(path)
         self.pid = pid
-        self._server.total_forks += 1
+        self._totals.total_forks += 1
         taken = time.monotonic() - self._begun
-        self._server.latest_fork_usec = int(taken * 1e6)
-        self._server.latency.sample("fork", taken)
+        self._totals.latest_fork_usec = int(taken * 1e6)
+        self._latency.sample("fork", taken)
 
     def _run(self, path: Path) -> None:
         status = 1
         try:
             _leave_the_server()
-            write_base(self._server, path)
+            write_base(self._config, self._keyspace, path)
             status = 0
         except BaseException:
             os.write(2, f"rewriting the append-only file: {traceback.format_exc()}".encode())

@@ -8,18 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import LogCorrupt
+from ...model.services import Services
 from .child import write_base
 from .disk import sync_directory
 from .loader import load_files
 from .manifest import Manifest
 from .rewrite import Rewrites
 from .writer import LogWriter
-
-if TYPE_CHECKING:
-    from ...server import Server
 
 __all__ = ["AppendOnlyFile"]
 
@@ -30,14 +28,15 @@ class AppendOnlyFile(LogWriter):
     """The log of one server. It is ``on``, off, or ``waiting`` for the first base after it was turned on with CONFIG
     SET: until then, what changes goes to a file that becomes the first increment after that base."""
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._services = services
         self.on = self.waiting = False
         self._manifest: Manifest | None = None  # once it is needed
         self.base_size = 0  # when it was rewritten last
         self._behind = False  # the server has ended without having written everything
-        self.rewrites = Rewrites(server, self)
-        server.config.on_change("aof-disable-auto-gc", self._remove_history)
+        self.rewrites = Rewrites(services, self)
+        self._config.on_change("aof-disable-auto-gc", self._remove_history)
 
     # -- files
 
@@ -46,13 +45,13 @@ class AppendOnlyFile(LogWriter):
         """Where all files are; CONFIG SET dir does not move them."""
         if self._manifest is not None:
             return self._manifest.directory
-        return Path(self._server.config.dir) / self._server.config.appenddirname
+        return Path(self._config.dir) / self._config.appenddirname
 
     @property
     def manifest(self) -> Manifest:
         """The one in force. Raises :class:`LogCorrupt` and ``OSError`` when it is read for the first time."""
         if self._manifest is None:
-            basename = self._server.config.appendfilename
+            basename = self._config.appendfilename
             self._manifest = Manifest.load(self.directory, basename) or Manifest(self.directory, basename)
         return self._manifest
 
@@ -69,7 +68,7 @@ class AppendOnlyFile(LogWriter):
         elif not self.manifest.files or self._behind:
             path = self.manifest.add_base()
             log.info("Creating AOF base file %s on server start", path.name)
-            write_base(self._server, path)
+            write_base(self._config, self._keyspace, path)
             self.manifest.retire_increments(0)
         if self.manifest.increments:
             self._append_to(_opened(self.manifest.files[-1]))
@@ -86,7 +85,7 @@ class AppendOnlyFile(LogWriter):
 
     def _adopt_old_file(self) -> None:
         """Up to version 6 Redis had a single file, in the working directory: it becomes the first base."""
-        manifest, name = self.manifest, self._server.config.appendfilename
+        manifest, name = self.manifest, self._config.appendfilename
         old = self.directory.parent / name
         interrupted = manifest.base == name and not manifest.increments and not (self.directory / name).exists()
         if not old.is_file() or (manifest.files and not interrupted):
@@ -98,7 +97,7 @@ class AppendOnlyFile(LogWriter):
         log.info("Successfully migrated an old-style AOF configuration (%s) into the AOF directory", name)
 
     def _load(self) -> None:
-        load_files(self._server, self.manifest.files, bool(self.manifest.base))
+        load_files(self._services, self.manifest.files, bool(self.manifest.base))
 
     def reload(self) -> None:
         """Forget all keys and load them again (DEBUG LOADAOF). Raises :class:`LogCorrupt` and ``OSError``."""
@@ -112,18 +111,25 @@ class AppendOnlyFile(LogWriter):
     @contextmanager
     def replaying(self) -> Iterator[None]:
         """Forget all keys; what is done then is not logged, nor is the command that asked for it."""
-        server = self._server
-        databases = server.keyspace.databases
+        databases = self._keyspace.databases
         changes = [database.changes for database in databases]
-        attached, server.log, server.keyspace.propagate = server.log, None, None
         try:
-            server.keyspace.flush(server.keyspace.databases)
-            yield
+            with self.suspended():
+                self._keyspace.flush(databases)
+                yield
         finally:
-            server.log = attached
-            server.keyspace.propagate = self.feed if attached else None
             for database, count in zip(databases, changes, strict=True):
                 database.changes = count
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Log nothing meanwhile."""
+        logging_before, propagate = self.logging, self._keyspace.propagate
+        self.logging, self._keyspace.propagate = False, None
+        try:
+            yield
+        finally:
+            self.logging, self._keyspace.propagate = logging_before, propagate
 
     # -- on and off
 
@@ -134,7 +140,7 @@ class AppendOnlyFile(LogWriter):
             log.warning("AOF was enabled but there is already an AOF rewriting in background: it begins anew")
             self.rewrites.kill()
         self.waiting = True
-        if self._server.keyspace.clock.frozen:  # within EXEC, whose commands are to be in one file
+        if self._keyspace.clock.frozen:  # within EXEC, whose commands are to be in one file
             self.rewrites.scheduled = True
             return
         try:
@@ -179,19 +185,17 @@ class AppendOnlyFile(LogWriter):
         self._detach()
 
     def _attach(self) -> None:
-        server = self._server
-        server.log = self
-        server.keyspace.propagate = self.feed
-        server.dispatcher.choose_tables()
+        self.logging = True
+        self._keyspace.propagate = self.feed
+        self._route.hold("append-only file", writes_only=True)
 
     def _detach(self) -> None:
-        server = self._server
-        server.log = None
-        server.keyspace.propagate = None
+        self.logging = False
+        self._keyspace.propagate = None
         self._buffer.clear()
         self._distrusted = False
-        self.error = server.write_error = ""
-        server.dispatcher.choose_tables()
+        self._accept_writes()
+        self._route.release("append-only file")
 
     # -- now and then
 
@@ -277,7 +281,7 @@ class AppendOnlyFile(LogWriter):
 
     def _remove_history(self) -> None:
         manifest = self._manifest
-        if manifest is None or not manifest.history or self._server.config.aof_disable_auto_gc:
+        if manifest is None or not manifest.history or self._config.aof_disable_auto_gc:
             return
         changed = manifest.copy()
         changed.history.clear()

@@ -13,18 +13,18 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import hiredis
 
 from ...clients.session import Session
+from ...config.config import Config
 from ...errors import CommandError, LogCorrupt
-from ...model.command import Args
+from ...keyspace.keyspace import Keyspace
+from ...model.command import Args, Registry
+from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
 from ..rdb.reader import load_rdb
-
-if TYPE_CHECKING:
-    from ...server import Server
 
 __all__ = ["load_commands", "load_files"]
 
@@ -47,16 +47,16 @@ class _Torn(Exception):
     """The file ends in the middle of a command."""
 
 
-def load_files(server: Server, files: list[Path], has_base: bool) -> None:
+def load_files(services: Services, files: list[Path], has_base: bool) -> None:
     """Run the commands of all files of a log, in order. Raises :class:`LogCorrupt` and ``OSError``."""
     for path in files:
         if not path.exists():
             raise LogCorrupt(f"{path} of the manifest: No such file or directory")
     for index, path in enumerate(files):
         begin = time.monotonic()
-        start = load_rdb(server.keyspace, path, server.config) if _is_rdb(path) else 0
-        torn = index == len(files) - 1 and server.config.aof_load_truncated
-        load_commands(server, path, torn, start)
+        start = load_rdb(services[Keyspace], path, services[Config]) if _is_rdb(path) else 0
+        torn = index == len(files) - 1 and services[Config].aof_load_truncated
+        load_commands(services, path, torn, start)
         kind = "base" if has_base and index == 0 else "incr"
         log.info("DB loaded from %s file %s: %.3f seconds", kind, path.name, time.monotonic() - begin)
 
@@ -66,14 +66,14 @@ def _is_rdb(path: Path) -> bool:
         return file.read(5) == b"REDIS"
 
 
-def load_commands(server: Server, path: Path, may_be_torn: bool, start: int = 0) -> None:
+def load_commands(services: Services, path: Path, may_be_torn: bool, start: int = 0) -> None:
     """Run the commands of one file, from ``start`` on; what is torn off at its end is cut. Raises :class:`LogCorrupt`
     and ``OSError``."""
-    session = Session(server, None, 0)
+    session = Session(services, None, 0)
     session.authenticated = session.atomic = True  # atomic: nothing blocks
-    clock = server.keyspace.clock
+    clock = services[Keyspace].clock
     frozen, clock.frozen = clock.frozen, LONG_AGO
-    loading = _Loading(server, session, start)
+    loading = _Loading(services[Registry], session, start)
     try:
         with open(path, "rb") as file:
             file.seek(start)
@@ -113,8 +113,8 @@ class _Loading:
     """Runs commands. A transaction is run when it is whole, so there are two ends: of what was run (``good``), and of
     the last whole command."""
 
-    def __init__(self, server: Server, session: Session, start: int) -> None:
-        self._server = server
+    def __init__(self, registry: Registry, session: Session, start: int) -> None:
+        self._registry = registry
         self._session = session
         self._queue: list[Args] | None = None
         self.good = self.whole = start
@@ -140,7 +140,7 @@ class _Loading:
             raise _Torn("a transaction is not complete")
 
     def _run(self, args: Args) -> None:
-        command = self._server.registry.find(args)
+        command = self._registry.find(args)
         if command is None or command.subcommands:
             raise _Unknown(args[0][:64].decode("utf-8", "backslashreplace"), self.whole)
         if not command.accepts(len(args)):

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...clients.monitor import quoted
 from ...errors import LogCorrupt
 from ...protocol.inline import split_inline
+from ...protocol.quoting import quoted
 from .disk import sync_directory
 
 __all__ = ["Manifest"]

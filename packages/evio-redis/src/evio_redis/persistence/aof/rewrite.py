@@ -13,10 +13,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from ...config.config import Config
+from ...model.services import Services
 from .child import Child
 
 if TYPE_CHECKING:
-    from ...server import Server
     from .files import AppendOnlyFile
 
 __all__ = ["Rewrites"]
@@ -33,10 +34,10 @@ SHORTEST_DELAY, LONGEST_DELAY = 60.0, 3600.0
 class Rewrites:
     """The rewrites of one server's log."""
 
-    def __init__(self, server: Server, aof: AppendOnlyFile) -> None:
-        self._server = server
+    def __init__(self, services: Services, aof: AppendOnlyFile) -> None:
+        self._config = services[Config]
         self._aof = aof
-        self._child = Child(server)
+        self._child = Child(services)
         self.scheduled = False  # to begin at the next tick
         self._count = 0
         self._ok = True
@@ -92,7 +93,7 @@ class Rewrites:
     # -- when
 
     def _grown(self) -> bool:
-        config, aof = self._server.config, self._aof
+        config, aof = self._config, self._aof
         percentage = config.auto_aof_rewrite_percentage
         if not percentage or not aof.on or aof.error or aof.size <= config.auto_aof_rewrite_min_size:
             return False

@@ -19,15 +19,19 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from ...config.config import Config
+from ...keyspace.database import Database
+from ...keyspace.keyspace import Keyspace
+from ...model.command import Args, Command
+from ...model.route import Route
+from ...model.services import Services
+from ...stats.latency_monitor import Latency
 from .disk import DiskThread, datasync
 from .encode import LARGE, append, encode
 from .rewrite import Rewrites
 
 if TYPE_CHECKING:
     from ...clients.session import Session
-    from ...keyspace.database import Database
-    from ...model.command import Args, Command
-    from ...server import Server
 
 __all__ = ["LogWriter"]
 
@@ -47,8 +51,13 @@ class LogWriter:
 
     rewrites: Rewrites
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, services: Services) -> None:
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._latency = services[Latency]
+        self._route = services[Route]
+        self.logging = False  # commands that change something are to be logged
+        self.refusal = ""  # the error reply with which writes are refused; empty while they are not
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
         self._fd = -1
         self.size = 0  # of all files
@@ -81,12 +90,12 @@ class LogWriter:
     def begin(self, session: Session) -> int:
         """A command begins; returns what :meth:`end` has to be given."""
         session.rewritten.clear()
-        return self._server.keyspace.dirty
+        return self._keyspace.dirty
 
     def end(self, session: Session, command: Command | None, args: Args, before: int) -> None:
         """A command has ended: log it if it has changed anything. None is one that had to wait, and has rewritten
         itself."""
-        if self._server.keyspace.dirty == before:
+        if self._keyspace.dirty == before:
             session.rewritten.clear()
             return
         if command is not None and command.name in LOG_THEMSELVES:
@@ -125,7 +134,7 @@ class LogWriter:
         """Log a command."""
         if self._fd < 0:
             return  # it is to begin with a base that is still to come
-        if self._server.config.aof_timestamp_enabled:
+        if self._config.aof_timestamp_enabled:
             self._annotate()
         if database is not self._database:
             self._database = database
@@ -155,20 +164,20 @@ class LogWriter:
         if self.flush_delay:
             time.sleep(self.flush_delay)
         try:
-            if self._server.config.latency_monitor_threshold:
+            if self._config.latency_monitor_threshold:
                 busy = "active-child" if self.rewrites.active else "alone"
                 meanwhile = "pending-fsync" if self._disk.syncing else busy
-                self._server.latency.timed(self._write, "aof-write", f"aof-write-{meanwhile}")
+                self._latency.timed(self._write, "aof-write", f"aof-write-{meanwhile}")
             else:
                 self._write()
         except OSError as error:
             self._failed(error)
             return
-        if self._server.config.appendfsync != "always":
+        if self._config.appendfsync != "always":
             self._unsynced = True
         else:
             try:
-                self._server.latency.timed(lambda: datasync(self._fd), "aof-fsync-always")
+                self._latency.timed(lambda: datasync(self._fd), "aof-fsync-always")
             except OSError as error:
                 self._sync_failed(error)
                 return
@@ -205,12 +214,12 @@ class LogWriter:
         if not self.error:
             log.error("Cannot write the append-only file: %s; writes are refused until it works again", reason)
         self.error = reason
-        self._server.write_error = f"MISCONF Errors writing to the AOF file: {reason}"
-        if self._server.config.appendfsync == "always":
+        self.refusal = f"MISCONF Errors writing to the AOF file: {reason}"
+        self._route.hold("writes are refused")
+        if self._config.appendfsync == "always":
             self._doomed |= self._unacknowledged
             self._drop_doomed()
         self._unacknowledged.clear()
-        self._server.dispatcher.choose_tables()
 
     def _sync_failed(self, error: OSError) -> None:
         if not self._distrusted:
@@ -230,12 +239,15 @@ class LogWriter:
 
     def _recovered(self) -> None:
         log.warning("The append-only file can be written again")
-        self.error = self._server.write_error = ""
-        self._server.dispatcher.choose_tables()
+        self._accept_writes()
+
+    def _accept_writes(self) -> None:
+        self.error = self.refusal = ""
+        self._route.release("writes are refused")
 
     def _sync(self) -> None:
         now = time.monotonic()
-        config = self._server.config
+        config = self._config
         if self._unsynced and config.appendfsync == "everysec" and now - self._last_sync >= 1.0:
             quiet = config.no_appendfsync_on_rewrite and self.rewrites.active
             if not quiet and self._disk.sync(self._fd):

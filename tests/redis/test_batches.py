@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evio_redis
-from evio_redis.execution.batches import RUNS, SHORTEST
-from evio_redis.execution.fast_path import make_data
+from evio_redis.execution.dispatcher import Dispatcher
+from evio_redis.execution.fast_path import SHORTEST, make_data
 from evio_redis.execution.templates import alike
 from evio_redis.keyspace.types.zsets import SortedSet
+from evio_redis.model.command import Registry
 from evio_redis.protocol.parser import Parser
 
 from .test_fast import Client, encoded
@@ -58,9 +59,7 @@ SHAPES: dict[bytes, list[Any]] = {
 def served(number: int) -> Client:
     """A client of a server of its own, which has the keys and takes the short way."""
     server = evio_redis.Server()
-    client = Client(server, make_data(server), number)
-    for _ in range(20):
-        client.send(encoded([[b"ECHO", b"until the short way is taken"]]))
+    client = Client(server, make_data(server.services), number)
     for command in SETUP:
         client.send(encoded([command]))
     return client
@@ -103,9 +102,9 @@ def test_a_run_does_what_its_commands_do(pipelines: list[list[Command]], watched
         assert one.send(encoded(commands)) == b"".join(other.send(encoded([command])) for command in commands)
         assert contents(one) == contents(other)
     for client in (one, other):
-        client.context.server.dispatcher.settle_calls()
+        client.context.services[Dispatcher].settle()
     calls, expected = (
-        {each.name: each.calls for each in client.context.server.registry.all()} for client in (one, other)
+        {each.name: each.calls for each in client.context.services[Registry].all()} for client in (one, other)
     )
     assert calls == expected
 
@@ -167,18 +166,17 @@ def test_the_usual_run_is_served_at_once(name: bytes, monkeypatch: pytest.Monkey
     client = served(1)
     command = USUAL.get(name)
     commands = [command] * 8 if command else [[name, b"counter:%d" % number] for number in range(8)]
-    found = client.context.server.registry.find(commands[0])
-    assert found is not None
-    function = found.function
+    batches = client.context.services[Dispatcher].batches
+    count, batch, times = batches[name]
+    assert count == len(commands[0])
     served_at_once = []
-    run = RUNS[function, len(commands[0])]
 
     def spy(*arguments: Any) -> bytes | None:
-        reply = run(*arguments)
+        reply = batch(*arguments)
         served_at_once.append(reply)
         return reply
 
-    monkeypatch.setitem(RUNS, (function, len(commands[0])), spy)
+    monkeypatch.setitem(batches, name, (count, spy, times))
     reply = client.send(encoded(commands))
     assert served_at_once == [reply]
 
@@ -190,7 +188,5 @@ def test_a_command_that_is_replaced_is_run_instead() -> None:
     def get(session: Any, args: Command) -> bytes:
         return evio_redis.bulk(args[1].upper())
 
-    client = Client(server, make_data(server), 1)
-    for _ in range(20):
-        client.send(encoded([[b"ECHO", b"until the short way is taken"]]))
+    client = Client(server, make_data(server.services), 1)
     assert client.send(encoded([[b"GET", b"a"]] * 6)) == b"$1\r\nA\r\n" * 6

@@ -1,0 +1,67 @@
+"""The clients that are connected, and what becomes of what they held when they go.
+
+https://redis.io/docs/latest/commands/client-list/
+"""
+
+from __future__ import annotations
+
+import time
+
+from .blocking import Blocking
+from .limits import OutputGuard
+from .monitor import Monitors
+from .pause import Pause
+from .pubsub import PubSub
+from .session import Session
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """The sessions of one server, by their id."""
+
+    def __init__(
+        self, pubsub: PubSub, pause: Pause, blocking: Blocking, monitors: Monitors, outputs: OutputGuard
+    ) -> None:
+        self._pubsub = pubsub
+        self._pause = pause
+        self._blocking = blocking
+        self._monitors = monitors
+        self._outputs = outputs
+        self.sessions: dict[int, Session] = {}
+        self.now = time.time()  # Unix time of the latest tick
+
+    def add(self, session: Session) -> None:
+        """Add a client that has connected."""
+        self.sessions[session.id] = session
+        self._outputs.limit(session)
+
+    def remove(self, session: Session) -> None:
+        """Remove a client that is gone, and everything that it holds."""
+        self.sessions.pop(session.id, None)
+        self.forget(session)
+
+    def forget(self, session: Session) -> None:
+        """Undo everything that a session holds: transaction, subscriptions, waiting, monitoring."""
+        session.leave_multi()
+        self._pubsub.forget(session)
+        self._pause.forget(session)
+        self._blocking.forget(session)
+        self._monitors.remove(session)
+        session.closing = True
+        session.update_plain()
+
+    def kill(self, session: Session, by: Session) -> None:
+        """Close a client's connection; one that kills itself gets its replies first."""
+        session.closing = True
+        session.update_plain()
+        if session is not by and session.conn is not None:
+            self.remove(session)
+            session.conn.close()
+
+    def reset(self, session: Session) -> None:
+        """Have a client be as it connected (RESET), but for what that leaves alone: its name is gone, its id stays."""
+        self._pubsub.forget(session)
+        self._monitors.remove(session)
+        session.reset()
+        self._outputs.limit(session)

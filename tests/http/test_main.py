@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from evio_http.cli.arguments import parse_arguments
+from evio_http.__main__ import main
+from evio_http.cli.arguments import OF_A_SITE, make_parser, parse_arguments
 from evio_http.cli.build import Setup
 from tests.core.harness import TIMEOUT, connect, receive_all
 
@@ -107,7 +108,7 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         ([".", "--proxy-protocol", "--trust", "10.0.0.0/40"], "10.0.0.0/40"),
         (["--tls-self-signed", "--tls-cert", "x"], "exclude each other"),
         (["--auth", "no-such-file"], "no-such-file"),
-        (["--redirects", "no-such-file"], "no-such-file"),
+        (["--redirects-file", "no-such-file"], "no-such-file"),
         (["--access-log", "/no-such-directory/log"], "/no-such-directory/log"),
         ([".", "tpc://x:1"], "did you mean tcp"),
         (["--loops", "-5"], "--loops: '-5' is not a number from 0 to 9999, nor -1"),
@@ -151,11 +152,145 @@ def test_an_ipv6_address_to_bind_may_have_its_brackets(site: str) -> None:
 def test_a_file_of_flags_that_is_no_text_names_its_line(site: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"/old /new\n/caf\xe9 /new\n")
-    for flag in ("--redirects", "--auth"):
+    for flag in ("--redirects-file", "--auth"):
         done = run(site, flag, str(file))
         assert done.returncode == 2
         assert f"{file}:2: not UTF-8" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+CONFIG = """
+directory = "site"
+addresses = ["tcp://127.0.0.1:0"]
+no-server-name = true
+listing = true
+max-body = 10
+keep-alive = 1.5
+index = ["index.html", "index.htm"]
+cache = { "*.css" = "max-age=60" }
+header = { "/*" = ["X-A: 1", "X-B: 2"], "*.txt" = "X-C: 3" }
+error-page = { 404 = "/404.html" }
+
+[host."b.example"]
+directory = "other"
+listing = false
+media-type = { ".foo" = "text/x-foo" }
+"""
+
+
+def test_a_file_of_options(tmp_path: Path) -> None:
+    make_site(tmp_path / "site")
+    (tmp_path / "site/404.html").write_text("own 404")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/z.foo").write_text("other")
+    (tmp_path / "other/sub").mkdir()
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third/t.txt").write_text("third")
+    config = tmp_path / "evio.toml"
+    config.write_text(CONFIG)
+    with serving(
+        "--config", str(config), "--host", f"c.example={tmp_path}/third", "--cache", "*.mjs=no-store"
+    ) as served:
+        own = fetch(served, "/text.txt")
+        assert b"X-A: 1" in own
+        assert b"X-B: 2" in own
+        assert b"X-C: 3" in own
+        assert b"Server:" not in own
+        assert b"max-age" not in fetch(served, "/style.css")  # the flag is instead of what the file has
+        assert b"no-store" in fetch(served, "/app.mjs")
+        assert b"Index of" in fetch(served, "/plain/")
+        assert fetch(served, "/none").endswith(b"own 404")
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"GET /z.foo HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+            other = receive_all(sock)
+        assert b"Content-Type: text/x-foo" in other
+        assert b"X-A: 1" in other
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"GET /sub/ HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+            assert b" 403 " in receive_all(sock)
+        with connect(("127.0.0.1", served.port)) as sock:
+            sock.sendall(b"GET /t.txt HTTP/1.1\r\nHost: c.example\r\nConnection: close\r\n\r\n")
+            assert receive_all(sock).endswith(b"third")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("listing = 1", "listing: true or false, not 1"),
+        ("lisitng = true", "lisitng is no option; did you mean listing?"),
+        ("config = 'x'", "config is no option"),
+        ("zzzz = 1", "zzzz is no option: they are those of evio-http --help, without --"),
+        ("port = 70000", "port: '70000' is not a port: a number from 0 to 65535"),
+        ("port = [1, 2]", "port: one value, not several"),
+        ("max-body = true", "max-body: text or a number, not True"),
+        ("etag = 'size'", "etag: one of stat, content, off, not 'size'"),
+        ("spa = 'x'", "spa: 'x' is not a path of a request"),
+        ("cache = ['*.css']", "cache: '*.css' has no = between two parts"),
+        ("a = \n", "evio.toml:1: Invalid value"),
+        ("[host]\nx = 1", 'a host is a table, as in [host."www.example.org"]'),
+        ("[host.x]\nlisting = true", "host.x has no directory"),
+        ("[host.x]\ndirectory = '.'\nmax-body = 5", "host.x.max-body is an option of the whole server"),
+        ("[host.x]\ndirectory = '.'\nlisten = true", "host.x.listen is no option; did you mean listing?"),
+        ("directory = 'none'", "/none: No such file or directory"),
+        ("auth = 'none'", "/none: No such file or directory"),
+        ("header = {'/*' = 'x'}", "a field is Name: value, unlike 'x'"),
+    ],
+)
+def test_a_bad_file_of_options_is_one_line_and_status_2(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "evio.toml").write_text(text)
+    try:
+        status: object = main(["--check", "--config", str(tmp_path / "evio.toml")])
+    except SystemExit as end:
+        status = end.code
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.startswith("evio-http: ")
+    assert said.count("\n") == 1
+    assert message in said
+
+
+def test_a_file_of_options_that_cannot_be_read(tmp_path: Path) -> None:
+    assert run("--config", str(tmp_path / "none")).stderr == f"evio-http: {tmp_path}/none: No such file or directory\n"
+    (tmp_path / "evio.toml").write_bytes(b"\xff")
+    assert "not UTF-8" in run("--config", str(tmp_path / "evio.toml")).stderr
+
+
+def test_check_looks_at_everything_and_listens_nowhere(site: str, tmp_path: Path) -> None:
+    _, cert, key = issue(tmp_path, "a.example")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tls://127.0.0.1:{taken.getsockname()[1]}"
+        flags = ["--check", site, address, "--tls-cert", str(cert), "--tls-key", str(key)]
+        good = run(*flags)
+        assert (good.returncode, good.stderr) == (0, "evio-http: all of it would work\n")
+        key.write_text("broken")
+        bad = run(*flags)
+        assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+        assert f"cannot load certificate {cert} with key {key}" in bad.stderr
+
+
+def test_files_of_rules(site: str, tmp_path: Path) -> None:
+    root = Path(site)
+    (root / "_headers").write_text("/*\n  X-Own: yes\n")
+    (root / "_redirects").write_text("/app/* /index.html 200\n/moved /text.txt\n")
+    with serving(site, "--port", "0") as served:  # only when asked for
+        assert b"X-Own" not in fetch(served, "/text.txt")
+        assert fetch(served, "/_redirects").endswith(b"/text.txt\n")
+    with serving(site, "--port", "0", "--site-files", "--header", "*.json=X-Own: flag") as served:
+        assert b"X-Own: yes" in fetch(served, "/text.txt")
+        assert b"X-Own: flag" in fetch(served, "/data.json")
+        assert fetch(served, "/app/x").endswith(FILES["index.html"])
+        assert b"Location: /text.txt" in fetch(served, "/moved")
+        assert b" 404 " in fetch(served, "/_headers")
+        assert b" 404 " in fetch(served, "/_redirects")
+    (tmp_path / "elsewhere").write_text("/moved /elsewhere\n")
+    flags = ["--site-files", "--redirects-file", str(tmp_path / "elsewhere")]
+    with serving(site, "--port", "0", *flags) as served:
+        assert b"Location: /elsewhere" in fetch(served, "/moved")
+        assert b"X-Own: yes" in fetch(served, "/text.txt")
+    (root / "_headers").write_text("a/x\n")
+    assert run("--check", site, "--site-files").stderr.startswith(f"evio-http: {site}/_headers:1: ")
 
 
 def test_an_address_in_use_is_one_line_and_status_1(site: str) -> None:
@@ -164,6 +299,10 @@ def test_an_address_in_use_is_one_line_and_status_1(site: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("evio-http: cannot listen on tcp://127.0.0.1:")
     assert done.stderr.count("\n") == 1
+
+
+def test_options_of_a_site_are_options() -> None:
+    assert {action.dest for action in make_parser()._actions} >= OF_A_SITE
 
 
 def test_help_teaches_and_version() -> None:
@@ -231,7 +370,15 @@ def test_several_addresses_and_hosts(site: str, tmp_path: Path) -> None:
 
 def test_flags_reach_the_site(site: str, tmp_path: Path) -> None:
     (tmp_path / "redirects").write_text("/old /new 308\n")
-    flags = ["--no-server-name", "--spa", "/index.html", "--health", "/up", "--redirects", str(tmp_path / "redirects")]
+    flags = [
+        "--no-server-name",
+        "--spa",
+        "/index.html",
+        "--health",
+        "/up",
+        "--redirects-file",
+        str(tmp_path / "redirects"),
+    ]
     flags += ["--cache", "*.json=no-cache", "--header", "/*=X-A: b", "--security-headers", "--cors", "*"]
     flags += ["--index", "none.html", "--index", "index.html", "--error-page", "404=/about.html", "--dotfiles"]
     with serving(site, "--port", "0", *flags) as served:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.files.paths import decode_target_path
 from evio_http.site.rule_file import LineError, significant_lines
-from evio_http.site.rules import CacheRules, HeaderRules, Redirects, matcher, parse_field
+from evio_http.site.rules import CacheRules, HeaderRules, matcher, parse_field
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_header_rules() -> None:
         ("/*\n  TRANSFER-ENCODING: chunked\n", "f:2: TRANSFER-ENCODING is the server's own"),
         ("a/*\n  X-A: 1\n", "f:1: a pattern begins"),
         ("/a\n  Content-Type: text/plain\n", "f:2: files have a Content-Type already: --media-type"),
-        ("/a/\n  X-A: 1\n", "f:1: /a/ matches nothing: paths are compared without"),
+        ("https://a.example/*\n  X-A: 1\n", "f:1: https://a.example/* is of one host: --host"),
         ("/a/./b\n  X-A: 1\n", "f:1: /a/./b matches nothing"),
         ("/a/..\n  X-A: 1\n", "f:1: /a/.. matches nothing"),
     ],
@@ -131,6 +130,18 @@ def test_bad_header_rules(text: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+def test_headers_as_netlify_reads_them() -> None:
+    rules = HeaderRules.parse(
+        "/docs/\n  X-A: 1\n/templates/:name/x\n  X-B: 2\n/*.js\n  Link: <a>\n  X-C: 3\n  link: <b>\n/\n  X-Home: yes\n",
+        "f",
+    )
+    assert rules.find("/docs") == [("X-A", "1")]
+    assert rules.find("/templates/any name/x") == [("X-B", "2")]
+    assert rules.find("/templates/a/b/x") == rules.find("/templates/x") == []
+    assert rules.find("/deep/a.js") == [("Link", "<a>, <b>"), ("X-C", "3")]
+    assert rules.find("/") == [("X-Home", "yes")]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_no_field_makes_a_second_one(name: str, value: str) -> None:
@@ -139,134 +150,6 @@ def test_no_field_makes_a_second_one(name: str, value: str) -> None:
     except ValueError:
         return
     assert not set("".join(parsed)) & set("\r\n\0")
-
-
-REDIRECTS = """
-# moved
-/old            /new
-/temporary      /new?from=old#top   302
-/see            /new                303
-/keep           /new                307
-/keep-for-good  https://example.org 308
-/posts/:year/:slug  /blog/:slug/from/:year
-/news/*         https://news.example.org/:splat   302
-/news/first     /too-late
-/swap/:name/*   /:splat/:name
-/caf%C3%A9      /coffee/%20x
-/:lang/docs     /docs?lang=:lang
-/utf8           /größe
-/deep           /a/../b
-"""
-
-
-@pytest.mark.parametrize(
-    "path, found",
-    [
-        ("/old", ("/new", 301)),
-        ("/old/", ("/new", 301)),
-        ("/OLD", None),
-        ("/old/x", None),
-        ("/", None),
-        ("/temporary", ("/new?from=old#top", 302)),
-        ("/see", ("/new", 303)),
-        ("/keep", ("/new", 307)),
-        ("/keep-for-good", ("https://example.org/", 308)),
-        ("/posts/2024/hello", ("/blog/hello/from/2024", 301)),
-        ("/posts/2024", None),
-        ("/posts/2024/a%20b%0d%0aSet-Cookie:x", ("/blog/a%20b%0D%0ASet-Cookie%3Ax/from/2024", 301)),
-        ("/posts/2024/:year", ("/blog/%3Ayear/from/2024", 301)),
-        ("/news", ("https://news.example.org/", 302)),
-        ("/news/a/b", ("https://news.example.org/a/b", 302)),
-        ("/news/first", ("https://news.example.org/first", 302)),
-        ("/news/@evil.example", ("https://news.example.org/%40evil.example", 302)),
-        ("/swap/a/b", ("/b/a", 301)),
-        ("/swap/evil.example", ("/evil.example", 301)),
-        ("/swap/evil.example/", ("/evil.example", 301)),
-        ("/café", ("/coffee/%20x", 301)),
-        ("/de/docs", ("/docs?lang=de", 301)),
-        ("/a&b=c%23/docs", ("/docs?lang=a%26b%3Dc%23", 301)),
-        ("/utf8", ("/gr%C3%B6%C3%9Fe", 301)),
-        ("/deep", ("/a/../b", 301)),
-    ],
-)
-def test_redirects(path: str, found: tuple[str, int] | None) -> None:
-    redirects = Redirects.parse(REDIRECTS, "_redirects")
-    assert redirects.find(decode_target_path(path.encode())) == found
-
-
-def test_the_first_of_a_file_counts() -> None:
-    redirects = Redirects.parse("/a /one\n/a /two\n/b/c /exact\n/b/* /pattern\n/d/* /pattern\n/d/e /exact\n", "f")
-    assert redirects.find(["a"]) == ("/one", 301)
-    assert redirects.find(["b", "c"]) == ("/exact", 301)
-    assert redirects.find(["b", "x"]) == ("/pattern", 301)
-    assert redirects.find(["d", "e"]) == ("/pattern", 301)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=5).filter(lambda name: not set(name) & set("/\0\\")), max_size=4))
-def test_no_path_leads_to_another_host(names: list[str]) -> None:
-    try:
-        "".join(names).encode()
-    except UnicodeEncodeError:
-        return
-    redirects = Redirects.parse("/x/:a/* /:splat/:a\n/y/* https://example.org/:splat\n/z/* /:splat\n", "f")
-    for first in "xyz":
-        found = redirects.find([first, *names])
-        if found is None:
-            continue
-        location = found[0]
-        assert location.isascii()
-        assert location.isprintable()
-        assert " " not in location
-        assert location.startswith("https://example.org/") or (
-            location.startswith("/") and not location.startswith(("//", "/\\"))
-        )
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ("/a", "a line is FROM TO [STATUS]"),
-        ("/a /b 301 x", "a line is FROM TO [STATUS]"),
-        ("/a /b 200", "the status is one of 301, 302, 303, 307, 308, not 200"),
-        ("/a /b 301!", "the status is one of"),
-        ("a /b", "a cannot be the path of a request"),
-        ("/a/../.. /b", "/a/../.. cannot be the path"),
-        ("/a%2fb /b", "/a%2fb cannot be the path"),
-        ("/a?x=1 /b", "/a?x=1 cannot be the path"),
-        ("/*/a /b", "* can only be the last name"),
-        ("/a* /b", "* can only be the last name"),
-        ("/a b", "b is neither a path nor"),
-        ("/a //evil.example/", "//evil.example/ would lead to another host: write https://evil.example/"),
-        ("/a javascript:alert(1)", "javascript:alert(1) is neither a path nor"),
-        ("/a ftp://x/", "ftp://x/ is neither a path nor"),
-        ("/a https://", "https:// is neither a path nor"),
-        ("/a https:///x", "https:///x is neither a path nor"),
-        ("/a https://user@x/", "user@x is not a host"),
-        ("/:h https://:h.example.org/", "https://:h.example.org/ is neither"),
-        ("/:h https://www:h.example.org/", "www:h.example.org is not a host"),
-        ("/:h https://x:h/", "x:h is not a host"),
-        ("/a /:b", ":b is not in the path"),
-        ("/a /:splat", ":splat is not in the path"),
-        ("/:splat /b/c", "the name :splat is what * stands for"),
-        ("/a /a", "/a leads to itself"),
-        ("/a /b/../a/?x", "/a leads to itself"),
-        ("/* /new/:splat", "/* leads to itself"),
-        ("/:x /home", "/:x leads to itself"),
-    ],
-)
-def test_bad_redirects(line: str, message: str) -> None:
-    with pytest.raises(LineError) as caught:
-        Redirects.parse("/fine /here\n\n" + line, "_redirects")
-    assert str(caught.value).startswith("_redirects:3: " + message)
-
-
-def test_thousands_of_redirects_are_looked_up() -> None:
-    redirects = Redirects.parse("".join(f"/old/{number} /new/{number}\n" for number in range(5000)), "f")
-    start = time.process_time()
-    for number in range(5000):
-        assert redirects.find(["old", str(number)]) == (f"/new/{number}", 301)
-    assert time.process_time() - start < 2  # one after the other would be 12 million comparisons
 
 
 def test_significant_lines() -> None:

@@ -15,7 +15,8 @@ from evio_http.files.paths import Root
 from evio_http.site.auth import BasicAuth, hash_password
 from evio_http.site.https_redirect import HttpsRedirect
 from evio_http.site.listing_cache import FRESH, ListingCache
-from evio_http.site.rules import CacheRules, HeaderRules, Redirects
+from evio_http.site.redirects import Redirects
+from evio_http.site.rules import CacheRules, HeaderRules
 
 from .asking import ask, make_request
 from .serving import wait_until_settled
@@ -323,6 +324,37 @@ def test_redirects_and_health_and_mount(directory: Path) -> None:
     assert ask(mounted, "/docs/sub").fields["location"] == "/docs/sub/"
     assert mounted(make_request("/text.txt")) is None
     assert mounted(make_request("/docsx/text.txt")) is None
+
+
+def test_rewrites_and_what_exists(directory: Path) -> None:
+    rules = [
+        "/text.txt id=:id /by/:id 301!", "/text.txt /about.html", "/about.html /sub/ 302!", "/app/* /index.html 200",
+        "/all/* /sub/ 200", "/plain/* /404.html 404", "/none /nothing.html 200", "/sub /elsewhere",
+        "/file name=:name /plain/:name 200",
+    ]  # fmt: skip
+    redirects = Redirects.parse("\n".join(rules), "test")
+    cache = CacheRules()
+    cache.add("/app/*", ASSETS)
+    site = Site(str(directory), redirects=redirects, policy=Policy(cache=cache), hidden=["about.html"])
+    assert ask(site, "/text.txt").body == TEXT  # what is there is not redirected
+    assert ask(site, "/sub").fields["location"] == "/sub/"
+    assert ask(site, "/about.html").fields["location"] == "/sub/"  # unless it is forced
+    page = ask(site, "/app/some.js")
+    assert (page.status, page.body, page.fields["cache-control"]) == (200, b"home", "no-cache")
+    assert ask(site, "/app/x", f"If-None-Match: {page.fields['etag']}").status == 304
+    assert ask(site, "/all/x").body == b"sub"
+    for path in ("/plain/x", "/plain/"):
+        missing = ask(site, path)
+        assert (missing.status, missing.body) == (404, b"own 404")
+    assert ask(site, "/plain/a.txt").body == b"a"
+    assert ask(site, "/none").status == 404
+    assert ask(site, "/file?name=a.txt").body == b"a"
+    assert ask(site, "/file?name=..%2Findex.html").status == 404
+    # A rule that looks at the query keeps the file from being answered from memory, which does not.
+    assert ask(site, "/text.txt?id=5").fields["location"] == "/by/5"
+    assert make_and_source(site, "/text.txt") is None
+    assert make_and_source(site, "/index.html") is not None
+    assert ask(Site(str(directory), hidden=["about.html"]), "/about.html").status == 404
 
 
 def test_auth(directory: Path) -> None:

@@ -33,7 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         setup = Setup(flags)
         try:
-            run(setup, flags.workers)
+            if flags.check:
+                setup.check()
+                print("evio-http: all of it would work", file=sys.stderr)
+            else:
+                run(setup, flags.workers)
         finally:
             setup.close()
     except (EvioError, OSError, ValueError) as error:

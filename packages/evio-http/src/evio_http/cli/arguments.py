@@ -1,17 +1,27 @@
-"""The command line's flags. ``parse_arguments`` only reads them; ``setup.py`` makes a server of them."""
+"""The command line's flags. ``parse_arguments`` only reads them; ``build.py`` makes a server of them."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
 from ..message.limits import Limits
+from .config import ConfigError, read_config
 
-__all__ = ["make_parser", "parse_arguments"]
+__all__ = ["OF_A_SITE", "make_parser", "parse_arguments"]
+
+OF_A_SITE = frozenset(
+    (
+        "auth", "cache", "clean_urls", "compress", "cors", "directory", "dotfiles", "error_page", "etag",
+        "follow_symlinks", "header", "headers_file", "health", "hot_file", "hsts", "index", "listing", "media_type",
+        "no_precompressed", "redirects_file", "security_headers", "site_files", "spa",
+    )
+)  # fmt: skip
+"""The options that each virtual host may have of its own."""
 
 EXAMPLES = """\
 addresses, besides --bind and --port:
@@ -20,6 +30,13 @@ addresses, besides --bind and --port:
 
 patterns: "/docs/*" is for paths, "*.html" for names; "*" is any characters, "?" one but "/". They are compared with
 what was asked for and with the file that answers it: "*.html" is for "/", too, when that is index.html.
+
+a file for --config, in which a host may have options of its own:
+  directory = "public"
+  cache = { "*.css" = "public, max-age=3600" }
+  [host."b.example"]
+  directory = "sites/b"
+  listing = true
 
 examples:
   evio-http public                             http://127.0.0.1:8080/
@@ -52,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="what to serve (default: here)")
-    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="where to listen; see below")
+    parser.add_argument("addresses", nargs="*", default=[], metavar="ADDRESS", help="where to listen; see below")
     parser.add_argument("--version", action="version", version=f"evio-http {version('evio-http')}")
     _network(parser.add_argument_group("network"))
     _content(parser.add_argument_group("content"))
@@ -64,9 +81,32 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse ARGUMENTS (``sys.argv`` when None). Leaves with status 2 when they are wrong."""
+    """Parse ARGUMENTS (``sys.argv`` when None), and the file of ``--config``: flags come before what is in there. The
+    options of each virtual host are in ``sites``, pairs of name and namespace. Leaves with status 2 when they are
+    wrong."""
+    parser = make_parser()
+    defaults = {action.dest: action.default for action in parser._actions}
+    for action in parser._actions:
+        if action.dest not in ("help", "version"):
+            action.default = argparse.SUPPRESS  # to see which were given
     # Intermixed: an address may also come after flags, where ``parse_args`` has given DIR all there is by then.
-    return make_parser().parse_intermixed_args(arguments)
+    given = vars(parser.parse_intermixed_args(arguments))
+    options: dict[str, Any] = {}
+    hosts: dict[str, dict[str, Any]] = {}
+    if "config" in given:
+        try:
+            options, hosts = read_config(given["config"], parser, OF_A_SITE)
+        except ConfigError as error:
+            parser.error(str(error))
+        except OSError as error:
+            parser.error(f"{given['config']}: {error.strerror}")
+    whole = {**defaults, **options, **given}
+    for name, directory in whole["host"]:
+        if name in hosts:
+            parser.error(f"--host {name} is given twice")
+        hosts[name] = {"directory": directory}
+    sites = [(name, argparse.Namespace(**{**whole, **of_host})) for name, of_host in hosts.items()]
+    return argparse.Namespace(**whole, sites=sites)
 
 
 def _network(group: argparse._ArgumentGroup) -> None:
@@ -116,7 +156,14 @@ def _content(group: argparse._ArgumentGroup) -> None:
         metavar=".EXT=TYPE",
         help="what such files are, before what is known of them; NAME=TYPE for one without extension; repeatable",
     )
-    group.add_argument("--redirects", metavar="FILE", help="lines of FROM TO [STATUS]")
+    group.add_argument(
+        "--redirects-file", metavar="FILE", help="lines of FROM TO [STATUS[!]], as Netlify reads them; 200 rewrites"
+    )
+    group.add_argument(
+        "--site-files",
+        action="store_true",
+        help="read _headers and _redirects at the root of a site, if there",
+    )
     group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
     group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")
     group.add_argument("--metrics", type=_path, metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
@@ -138,6 +185,9 @@ def _fields(group: argparse._ArgumentGroup) -> None:
         type=_pair,
         metavar="PATTERN=NAME: VALUE",
         help="any field; repeatable, all that match count",
+    )
+    group.add_argument(
+        "--headers-file", metavar="FILE", help="paths with indented fields below them, as Netlify reads them"
     )
     group.add_argument("--security-headers", action="store_true", help="nosniff, no framing, referrer policy ...")
     group.add_argument(
@@ -195,6 +245,10 @@ def _limits(group: argparse._ArgumentGroup) -> None:
 
 
 def _running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--config", metavar="FILE", help="more options, and those of each host, in TOML: named as the flags are"
+    )
+    group.add_argument("--check", action="store_true", help="say whether all of it would work, and end")
     group.add_argument("--access-log", metavar="FILE", help="- is standard output; reopened on SIGHUP")
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(

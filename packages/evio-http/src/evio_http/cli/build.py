@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NoReturn
 from urllib.parse import quote
 
-from evio_core import Action, Events, Server, TLSError, url
+from evio_core import Action, Address, Events, Server, TLSError, url
 
 from ..connections.handlers import RequestHandler
 from ..connections.observer import Observer
@@ -23,12 +25,9 @@ from ..message.limits import Limits
 from ..server import http_events
 from ..site.auth import BasicAuth
 from ..site.https_redirect import HttpsRedirect
-from ..site.policy import Policy
-from ..site.rule_file import read_text
-from ..site.rules import CacheRules, HeaderRules, Redirects
-from ..site.site import Site
 from ..site.virtual_hosts import VirtualHosts
 from .self_signed import make_certificate
+from .sites import make_site
 
 __all__ = ["Setup", "UsageError"]
 
@@ -81,6 +80,22 @@ class Setup:
         except TLSError as error:
             failed.append(error)
         return failed
+
+    def check(self) -> None:
+        """Look at what is only read when the server listens. Raises :class:`evio_core.EvioError`."""
+        for text in self.addresses:
+            address = Address.parse(text)
+            for cert, key in address.certs:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                try:
+                    context.load_cert_chain(cert, key, password=_no_password)
+                except (OSError, ValueError) as error:
+                    raise UsageError(f"cannot load certificate {cert} with key {key or cert}: {error}") from None
+            if address.client_ca is not None:
+                try:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(address.client_ca)
+                except OSError as error:
+                    raise UsageError(f"cannot load certificate authorities {address.client_ca}: {error}") from None
 
     # -- where to listen
 
@@ -142,7 +157,7 @@ class Setup:
 
     def _self_signed(self) -> str:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
-        names = ["localhost", "127.0.0.1", "::1", *(name for name, _ in self._flags.host)]
+        names = ["localhost", "127.0.0.1", "::1", *(name for name, _ in self._flags.sites)]
         if self._flags.bind and self._flags.bind not in names:
             names.append(self._flags.bind)
         try:
@@ -191,57 +206,17 @@ class Setup:
 
     def _handlers(self, auth: BasicAuth | None) -> list[RequestHandler]:
         flags = self._flags
-        site = self._site(flags.directory, auth)
+        site = make_site(flags, auth)
         handlers: list[RequestHandler] = []
         if flags.https_redirect is not None:
             handlers.append(HttpsRedirect(flags.https_redirect))
-        hosts: dict[str, Site] = {}
-        for name, directory in flags.host:
-            if name in hosts:
-                raise UsageError(f"--host {name} is given twice")
-            hosts[name] = self._site(directory, auth)
+        read = {flags.auth: auth}
+        for _, of_site in flags.sites:
+            if of_site.auth not in read:
+                read[of_site.auth] = BasicAuth.from_file(of_site.auth)
+        hosts = {name: make_site(of_site, read[of_site.auth]) for name, of_site in flags.sites}
         handlers.append(VirtualHosts(hosts, site) if hosts else site)
         return handlers
-
-    def _site(self, directory: str, auth: BasicAuth | None) -> Site:
-        flags = self._flags
-        redirects = None
-        if flags.redirects:
-            redirects = Redirects.parse(read_text(flags.redirects), flags.redirects)
-        return Site(
-            directory,
-            index=flags.index or ("index.html",),
-            listing=flags.listing,
-            spa=flags.spa,
-            clean_urls=flags.clean_urls,
-            precompressed=not flags.no_precompressed,
-            compress=flags.compress,
-            follow_symlinks=flags.follow_symlinks,
-            dotfiles=flags.dotfiles,
-            policy=self._policy(),
-            redirects=redirects,
-            auth=auth,
-            error_pages=dict(flags.error_page),
-            media_types=dict(flags.media_type),
-            health=flags.health,
-            etag=flags.etag,
-            hot_file=flags.hot_file,
-        )
-
-    def _policy(self) -> Policy:
-        flags = self._flags
-        cache, headers = CacheRules(), HeaderRules()
-        for pattern, value in flags.cache:
-            cache.add(pattern, value)
-        for pattern, text in flags.header:
-            headers.add(pattern, text)
-        return Policy(
-            cache=cache if flags.cache else None,
-            headers=headers if flags.header else None,
-            security=flags.security_headers,
-            origins=flags.cors,
-            hsts=flags.hsts,
-        )
 
     # -- who is told
 
@@ -299,6 +274,10 @@ class Setup:
                 os.write(sys.stdout.fileno(), "".join(lines).encode(errors="surrogateescape"))
             except OSError as error:
                 log.warning("cannot print where it listens: %s", error.strerror)
+
+
+def _no_password() -> NoReturn:
+    raise ValueError("the key is encrypted, and a server cannot ask for its password")
 
 
 def _has(address: str, option: str) -> bool:

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
@@ -206,14 +207,22 @@ class Root:
     takes effect at once. Raises ``OSError`` when it is not a directory that can be searched.
 
     ``follow_symlinks``: also follow links that leave it. ``dotfiles``: also give names that begin with ".";
-    "/.well-known" (RFC 8615) is always given.
+    "/.well-known" (RFC 8615) is always given. ``hidden``: names in the directory itself that are not.
     """
 
-    def __init__(self, directory: str, *, follow_symlinks: bool = False, dotfiles: bool = False) -> None:
+    def __init__(
+        self,
+        directory: str,
+        *,
+        follow_symlinks: bool = False,
+        dotfiles: bool = False,
+        hidden: Collection[str] = (),
+    ) -> None:
         self.directory = os.path.abspath(directory)
         self._path = os.fsencode(self.directory)
         self._follow_symlinks = follow_symlinks
         self._dotfiles = dotfiles
+        self._hidden = frozenset(hidden)
         try:
             os.close(os.open(os.path.join(self._path, b"."), _SEARCH))
         except OSError as error:
@@ -221,7 +230,9 @@ class Root:
             raise
 
     def hides(self, segments: list[str]) -> bool:
-        """Whether a name begins with "." and is not to be given."""
+        """Whether a name begins with "." and is not to be given, or is hidden by name."""
+        if self._hidden and len(segments) == 1 and segments[0] in self._hidden:
+            return True
         if self._dotfiles:
             return False
         return any(name[0] == "." and (depth or name != ".well-known") for depth, name in enumerate(segments))

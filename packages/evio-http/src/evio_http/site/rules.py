@@ -1,24 +1,23 @@
-"""Rules by path: Cache-Control and other response fields by pattern, and redirects.
+"""Rules by path: Cache-Control and other response fields by pattern.
 
 A pattern either begins with "/" and is compared with the whole decoded path, or has no "/" and is compared
-with the last name. In it ``*`` stands for any characters, "/" included, and ``?`` for any one but "/";
-everything else stands for itself.
+with the last name. In it ``*`` stands for any characters, "/" included, and ``?`` for any one but "/"; a name that is
+``:`` is any one name; everything else stands for itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
 
-from ..files.paths import BadPath, decode_target_path
 from .rule_file import LineError, significant_lines
 
-__all__ = ["CacheRules", "HeaderRules", "Redirects", "matcher", "parse_field", "path_matcher"]
+__all__ = ["CacheRules", "HeaderRules", "matcher", "parse_field", "path_matcher"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x09\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_NAME = re.compile("/:(?=/|$)")
 _OURS = frozenset(
     (
         "accept-ranges", "connection", "content-length", "content-range", "content-encoding", "date", "etag",
@@ -35,7 +34,9 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     """
     if not pattern.startswith("/") and "/" in pattern:
         raise ValueError(f'a pattern begins with "/" or has none, unlike {pattern!r}')
-    first, *rest = (re.escape(part).replace(r"\?", "[^/]") for part in re.sub(r"\*+", "*", pattern).split("*"))
+    first, *rest = (
+        _NAME.sub("/[^/]+", re.escape(part).replace(r"\?", "[^/]")) for part in re.sub(r"\*+", "*", pattern).split("*")
+    )
     text = first
     if rest:
         text += "".join(f"(?>.*?{part})" for part in rest[:-1]) + ".*" + rest[-1]
@@ -110,17 +111,22 @@ class HeaderRules:
 
     @classmethod
     def parse(cls, text: str, source: str) -> HeaderRules:
-        """Read a ``_headers`` file: a pattern on a line of its own, below it its fields, indented. Raises
+        """Read a ``_headers`` file, as Netlify does: a path on a line of its own, with ``*`` for any characters and
+        ``:name`` for one name; below it its fields, indented. Of one name and path they are joined by ", ". Raises
         :class:`LineError`."""
         rules = cls()
-        pattern = ""
-        for number, line in significant_lines(text):
+        pattern, fields = "", dict[str, tuple[str, str]]()
+        for number, line in [*significant_lines(text), (0, "/")]:
             try:
                 if line[0] not in " \t":
-                    path_matcher(line)
-                    pattern = line
+                    for name, value in fields.values():
+                        rules.add(pattern, f"{name}: {value}")
+                    pattern, fields = _netlify_pattern(line), {}
+                    path_matcher(pattern)
                 elif pattern:
-                    rules.add(pattern, line.strip())
+                    name, value = parse_field(line.strip())
+                    before = fields.get(name.lower())
+                    fields[name.lower()] = (before[0], f"{before[1]}, {value}") if before else (name, value)
                 else:
                     raise ValueError("fields are indented below the pattern they are for; there is none yet")
             except ValueError as error:
@@ -136,130 +142,8 @@ class HeaderRules:
         return list(found.values())
 
 
-_STATUSES = {"301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
-_PLACEHOLDER = re.compile(r":([A-Za-z][A-Za-z0-9_]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Redirect:
-    names: tuple[str, ...]  # decoded; ":x" takes one name, a "*" at the end takes the rest
-    to: str
-    status: int
-
-    def match(self, segments: list[str]) -> dict[str, str] | None:
-        """What the placeholders stand for, percent-encoded; None when the path is another."""
-        names, taken = self.names, dict[str, str]()
-        if names[-1:] == ("*",):
-            names = names[:-1]
-            taken["splat"] = "/".join(map(_encoded, segments[len(names) :]))
-            segments = segments[: len(names)]
-        if len(names) != len(segments):
-            return None
-        for name, segment in zip(names, segments, strict=True):
-            if _PLACEHOLDER.fullmatch(name):
-                taken[name[1:]] = _encoded(segment)
-            elif name != segment:
-                return None
-        return taken
-
-    def location(self, taken: dict[str, str]) -> str:
-        made = _PLACEHOLDER.sub(lambda found: taken.get(found[1], found[0]), self.to)
-        # With nothing for a ":splat", "/:splat/:name" would begin with "//" and name a host.
-        return "/" + made.lstrip("/") if self.to.startswith("/") else made
-
-
-@dataclass(slots=True)
-class Redirects:
-    """Redirects by path, in order; the first that matches counts. A "/" at the end makes no difference."""
-
-    # Most rules are of one path each, of which a site that was moved has thousands: those are looked up.
-    _exact: dict[tuple[str, ...], tuple[int, _Redirect]] = field(default_factory=dict)
-    _patterns: list[tuple[int, _Redirect]] = field(default_factory=list)
-    _count: int = 0
-
-    @classmethod
-    def parse(cls, text: str, source: str) -> Redirects:
-        """Read a ``_redirects`` file: lines of ``FROM TO [STATUS]``, the status being 301 (the default), 302, 303,
-        307 or 308. FROM is a path; in it ``:name`` takes one name and ``*`` at the end the rest of the path, and
-        TO, a path or an http(s) URL, has them as ``:name`` and ``:splat``. Raises :class:`LineError`."""
-        redirects = cls()
-        for number, line in significant_lines(text):
-            try:
-                redirects.add(*line.split())
-            except (TypeError, ValueError) as error:
-                problem = "a line is FROM TO [STATUS]" if isinstance(error, TypeError) else str(error)
-                raise LineError(source, number, problem) from None
-        return redirects
-
-    def add(self, origin: str, to: str, status: str = "301") -> None:
-        """Append a redirect. Raises ``ValueError`` for one that cannot be, or leads to itself."""
-        if status not in _STATUSES:
-            raise ValueError(f"the status is one of {', '.join(_STATUSES)}, not {status}")
-        names = _origin(origin)
-        redirect = _Redirect(names, _destination(to, _placeholders(names)), _STATUSES[status])
-        if redirect.to.startswith("/") and redirect.match(_segments(redirect.to)) is not None:
-            raise ValueError(f"{origin} leads to itself")
-        if "*" in names or any(map(_PLACEHOLDER.fullmatch, names)):
-            self._patterns.append((self._count, redirect))
-        else:
-            self._exact.setdefault(names, (self._count, redirect))
-        self._count += 1
-
-    def find(self, segments: list[str]) -> tuple[str, int] | None:
-        """Location and status for a path, given as ``decode_target_path`` does; None when it stays."""
-        place, redirect = self._exact.get(tuple(segments), (self._count, None))
-        for before, pattern in self._patterns:
-            if before > place:
-                break
-            if (taken := pattern.match(segments)) is not None:
-                return pattern.location(taken), pattern.status
-        return (redirect.location({}), redirect.status) if redirect is not None else None
-
-
-def _encoded(segment: str) -> str:
-    return quote(segment, safe="")
-
-
-def _segments(path: str) -> list[str]:
-    return decode_target_path(re.split("[?#]", path)[0].encode())
-
-
-def _origin(text: str) -> tuple[str, ...]:
-    try:
-        names = tuple(decode_target_path(text.encode()))
-    except BadPath as error:
-        raise ValueError(f"{text} cannot be the path of a request: {error}") from None
-    if "*" in names[:-1] or any("*" in name for name in names if name != "*"):
-        raise ValueError(f"* can only be the last name of {text}")
-    return names
-
-
-def _placeholders(names: Iterable[str]) -> set[str]:
-    found = {name[1:] for name in names if _PLACEHOLDER.fullmatch(name)}
-    if "splat" in found:
-        raise ValueError("the name :splat is what * stands for")
-    return found | {"splat"} if "*" in names else found
-
-
-def _destination(text: str, known: set[str]) -> str:
-    text = quote(text, safe="!$%&'()*+,-./:;=?@_~#[]")
-    if not text.startswith("/"):
-        if not text.startswith(("http://", "https://")) or not urlsplit(text).hostname:
-            raise ValueError(f"{text} is neither a path nor an http:// or https:// URL")
-        scheme, _, rest = text.partition("://")
-        host, slash, path = rest.partition("/")
-        # Whoever can choose a part of the host can choose the host.
-        if not re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]+)?", host):
-            raise ValueError(f"{host} is not a host")
-        return f"{scheme}://{host}/{_known(path, known)}" if slash else text + "/"
-    if text.startswith("//") or text[1:2] == "\\":
-        raise ValueError(f"{text} would lead to another host: write https:{text}")
-    _segments(text)
-    return _known(text, known)
-
-
-def _known(text: str, known: set[str]) -> str:
-    for name in _PLACEHOLDER.findall(text):
-        if name not in known:
-            raise ValueError(f":{name} is not in the path that is redirected")
-    return text
+def _netlify_pattern(path: str) -> str:
+    """The pattern for a path as Netlify has it: the / at its end makes no difference."""
+    if path.startswith(("http://", "https://")):
+        raise ValueError(f"{path} is of one host: --host NAME=DIR has a file of its own")
+    return re.sub(r"(?<=/):[A-Za-z][A-Za-z0-9_]*(?=/|$)", ":", path.rstrip("/") or path)

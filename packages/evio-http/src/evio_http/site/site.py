@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from ..files.encodings import CompressedCache
 from ..files.media_types import DEFAULT_TYPE, MediaTypes
@@ -26,7 +27,7 @@ from ..pages.error_pages import error_response
 from .auth import BasicAuth, Verdict
 from .listings import Listings
 from .policy import Policy
-from .rules import Redirects
+from .redirects import REWRITES, Move, Redirects, with_query
 
 __all__ = ["Site"]
 
@@ -52,6 +53,7 @@ class Site:
     - ``error_pages``: paths of pages for statuses;
     - ``media_types``: Content-Types by the end of a file's name (".foo") or by name, before the usual ones;
     - ``health``: a path that always answers 200;
+    - ``hidden``: names in the directory itself that are not to be given, such as "_redirects";
     - ``etag``: what entity tags are made of; see ``files.validators``;
     - ``hot_file``: files of up to this many bytes are answered from memory.
 
@@ -80,10 +82,11 @@ class Site:
         error_pages: Mapping[int, str] | None = None,
         media_types: Mapping[str, str] | None = None,
         health: str | None = None,
+        hidden: Collection[str] = (),
         etag: str = "stat",
         hot_file: int = 32 * 1024,
     ) -> None:
-        self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles)
+        self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles, hidden=hidden)
         self._mount = decode_target_path(mount.encode())
         self._index = tuple(index)
         self._listings = Listings(self._root, self._mount) if listing else None
@@ -167,10 +170,17 @@ class Site:
     def _respond(self, request: Request, segments: list[str]) -> Response | Deferred:
         if request.method not in ("GET", "HEAD"):
             return self._other_method(request)
-        moved = self._redirects.find(segments) if self._redirects is not None else None
-        if moved is not None:
-            location, status = moved
-            return Response(status, [("Location", _with_query(location, request))])
+        found = self._redirects.find(segments, request.query) if self._redirects is not None else None
+        if found is None:
+            return self._respond_to(request, segments, None)
+        response = self._respond_to(request, segments, found.move)
+        # What is kept in memory is for any query.
+        return then(response, without_source) if found.by_query else response
+
+    def _respond_to(self, request: Request, segments: list[str], move: Move | None) -> Response | Deferred:
+        """Serve the file at a path, or follow MOVE."""
+        if move is not None and move.forced:
+            return self._move(request, move)
         opened = self._root.open(segments)
         # "/a/", "/a/." and "/a/b/.." ask for a directory.
         as_directory = request.path.endswith((b"/", b"/.", b"/.."))
@@ -179,8 +189,26 @@ class Site:
                 return self._files.respond(request, segments, opened)
             opened.close()
         elif opened is not None:
-            return self._directory(request, segments, opened, as_directory)
-        return self._missing(request, segments, as_directory)
+            return self._directory(request, segments, opened, as_directory, move)
+        return self._missing(request, segments, as_directory, move)
+
+    def _move(self, request: Request, move: Move) -> Response | Deferred:
+        """Redirect, or send another file instead."""
+        if move.status not in REWRITES:
+            return Response(move.status, [("Location", move.to)])
+        try:
+            segments = decode_target_path(re.split("[?#]", move.to)[0].encode())
+        except BadPath:  # a parameter of the query has what no path can
+            return self._error(request, 404)
+        if move.status == 404:
+            return self._error(request, 404, segments)
+        for place in (segments, *([*segments, name] for name in self._index)):
+            found = self._root.open(place)
+            if isinstance(found, OpenedFile):
+                return then(self._files.respond(request, place, found, lasting=False), _as_fallback)
+            if found is not None:
+                found.close()
+        return self._error(request, 404)
 
     def _other_method(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -194,13 +222,18 @@ class Site:
     # -- directories
 
     def _directory(
-        self, request: Request, segments: list[str], opened: OpenedDirectory, as_directory: bool
+        self,
+        request: Request,
+        segments: list[str],
+        opened: OpenedDirectory,
+        as_directory: bool,
+        move: Move | None,
     ) -> Response | Deferred:
         try:
             if not as_directory:
                 # From the decoded names: the path as it came may begin with "//", which would be another host.
                 location = encode_path(self._mount + segments, directory=True)
-                return Response(301, [("Location", _with_query(location, request))])
+                return Response(301, [("Location", with_query(location, request.query.decode("ascii")))])
             for place, name in enumerate(self._index):
                 found = self._root.open([*segments, name])
                 if isinstance(found, OpenedFile):
@@ -209,7 +242,7 @@ class Site:
                     found.close()
             listings = self._listings
             if listings is None:
-                return self._missing(request, segments, True, 403)
+                return self._missing(request, segments, True, move, 403)
             work = Deferred(lambda: self._listed(request, segments, listings), (self, *segments))
             return listings.find(request, segments, opened) or work
         finally:
@@ -230,7 +263,7 @@ class Site:
     # -- what is not there
 
     def _missing(
-        self, request: Request, segments: list[str], as_directory: bool, status: int = 404
+        self, request: Request, segments: list[str], as_directory: bool, move: Move | None, status: int = 404
     ) -> Response | Deferred:
         if self._clean_urls and segments and not as_directory:
             page = [*segments[:-1], segments[-1] + ".html"]
@@ -239,6 +272,8 @@ class Site:
                 return self._files.respond(request, page, found, lasting=False)
             if found is not None:
                 found.close()
+        if move is not None:
+            return self._move(request, move)
         if self._spa is None or self._root.hides(segments):
             return self._error(request, status)
         response = self._routed(request, segments, self._spa) or self._error(request, status)
@@ -269,9 +304,9 @@ class Site:
             return False
         return self._types(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))
 
-    def _error(self, request: Request, status: int) -> Response:
+    def _error(self, request: Request, status: int, page: list[str] | None = None) -> Response:
         """The site's own page for STATUS, or else ours."""
-        page = self._error_pages.get(status)
+        page = page or self._error_pages.get(status)
         if page is not None:
             try:
                 found = self._root.open(page)
@@ -300,10 +335,3 @@ def _as_fallback(response: Response) -> Response:
 def _vary_by_accept(response: Response) -> Response:
     response.vary("Accept")
     return response
-
-
-def _with_query(location: str, request: Request) -> str:
-    if not request.query or "?" in location:
-        return location
-    before, mark, fragment = location.partition("#")
-    return f"{before}?{request.query.decode('ascii')}{mark}{fragment}"

@@ -184,8 +184,6 @@ def test_a_sibling_that_leaves_the_root_is_not_sent(directory: Path) -> None:
 def test_compression(directory: Path) -> None:
     os.utime(directory / "text.txt", (1, 1))
     site = Site(str(directory), compress=True)
-    young = ask(site, "/text.txt", "Accept-Encoding: gzip")
-    assert (young.fields.get("content-encoding"), young.body) == (None, TEXT)  # another write might go unseen
     wait_until_settled(directory)
     asked = ask(site, "/text.txt", "Accept-Encoding: gzip")
     assert gzip.decompress(asked.body) == TEXT

@@ -1,18 +1,19 @@
 """The matrix of guarantees: pollers, numbers of loops, transports.
 
-A run of every day has the cells that differ in their code. With ``EVIO_MATRIX=full`` it has all.
+A daily run has the cells that differ in their code, a full one has all.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trustme
+
+from tests.extent import FULL
 
 Cell = tuple[str, int, str]
 
@@ -23,18 +24,9 @@ DAILY: list[Cell] = [
     *itertools.product(["select"], [1], ["tcp", "tls"]),
 ]
 
-FULL: list[Cell] = [
+ALL: list[Cell] = [
     *dict.fromkeys([*DAILY, *itertools.product(["epoll", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"])])
 ]
-
-
-def cells() -> list[Cell]:
-    """The cells of this run. Raises ``UsageError`` if ``EVIO_MATRIX`` has an unknown value."""
-    known = {"": DAILY, "daily": DAILY, "full": FULL}
-    name = os.environ.get("EVIO_MATRIX", "")
-    if name not in known:
-        raise pytest.UsageError(f"EVIO_MATRIX={name}: neither daily nor full")
-    return known[name]
 
 
 @dataclass
@@ -79,7 +71,7 @@ def _name(cell: Cell) -> str:
     return "-".join(map(str, cell))
 
 
-@pytest.fixture(params=cells(), ids=_name)
+@pytest.fixture(params=ALL if FULL else DAILY, ids=_name)
 def variant(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,

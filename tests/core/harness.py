@@ -107,6 +107,15 @@ class Recorder:
             return [event[0] for event in self.events]
 
 
+def status(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """The exit status of a command line's ``main``, be it returned or raised as ``SystemExit``."""
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        assert isinstance(ended.code, int), ended.code
+        return ended.code
+
+
 def connect(addr: Any, trust: str | None = None) -> socket.socket:
     """A client of a bound address; over TLS when given a certificate authority to trust."""
     sock: socket.socket

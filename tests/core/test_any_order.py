@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evio_core import Action, Conn, Events, Options
+from tests.extent import examples
 
 from .conftest import Certificates
 from .harness import TIMEOUT, Running, connect, running
@@ -175,7 +176,7 @@ def play(address: str, trust: str | None, steps: list[tuple[str, str]], callback
 @example([("program", "pauses"), ("peer", "leaves"), ("program", "closes")], PLAIN)
 @example([("program", "writes much"), ("program", "sends a file"), ("peer", "resets")], PLAIN)
 @settings(
-    max_examples=50,
+    max_examples=examples(50),
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evio_core import Action, Conn, Events, Options
+from tests.extent import examples
 
 from .conftest import Certificates, Variant
 from .harness import TIMEOUT, Recorder, connect, exchange, receive, receive_all, running
@@ -141,7 +142,11 @@ def small_client(addr: Any, trust: str | None) -> socket.socket:
 @POLLERS
 @pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
 @given(script=steps, end=ends, pauses=st.lists(st.integers(1, 5000), max_size=5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
 def test_output_is_what_was_returned_and_written_in_that_order(
     transport: str,
     poller: str,

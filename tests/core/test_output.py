@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_core.buffers.output import JOIN_SIZE, TURN_SIZE, FileSpan, Output
+from tests.extent import examples
 
 pieces = st.lists(st.one_of(st.binary(max_size=40), st.integers(JOIN_SIZE - 3, JOIN_SIZE + 3).map(bytes)), max_size=12)
 takes = st.lists(st.integers(0, 2 * JOIN_SIZE), max_size=40)
@@ -32,7 +33,7 @@ class Sink:
 
 
 @given(pieces, takes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_byte_leaves_once_and_in_order(queued: list[bytes], sizes: list[int]) -> None:
     output = Output()
     for piece in queued:
@@ -49,7 +50,7 @@ def test_every_byte_leaves_once_and_in_order(queued: list[bytes], sizes: list[in
 
 
 @given(pieces, st.integers(1, 2 * JOIN_SIZE))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_take_gives_the_same(queued: list[bytes], size: int) -> None:
     output = Output()
     for piece in queued:

@@ -210,7 +210,7 @@ def secure(source: Source) -> None:
     issued = authority.issue_cert("localhost")
     issued.cert_chain_pems[0].write_to_path(str(source.directory / "cert.pem"))
     issued.private_key_pem.write_to_path(str(source.directory / "key.pem"))
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(context)
     with source.started() as program:
         with program.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as client:

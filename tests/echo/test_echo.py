@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.harness import TIMEOUT, connect, receive
+from evio_echo.__main__ import main
+from tests.core.harness import TIMEOUT, connect, receive, status
 
 
 class Echo:
@@ -182,11 +183,19 @@ def test_reuseport_on_several_loops() -> None:
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_bad_usage_is_one_line_and_status_2(arguments: list[str], text: str) -> None:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert done.returncode == 2
-    assert re.fullmatch(r"evio-echo: .+\n", done.stderr)
-    assert text in done.stderr
+def test_bad_usage_is_one_line_and_status_2(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(main, arguments) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"evio-echo: .+\n", said)
+    assert text in said
+
+
+def test_the_status_of_bad_usage_is_that_of_the_process() -> None:
+    done = subprocess.run(command("--nonsense"), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "evio-echo: unrecognized arguments: --nonsense\n"
 
 
 def test_port_in_use_is_one_line_and_status_1() -> None:

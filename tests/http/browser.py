@@ -11,10 +11,10 @@ import hashlib
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Browser:
-    """A browser with one page."""
+    """A browser that shows one page at a time."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to = to_browser
@@ -38,11 +38,22 @@ class Browser:
         self._received = b""
         self._session = ""
         self.errors: list[str] = []
-        """What the console shows in red: failed loads, violations of a policy, exceptions."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        """The red lines of the console: failed loads, violations of a policy, exceptions."""
+
+    @contextlib.contextmanager
+    def page(self) -> Iterator[Browser]:
+        """Show a new page, which shares no cache and no settings with those before it."""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.errors.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        try:
+            yield self
+        finally:
+            self._session = ""
+            self.call("Target.disposeBrowserContext", browserContextId=context)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol; its result."""
@@ -78,6 +89,7 @@ class Browser:
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._received:
+            assert select.select([self._from], [], [], TIMEOUT)[0], "the browser says nothing"
             more = os.read(self._from, 1 << 16)
             assert more, "the browser is gone"
             self._received += more
@@ -124,13 +136,9 @@ def browser(profile: Path, trusting: bytes) -> Iterator[Browser]:
     )
     os.close(their_input)
     os.close(their_output)
-    # A page that never answers would block the reading of the pipe.
-    watchdog = threading.Timer(2 * TIMEOUT, process.kill)
-    watchdog.start()
     try:
         yield Browser(to_browser, from_browser)
     finally:
-        watchdog.cancel()
         process.kill()
         process.wait(TIMEOUT)
         os.close(to_browser)

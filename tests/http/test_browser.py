@@ -114,10 +114,17 @@ def authority() -> trustme.LeafCert:
     return trustme.CA().issue_cert("localhost")
 
 
-@pytest.fixture
-def page(tmp_path: Path, authority: trustme.LeafCert) -> Iterator[Browser]:
-    with browser(tmp_path / "profile", trusting=authority.cert_chain_pems[0].bytes()) as running:
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory, authority: trustme.LeafCert) -> Iterator[Browser]:
+    profile = tmp_path_factory.mktemp("profile")
+    with browser(profile, trusting=authority.cert_chain_pems[0].bytes()) as running:
         yield running
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Browser]:
+    with chromium.page() as shown:
+        yield shown
 
 
 def logged(served: Served, log: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from evio_http.site.rule_file import LineError, significant_lines
 from evio_http.site.rules import CacheRules, HeaderRules, matcher, parse_field
+from tests.extent import examples
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def slow_match(pattern: str, text: str) -> bool:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet="ab/?*", max_size=8), st.text(alphabet="ab/\n", max_size=10))
 def test_a_pattern_means_what_it_should(pattern: str, path: str) -> None:
     assert matcher("/" + pattern)("/" + path) == slow_match("/" + pattern, "/" + path)

@@ -15,6 +15,7 @@ from evio_redis.execution.templates import alike
 from evio_redis.keyspace.types.zsets import SortedSet
 from evio_redis.model.command import Registry
 from evio_redis.protocol.parser import Parser
+from tests.extent import examples
 
 from .test_fast import Client, encoded
 
@@ -91,7 +92,7 @@ def runs(draw: st.DrawFn) -> list[Command]:
     return commands[:at] + strange + commands[at:]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(pipelines=st.lists(runs(), min_size=1, max_size=3), watched=st.booleans())
 def test_a_run_does_what_its_commands_do(pipelines: list[list[Command]], watched: bool) -> None:
     one, other = served(1), served(2)
@@ -121,7 +122,7 @@ USUAL = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     rows=st.lists(
         st.sampled_from([b"aa", b"bb", b"\r\n", b"*2", b"c", b"\r\n*2\r\n$3\r\nGET\r\n$2\r\naa"]),

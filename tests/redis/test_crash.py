@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.extent import examples
+
 from .test_persistence import process
 from .wire import Wire
 
-CRASHES = int(os.environ.get("EVIO_CRASHES", "6"))
+CRASHES = int(os.environ.get("EVIO_CRASHES", examples(9)))
 CLIENTS = 4
 BATCH = 8
 

@@ -11,6 +11,7 @@ import redis
 
 import evio_redis
 from evio_redis.keyspace import geohash
+from tests.extent import examples
 
 from .test_dump import changes
 from .transcripts import SERVERS, Line, check, conversations, running
@@ -183,7 +184,7 @@ def test_random_searches_find_what_redis_finds() -> None:
         members = [part for number in range(400) for part in (*map(str, position()), f"m{number}")]
         for wire in (real, ours):
             assert wire.ask(["GEOADD", "k", *members]) == b":400\r\n"
-        for _ in range(1500):
+        for _ in range(examples(1500)):
             words = call()
             assert ours.ask(words) == real.ask(words), words
         for wire in (real, ours):

@@ -12,6 +12,7 @@ import redis
 
 import evio_redis
 from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
+from tests.extent import examples
 
 from .test_dump import changes
 from .transcripts import SERVERS, Line, check, conversations, running
@@ -156,7 +157,7 @@ def test_it_is_byte_by_byte_what_redis_makes() -> None:
             assert ours.ask(list(words)) == expected, words
 
         for size in (1, 2, 3, 10, 200):
-            for number in range(2000 // size if size < 10 else 40):
+            for number in range(examples(2000) // size if size < 10 else 40):
                 name = f"k{size}"
                 both("PFADD", name, *(choose.randbytes(choose.randrange(20)).hex() for _ in range(size)))
                 if not number % 7:

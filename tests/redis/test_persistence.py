@@ -19,10 +19,11 @@ import pytest
 import redis
 
 import evio_redis
+from tests.extent import examples
 
 from .wire import Wire, redis_server, words
 
-CRASHES = int(os.environ.get("EVIO_CRASHES", "5"))
+CRASHES = int(os.environ.get("EVIO_CRASHES", examples(6)))
 
 pytestmark = pytest.mark.timeout(60 + 10 * CRASHES)
 

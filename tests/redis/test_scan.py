@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.extent import examples
+
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire
 
@@ -181,7 +183,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["SCAN", "SSCAN", "HSCAN", "ZSCAN"]))
 def test_what_stays_is_returned_and_nothing_that_never_was(port: int, data: st.DataObject, kind: str) -> None:
     """Though elements come and go during the iteration, and the tables grow and shrink with them."""

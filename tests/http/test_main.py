@@ -109,6 +109,10 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--media-type", "foo"], "has no = between"),
         (["--media-type", ".foo=text"], "'text' is not a media type, such as text/plain"),
         (["--media-type", "a/b=text/plain"], "'a/b' is neither the end of a file's name (.EXT) nor a name"),
+        (["--rate", "0/s"], "--rate: '0/s' is not a number from 1 with /s (the default), /m or /h behind it"),
+        (["--rate-burst", "5"], "--rate-burst needs --rate"),
+        (["--allow", "here"], "'here' does not appear to be an IPv4 or IPv6 network, such as 10.0.0.0/8, nor 'unix'"),
+        (["--error-template", "no-such-file"], "no-such-file"),
         (["--error-page", "200=/x"], "is not a status and a path"),
         (["--host", "a/b=."], "not the name of a host"),
         (["--trust", "10.0.0.0/40"], "10.0.0.0/40"),
@@ -415,6 +419,13 @@ def test_flags_reach_the_site(site: str, tmp_path: Path) -> None:
         assert fetch(served, "/up").endswith(b"ok\n")
         assert fetch(served, "/.env").endswith(FILES[".env"])
         assert b"\r\nLocation: /new\r\n" in fetch(served, "/old")
+
+
+def test_who_may_come_in_and_how_often(site: str) -> None:
+    with serving(site, "--port", "0", "--rate", "1/h", "--rate-burst", "2", "--deny", "10.0.0.0/8") as served:
+        assert [fetch(served).split()[1] for _ in range(3)] == [b"200", b"200", b"429"]
+    with serving(site, "--port", "0", "--allow", "10.0.0.0/8") as served, connect(("127.0.0.1", served.port)) as sock:
+        assert receive_all(sock).split()[1] == b"403"
 
 
 def test_limits(site: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from evio_http import Deferred, Policy, Response, Site
 from evio_http.files.paths import Root
 from evio_http.site.auth import BasicAuth, hash_password
+from evio_http.site.error_template import ErrorTemplate
 from evio_http.site.https_redirect import HttpsRedirect
 from evio_http.site.listing_cache import FRESH, ListingCache
 from evio_http.site.redirects import Redirects
@@ -309,6 +310,21 @@ def test_error_pages(directory: Path) -> None:
     assert (own.status, own.body) == (404, b"own 404")
     assert "etag" not in own.fields
     assert b"403" in ask(site, "/plain/").body
+
+
+def test_a_template_is_for_the_errors_that_have_no_page(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = ErrorTemplate("own {{status}}", "test")
+    site = Site(str(directory), error_pages={404: "/404.html"}, error_template=template)
+    assert ask(site, "/none").body == b"own 404"
+    assert ask(site, "/plain/").body == b"own 403"
+    assert ask(site, "/text.txt", method="POST").body == b"own 405"
+    assert ask(site, "/%ff").body == b"own 400"
+    monkeypatch.setattr(Root, "open", no_descriptors_for)
+    assert ask(site, "/text.txt").body == b"own 503"
+
+
+def no_descriptors_for(root: Root, segments: list[str]) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_redirects_and_health_and_mount(directory: Path) -> None:

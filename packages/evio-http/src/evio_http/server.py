@@ -16,6 +16,7 @@ from evio_core import Events, Options, Reply
 
 from .answers.cache import HotAnswer
 from .connections.connections import Connections
+from .connections.gate import Gate
 from .connections.handlers import Handlers, RequestHandler
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
@@ -37,6 +38,7 @@ def http_events(
     revalidate: float = 0.0,
     observers: Sequence[Observer] = (),
     trusted: TrustedProxies | None = None,
+    gate: Gate | None = None,
     num_loops: int = 1,
 ) -> Events:
     """The events of an HTTP server: give them to :func:`evio_core.serve` or :func:`evio_core.workers`.
@@ -45,13 +47,14 @@ def http_events(
     handler. They run on the loops and must not block. An exception in one is logged and answered with 500.
 
     ``hot_bytes`` bounds the answers kept in memory; ``revalidate``: for how many seconds one is sent without looking at
-    its file. ``server_name`` is the value of Server; empty: it is not sent. ``observers`` are told of every response.
+    its file. ``server_name`` is the value of Server; empty: it is not sent. ``observers`` are told of every response;
+    ``gate`` says who may ask, and how often.
     """
     if revalidate < 0:
         raise ValueError(f"revalidate must be 0 or more, not {revalidate}")
     limits = limits or Limits()
     asked = Handlers(handlers, trusted or TrustedProxies())
-    server = Connections(asked, Observers(observers), limits, server_name, hot_bytes, revalidate)
+    server = Connections(asked, Observers(observers), limits, server_name, hot_bytes, revalidate, gate)
     return Events(
         opened=server.opened,
         data=_data(server, revalidate),

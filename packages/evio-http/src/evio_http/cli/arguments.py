@@ -16,9 +16,9 @@ __all__ = ["OF_A_SITE", "make_parser", "parse_arguments"]
 
 OF_A_SITE = frozenset(
     (
-        "auth", "cache", "clean_urls", "compress", "cors", "directory", "dotfiles", "error_page", "etag",
-        "follow_symlinks", "header", "headers_file", "health", "hot_file", "hsts", "index", "listing", "media_type",
-        "no_precompressed", "redirects_file", "security_headers", "site_files", "spa",
+        "auth", "cache", "clean_urls", "compress", "cors", "directory", "dotfiles", "error_page", "error_template",
+        "etag", "follow_symlinks", "header", "headers_file", "health", "hot_file", "hsts", "index", "listing",
+        "media_type", "no_precompressed", "redirects_file", "security_headers", "site_files", "spa",
     )
 )  # fmt: skip
 """The options that each virtual host may have of its own."""
@@ -124,6 +124,21 @@ def _network(group: argparse._ArgumentGroup) -> None:
         help="believe X-Forwarded-For, and PROXY headers, of these; 'unix' is for unix sockets; repeatable",
     )
 
+    for flag, text in (
+        ("allow", "who may come in, and nobody else then"),
+        ("deny", "who may not; of several networks that have an address the smallest decides"),
+    ):
+        group.add_argument(f"--{flag}", action="append", default=[], metavar="NETWORK", help=f"{text}; repeatable")
+    group.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="N[/s|/m|/h]",
+        help="requests of one client, which an address is, or a network of 64 bits of IPv6; else 429",
+    )
+    group.add_argument(
+        "--rate-burst", type=_positive, metavar="N", help="of those at once (default: as many as in 10 seconds)"
+    )
+
 
 def _content(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
@@ -147,6 +162,11 @@ def _content(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--host", action="append", default=[], type=_pair, metavar="NAME=DIR", help="a site by host")
     group.add_argument(
         "--error-page", action="append", default=[], type=_error_page, metavar="STATUS=PATH", help="a page of the site"
+    )
+    group.add_argument(
+        "--error-template",
+        metavar="FILE",
+        help="HTML for all other errors, with {{status}}, {{reason}} and {{explanation}} in it",
     )
     group.add_argument(
         "--media-type",
@@ -315,6 +335,13 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
     return value
+
+
+def _rate(text: str) -> float:
+    found = re.fullmatch("([0-9]{1,9})(?:/([smh]))?", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 with /s (the default), /m or /h behind it")
+    return int(found[1]) / {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import ssl
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from evio_core import Action, Address, Events, Server, TLSError, url
 
+from ..connections.gate import AddressRules, Gate, RateLimit
 from ..connections.handlers import RequestHandler
 from ..connections.observer import Observer
 from ..connections.peers import UNIX, TrustedProxies
@@ -195,6 +197,7 @@ class Setup:
             revalidate=flags.revalidate,
             observers=observers,
             trusted=trusted,
+            gate=self._gate(trusted),
             num_loops=flags.loops,
         )
         events.serving = self._serving(metrics)
@@ -217,6 +220,15 @@ class Setup:
         hosts = {name: make_site(of_site, read[of_site.auth]) for name, of_site in flags.sites}
         handlers.append(VirtualHosts(hosts, site) if hosts else site)
         return handlers
+
+    def _gate(self, trusted: TrustedProxies) -> Gate | None:
+        flags = self._flags
+        if flags.rate_burst is not None and flags.rate is None:
+            raise UsageError("--rate-burst needs --rate")
+        if not (flags.allow or flags.deny or flags.rate):
+            return None
+        limit = RateLimit(flags.rate, flags.rate_burst or math.ceil(flags.rate * 10)) if flags.rate else None
+        return Gate(AddressRules(flags.allow, flags.deny), limit, trusted)
 
     # -- who is told
 

@@ -30,8 +30,11 @@ from typing import Any
 __all__ = ["ConfigError", "read_config"]
 
 _PATHS = frozenset(
-    ("directory", "tls_cert", "tls_key", "tls_client_ca", "auth", "headers_file", "redirects_file", "access_log")
-)
+    (
+        "access_log", "auth", "directory", "error_template", "headers_file", "redirects_file", "tls_cert",
+        "tls_client_ca", "tls_key",
+    )
+)  # fmt: skip
 """Options whose values are paths."""
 
 _NOT_HERE = frozenset(("help", "version", "config", "check"))

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from ..site.auth import BasicAuth
+from ..site.error_template import ErrorTemplate
 from ..site.policy import Policy
 from ..site.redirects import Redirects
 from ..site.rule_file import read_text
@@ -36,6 +37,7 @@ def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> Site:
         redirects=Redirects.parse(read_text(redirects), redirects) if redirects else None,
         auth=auth,
         error_pages=dict(flags.error_page),
+        error_template=_error_template(flags.error_template),
         media_types=dict(flags.media_type),
         health=flags.health,
         hidden=[name for path in (headers, redirects) if path and (name := _own_name(flags.directory, path))],
@@ -56,6 +58,10 @@ def _own_name(directory: str, path: str) -> str | None:
     """The name of a file of rules that is in the site itself, where it is not for visitors."""
     parent, name = os.path.split(os.path.abspath(path))
     return name if os.path.realpath(parent) == os.path.realpath(directory) else None
+
+
+def _error_template(path: str | None) -> ErrorTemplate | None:
+    return None if path is None else ErrorTemplate(read_text(path), path)
 
 
 def _policy(flags: argparse.Namespace, headers_file: str | None) -> Policy:

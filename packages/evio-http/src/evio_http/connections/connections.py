@@ -18,6 +18,7 @@ from ..message.request import Request
 from ..message.response import DateClock, Deferred, FileBody, Response, render_head
 from ..pages.error_pages import error_response
 from .admission import Admission
+from .gate import Gate
 from .handlers import Handlers
 from .observer import Observers
 from .peers import peer_address
@@ -54,10 +55,12 @@ class Connections:
         server_name: str,
         hot_bytes: int,
         revalidate: float,
+        gate: Gate | None = None,
     ) -> None:
         self.observers = observers
         self._handlers = handlers
         self._limits = limits
+        self._gate = gate
         self._server_line = _server_line(server_name)
         self._clock = DateClock()
         self._known = KnownAnswers(hot_bytes, revalidate, self._clock)
@@ -74,10 +77,14 @@ class Connections:
         parser = RequestParser(self._limits, memo, scheme=scheme, keep_body=self._handlers.want_content)
         session = HTTPSession(parser, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
         conn.context = session
-        if not self._admission.enter(session.address):
+        refused = 0 if self._admission.enter(session.address) else 503
+        if self._gate is not None:
+            refused = 403 if self._gate.refuses(session.address) else refused
+            session.guarded = self._gate.guards(session.address)
+        if refused:
             session.closing = True
-            self.observers.observe(session, None, 503, 0)
-            return self.refusal(503), Action.CLOSE
+            self.observers.observe(session, None, refused, 0)
+            return self.refusal(refused), Action.CLOSE
         if self._limits.header_timeout:
             session.deadline = Deadline.HEAD
             conn.set_deadline(self._limits.header_timeout)
@@ -186,6 +193,11 @@ class Connections:
 
     def _on_request(self, conn: Conn, session: HTTPSession, request: Request, output: list[bytes]) -> bool:
         """False: the response comes later."""
+        if session.guarded and self._gate is not None:
+            refusal = self._gate.check(session.address, request, monotonic())
+            if refusal is not None:
+                self._send(conn, session, request, refusal, output)
+                return True
         answer = None if session.retiring else self._known.find(request, monotonic())
         if answer is not None:
             self._put(conn, session, request, answer, output)
@@ -347,7 +359,7 @@ class Connections:
         else:
             deadline, seconds = Deadline.NONE, None
         self._set_deadline(conn, session, deadline, seconds)
-        session.ready = deadline is Deadline.NONE and not session.retiring
+        session.ready = deadline is Deadline.NONE and not session.retiring and not session.guarded
 
     def _set_deadline(self, conn: Conn, session: HTTPSession, deadline: Deadline, seconds: float | None) -> None:
         """A new deadline, unless the one there is means the same: no byte moves it on."""

@@ -42,7 +42,7 @@ class TrustedProxies:
     def client(self, address: str, request: Request) -> str:
         """The address nearest to us that is not a trusted proxy's. The field is read from its end, which is what
         the nearest proxy wrote; what stands before an address that is not trusted may be anything."""
-        if not (self._unix or self._networks) or not self._trusts_peer(address):
+        if not self.trusts_peer(address):
             return address
         forwarded = request.headers.get("x-forwarded-for")
         for text in reversed((forwarded or "").split(",")):
@@ -56,7 +56,10 @@ class TrustedProxies:
                 break
         return address
 
-    def _trusts_peer(self, address: str) -> bool:
+    def trusts_peer(self, address: str) -> bool:
+        """Tell whether a peer with this address is believed."""
+        if not (self._unix or self._networks):
+            return False
         if address.startswith("unix:"):
             return self._unix
         return self._trusts(ipaddress.ip_address(address.partition("%")[0]))

@@ -41,6 +41,7 @@ class HTTPSession:
         "closing",
         "ended",
         "gone",
+        "guarded",
         "lookup",
         "parser",
         "ready",
@@ -74,6 +75,8 @@ class HTTPSession:
         """The peer sends no more."""
         self.retiring = False
         """The server is replaced: the next response is the last."""
+        self.guarded = False
+        """Each of its requests has to be looked at before it is answered."""
         self.gone = False
         """The connection has ended."""
         self.started = 0.0

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from ..message.response import Response
 from .markup import PAGE_FIELDS, document
 
-__all__ = ["error_page", "error_response"]
+__all__ = ["error_page", "error_response", "explanation", "retry_fields"]
 
 _EXPLANATIONS = {
     400: "The request is malformed.",
@@ -33,9 +33,14 @@ _EXPLANATIONS = {
     505: "The server does not speak this version of HTTP.",
 }
 
-RETRY_AFTER = "1"
+RETRY_AFTER = 1
 """Seconds until a client that came at a bad time may come again (RFC 9110 section 10.2.3): descriptors come free, and
 work gets done, within that."""
+
+
+def explanation(status: HTTPStatus) -> str:
+    """A sentence about an error, or nothing."""
+    return _EXPLANATIONS.get(status.value, status.description)
 
 
 @functools.cache
@@ -46,13 +51,17 @@ def error_page(status: int) -> bytes:
     if status < 400:
         raise ValueError(f"{status} is not the status of an error")
     title = f"{known.value} {known.phrase}"
-    explanation = _EXPLANATIONS.get(status, known.description)
-    body = f"<h1>{title}</h1>\n"
-    return document(title, body + f"<p>{explanation}</p>\n" if explanation else body)
+    text = explanation(known)
+    body = f"<h1>{title}</h1>\n" + (f"<p>{text}</p>\n" if text else "")
+    return document(title, body + '<p><a href="/">Go to the start page</a></p>\n')
 
 
-def error_response(status: int) -> Response:
+def error_response(status: int, *, retry_after: int = RETRY_AFTER) -> Response:
     """The server's own response for an error status (RFC 9110 section 15): ``error_page`` with its fields. Raises
     ``ValueError`` as that does."""
-    again = [("Retry-After", RETRY_AFTER)] if status in (429, 503) else []
-    return Response(status, [*PAGE_FIELDS, *again], error_page(status))
+    return Response(status, [*PAGE_FIELDS, *retry_fields(status, retry_after)], error_page(status))
+
+
+def retry_fields(status: int, retry_after: int = RETRY_AFTER) -> list[tuple[str, str]]:
+    """The field that says when to come again, where a status is about that; RETRY_AFTER is in seconds."""
+    return [("Retry-After", str(retry_after))] if status in (429, 503) else []

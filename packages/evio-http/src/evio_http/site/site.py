@@ -25,6 +25,7 @@ from ..message.request import KNOWN_METHODS, Headers, Request
 from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
 from .auth import BasicAuth, Verdict
+from .error_template import ErrorTemplate
 from .listings import Listings
 from .policy import Policy
 from .redirects import REWRITES, Move, Redirects, with_query
@@ -50,7 +51,7 @@ class Site:
     - ``spa``: the path of the page for what does not exist, in a site that routes in the browser;
     - ``clean_urls``: ``/about`` is about.html;
     - ``precompressed``, ``compress``: see :class:`Representations`;
-    - ``error_pages``: paths of pages for statuses;
+    - ``error_pages``: paths of pages for statuses; ``error_template``: what makes the others;
     - ``media_types``: Content-Types by the end of a file's name (".foo") or by name, before the usual ones;
     - ``health``: a path that always answers 200;
     - ``hidden``: names in the directory itself that are not to be given, such as "_redirects";
@@ -80,6 +81,7 @@ class Site:
         redirects: Redirects | None = None,
         auth: BasicAuth | None = None,
         error_pages: Mapping[int, str] | None = None,
+        error_template: ErrorTemplate | None = None,
         media_types: Mapping[str, str] | None = None,
         health: str | None = None,
         hidden: Collection[str] = (),
@@ -106,6 +108,7 @@ class Site:
         self._redirects = redirects
         self._auth = auth
         self._error_pages = {status: decode_target_path(path.encode()) for status, path in (error_pages or {}).items()}
+        self._error_template = error_template
         self._health = health.encode() if health is not None else None
 
     def __call__(self, request: Request) -> Response | Deferred | None:
@@ -165,7 +168,7 @@ class Site:
         if isinstance(error, PermissionDenied):
             return self._error(request, 403)
         log.error("cannot serve %s: %s", request.path.decode("ascii", "replace"), error)
-        return error_response(503 if error.errno in _BUSY else 500)
+        return self._made_error(503 if error.errno in _BUSY else 500)
 
     def _respond(self, request: Request, segments: list[str]) -> Response | Deferred:
         if request.method not in ("GET", "HEAD"):
@@ -315,7 +318,11 @@ class Site:
                 log.error("the error page for %d is not there: %s", status, decoded_path(page))
             except OSError as error:
                 log.error("cannot read the error page for %d: %s", status, error)
-        return error_response(status)
+        return self._made_error(status)
+
+    def _made_error(self, status: int) -> Response:
+        """The page for STATUS that needs no file."""
+        return error_response(status) if self._error_template is None else self._error_template.response(status)
 
     def _own_page(self, page: list[str], found: OpenedFile | OpenedDirectory, status: int) -> Response:
         # Without the request's conditions and ranges: they are about something else (RFC 9110 section 13.2.1).

@@ -88,6 +88,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     defaults = {action.dest: action.default for action in parser._actions}
     for action in parser._actions:
         if action.dest not in ("help", "version"):
+            action.help = (action.help or "") % {"default": action.default}
             action.default = argparse.SUPPRESS  # to see which were given
     # Intermixed: an address may also come after flags, where ``parse_args`` has given DIR all there is by then.
     given = vars(parser.parse_intermixed_args(arguments))

@@ -23,7 +23,7 @@ help:
 	@echo "make format         let ruff format the code"
 	@echo "make soak           load evio-http for ten minutes: nothing may leak or fail"
 	@echo "make docs           build the documentation into site/"
-	@echo "make bench          measure the echo server beside its peers"
+	@echo "make bench          measure the servers beside others: a table and a chart, in five minutes"
 	@echo "make clean          remove what make made"
 
 $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)
@@ -97,7 +97,7 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff format -q $(SOURCES)
 
 bench: $(VENV)/.stamp
-	$(BIN)/python -m tools.bench echo
+	$(BIN)/python -m tools.bench short
 
 soak: $(VENV)/.stamp
 	$(BIN)/python -m tools.soak

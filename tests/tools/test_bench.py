@@ -29,7 +29,7 @@ from tools.bench.report import as_json, show
 from tools.bench.results import Outcome, Result
 from tools.bench.run import Step, run, steps
 from tools.bench.server import ROOT, BenchError, Peer, Requirement, Server, pinned, require, running
-from tools.bench.suite import Metric, Settings, Suite, Target, Workload, matches
+from tools.bench.suite import Group, Metric, Settings, Suite, Target, Workload, matches
 
 CORE = {max(os.sched_getaffinity(0))}
 
@@ -349,7 +349,7 @@ def workload(key: str = "work", repeat: bool = True, names: tuple[str, ...] = ("
 
 
 def result(*targets: Target) -> Result:
-    suite = Suite("test", "a test", "ours", (workload(),), targets)
+    suite = Suite("test", "a test", "ours", "theirs", ("work",), (workload(),), targets)
     outcome = Outcome(suite.workloads[0])
     for ours, theirs in ((3.0, 2.0), (1.0, 4.0)):
         outcome.add("ours", {"cost": ours, "speed": ours})
@@ -418,7 +418,7 @@ def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
 
 def test_workloads_that_share_servers_are_measured_on_the_same_process() -> None:
     alone = workload("alone")
-    one, two = (dataclasses.replace(workload(key), group="a table", shared=True) for key in ("one", "two"))
+    one, two = (dataclasses.replace(workload(key), group=Group("a", "a table"), shared=True) for key in ("one", "two"))
     plan = list(steps([alone, one, two], ["ours"], rounds=2))
     assert [([each.key for each in step.workloads], step.round) for step in plan] == [
         (["alone"], 1),
@@ -442,7 +442,7 @@ def test_an_optional_server_is_left_out_where_it_is_not_installed() -> None:
         SLEEPING, name="absent", optional=True, requires=(Requirement("nosuch", "apt install nosuch", program=True),)
     )
     both = dataclasses.replace(workload(), peers=(dataclasses.replace(SLEEPING, name="ours"), absent))
-    suite = Suite("test", "a test", "ours", (both,), ())
+    suite = Suite("test", "a test", "ours", "theirs", ("work",), (both,), ())
     assert suite.servers() == ("ours", "absent")
     assert suite.installed() == ("ours",)
     with pytest.raises(BenchError, match="apt install nosuch"):
@@ -459,7 +459,9 @@ def test_a_target_for_several_workloads_is_for_the_worst_or_the_median() -> None
         Target("one", "cost", "<=", 2, of="median"),
         Target("one", "speed", ">=", 2),
     )
-    suite = Suite("test", "a test", "ours", tuple(each.workload for each in outcomes.values()), targets)
+    suite = Suite(
+        "test", "a test", "ours", "theirs", ("work",), tuple(each.workload for each in outcomes.values()), targets
+    )
     verdicts = Result(suite, Settings(), outcomes).verdicts()
     assert [(verdict.value, verdict.missed) for verdict in verdicts] == [(9.0, True), (2.0, False), (1.0, True)]
 
@@ -467,7 +469,15 @@ def test_a_target_for_several_workloads_is_for_the_worst_or_the_median() -> None
 def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    suite = Suite("test", "a test", "ours", (workload(),), (Target("work", "cost", "<=", 1, against="theirs"),))
+    suite = Suite(
+        "test",
+        "a test",
+        "ours",
+        "theirs",
+        ("work",),
+        (workload(),),
+        (Target("work", "cost", "<=", 1, against="theirs"),),
+    )
     begun: list[Step] = []
 
     def track(plan: Sequence[Step]) -> Iterator[Step]:
@@ -517,6 +527,8 @@ def test_nothing_to_measure_is_an_error() -> None:
         ("echo --rounds 1.5", "'1.5' is not a whole number above 0"),
         ("echo --seconds nan", "'nan' is not a number above 0"),
         ("echo --pin none", "invalid choice: 'none' (choose from"),
+        ("echo --charts /proc/nonexistent", "cannot write to '/proc/nonexistent': No such file"),
+        ("short --only small", "unrecognized arguments: --only"),
         ("echo --json /nonexistent/result.json", "cannot write '/nonexistent/result.json': No such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``python -m tools.bench SUITE``: the command line."""
+"""``python -m tools.bench SUITE|short|charts``: the command line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 if sys.platform != "linux":
     sys.exit("tools.bench reads CPU time, memory and wake-ups from Linux's /proc: it runs on Linux only")
@@ -18,15 +18,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import echo, http, redis
-from .report import as_json, show
+from .report import as_json, show, show_short
 from .results import Result
 from .run import Step, run
-from .server import BenchError
-from .suite import Settings, Suite, matches
+from .server import BenchError, Requirement, require
+from .suite import Settings, Suite, Workload, matches
 
 __all__ = ["main"]
 
 COLUMNS = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+
+SHORT = Settings(rounds=2, seconds=0.5)
+SHORT_CHARTS = Path("build/bench")
+
+MATPLOTLIB = Requirement("matplotlib", "pip install matplotlib (it is among the development dependencies)")
 
 SUITES = {suite.name: suite for suite in (echo.SUITE, http.SUITE, redis.SUITE)}
 
@@ -40,47 +45,113 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark that ARGUMENTS ask for.
+    """Run what ARGUMENTS ask for.
 
     Returns the exit status: 0, or 1 when a target was missed and ``--check`` was given, 2 when it could not
-    be measured, 130 when interrupted.
+    be measured or written, 130 when interrupted.
     """
     asked = parser().parse_args(arguments)
     # As Ctrl-C does, so that the servers are stopped.
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        result = measured(asked)
-    except BenchError as error:
+        status: int = asked.run(asked)
+    except (BenchError, OSError) as error:
         print(f"tools.bench: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tools.bench: interrupted; the servers are stopped", file=sys.stderr)
         return 130
-    # In a pipe or a file, rich would fold tables at 80 columns.
-    show(result, Console() if sys.stdout.isatty() else Console(width=140))
-    if asked.json:
-        asked.json.write_text(json.dumps(as_json(result), indent=2) + "\n")
-    return status(result) if asked.check else 0
+    return status
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def measured(asked: argparse.Namespace) -> Result:
-    suite: Suite = SUITES[asked.suite]
+def run_suite(asked: argparse.Namespace) -> int:
+    """One suite, with all its tables."""
+    suite: Suite = SUITES[asked.command]
+    require([MATPLOTLIB] if asked.charts else [])
     settings = Settings(asked.rounds, asked.seconds, asked.idle_seconds, asked.pin)
-    workloads = [each for each in suite.workloads if each.key in asked.only]
+    result = measured(suite, settings, suite.chosen(asked.only), asked.servers)
+    show(result, console())
+    data = as_json(result)
+    if asked.json:
+        write(asked.json, data)
+    if asked.charts:
+        from .charts import group_charts
+
+        told(group_charts(data, asked.charts))
+    return status(result) if asked.check else 0
+
+
+def run_short(asked: argparse.Namespace) -> int:
+    """What is most telling of every suite, in one table and one chart."""
+    require([MATPLOTLIB])
+    # Importing it takes a second, which the suites by themselves do without.
+    from .charts import summary_chart
+
+    settings = Settings(asked.rounds, asked.seconds)
+    results = [measured(suite, settings, suite.chosen(suite.short), suite.installed()) for suite in SUITES.values()]
+    kept = [as_json(result) for result in results]
+    for data in kept:
+        write(asked.charts / f"{data['suite']}.json", data)
+    written = summary_chart(kept, asked.charts)
+    show_short(results, console())
+    told(written)
+    return 0
+
+
+def run_charts(asked: argparse.Namespace) -> int:
+    """The charts of results that were kept."""
+    require([MATPLOTLIB])
+    from .charts import group_charts, summary_chart
+
+    kept = [read(path) for path in asked.results]
+    written = [path for data in kept for path in group_charts(data, asked.charts)]
+    told([*written, *summary_chart(kept, asked.charts)])
+    return 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result that ``--json`` has written. Raises :class:`BenchError` for anything else."""
+    try:
+        data = json.loads(path.read_text())
+        suite = SUITES[data["suite"]]
+        missing = {"subject", "reference", "workloads"} - data.keys()
+    except (ValueError, KeyError, TypeError):
+        raise BenchError(f"{path} is not what --json writes") from None
+    if missing or suite.reference != data["reference"]:
+        raise BenchError(f"{path} is of another version: measure again")
+    return dict(data)
+
+
+def write(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def told(paths: Sequence[Path]) -> None:
+    """Say where the charts are."""
+    for path in paths:
+        print(path)
+
+
+def console() -> Console:
+    """For tables: in a pipe or a file, rich would fold them at 80 columns."""
+    return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def measured(suite: Suite, settings: Settings, workloads: Sequence[Workload], servers: Collection[str]) -> Result:
     with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
 
         def track(plan: Sequence[Step]) -> Iterator[Step]:
             task = progress.add_task("", total=len(plan))
             for step in plan:
-                progress.update(task, description=str(step))
+                progress.update(task, description=f"{suite.name} {step}")
                 yield step
                 progress.advance(task)
 
-        return run(suite, settings, workloads, asked.servers, track)
+        return run(suite, settings, workloads, servers, track)
 
 
 def status(result: Result) -> int:
@@ -94,13 +165,46 @@ def status(result: Result) -> int:
 
 def parser() -> Parser:
     top = Parser(prog="python -m tools.bench", description="Measure servers side by side.")
-    suites = top.add_subparsers(dest="suite", required=True, metavar="{" + ",".join(SUITES) + "}")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="{" + ",".join((*SUITES, "short", "charts")) + "}"
+    )
     for suite in SUITES.values():
-        add_options(suites.add_parser(suite.name, help=suite.title, description=suite.title), suite)
+        add_options(commands.add_parser(suite.name, help=suite.title, description=suite.title), suite)
+    about = "what is most telling of every suite, in five minutes: a table and a chart"
+    short = commands.add_parser("short", help=about, description=about)
+    short.set_defaults(run=run_short)
+    add_effort(short, SHORT)
+    add_charts(short, SHORT_CHARTS)
+    about = "draw the charts of results that --json has kept"
+    charts = commands.add_parser("charts", help=about, description=about)
+    charts.set_defaults(run=run_charts)
+    charts.add_argument("results", type=Path, nargs="+", metavar="FILE")
+    add_charts(charts, SHORT_CHARTS)
     return top
 
 
+def add_effort(options: argparse.ArgumentParser, default: Settings) -> None:
+    options.add_argument("--rounds", type=positive(int), default=default.rounds, help="default: %(default)s")
+    options.add_argument(
+        "--seconds",
+        type=positive(float),
+        default=default.seconds,
+        help="under load, a round (default: %(default)s)",
+    )
+
+
+def add_charts(options: argparse.ArgumentParser, default: Path | None) -> None:
+    options.add_argument(
+        "--charts",
+        type=folder,
+        default=default,
+        metavar="DIR",
+        help="write the charts there" + (" (default: %(default)s)" if default else ""),
+    )
+
+
 def add_options(options: argparse.ArgumentParser, suite: Suite) -> None:
+    options.set_defaults(run=run_suite)
     default = Settings()
     keys = tuple(workload.key for workload in suite.workloads)
     kinds = tuple(dict.fromkeys(key.partition(":")[0] for key in keys))
@@ -118,13 +222,7 @@ def add_options(options: argparse.ArgumentParser, suite: Suite) -> None:
         metavar="NAME,...",
         help=", ".join(suite.servers()),
     )
-    options.add_argument("--rounds", type=positive(int), default=default.rounds, help="default: %(default)s")
-    options.add_argument(
-        "--seconds",
-        type=positive(float),
-        default=default.seconds,
-        help="under load, a round (default: %(default)s)",
-    )
+    add_effort(options, default)
     options.add_argument(
         "--idle-seconds",
         type=positive(float),
@@ -138,6 +236,7 @@ def add_options(options: argparse.ArgumentParser, suite: Suite) -> None:
         help="the load runs on the server's core (the default) or on another",
     )
     options.add_argument("--json", type=writable, metavar="FILE", help="also write every figure to FILE")
+    add_charts(options, None)
     options.add_argument("--check", action="store_true", help="exit with status 1 when a target is missed")
 
 
@@ -148,6 +247,16 @@ def writable(text: str) -> Path:
         path.open("a").close()
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot write {text!r}: {error.strerror}") from None
+    return path
+
+
+def folder(text: str) -> Path:
+    """A folder to write to, made where there is none."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write to {text!r}: {error.strerror}") from None
     return path
 
 
@@ -172,7 +281,7 @@ def patterns(keys: Sequence[str], kinds: Sequence[str]) -> Callable[[str], tuple
         for pattern in given:
             if not any(matches(key, pattern) for key in keys):
                 raise argparse.ArgumentTypeError(f"{pattern!r} is not one of {', '.join(kinds)}")
-        return tuple(key for key in keys if any(matches(key, pattern) for pattern in given))
+        return tuple(given)
 
     return parse
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.text import Text
 from .results import Outcome, Result, Verdict
 from .suite import Metric, Suite, Target, matches
 
-__all__ = ["as_json", "show"]
+__all__ = ["as_json", "show", "show_short"]
 
 
 def show(result: Result, console: Console) -> None:
@@ -32,10 +33,46 @@ def show(result: Result, console: Console) -> None:
         console.print(target_table(result))
 
 
+def show_short(results: Sequence[Result], console: Console) -> None:
+    """Print one table of several suites: what the subject takes, and how that compares with each of the others."""
+    console.print(conditions(results[0]), highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE)
+    for each in ("suite", "workload"):
+        table.add_column(each, no_wrap=True)
+    for each in ("CPU µs", "p50 ms", "p99 ms", "p99.9 ms"):
+        table.add_column(each, justify="right", no_wrap=True)
+    table.add_column("CPU beside", no_wrap=True)
+    table.add_column("p99 beside", no_wrap=True)
+    for result in results:
+        for outcome in result.outcomes.values():
+            table.add_row(*short_cells(result, outcome))
+        table.add_section()
+    console.print(table)
+
+
+def short_cells(result: Result, outcome: Outcome) -> list[str]:
+    workload, subject = outcome.workload, result.suite.subject
+    metrics = [workload.metric(key) for key in ("cpu", "p50", "p99", "p999")]
+    row = [result.suite.name, workload.label or workload.key]
+    row += [number(metric, outcome.best(subject, metric.key)) for metric in metrics]
+    others = [server for server in outcome.rounds if server != subject]
+    return [
+        *row,
+        compared(outcome, subject, others, "cpu"),
+        compared(outcome, subject, [result.suite.reference], "p99"),
+    ]
+
+
+def compared(outcome: Outcome, subject: str, others: Sequence[str], key: str) -> str:
+    """The ratios of a metric to each of the OTHERS'."""
+    ratios = {server: outcome.ratio(subject, server, key) for server in others}
+    return "  ".join(f"{server} {ratio:.2f}" for server, ratio in ratios.items() if ratio is not None)
+
+
 def heading(outcome: Outcome) -> str:
     """The title of the table that an outcome is in."""
     workload = outcome.workload
-    return workload.group or f"{workload.key}: {workload.title}"
+    return workload.group.title if workload.group else f"{workload.key}: {workload.title}"
 
 
 def conditions(result: Result) -> str:
@@ -123,17 +160,21 @@ def as_json(result: Result) -> dict[str, Any]:
     settings = result.settings
     return {
         "suite": result.suite.name,
+        "subject": result.suite.subject,
+        "reference": result.suite.reference,
         "machine": machine_json(),
         "settings": {name: getattr(settings, name) for name in ("rounds", "seconds", "idle_seconds", "pin")},
-        "workloads": {key: workload_json(outcome) for key, outcome in result.outcomes.items()},
+        "workloads": {key: workload_json(outcome, result.suite) for key, outcome in result.outcomes.items()},
         "targets": [target_json(verdict) for verdict in result.verdicts()],
     }
 
 
-def workload_json(outcome: Outcome) -> dict[str, Any]:
+def workload_json(outcome: Outcome, suite: Suite) -> dict[str, Any]:
     return {
         "title": outcome.workload.title,
-        "group": outcome.workload.group,
+        "label": outcome.workload.label or outcome.workload.key,
+        "short": any(matches(outcome.workload.key, pattern) for pattern in suite.short),
+        "group": asdict(outcome.workload.group) if outcome.workload.group else None,
         "metrics": {metric.key: metric.title for metric in outcome.workload.metrics},
         "servers": {
             server: {

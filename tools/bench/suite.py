@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Literal
 
 from .server import BenchError, Peer, Requirement, Server
 
-__all__ = ["REQUEST_METRICS", "Metric", "Settings", "Suite", "Target", "Workload", "matches"]
+__all__ = ["REQUEST_METRICS", "Group", "Metric", "Settings", "Suite", "Target", "Workload", "matches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,15 @@ REQUEST_METRICS = (
 """The figures of every workload that is made of requests."""
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Workloads with the same metrics, which share a table and a chart."""
+
+    key: str
+    """Part of the names of the chart's files."""
+    title: str
+
+
 def matches(key: str, pattern: str) -> bool:
     """True if PATTERN names the workload KEY: by itself, by how it begins (``cache`` for ``cache:16``), or with the
     wildcards of :mod:`fnmatch` (``*:16``)."""
@@ -95,8 +104,10 @@ class Workload:
     requires: tuple[Requirement, ...] = ()
     repeat: bool = True
     """False for what is counted rather than timed: one round says as much as many."""
-    group: str = ""
-    """The title of the table it is a row of; without one it has a table of its own."""
+    label: str = ""
+    """A few words for a chart, where they are not those of the key."""
+    group: Group | None = None
+    """The table and the chart it is a row of; without one it has a table of its own."""
     pinned: bool = True
     """False for servers that are meant to use several cores: they and the load then run on all of them."""
     shared: bool = False
@@ -143,8 +154,16 @@ class Suite:
     title: str
     subject: str
     """The server that is held against the others."""
+    reference: str
+    """The server that charts measure all others by."""
+    short: tuple[str, ...]
+    """The workloads of the short form, which flatter and which do not: patterns, as :func:`matches` has them."""
     workloads: tuple[Workload, ...]
     targets: tuple[Target, ...]
+
+    def chosen(self, patterns: Collection[str]) -> tuple[Workload, ...]:
+        """Its workloads that one of the PATTERNS names, in the suite's order."""
+        return tuple(each for each in self.workloads if any(matches(each.key, pattern) for pattern in patterns))
 
     def servers(self) -> tuple[str, ...]:
         """The names of all its servers, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import certificate, measures
 from ..load import REDIS_BENCHMARK, allow_files
 from ..server import Peer, Server
-from ..suite import REQUEST_METRICS, Metric, Settings, Suite, Target, Workload
+from ..suite import REQUEST_METRICS, Group, Metric, Settings, Suite, Target, Workload
 from . import messages
 from .peers import BUSY, LOOPS, PLAIN, TLS
 
@@ -42,7 +42,7 @@ def small_tls(server: Server, settings: Settings) -> dict[str, float]:
     return measures.requests(server, settings.seconds, test="ping_mbulk", clients=CLIENTS, ca=authority)
 
 
-GROUP = "messages: 14 bytes one at a time; 16 bytes to 4 KiB, 3 in flight; the same, one in flight on 500 of 10,000"
+GROUP = Group("messages", "messages on 50 connections, and on 500 of 10,000")
 
 SMALL = Workload(
     key="small",
@@ -51,6 +51,7 @@ SMALL = Workload(
     peers=PLAIN,
     measure=small,
     requires=(REDIS_BENCHMARK,),
+    label="14 bytes, one at a time",
     group=GROUP,
 )
 
@@ -60,6 +61,7 @@ SIZES = Workload(
     metrics=REQUEST_METRICS,
     peers=PLAIN,
     measure=messages.sizes(CLIENTS, in_flight=3),
+    label="16 bytes to 4 KiB, 3 in flight",
     group=GROUP,
 )
 
@@ -70,6 +72,7 @@ CROWD = Workload(
     peers=PLAIN,
     measure=messages.crowd,
     prepare=lambda _: allow_files(messages.CROWD),
+    label="500 of 10,000 connections active",
     group=GROUP,
 )
 
@@ -92,6 +95,8 @@ SMALL_TLS = Workload(
     measure=small_tls,
     prepare=certificate.issue,
     requires=(REDIS_BENCHMARK, certificate.TRUSTME),
+    label="14 bytes over TLS",
+    group=GROUP,
 )
 
 MEMORY = Workload(
@@ -147,6 +152,8 @@ SUITE = Suite(
     name="echo",
     title="echo: evio_echo, 1 loop, beside a bare loop, asyncio and uvloop",
     subject="evio",
+    reference="uvloop",
+    short=("sizes", "crowd", "small", "tls"),
     workloads=(SIZES, CROWD, SMALL, SMALL_TLS, BULK, MEMORY, IDLE, *SPREAD),
     targets=(
         Target("sizes", "cpu", "<=", AT_MOST_BARE, against="bare"),

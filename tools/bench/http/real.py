@@ -11,7 +11,7 @@ from random import Random
 
 from ..load import connected
 from ..server import BenchError, Peer, Server
-from ..suite import REQUEST_METRICS, Settings, Target, Workload
+from ..suite import REQUEST_METRICS, Group, Settings, Target, Workload
 from ..traffic import measured as driven
 from . import files, heads
 from .peers import PLAIN, TLS
@@ -41,7 +41,7 @@ STALE = b'"0-0"'
 
 COLD_WARM_UP = 2_000
 
-GROUP = "real heads: 200 user agents, cookies, referers, 1,000 files of 0.3 to 10 KB"
+GROUP = Group("real", "real heads: 200 user agents, cookies, referers, 1,000 files of 0.3 to 10 KB")
 
 # What comes before the number and what comes behind it end with a NUL each. The time makes runs differ.
 SCRIPT = """
@@ -151,16 +151,25 @@ def workload(
     peers: tuple[Peer, ...] = PLAIN,
     prepare: Callable[[Path], None] = files.prepare_site,
 ) -> Workload:
-    title = f"{title}, {CLIENTS} connections"
-    return Workload(f"real:{key}", title, REQUEST_METRICS, peers, measure, prepare, (WRK,), group=GROUP)
+    return Workload(
+        key=f"real:{key}",
+        title=f"{title}, {CLIENTS} connections",
+        metrics=REQUEST_METRICS,
+        peers=peers,
+        measure=measure,
+        prepare=prepare,
+        requires=(WRK,),
+        label=f"real heads: {title}",
+        group=GROUP,
+    )
 
 
 WORKLOADS = (
-    workload("plain", "a third with If-None-Match", measure(FOUND, tls=False)),
-    workload("tls", "the same over TLS", measure(FOUND, tls=True), peers=TLS, prepare=files.prepare_site_tls),
-    workload("304", "all of them not modified", measure(NOT_MODIFIED, tls=False)),
-    workload("404", "none of them found", measure(NOT_FOUND, tls=False)),
-    workload("cold", "each file for the first time", cold, prepare=files.prepare_cold),
+    workload("plain", "a third conditional", measure(FOUND, tls=False)),
+    workload("tls", "over TLS", measure(FOUND, tls=True), peers=TLS, prepare=files.prepare_site_tls),
+    workload("304", "304", measure(NOT_MODIFIED, tls=False)),
+    workload("404", "404", measure(NOT_FOUND, tls=False)),
+    workload("cold", "cold files", cold, prepare=files.prepare_cold),
 )
 
 TARGETS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import measures
 from ..server import Peer, Server
-from ..suite import REQUEST_METRICS, Metric, Settings, Target, Workload
+from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
 from . import files
 from .peers import LOGGED, PLAIN, TLS
 from .wrk import CLIENTS, WRK, measured, wrk
@@ -42,6 +42,9 @@ def large(server: Server, settings: Settings) -> dict[str, float]:
     return {"per_cpu": got.bytes / 1e6 / spent.seconds}
 
 
+GROUP = Group("repeated", "the same head again and again")
+
+
 def workload(
     key: str,
     title: str,
@@ -59,7 +62,8 @@ def workload(
         measure=lambda server, settings: measured(server, settings.seconds, path, script=script, tls=peers is TLS),
         prepare=prepare,
         requires=(WRK,),
-        group="the same head again and again",
+        label=f"same head: {title}",
+        group=GROUP,
     )
 
 

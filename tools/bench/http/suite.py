@@ -11,6 +11,8 @@ SUITE = Suite(
     name="http",
     title="http: evio_http, 1 loop, each file looked at again, beside nginx, 1 process, open_file_cache",
     subject="evio",
+    reference="nginx",
+    short=("real:plain", "real:tls", "page:plain", "connection:tls", "small"),
     workloads=(*real.WORKLOADS, *visits.WORKLOADS, *repeated.WORKLOADS),
     targets=(*real.TARGETS, *visits.TARGETS, *repeated.TARGETS),
 )

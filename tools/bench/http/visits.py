@@ -14,7 +14,7 @@ from random import Random
 from .. import certificate, measures
 from ..load import connected
 from ..server import BenchError, Peer, Server
-from ..suite import Metric, Settings, Target, Workload
+from ..suite import Group, Metric, Settings, Target, Workload
 from ..traffic import Run, figures, uncollected
 from . import files, heads
 from .peers import PLAIN, TLS
@@ -33,6 +33,8 @@ PAGES = 200
 """Different pages of a load."""
 
 WARM_UP_SECONDS = 0.3
+
+GROUP = Group("visits", "new connections, one after the other: one request each; a page of 20 files over six")
 
 METRICS = (
     Metric("cpu", "CPU µs", 1),
@@ -159,15 +161,16 @@ def workload(key: str, title: str, visit: Visit, *, tls: bool = False) -> Worklo
         measure=measure(visit),
         prepare=prepare,
         requires=(certificate.TRUSTME,) if tls else (),
-        group="new connections, one after the other: one request each; a page of 20 files over six",
+        label=title,
+        group=GROUP,
     )
 
 
 WORKLOADS = (
-    workload("connection:plain", "a connection and one request", connection),
-    workload("connection:tls", "a TLS connection, not resumed, and one request", connection_tls, tls=True),
-    workload("page:plain", "a page of 20 files over six connections", page),
-    workload("page:tls", "a page of 20 files over six TLS connections", page_tls, tls=True),
+    workload("connection:plain", "a new connection, one request", connection),
+    workload("connection:tls", "a new TLS connection, one request", connection_tls, tls=True),
+    workload("page:plain", "a page of 20 files", page),
+    workload("page:tls", "a page of 20 files over TLS", page_tls, tls=True),
 )
 
 TARGETS = (Target("connection:tls", "cpu", "<=", CONNECTION_TLS_AT_MOST, against="nginx"),)

@@ -8,13 +8,13 @@ from functools import cache
 from random import Random
 
 from ..server import Server
-from ..suite import REQUEST_METRICS, Settings, Workload
+from ..suite import REQUEST_METRICS, Group, Settings, Workload
 from ..traffic import measured
 from .peers import PLAIN
 from .resp import Replies, command, fill
 from .workloads import value
 
-__all__ = ["SINGLES", "Single", "batches", "workloads"]
+__all__ = ["SINGLES", "WORKLOADS", "Single", "batches"]
 
 CLIENTS = 50
 PAIRS = 8
@@ -215,17 +215,18 @@ def measure(single: Single) -> Callable[[Server, Settings], dict[str, float]]:
     return run
 
 
-def workloads(group: str, prefix: str) -> tuple[Workload, ...]:
-    """The table."""
-    return tuple(
-        Workload(
-            key=f"{prefix}{single.name}",
-            title=f"{single.name.upper()} and PING in turn, {2 * PAIRS} pipelined on {CLIENTS} connections",
-            metrics=REQUEST_METRICS,
-            peers=PLAIN,
-            measure=measure(single),
-            group=group,
-            shared=True,
-        )
-        for single in SINGLES
+GROUP = Group("commands", "single commands, each alternating with PING, 16 pipelined")
+
+WORKLOADS = tuple(
+    Workload(
+        key=f"one:{single.name}",
+        title=f"{single.name.upper()} and PING in turn, {2 * PAIRS} pipelined on {CLIENTS} connections",
+        metrics=REQUEST_METRICS,
+        peers=PLAIN,
+        measure=measure(single),
+        label=single.name.upper(),
+        group=GROUP,
+        shared=True,
     )
+    for single in SINGLES
+)

@@ -8,7 +8,7 @@ from itertools import repeat
 from .. import measures, procfs
 from ..load import REDIS_BENCHMARK
 from ..server import Server
-from ..suite import REQUEST_METRICS, Metric, Settings, Target, Workload
+from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
 from .peers import PLAIN
 from .resp import command, fill
 
@@ -63,6 +63,9 @@ def memory(server: Server, _: Settings) -> dict[str, float]:
     return {"memory": (procfs.settled(procfs.memory_bytes, server.pid) - before) / MEMORY_KEYS}
 
 
+GROUP = Group("repeated", "the same command again and again, as redis-benchmark sends it")
+
+
 def requests(test: str, pipeline: int) -> Workload:
     """A workload of small requests."""
     how = f"{pipeline} pipelined" if pipeline > 1 else "one at a time"
@@ -73,7 +76,8 @@ def requests(test: str, pipeline: int) -> Workload:
         peers=PLAIN,
         measure=load(test, pipeline),
         requires=(REDIS_BENCHMARK,),
-        group="the same command again and again, as redis-benchmark sends it",
+        label=f"only {test.upper()}, {how}",
+        group=GROUP,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..suite import Suite, Target
+from ..suite import Group, Suite, Target
 from . import commands, repeated, workloads
 from .peers import LOGGED, PLAIN_AND_FLOOR
 
@@ -19,10 +19,12 @@ SUITE = Suite(
     name="redis",
     title="redis: evio_redis, 1 loop, beside redis-server, Valkey and the floor",
     subject="evio",
+    reference="redis",
+    short=("cache:1", "mix:1", "cache:16", "session:16", "queue:16", "mix:16", "set:1", "set:16", "get:16"),
     workloads=(
-        *workloads.workloads("mixed commands, random keys and sizes", PLAIN_AND_FLOOR),
-        *workloads.workloads("the same, appendonly everysec", LOGGED, "aof:"),
-        *commands.workloads("single commands, each alternating with PING, 16 pipelined", "one:"),
+        *workloads.workloads(Group("mixed", "mixed commands, random keys and sizes"), PLAIN_AND_FLOOR),
+        *workloads.workloads(Group("aof", "the same, appendonly everysec"), LOGGED, "aof:"),
+        *commands.WORKLOADS,
         *repeated.WORKLOADS,
     ),
     targets=(

@@ -13,7 +13,7 @@ from itertools import cycle
 from random import Random
 
 from ..server import Peer, Server
-from ..suite import REQUEST_METRICS, Settings, Workload
+from ..suite import REQUEST_METRICS, Group, Settings, Workload
 from ..traffic import measured
 from .resp import Replies, command, fill
 
@@ -164,7 +164,7 @@ def measure(mix: Mix, depth: int) -> Callable[[Server, Settings], dict[str, floa
     return run
 
 
-def workloads(group: str, peers: tuple[Peer, ...], prefix: str = "") -> tuple[Workload, ...]:
+def workloads(group: Group, peers: tuple[Peer, ...], prefix: str = "") -> tuple[Workload, ...]:
     """Each mix at each depth on PEERS."""
     return tuple(
         Workload(
@@ -173,6 +173,7 @@ def workloads(group: str, peers: tuple[Peer, ...], prefix: str = "") -> tuple[Wo
             metrics=REQUEST_METRICS,
             peers=peers,
             measure=measure(mix, depth),
+            label=f"{mix.name}, {depth} pipelined" if depth > 1 else f"{mix.name}, one at a time",
             group=group,
         )
         for mix in MIXES

@@ -1,0 +1,162 @@
+"""Charts and the short form: what is drawn of which result."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from rich.console import Console
+
+from tools.bench import __main__ as program
+from tools.bench import charts
+from tools.bench.__main__ import SUITES, main
+from tools.bench.report import as_json, show_short
+from tools.bench.results import Outcome, Result
+from tools.bench.suite import Settings, Suite
+
+KEPT = ("mix:16", "one:hgetall", "one:geosearch", "set:16", "memory")
+
+
+def result(suite: Suite, patterns: Sequence[str]) -> Result:
+    """Two rounds of the workloads and their servers, in which the first server takes twice what the others do."""
+    outcomes = {}
+    for workload in suite.chosen(patterns):
+        outcomes[workload.key] = outcome = Outcome(workload)
+        for number in (1, 2):
+            for position, peer in enumerate(workload.peers):
+                value = number * (1 if position else 2)
+                outcome.add(peer.name, {metric.key: float(value) for metric in workload.metrics})
+    return Result(suite, Settings(), outcomes)
+
+
+def texts(path: Path) -> str:
+    """The text in a picture."""
+    root = ElementTree.fromstring(path.read_text())
+    return "\n".join("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(as_json(result(SUITES["redis"], KEPT))))
+    return data
+
+
+def test_a_group_has_a_chart_for_either_page(kept: dict[str, Any], tmp_path: Path) -> None:
+    written = charts.group_charts(kept, tmp_path)
+    assert sorted(path.name for path in written) == sorted(
+        f"redis-{group}-{theme}.svg" for group in ("mixed", "commands", "repeated") for theme in ("light", "dark")
+    )
+    light, dark = tmp_path / "redis-commands-light.svg", tmp_path / "redis-commands-dark.svg"
+    assert texts(light) == texts(dark)
+    assert light.read_text() != dark.read_text()
+    shown = texts(light)
+    for label in (
+        "HGETALL",
+        "GEOSEARCH",
+        "2.00",
+        "CPU time, redis = 1",
+        "99th percentile of latency, redis = 1",
+        "valkey",
+    ):
+        assert label in shown
+
+
+def test_the_same_figures_give_the_same_picture(kept: dict[str, Any], tmp_path: Path) -> None:
+    drawn = [charts.panel("a table", kept, ["mix:16"])]
+    first = [path.read_bytes() for path in charts.draw(drawn, tmp_path, "chart")]
+    assert first == [path.read_bytes() for path in charts.draw(drawn, tmp_path, "chart")]
+
+
+def test_what_has_no_reference_is_not_drawn(kept: dict[str, Any]) -> None:
+    without = json.loads(json.dumps(kept))
+    del without["workloads"]["mix:16"]["servers"]["redis"]
+    assert charts.panel("", kept, ["mix:16"]).rows[0].ratios["cpu"] == {"evio": 2.0, "valkey": 1.0, "floor": 1.0}
+    assert charts.panel("", without, ["mix:16"]).rows == ()
+
+
+def test_the_axis_holds_every_mark() -> None:
+    rows = (charts.Row("low", {"cpu": {"evio": 0.3}}), charts.Row("high", {"cpu": {"evio": 9.0, "floor": 1.0}}))
+    assert charts.span([charts.Panel("", "evio", "redis", rows)], "cpu") == (0.25, 16)
+    far = charts.Panel("", "evio", "redis", (charts.Row("far", {"cpu": {"evio": 900.0, "floor": 0.001}}),))
+    assert charts.span([far], "cpu") == (charts.TICKS[0], charts.TICKS[-1])
+
+
+def test_every_workload_of_the_short_form_can_be_drawn() -> None:
+    for suite in SUITES.values():
+        for pattern in suite.short:
+            assert suite.chosen([pattern]), pattern
+        assert suite.reference in suite.servers()
+        for workload in suite.chosen(suite.short):
+            assert {"cpu", "p50", "p99", "p999"} <= {metric.key for metric in workload.metrics}
+            assert suite.reference in {peer.name for peer in workload.peers}
+
+
+def test_the_short_form_is_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_short([result(suite, suite.short) for suite in SUITES.values()], Console(width=200))
+    printed = capsys.readouterr().out
+    for line in ("redis 2.00  valkey 2.00  floor 2.00", "nginx 2.00", "bare 2.00  asyncio 2.00  uvloop 2.00"):
+        assert line in printed
+
+
+def test_the_short_form_ends_with_its_table_and_the_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def measured(suite: Suite, settings: Settings, workloads: object, _servers: object) -> Result:
+        asked.append((suite.name, settings.rounds, settings.seconds, workloads == suite.chosen(suite.short)))
+        return result(suite, suite.short)
+
+    monkeypatch.setattr(program, "measured", measured)
+    assert main(["short", "--charts", str(tmp_path), "--rounds", "1"]) == 0
+    assert asked == [(name, 1, 0.5, True) for name in SUITES]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [str(tmp_path / "summary-light.svg"), str(tmp_path / "summary-dark.svg")]
+    assert "evio-http beside nginx" in texts(tmp_path / "summary-dark.svg")
+    for name in SUITES:
+        assert json.loads((tmp_path / f"{name}.json").read_text())["suite"] == name
+
+
+def test_charts_are_drawn_from_results_that_were_kept(
+    kept: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "redis.json"
+    source.write_text(json.dumps(kept))
+    assert main(["charts", str(source), "--charts", str(tmp_path / "new" / "folder")]) == 0
+    printed = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(printed) == 8
+    assert all(path.parent == tmp_path / "new" / "folder" and path.exists() for path in printed)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not what --json writes"),
+        ("[]", "is not what --json writes"),
+        ('{"suite": "gopher"}', "is not what --json writes"),
+        ('{"suite": "redis"}', "is of another version: measure again"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_no_result_is_an_error(
+    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "redis.json"
+    if content is not None:
+        source.write_text(content)
+    assert main(["charts", str(source), "--charts", str(tmp_path)]) == 2
+    printed = capsys.readouterr().err
+    assert re.search(message, printed)
+    assert printed.count(os.linesep) == 1

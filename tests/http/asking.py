@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from evio_http.connections.handlers import RequestHandler
+from evio_http.message.common_head import recogniser
 from evio_http.message.limits import Limits
 from evio_http.message.parser import RequestParser
 from evio_http.message.request import Request
@@ -19,7 +20,7 @@ def make_request(
 ) -> Request:
     """A request as the parser makes it."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
-    parser = RequestParser(Limits(), None, scheme=scheme)
+    parser = RequestParser(Limits(), recogniser(Limits()), scheme=scheme)
     parser.receive("\r\n".join(lines).encode("latin-1"))
     request = parser.next_event()
     assert isinstance(request, Request), request

@@ -13,6 +13,7 @@ from evio_http.answers.by_request import KnownAnswers
 from evio_http.answers.cache import OVERHEAD, HeldFile, HotAnswer, HotCache
 from evio_http.files.version import FileSource, FileVersion
 from evio_http.message.response import DateClock
+from evio_http.pages.error_pages import error_response
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -39,7 +40,7 @@ def source(path: Path, *absent: Path) -> FileSource:
 
 
 def keep(cache: HotCache, made_of: FileSource, date: bytes = DATE, body: bytes | HeldFile = BODY) -> HotAnswer:
-    return cache.keep(HEAD + date + b"\r\n\r\n", body, made_of, 200, len(HEAD), 1.0)
+    return cache.keep(HEAD + date + b"\r\n\r\n", body, made_of.files, 200, len(HEAD), 1.0)
 
 
 def held(path: Path) -> HeldFile:
@@ -57,14 +58,14 @@ def is_gone(answer: HotAnswer) -> bool:
 def test_who_was_renewed_least_recently_makes_room(files: list[Path]) -> None:
     cache = HotCache(3 * SIZE, 0)
     first, second, third = (keep(cache, source(path)) for path in files[:3])
-    assert cache.renew(first, LATER, 2.0, look=True)
+    assert cache.renew(first, LATER, 2.0)
     assert first.wire == HEAD + LATER + b"\r\n\r\n" + BODY
     assert first.until == 2.0
     keep(cache, source(files[3]))
     assert is_gone(second)
     assert not is_gone(first)
     assert not is_gone(third)
-    assert not cache.renew(second, LATER, 2.0, look=True)
+    assert not cache.renew(second, LATER, 2.0)
     assert is_gone(second)
 
 
@@ -96,33 +97,123 @@ def test_one_answer_for_all_who_get_the_same(files: list[Path]) -> None:
     assert not is_gone(other)
 
 
+def known_answers(hot_bytes: int = 100 * SIZE, revalidate: float = 0.0) -> tuple[KnownAnswers, DateClock]:
+    clock = DateClock()
+    clock.tell(0.0)
+    return KnownAnswers(hot_bytes, revalidate, clock), clock
+
+
+def remember(answers: KnownAnswers, target: str, made_of: FileSource, *fields: str, vary: str = "") -> None:
+    headers = [("Vary", vary)] if vary else []
+    response = Response(200, headers, BODY, source=made_of)
+    answers.keep(make_request(target, *fields), response, HEAD + DATE + b"\r\n\r\n", BODY)
+
+
 def test_what_was_made_of_something_else_takes_the_place(files: list[Path]) -> None:
-    cache = HotCache(100 * SIZE, 0)
-    first = keep(cache, source(files[0]))
-    second = keep(cache, source(files[0], files[1].with_suffix(".gz")))
-    assert second is not first
-    assert is_gone(first)
-    assert not is_gone(second)
+    answers, _ = known_answers()
+    sibling = files[0].with_suffix(".gz")
+    remember(answers, "/", source(files[0]))
+    first = answers.find(make_request("/"), 0.0)
+    remember(answers, "/", source(files[0], sibling))
+    second = answers.find(make_request("/"), 0.0)
+    assert second is first is not None  # the bytes are the same
+    sibling.write_bytes(b"new")
+    assert answers.find(make_request("/"), 2.0) is None
 
 
 def test_what_has_changed_or_appeared_is_not_renewed(files: list[Path]) -> None:
-    cache, sibling = HotCache(100 * SIZE, 0), files[1].with_suffix(".gz")
-    changed, overtaken = keep(cache, source(files[0])), keep(cache, source(files[1], sibling))
+    answers, _ = known_answers(revalidate=10.0)
+    sibling = files[1].with_suffix(".gz")
+    remember(answers, "/changed", source(files[0]))
+    remember(answers, "/overtaken", source(files[1], sibling))
+    changed, overtaken = (answers.find(make_request(path), 0.0) for path in ("/changed", "/overtaken"))
+    assert changed is not None
+    assert overtaken is not None
     files[0].write_bytes(b"new")
     sibling.write_bytes(b"new")
-    for answer in (changed, overtaken):
-        assert cache.renew(answer, LATER, 2.0, look=False)  # within ``--revalidate``
-        assert not cache.renew(answer, LATER, 2.0, look=True)
+    assert answers.find(make_request("/changed"), 5.0) is changed  # within ``--revalidate``
+    for path, answer in (("/changed", changed), ("/overtaken", overtaken)):
+        assert answers.find(make_request(path), 20.0) is None
         assert is_gone(answer)
 
 
 def test_what_answers_which_request_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "MOST", 3)
-    clock = DateClock()
-    answers = KnownAnswers(100 * SIZE, 0.0, clock)
-    clock.tell(0.0)
+    monkeypatch.setattr(known, "MOST", 2)
+    answers, _ = known_answers()
     for number, path in enumerate(files):
-        response = Response(200, [], BODY, source=source(path))
-        answers.keep(make_request(f"/{number}"), response, HEAD + DATE + b"\r\n\r\n", BODY)
+        remember(answers, f"/{number}", source(path))
+        assert answers.find(make_request("/0"), 0.0) is not None, "what is asked for stays"
     found = [answers.find(make_request(f"/{number}"), 0.0) is not None for number in range(4)]
+    assert found == [True, False, True, True]  # in two generations of two
+
+
+def test_variants_are_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "MOST_VARIANTS", 3)
+    answers, _ = known_answers()
+    for number in range(4):
+        remember(answers, "/", source(files[0]), f"Origin: http://{number}", vary="Origin")
+    found = [answers.find(make_request("/", f"Origin: http://{number}"), 0.0) is not None for number in range(4)]
     assert found == [False, False, False, True]
+
+
+def test_what_does_not_matter_to_a_response_leads_to_the_same_record(files: list[Path]) -> None:
+    answers, _ = known_answers()
+    remember(answers, "/", source(files[0]), "Accept-Encoding: gzip", "Origin: a", "Cookie: a")
+    assert answers.find(make_request("/", "Accept-Encoding: br", "Origin: b", "Cookie: b"), 0.0) is not None
+    assert answers.find(make_request("/", "Range: bytes=0-0"), 0.0) is None
+    assert answers.find(make_request("/", host="b"), 0.0) is None
+    assert answers.find(make_request("/", "Connection: close"), 0.0) is None
+    assert answers.find(make_request("/", scheme="https"), 0.0) is None
+    assert answers.find(make_request("/", method="HEAD"), 0.0) is None
+
+
+def test_codings_that_are_liked_in_the_same_order_are_one_variant(files: list[Path]) -> None:
+    answers, _ = known_answers()
+    remember(answers, "/", source(files[0]), "Accept-Encoding: gzip, deflate, br", vary="Accept-Encoding")
+    for liked in ("br, gzip", "gzip;q=0.5, br;q=0.9", "BR, x-gzip"):
+        assert answers.find(make_request("/", f"Accept-Encoding: {liked}"), 0.0) is not None
+    for liked in ("gzip", "br;q=0.5, gzip", "gzip, br, zstd", "*", ""):
+        assert answers.find(make_request("/", f"Accept-Encoding: {liked}"), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "not_modified"),
+    [
+        ((), False),
+        (('If-None-Match: "x"',), True),
+        (('If-None-Match: "y", W/"x"',), True),
+        (("If-None-Match: *",), True),
+        (('If-None-Match: "y"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT"), False),
+        (("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",), True),
+        (("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT",), False),
+        (("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT",), True),
+        (("If-Modified-Since: yesterday",), False),
+    ],
+)
+def test_conditions_choose_between_the_answers_of_a_record(
+    files: list[Path], fields: tuple[str, ...], not_modified: bool
+) -> None:
+    """RFC 9110 section 13.2.2."""
+    answers, _ = known_answers()
+    made_of = source(files[0])
+    made_of.etag, made_of.mtime = '"x"', 784111777.5
+    head = HEAD + DATE + b"\r\n\r\n"
+    answers.keep(make_request("/"), Response(200, [], BODY, source=made_of), head, BODY)
+    answers.keep(make_request("/"), Response(304, [], source=made_of), head, b"")
+    answer = answers.find(make_request("/", *fields), 0.0)
+    assert answer is not None
+    assert (answer.status == 304) is not_modified
+
+
+def test_a_404_is_known_for_as_long_as_there_is_nothing(tmp_path: Path) -> None:
+    answers, _ = known_answers()
+    page = error_response(404)
+    assert isinstance(page.body, bytes)
+    for name in ("a", "b"):
+        page.source = FileSource((), missing=(os.fsencode(tmp_path / name),))
+        answers.keep(make_request(f"/{name}"), page, HEAD + DATE + b"\r\n\r\n", page.body)
+    first, second = (answers.find(make_request(f"/{name}"), 0.0) for name in "ab")
+    assert first is second is not None, "all that is missing has one answer"
+    (tmp_path / "a").write_bytes(b"")
+    assert answers.find(make_request("/a"), 0.0) is None
+    assert answers.find(make_request("/b", 'If-None-Match: "x"'), 0.0) is second

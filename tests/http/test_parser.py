@@ -1,4 +1,4 @@
-"""The parser without sockets: what is refused and why, what is tolerated; splits and the memo change nothing."""
+"""The parser without sockets: what is refused and why, what is tolerated; splits and the common head change nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.message.head_cache import MAX_BYTES, MAX_HEADS, Memo
+from evio_http.message.common_head import Recogniser, recogniser
 from evio_http.message.limits import Limits
 from evio_http.message.parser import CONTINUE, BadRequest, RequestParser
 from evio_http.message.request import Request
@@ -340,13 +340,18 @@ MALFORMED: list[tuple[bytes, int, str]] = [
 ]  # fmt: skip
 
 
-def run(
-    data: bytes, *, splits: list[int] | None = None, memo: Memo | None = None, limits: Limits = LIMITS
-) -> list[Any]:
-    """The events of a stream, given in pieces that end at SPLITS; requests as what they say."""
-    parser = RequestParser(limits, memo, keep_body=True)
+def run(data: bytes, *, splits: list[int] | None = None, limits: Limits = LIMITS) -> list[Any]:
+    """The events of a stream, given in pieces that end at SPLITS; requests as what they say. Common heads are
+    recognised, which changes nothing."""
+    by_h11, events = (parsed(data, splits or [], limits, each) for each in (None, recogniser(limits)))
+    assert events == by_h11
+    return events
+
+
+def parsed(data: bytes, splits: list[int], limits: Limits, recognise: Recogniser | None) -> list[Any]:
+    parser = RequestParser(limits, recognise, keep_body=True)
     events: list[Any] = []
-    ends = [*sorted(splits or []), len(data)]
+    ends = [*sorted(splits), len(data)]
     for start, end in zip([0, *ends], ends, strict=False):
         parser.receive(data[start:end])
         while (event := parser.next_event()) is not None:
@@ -516,62 +521,6 @@ def test_idle_means_at_a_message_boundary() -> None:
     assert (parser.idle, parser.awaited) == (True, None)
 
 
-# -- the memo
-
-
-def test_the_memo_gives_the_same_object_for_the_same_head() -> None:
-    memo = Memo()
-    first, second = RequestParser(LIMITS, memo), RequestParser(LIMITS, memo)
-    first.receive(GET + HOST + END)
-    second.receive(GET[:5])
-    assert second.next_event() is None
-    second.receive(GET[5:] + HOST + END)
-    assert first.next_event() is second.next_event() is not None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        with_length(b"5") + b"hello",
-        CHUNKED + b"0\r\n\r\n",
-        with_field(b"Expect: 100-continue"),
-        with_field(b"Upgrade: websocket"),
-        with_field(b"X : y"),
-        b"GET / HTTP/2.0\r\n\r\n",
-    ],
-)
-def test_what_the_memo_does_not_keep(data: bytes) -> None:
-    memo = Memo()
-    run(data, memo=memo)
-    assert not memo
-
-
-def test_the_memo_is_bounded_and_keeps_what_is_used() -> None:
-    memo = Memo()
-    request = Request("GET", b"/", "1.1", None, path=b"/", query=b"", host="")  # type: ignore[arg-type]
-    used = b"used"
-    memo.keep(used, request)
-    for number in range(MAX_HEADS * 3):
-        memo.keep(b"%d" % number, request)
-        if number % (MAX_HEADS // 2) == 0:
-            assert memo.find(used) is request
-    assert len(memo) <= MAX_HEADS
-    assert memo.find(b"0") is None
-    memo.keep(b"x" * 10_000, request)
-    assert memo.find(b"x" * 10_000) is None
-
-
-def test_the_memo_is_bounded_in_bytes() -> None:
-    memo = Memo()
-    request = Request("GET", b"/", "1.1", None, path=b"/", query=b"", host="")  # type: ignore[arg-type]
-    heads = [(b"%d" % number).ljust(2000) for number in range(3 * MAX_BYTES // 2000)]
-    for head in heads:
-        memo.keep(head, request)
-        assert len(memo) * 2000 <= MAX_BYTES + 2000
-    assert memo.find(heads[0]) is None
-    assert memo.find(heads[-1]) is request
-
-
 # -- properties
 
 PIECES = st.sampled_from(
@@ -615,14 +564,6 @@ def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> 
 
 
 @settings(max_examples=100, deadline=None)
-@given(STREAMS, STREAMS)
-def test_the_memo_changes_nothing(first: bytes, second: bytes) -> None:
-    memo = Memo()
-    for stream in (first, second, first + second, second):
-        assert run(stream, memo=memo) == run(stream)
-
-
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_or_understood(stream: bytes) -> None:
     events = run(stream, splits=[len(stream) // 2])
@@ -632,4 +573,4 @@ def test_any_bytes_are_refused_or_understood(stream: bytes) -> None:
 
 def test_a_long_pipeline_takes_time_in_proportion() -> None:
     count = 5_000
-    assert len(run((GET + HOST + END) * count, memo=Memo())) == count
+    assert len(run((GET + HOST + END) * count)) == count

@@ -546,3 +546,41 @@ def test_https_redirect() -> None:
 def test_a_directory_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         Site(str(tmp_path / "none"))
+
+
+def test_a_404_may_be_given_again_for_as_long_as_nothing_is_there(directory: Path) -> None:
+    site = Site(str(directory))
+    response = site(make_request("/gone.txt"))
+    assert isinstance(response, Response)
+    assert response.source is not None
+    assert response.source.is_current()
+    (directory / "gone.txt").write_bytes(b"")
+    assert not response.source.is_current()
+
+
+def test_which_errors_are_never_given_again(directory: Path) -> None:
+    (directory / "locked").symlink_to("/etc")  # leaves the root: 404, but something is there
+    cases = [
+        (Site(str(directory)), "/locked"),
+        (Site(str(directory), clean_urls=True), "/gone"),
+        (Site(str(directory), spa="/index.html"), "/gone.txt"),
+        (Site(str(directory), error_pages={404: "/no-such-page.html"}), "/gone"),
+        (Site(str(directory)), "/%"),
+    ]
+    for site, path in cases:
+        response = site(make_request(path))
+        assert isinstance(response, Response)
+        assert response.source is None, path
+
+
+def test_the_site_s_own_404_stands_on_its_page(directory: Path) -> None:
+    page = directory / "404.html"
+    page.write_bytes(b"gone")
+    wait_until_settled(page)
+    response = Site(str(directory), error_pages={404: "/404.html"})(make_request("/gone"))
+    assert isinstance(response, Response)
+    assert (response.status, response.body) == (404, b"gone")
+    assert response.source is not None
+    assert response.source.is_current()
+    page.write_bytes(b"really gone")
+    assert not response.source.is_current()

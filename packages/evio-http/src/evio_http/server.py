@@ -1,7 +1,7 @@
 """HTTP over evio's events: the events of a server, and the common case of ``data``.
 
-In that one the bytes are a head that was seen before, and what answered it is in memory. Everything else goes through
-:class:`~evio_http.connections.connections.Connections`.
+In that one the bytes are one head that is recognised at once, and what answers it is in memory. Everything else goes
+through :class:`~evio_http.connections.connections.Connections`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 from evio_core import Events, Options, Reply
 
-from .answers.cache import HotAnswer
+from .answers.by_request import Record
 from .connections.connections import Connections
 from .connections.gate import Gate
 from .connections.handlers import Handlers, RequestHandler
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
 from .connections.session import HTTPSession
+from .message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, request_of
 from .message.limits import Limits
 from .pages.markup import document
 
@@ -74,52 +75,72 @@ def http_events(
 
 
 def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Reply]:
-    """The ``data`` of a server whose answers may come from memory.
+    """Return the ``data`` of a server whose answers may come from memory.
 
     It is one function with everything bound to its names, because this is where the time goes. Most of that is the
     kernel's: ``read``, ``stat``, ``write``.
     """
-    received, send_held, now, stat = server.received, server.send_held, monotonic, os.stat
+    received, asked, send_held = server.received, server.asked, server.send_held
+    recognise, renew, now, stat = server.recognise, server.known.renew, monotonic, os.stat
     observe, observed = server.observers.observe, server.observers.present
 
     def data(conn: Any, chunk: bytes) -> Reply:
         session: HTTPSession = conn.context
-        if session.ready:
-            request = session.lookup(chunk)
-            if request is not None:
-                answer: HotAnswer | None = request.hot
+        if not session.ready:
+            return received(conn, chunk)
+        head = recognise(chunk)
+        if head is None:
+            return received(conn, chunk)
+        said = head.groups()
+        known = session.lookup(said[KEY])
+        if known is not None and said[OTHER] is None and said[CLOSE] is None:
+            record: Record | None = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
+            if record is not None:
+                tags, since = said[TAGS], said[SINCE]
+                if tags is None and since is None:
+                    answer = record.full
+                elif tags == record.tag or (tags is None and since == record.modified):
+                    answer = record.not_modified
+                else:
+                    answer = record.answer(said[0], tags, since)
                 if answer is not None:
                     start = now()
-                    # Taken before it is known to be good: another thread may let go of them at any time.
-                    wire, file = answer.wire, answer.file
-                    if start < answer.until:
+                    if (start < record.until and start < answer.until) or renew(record, answer, start):
                         turn = conn.turn
-                        if answer.turn != turn:
-                            if start >= answer.checked_until:
-                                try:
-                                    found = stat(answer.path)
-                                except OSError:
-                                    return received(conn, chunk)
+                        if record.turn == turn or start < record.checked_until:
+                            current = True
+                        elif record.others:
+                            current = record.source.is_current()
+                        else:
+                            try:
+                                found = stat(record.path)
+                            except OSError:
+                                current = False
+                            else:
                                 # As ``version.is_current``, without what the ctime says already: no write, truncation,
                                 # rename or utime leaves it as it was.
-                                if (
-                                    found.st_ctime_ns != answer.ctime
-                                    or found.st_ino != answer.inode
-                                    or found.st_dev != answer.device
-                                    or (answer.others and not answer.source.is_current())
-                                ):
-                                    return received(conn, chunk)
-                                if revalidate:
-                                    answer.checked_until = start + revalidate
-                            answer.turn = turn
-                        if observed:
-                            session.started = start
-                            if file is None:
+                                current = (
+                                    found.st_ctime_ns == record.ctime
+                                    and found.st_ino == record.inode
+                                    and found.st_dev == record.device
+                                )
+                        # In this order: another thread that lets go of an answer empties ``wire`` before ``file``.
+                        file, wire = answer.file, answer.wire
+                        if current and wire:
+                            if record.turn != turn:
+                                record.turn = turn
+                                if revalidate and start >= record.checked_until:
+                                    record.checked_until = start + revalidate
+                            if file is not None:
+                                session.started = start
+                                request = request_of(head, session.parser.scheme)
+                                return send_held(conn, session, request, answer, wire, file)
+                            if observed:
+                                session.started = start
+                                request = request_of(head, session.parser.scheme)
                                 observe(session, request, answer.status, answer.length)
-                        if file is not None:
-                            return send_held(conn, session, request, answer, wire, file)
-                        return wire
-        return received(conn, chunk)
+                            return wire
+        return asked(conn, session, request_of(head, session.parser.scheme))
 
     return data
 

@@ -1,75 +1,298 @@
-"""Answers in memory, found by what of a request they depend on: also for heads never seen before."""
+"""What answers which request from memory, found by what of a head an answer depends on.
+
+Operations: find, keep, drop; O(1). Goals: heads that differ in what does not matter (cookies, referrers, user agents)
+lead to the same record; a record is found with one look-up in a dictionary; memory is bounded, whatever is asked for.
+
+The key is method, path, minor version and host. Accept-Encoding and Origin, with which a response may vary besides
+(RFC 9110 section 12.5.5), are looked at only for resources that do; If-None-Match and If-Modified-Since choose between
+the record's two answers. Requests with Range, If-Range, If-Match or If-Unmodified-Since are always for the site.
+"""
 
 from __future__ import annotations
 
+import functools
+from typing import Any, final
+
+from ..files.encodings import PREFERENCE, choose
 from ..files.version import FileSource
+from ..message.conditional import Outcome, evaluate, http_date
 from ..message.request import Request
-from ..message.response import CONSIDERED, DateClock, FileBody, Response, date_offset
+from ..message.response import DateClock, FileBody, Response, date_offset
 from .cache import HeldFile, HotAnswer, HotCache
 
-__all__ = ["KnownAnswers"]
+__all__ = ["Key", "KnownAnswers", "Record", "Records", "Variants"]
 
 HELD_FILES = 512
 """Files held open because they were asked for again."""
 
-MOST = 16 * 1024
-"""When more are known, all are forgotten."""
+MOST = 8 * 1024
+"""Resources of one generation; see ``Records``."""
+
+MOST_VARIANTS = 64
+"""Of one resource; when there are more, all are forgotten. Four codings make at most 16; origins are the client's."""
+
+Key = tuple[bytes, ...]
+"""Method, path, minor version ("1"), host."""
+
+OTHER_FIELDS = ("range", "if-range", "if-match", "if-unmodified-since")
+
+
+@final
+class Record:
+    """What is known of one resource, or of one variant of it. It may be used while its file is what it was; looked at
+
+    - before each use (but once for all that was found ready in one turn of a loop): ``stat`` of the file;
+    - once a second: that what was not there (``app.css.br``) still is not.
+    """
+
+    __slots__ = (
+        "checked_until",
+        "ctime",
+        "device",
+        "full",
+        "inode",
+        "modified",
+        "not_modified",
+        "others",
+        "path",
+        "source",
+        "tag",
+        "turn",
+        "until",
+    )
+
+    def __init__(self, source: FileSource) -> None:
+        self.source = source
+        self.tag = source.etag.encode("latin-1") if source.etag else None
+        """The entity tag, as it is in ETag and, mostly, in If-None-Match."""
+        self.modified = http_date(source.mtime).encode("ascii") if source.mtime is not None else None
+        """The date, as it is in Last-Modified and, mostly, in If-Modified-Since."""
+        version = source.files[0] if source.files else None
+        self.path = b"" if version is None else version.path
+        self.inode, _, self.ctime, _, self.device = (0, 0, 0, 0, 0) if version is None else version.identity
+        self.others = len(source.files) != 1 or bool(source.missing)
+        """Whether ``source.is_current`` has to look at more than the one file."""
+        self.full: HotAnswer | None = None
+        """To a request whose conditions, if any, do not hold it back."""
+        self.not_modified: HotAnswer | None = None
+        self.turn: int | None = None
+        """The turn of a loop in which it was last looked at (``Conn.turn``)."""
+        self.until = 0.0
+        """Until when what was not there need not be looked for; ``time.monotonic``."""
+        self.checked_until = 0.0
+        """Until when the file need not be looked at; ``time.monotonic``."""
+
+    def answer(self, method: bytes, tags: bytes | None, since: bytes | None) -> HotAnswer | None:
+        """Return the answer to a request with these values of If-None-Match and If-Modified-Since, if it is known."""
+        source = self.source
+        if source.missing:  # an error: conditions are about what is there (RFC 9110 section 13.2.1)
+            return self.full
+        if tags is not None and b"*" not in tags and (self.tag is None or self.tag.removeprefix(b"W/") not in tags):
+            return self.full  # most tags that do not match are of an older version
+        fields: dict[str, str] = {}
+        if tags is not None:
+            fields["if-none-match"] = tags.decode("latin-1").strip(" \t")
+        if since is not None:
+            fields["if-modified-since"] = since.decode("latin-1").strip(" \t")
+        outcome = evaluate(method.decode("ascii"), fields.get, source.etag, source.mtime)
+        return self.not_modified if outcome is Outcome.NOT_MODIFIED else self.full
+
+
+@final
+class Variants:
+    """The records of a resource whose response varies."""
+
+    __slots__ = ("_by_coding", "_by_origin", "_records")
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._by_coding = "accept-encoding" in names
+        self._by_origin = "origin" in names
+        self._records: dict[Any, Record] = {}
+
+    def find(self, coding: bytes | None, origin: bytes | None) -> Record | None:
+        """Return the record for these values of Accept-Encoding and Origin."""
+        return self._records.get(self._key(coding, origin))
+
+    def keep(self, coding: bytes | None, origin: bytes | None, record: Record) -> None:
+        """Have RECORD found."""
+        if len(self._records) >= MOST_VARIANTS:
+            self._records.clear()
+        self._records[self._key(coding, origin)] = record
+
+    def is_by(self, names: frozenset[str]) -> bool:
+        """Tell whether it is by the values of these fields that a variant is found."""
+        return self._by_coding is ("accept-encoding" in names) and self._by_origin is ("origin" in names)
+
+    def _key(self, coding: bytes | None, origin: bytes | None) -> object:
+        liked = _liked(coding) if self._by_coding else None
+        return (liked, origin) if self._by_origin else liked
+
+
+VARYING = frozenset(("accept-encoding", "origin"))
+
+
+@functools.lru_cache(maxsize=512)
+def _liked(accept_encoding: bytes | None) -> tuple[str, ...]:
+    """Return the codings that a client likes better than none, best first: all that ``choose`` makes of the field."""
+    left, order = list(PREFERENCE), []
+    text = accept_encoding.decode("latin-1") if accept_encoding is not None else None
+    while (coding := choose(text, left)) is not None:
+        order.append(coding)
+        left.remove(coding)
+    return tuple(order)
+
+
+class Records(dict[Key, "Record | Variants"]):
+    """Records by key, in two generations: when the dictionary itself is full it becomes the old one, and what is then
+    asked for moves back. What nobody asks for is gone after two fillings. For several threads: what they race for is
+    the work of making a record once more."""
+
+    __slots__ = ("_old",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._old: dict[Key, Record | Variants] = {}
+
+    def find(self, key: Key) -> Record | Variants | None:
+        """Return what is known under KEY, in either generation."""
+        known = self.get(key)
+        if known is None:
+            known = self._old.pop(key, None)
+            if known is not None:
+                self.keep(key, known)
+        return known
+
+    def keep(self, key: Key, known: Record | Variants) -> None:
+        """Remember KNOWN under KEY."""
+        if len(self) >= MOST and key not in self:
+            self._old = dict(self)
+            self.clear()
+        self[key] = known
+
+    def drop(self, key: Key) -> None:
+        """Forget what is known under KEY."""
+        self.pop(key, None)
+        self._old.pop(key, None)
 
 
 class KnownAnswers:
     """What answered which requests, in at most HOT_BYTES; 0: nothing is known. For REVALIDATE seconds after a look at
-    its files an answer is right without another."""
+    its file a record is right without another."""
 
     def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock) -> None:
         self._revalidate = revalidate
         self._hot = HotCache(hot_bytes, HELD_FILES if hot_bytes else 0)
         self._clock = clock
-        self._known: dict[tuple[object, ...], HotAnswer] = {}
+        # By scheme; of those requests after which a connection ends apart, so that ``data`` does not find them.
+        self._kept = {(scheme, persistent): Records() for scheme in ("http", "https") for persistent in (True, False)}
+
+    def records(self, scheme: str) -> Records:
+        """Return the records for requests over connections that persist."""
+        return self._kept[scheme, True]
 
     def find(self, request: Request, now: float) -> HotAnswer | None:
-        """The answer to REQUEST, if it is in memory and still right at NOW, ``time.monotonic``."""
-        answer: HotAnswer | None = request.hot
-        if answer is None and self._known and not request.has_body:
-            answer = self._known.get(_answer_key(request))
-        if answer is None:
+        """Return the answer to REQUEST, if it is in memory and still right at NOW, ``time.monotonic``."""
+        if request.has_body:
             return None
-        look = now >= answer.checked_until
-        right = True
-        if now >= answer.until:
-            right = self._hot.renew(answer, self._clock.tell(now), self._clock.until, look=look)
-        elif look and not answer.source.is_current():
-            right = False
-            self._hot.drop(answer)
-        if not right:
-            request.hot = None
+        records, key = self._place(request)
+        known = records.find(key)
+        if known is None or any(name in request.headers for name in OTHER_FIELDS):
             return None
-        if look:
-            answer.checked_until = now + self._revalidate
+        record = known.find(*_variant(request)) if isinstance(known, Variants) else known
+        if record is None:
+            return None
+        if now >= record.checked_until:
+            if not record.source.is_current():
+                self._drop(records, key, record)
+                return None
+            record.checked_until = now + self._revalidate
+        tags, since = _encoded(request, "if-none-match"), _encoded(request, "if-modified-since")
+        answer = record.answer(key[0], tags, since)
+        if answer is None or not self.renew(record, answer, now):
+            return None
         return answer
 
-    def keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> HotAnswer | None:
-        """Have the same request answered from memory the next time. None if there are no descriptors left for it, or
-        its content is in parts."""
-        assert isinstance(response.source, FileSource)
+    def renew(self, record: Record, answer: HotAnswer, now: float) -> bool:
+        """Do what is due once a second: look for what was not there, and set Date. False: ANSWER cannot be used."""
+        if now >= record.until:
+            if record.source.has_appeared():
+                self._forget(record)
+                return False
+            self._clock.tell(now)
+            record.until = self._clock.until
+        return now < answer.until or self._hot.renew(answer, self._clock.tell(now), self._clock.until)
+
+    def keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> None:
+        """Have the same request answered from memory the next time, unless there are no descriptors left for it or its
+        content is in parts."""
+        source = response.source
+        if not isinstance(source, FileSource) or response.status not in (200, 304, 404):
+            return
+        if any(name in request.headers for name in OTHER_FIELDS):
+            return
         content = body if isinstance(body, bytes) else _held(body)
         if content is None:
-            return None
-        at = date_offset(response.status)
-        answer = self._hot.keep(head, content, response.source, response.status, at, self._clock.until)
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[_answer_key(request)] = answer
-        return answer
+            return
+        answer = self._hot.keep(
+            head, content, source.files, response.status, date_offset(response.status), self._clock.until
+        )
+        record = self._record(request, response.varies_by() & VARYING, source)
+        if response.status == 304:
+            record.not_modified = answer
+        else:
+            record.full = answer
+
+    def _record(self, request: Request, names: frozenset[str], source: FileSource) -> Record:
+        """Return the record for what was made of SOURCE, a new one if there is none."""
+        records, key = self._place(request)
+        known = records.find(key)
+        record: Record | None
+        if not names:
+            record = known if type(known) is Record else None
+            if record is None or record.source != source:
+                record = Record(source)
+                records.keep(key, record)
+            return record
+        variants = known if type(known) is Variants and known.is_by(names) else None
+        if variants is None:
+            variants = Variants(names)
+            records.keep(key, variants)
+        coding, origin = _variant(request)
+        record = variants.find(coding, origin)
+        if record is None or record.source != source:
+            record = Record(source)
+            variants.keep(coding, origin, record)
+        return record
+
+    def _place(self, request: Request) -> tuple[Records, Key]:
+        persistent = request.keep_alive and request.version == "1.1"
+        kind = request.version[2:] if persistent or not request.keep_alive else "0 keep-alive"
+        key = request.method.encode(), request.path, kind.encode(), request.host.encode("latin-1")
+        return self._kept[request.scheme, persistent], key
+
+    def _drop(self, records: Records, key: Key, record: Record) -> None:
+        records.drop(key)
+        self._forget(record)
+
+    def _forget(self, record: Record) -> None:
+        """Let go of answers that are no longer right. Those to errors are others' as well, and right for them."""
+        for answer in (record.full, record.not_modified):
+            if answer is not None and answer.status != 404:
+                self._hot.drop(answer)
+        record.full = record.not_modified = None
 
 
-def _answer_key(request: Request) -> tuple[object, ...]:
-    """All of a request that an answer from memory can depend on."""
-    fields = request.headers.pick(CONSIDERED)
-    return request.method, request.scheme, request.host, request.version, request.keep_alive, request.path, fields
+def _variant(request: Request) -> tuple[bytes | None, bytes | None]:
+    return _encoded(request, "accept-encoding"), _encoded(request, "origin")
+
+
+def _encoded(request: Request, name: str) -> bytes | None:
+    value = request.headers.get(name)
+    return value.encode("latin-1") if value is not None else None
 
 
 def _held(body: FileBody) -> HeldFile | None:
-    """The one part of a file that BODY is, held open; None if it is none, or there are no descriptors left."""
+    """Return the one part of a file that BODY is, held open; None if it is none, or there are no descriptors left."""
     piece = body.pieces[0]
     if len(body.pieces) != 1 or isinstance(piece, bytes):
         return None

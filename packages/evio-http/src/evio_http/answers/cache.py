@@ -1,12 +1,8 @@
-"""Whole answers in memory, looked at again before each use.
+"""Whole answers in memory.
 
 Operations: find, keep, renew; O(1). Goals: the bytes of an answer are one object that goes to the kernel as it is;
-it is never sent when the file is not what it was; memory is bounded, whatever is asked for.
-
-An answer is used between two looks, each of which ``--revalidate`` allows to leave out for a time:
-
-- on every request, ``stat`` of each file it was made of;
-- once a second, when its Date is renewed: that what was not there (``app.css.br``) still is not.
+memory is bounded, whatever is asked for. Whether an answer is still right is for whoever refers to it
+(``by_request.py``).
 
 A file that is not small is not in memory but held open: ``wire`` is the head, and the kernel copies the rest.
 
@@ -20,7 +16,7 @@ import os
 import threading
 from collections import OrderedDict
 
-from ..files.version import FileSource
+from ..files.version import FileVersion
 from ..message.response import DATE_SIZE
 
 __all__ = ["HeldFile", "HotAnswer", "HotCache"]
@@ -48,47 +44,23 @@ class HeldFile:
 
 
 class HotAnswer:
-    """An answer and what it stands on."""
+    """An answer: the bytes to send, and until when."""
 
-    __slots__ = (
-        "checked_until",
-        "ctime",
-        "date_at",
-        "device",
-        "file",
-        "inode",
-        "key",
-        "length",
-        "others",
-        "path",
-        "source",
-        "status",
-        "turn",
-        "until",
-        "wire",
-    )
+    __slots__ = ("date_at", "file", "key", "length", "status", "until", "wire")
 
-    def __init__(self, key: tuple[object, ...], source: FileSource, status: int, date_at: int, length: int) -> None:
+    def __init__(self, key: tuple[object, ...], status: int, date_at: int, length: int) -> None:
         self.key = key
-        self.source = source
-        self.path = source.files[0].path
-        self.inode, _, self.ctime, _, self.device = source.files[0].identity
-        self.others = source.files[1:]
         self.status = status
         self.length = length
         """Bytes of content."""
         self.date_at = date_at
+        """Where in ``wire`` the value of Date is."""
         self.file: HeldFile | None = None
         """Where the content is, if not in ``wire``."""
-        self.turn: int | None = None
-        """In which turn of a loop the files were last looked at (``Conn.turn``): not again for what was found ready in
-        the same one."""
         self.wire = b""
         """All of it; empty when it is no longer kept."""
         self.until = 0.0
-        """Until when ``wire`` may be sent, provided that the files are the same; ``time.monotonic``."""
-        self.checked_until = 0.0
-        """Until when the files need not be looked at."""
+        """Until when its Date is right; ``time.monotonic``."""
 
 
 class HotCache:
@@ -103,16 +75,22 @@ class HotCache:
         self._lock = threading.Lock()
 
     def keep(
-        self, head: bytes, body: bytes | HeldFile, source: FileSource, status: int, date_at: int, until: float
+        self,
+        head: bytes,
+        body: bytes | HeldFile,
+        files: tuple[FileVersion, ...],
+        status: int,
+        date_at: int,
+        until: float,
     ) -> HotAnswer:
-        """The answer with this head and body, which was made of SOURCE just now."""
+        """Return the answer with this head and body, which was made of FILES just now."""
         length = body.count if isinstance(body, HeldFile) else len(body)
         # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
-        key = (source.files, head[:date_at], head[date_at + DATE_SIZE :], length)
+        key = (files, head[:date_at], head[date_at + DATE_SIZE :], length)
         with self._lock:
             answer = self._kept.get(key)
-            if answer is None or answer.source != source:
-                answer = HotAnswer(key, source, status, date_at, length)
+            if answer is None:
+                answer = HotAnswer(key, status, date_at, length)
             self._discard(key, answer)
             if isinstance(body, HeldFile):
                 answer.file, answer.wire = body, head
@@ -135,11 +113,10 @@ class HotCache:
         if gone is not successor:
             gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
-    def renew(self, answer: HotAnswer, date: bytes, until: float, *, look: bool) -> bool:
-        """Give an answer a new Date; False if it is no longer kept or, which only LOOK sees, no longer right."""
+    def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
+        """Give an answer a new Date; False if it is no longer kept."""
         wire = answer.wire
-        if not wire or (look and (not answer.source.is_current() or answer.source.has_appeared())):
-            self.drop(answer)
+        if not wire:
             return False
         renewed = wire[: answer.date_at] + date + wire[answer.date_at + DATE_SIZE :]
         with self._lock:

@@ -11,7 +11,7 @@ from evio_core import Action, Conn, Reply, TimeoutExpired
 
 from ..answers.by_request import KnownAnswers
 from ..answers.cache import HeldFile, HotAnswer
-from ..message.head_cache import Memo
+from ..message.common_head import recogniser
 from ..message.limits import Limits
 from ..message.parser import CONTINUE, BadRequest, RequestParser
 from ..message.request import Request
@@ -63,8 +63,8 @@ class Connections:
         self._gate = gate
         self._server_line = _server_line(server_name)
         self._clock = DateClock()
-        self._known = KnownAnswers(hot_bytes, revalidate, self._clock)
-        self._memos = {"http": Memo(), "https": Memo()}
+        self.known = KnownAnswers(hot_bytes, revalidate, self._clock)
+        self.recognise = recogniser(limits)
         self._admission = Admission(limits.connections, limits.connections_per_address)
 
     # -- events
@@ -73,9 +73,9 @@ class Connections:
         """A connection begins."""
         tls = conn.tls
         scheme = "https" if tls is not None else "http"
-        memo = self._memos[scheme]
-        parser = RequestParser(self._limits, memo, scheme=scheme, keep_body=self._handlers.want_content)
-        session = HTTPSession(parser, memo.get, peer_address(conn.remote_addr), (tls.version() or "") if tls else "")
+        parser = RequestParser(self._limits, self.recognise, scheme=scheme, keep_body=self._handlers.want_content)
+        version = (tls.version() or "") if tls is not None else ""
+        session = HTTPSession(parser, self.known.records(scheme), peer_address(conn.remote_addr), version)
         conn.context = session
         refused = 0 if self._admission.enter(session.address) else 503
         if self._gate is not None:
@@ -163,6 +163,19 @@ class Connections:
 
     # -- requests
 
+    def asked(self, conn: Conn, session: HTTPSession, request: Request) -> Reply:
+        """Answer REQUEST, which arrived alone and whole while nothing else was to be done."""
+        session.ready = False
+        if session.unfinished and not conn.pending:
+            self.observers.settle(session, 0)
+        if self.observers.present:
+            session.started = monotonic()
+        output: list[bytes] = []
+        if self._on_request(conn, session, request, output):
+            return self._finish(conn, session, output)
+        self._write(conn, output)
+        return None
+
     def _advance(self, conn: Conn, session: HTTPSession, output: list[bytes]) -> Reply:
         """Answer what has arrived, as far as the peer takes the answers."""
         parser = session.parser
@@ -198,10 +211,10 @@ class Connections:
             if refusal is not None:
                 self._send(conn, session, request, refusal, output)
                 return True
-        answer = None if session.retiring else self._known.find(request, monotonic())
+        answer = None if session.retiring else self.known.find(request, monotonic())
         if answer is not None:
             self._put(conn, session, request, answer, output)
-            self._remember(session, request, answer)
+            session.closing = session.closing or not request.keep_alive
             return True
         response = self._handlers.ask(session.address, request)
         if isinstance(response, Deferred):
@@ -297,16 +310,8 @@ class Connections:
             self.observers.sent(conn, session, request, response.status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
         if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
-            answer = self._known.keep(request, response, head, body)
-            if answer is not None:
-                self._remember(session, request, answer)
+            self.known.keep(request, response, head, body)
         response.close()
-
-    def _remember(self, session: HTTPSession, request: Request, answer: HotAnswer) -> None:
-        if request.keep_alive:
-            request.hot = answer
-        else:  # ``data`` must not find it, as it does not close
-            session.closing = True
 
     def _send_file(self, conn: Conn, body: FileBody, output: list[bytes]) -> None:
         self._write(conn, output)

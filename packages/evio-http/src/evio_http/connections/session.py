@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 
+from ..answers.by_request import Records
 from ..message.parser import RequestParser
 from ..message.request import Request
 from ..message.response import Response
@@ -56,12 +56,10 @@ class HTTPSession:
         "waiting",
     )
 
-    def __init__(
-        self, parser: RequestParser, lookup: Callable[[bytes], Request | None], address: str, tls: str
-    ) -> None:
+    def __init__(self, parser: RequestParser, records: Records, address: str, tls: str) -> None:
         self.parser = parser
-        self.lookup = lookup
-        """``Memo.get`` of the connection's scheme."""
+        self.lookup = records.get
+        """Of the connection's scheme."""
         self.address = address
         """The peer's host, or ``unix:`` and its path."""
         self.tls = tls

@@ -158,6 +158,7 @@ class Representations:
 
     def _respond(self, request: Request, chosen: _Chosen, validated: bool) -> Response:
         etag, mtime = self._validators.find(chosen.opened, chosen.coding) if validated else NO_VALIDATORS
+        chosen.source.etag, chosen.source.mtime = etag, mtime
         fields: Fields = []
         if etag:
             fields.append(("ETag", etag))

@@ -10,7 +10,16 @@ import os
 import time
 from dataclasses import dataclass
 
-__all__ = ["FileSource", "FileVersion", "Identity", "identity", "is_current", "is_past", "is_settled"]
+__all__ = [
+    "FileSource",
+    "FileVersion",
+    "Identity",
+    "identity",
+    "is_current",
+    "is_missing",
+    "is_past",
+    "is_settled",
+]
 
 Identity = tuple[int, int, int, int, int]
 """What tells a version of a file from any other: inode, mtime and ctime (ns), size, device."""
@@ -58,6 +67,17 @@ def is_current(path: bytes, version: Identity) -> bool:
     return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev) == version
 
 
+def is_missing(path: bytes) -> bool:
+    """Tell whether PATH leads to nothing: one ``stat``. False if the system does not say so plainly."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 class FileVersion:
     """The version of the file at ``path`` that STATUS is of. Equal are versions of the same file at the same path."""
 
@@ -89,18 +109,26 @@ class FileVersion:
         return f"FileVersion({self.path!r}, {self.identity!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FileSource:
-    """What a response was made of: it is still right as long as each of ``files`` is current and none of the paths
-    ``absent`` exists, which is so as long as ``directory``, if known, is current."""
+    """What a response was made of: it is still right as long as each of ``files`` is current, none of the paths
+    ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is current.
+
+    ``missing`` is for what would have been served instead, and looked at before each use; ``absent`` is for what would
+    have been preferred, and looked at once a second. ``etag`` and ``mtime`` (seconds since the epoch) are the
+    validators of the representation, as far as it has any.
+    """
 
     files: tuple[FileVersion, ...]
     absent: tuple[bytes, ...] = ()
     directory: FileVersion | None = None
+    missing: tuple[bytes, ...] = ()
+    etag: str = ""
+    mtime: float | None = None
 
     def is_current(self) -> bool:
-        """Tell whether each file still is what it was: one ``stat`` each."""
-        return all(version.is_current() for version in self.files)
+        """Tell whether each file still is what it was, and what was missing still is: one ``stat`` each."""
+        return all(version.is_current() for version in self.files) and all(map(is_missing, self.missing))
 
     def has_appeared(self) -> bool:
         """Tell whether there is something now that was not there."""

@@ -26,10 +26,10 @@ import h11
 
 from .bad_request import BadRequest
 from .chunked import ChunkedCheck
-from .head_cache import Memo
+from .common_head import Recogniser, request_of
 from .incomplete import METHOD, check_incomplete
 from .limits import Limits
-from .request import Headers, Request
+from .request import Request, make_request
 from .target import is_host, parse_target
 
 __all__ = ["CONTINUE", "Continue", "Event", "RequestParser", "BadRequest"]
@@ -81,19 +81,22 @@ class RequestParser:
         "_empty_lines",
         "_keep_body",
         "_limits",
-        "_memo",
-        "_scheme",
+        "_recognise",
         "_searched",
         "_start",
         "_state",
+        "scheme",
     )
 
-    def __init__(self, limits: Limits, memo: Memo | None, *, scheme: str = "http", keep_body: bool = False) -> None:
-        """MEMO may be shared by all connections of a scheme; None: h11 sees every head. ``keep_body``: give requests
+    def __init__(
+        self, limits: Limits, recognise: Recogniser | None, *, scheme: str = "http", keep_body: bool = False
+    ) -> None:
+        """RECOGNISE, of ``common_head`` for the same LIMITS, spares h11 what it knows; None: h11 sees every head.
+        ``keep_body``: give requests
         their content."""
         self._limits = limits
-        self._memo = memo
-        self._scheme = scheme
+        self._recognise = recognise
+        self.scheme = scheme
         self._keep_body = keep_body
         self._buffer = b""
         self._start = 0  # what is before it has been dealt with
@@ -155,9 +158,9 @@ class RequestParser:
         head = self._buffer[start:end]
         self._start = end
         self._searched = self._empty_lines = 0
-        memo = self._memo
-        request = memo.find(head) if memo is not None else None
-        return request if request is not None else self._parse(head)
+        if self._recognise is not None and (found := self._recognise(head)) is not None:
+            return request_of(found, self.scheme)
+        return self._parse(head)
 
     def _skip_empty_lines(self) -> None:
         while self._buffer.startswith(b"\r\n", self._start):
@@ -195,8 +198,6 @@ class RequestParser:
         request = self._request(event)
         if request.has_body:
             return self._begin_content(request, machine, framing)
-        if self._memo is not None and "expect" not in framing and "upgrade" not in framing:
-            self._memo.keep(head, request)
         return request
 
     def _request(self, event: h11.Request) -> Request:
@@ -206,20 +207,7 @@ class RequestParser:
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
         method = event.method.decode("ascii")
         target = parse_target(method, event.target)
-        version = event.http_version.decode("ascii")
-        options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
-        return Request(
-            method,
-            event.target,
-            version,
-            Headers(fields),
-            path=target.path,
-            query=target.query,
-            host=target.host or fields.get("host", "").lower(),
-            scheme=self._scheme,
-            keep_alive="close" not in options and (version == "1.1" or "keep-alive" in options),
-            has_body="transfer-encoding" in fields or fields.get("content-length", "").strip("0") != "",
-        )
+        return make_request(method, event.target, target, event.http_version.decode("ascii"), fields, self.scheme)
 
     # -- the content
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-__all__ = ["KNOWN_METHODS", "Headers", "Request"]
+from .target import Target
+
+__all__ = ["KNOWN_METHODS", "Headers", "Request", "make_request"]
 
 KNOWN_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"))
 """Methods that a server knows (RFC 9110 section 9, RFC 5789); what others ask for cannot be known."""
@@ -25,10 +26,6 @@ class Headers:
         """The value of a field, or DEFAULT."""
         return self._fields.get(name.lower(), default)
 
-    def pick(self, names: Iterable[str]) -> tuple[str | None, ...]:
-        """The values of several fields, given by their lower-case names."""
-        return tuple(map(self._fields.get, names))
-
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._fields
 
@@ -43,8 +40,7 @@ class Headers:
 
 
 class Request:
-    """One request. A request without a body may be given again when the same bytes arrive again, on any connection:
-    it is not to be changed."""
+    """One request (RFC 9110 section 3.4): a plain value."""
 
     __slots__ = (
         "body",
@@ -52,7 +48,6 @@ class Request:
         "has_body",
         "headers",
         "host",
-        "hot",
         "keep_alive",
         "method",
         "path",
@@ -97,8 +92,6 @@ class Request:
         """The content; empty unless a handler of the program's own is asked."""
         self.client = ""
         """The peer's address, or behind trusted proxies the one they name; set for handlers of the program's own."""
-        self.hot: Any = None
-        """What the site that answered it has in memory for the next time; see ``hot.py``."""
 
     def for_handler(self, client: str) -> Request:
         """A copy that is the handler's own."""
@@ -120,3 +113,22 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.version}>"
+
+
+def make_request(
+    method: str, raw_target: bytes, target: Target, version: str, fields: dict[str, str], scheme: str
+) -> Request:
+    """Make a request of what was parsed. FIELDS has lower-case names; the lines of one field are joined by ", "."""
+    options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
+    return Request(
+        method,
+        raw_target,
+        version,
+        Headers(fields),
+        path=target.path,
+        query=target.query,
+        host=target.host or fields.get("host", "").lower(),
+        scheme=scheme,
+        keep_alive="close" not in options and (version == "1.1" or "keep-alive" in options),
+        has_body="transfer-encoding" in fields or fields.get("content-length", "").strip("0") != "",
+    )

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from .conditional import http_date
 
 __all__ = [
-    "CONSIDERED",
     "DATE_SIZE",
     "DateClock",
     "FileBody",
@@ -34,19 +33,6 @@ DATE_SIZE = 29
 _FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode() for status in HTTPStatus}
 _FRAMED_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
-
-
-CONSIDERED = (
-    "accept-encoding",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "origin",
-    "range",
-)
-"""The fields of a request that a response with a :class:`Source` may depend on."""
 
 
 class OpenFile(Protocol):
@@ -70,7 +56,8 @@ class FileBody:
 
 class Source(Protocol):
     """What a response was made of. A response that has one depends on no more of its request than method, scheme, host,
-    version, path and the fields in ``CONSIDERED``, and may be sent again for as long as its source is current."""
+    version, path, the fields of conditions and ranges, and those of Accept-Encoding and Origin that its Vary names. It
+    may be sent again for as long as its source is current."""
 
     def is_current(self) -> bool:
         """Tell whether what the response was made of still is what it was."""
@@ -121,6 +108,11 @@ class Response:
         """Whether there is a field of that name."""
         name = name.lower()
         return any(each.lower() == name for each, _ in self.headers)
+
+    def varies_by(self) -> frozenset[str]:
+        """Return the names in Vary, in lower case."""
+        values = [value for field, value in self.headers if field.lower() == "vary"]
+        return frozenset(name.strip().lower() for value in values for name in value.split(","))
 
     def vary(self, name: str) -> None:
         """Add the name of a request's field to Vary (RFC 9110 section 12.5.5)."""

@@ -21,6 +21,7 @@ from ..files.paths import (
 )
 from ..files.representation import Representations
 from ..files.validators import Validators
+from ..files.version import FileSource, is_missing
 from ..message.request import KNOWN_METHODS, Headers, Request
 from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
@@ -278,7 +279,9 @@ class Site:
         if move is not None:
             return self._move(request, move)
         if self._spa is None or self._root.hides(segments):
-            return self._error(request, status)
+            path = self._root.locate(segments)
+            lasting = status == 404 and not self._clean_urls and is_missing(path)
+            return self._error(request, status, missing=(path,) if lasting else ())
         response = self._routed(request, segments, self._spa) or self._error(request, status)
         return then(response, _vary_by_accept) if self._depends_on_accept(segments) else response
 
@@ -307,28 +310,36 @@ class Site:
             return False
         return self._types(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))
 
-    def _error(self, request: Request, status: int, page: list[str] | None = None) -> Response:
-        """The site's own page for STATUS, or else ours."""
+    def _error(
+        self, request: Request, status: int, page: list[str] | None = None, *, missing: tuple[bytes, ...] = ()
+    ) -> Response:
+        """Return the site's own page for STATUS, or else ours. It may be given from memory for as long as there is
+        nothing at MISSING, if that is given."""
         page = page or self._error_pages.get(status)
         if page is not None:
             try:
                 found = self._root.open(page)
                 if isinstance(found, OpenedFile):
-                    return self._own_page(page, found, status)
+                    return self._own_page(page, found, status, missing)
                 log.error("the error page for %d is not there: %s", status, decoded_path(page))
             except OSError as error:
                 log.error("cannot read the error page for %d: %s", status, error)
-        return self._made_error(status)
+        response = self._made_error(status)
+        if missing and page is None:
+            response.source = FileSource((), missing=missing)
+        return response
 
     def _made_error(self, status: int) -> Response:
         """The page for STATUS that needs no file."""
         return error_response(status) if self._error_template is None else self._error_template.response(status)
 
-    def _own_page(self, page: list[str], found: OpenedFile | OpenedDirectory, status: int) -> Response:
+    def _own_page(self, page: list[str], found: OpenedFile, status: int, missing: tuple[bytes, ...]) -> Response:
         # Without the request's conditions and ranges: they are about something else (RFC 9110 section 13.2.1).
-        plain = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
-        assert isinstance(found, OpenedFile)
-        response = self._files.respond_plainly(plain, page, found)
+        unconditional = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
+        version = found.version
+        response = self._files.respond_plainly(unconditional, page, found)
+        if missing and version.settled:
+            response.source = FileSource((version,), missing=missing)
         response.status, response.served = status, ""
         response.headers = [field for field in response.headers if field[0] != "Accept-Ranges"]
         return response

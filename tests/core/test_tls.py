@@ -75,6 +75,95 @@ def test_versions_alpn_and_sni_are_shown(version: ssl.TLSVersion, address: str, 
             assert seen.get(timeout=TIMEOUT) == (peer.version(), "http/1.1", "localhost")
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        (None, None),
+        (["http/1.1"], "http/1.1"),
+        (["h2", "http/1.1"], "http/1.1"),
+        (["h2"], ""),
+        (["foo", "http/1.0"], ""),
+    ],
+)
+def test_a_client_that_speaks_none_of_our_protocols_is_refused(
+    version: ssl.TLSVersion, address: str, certificates: Certificates, offered: list[str] | None, agreed: str | None
+) -> None:
+    """RFC 7301 section 3.2; a client without ALPN says nothing about what it speaks."""
+    with running(Events(data=echo), address + "&alpn=http/1.1") as run:
+        settings: dict[str, Any] = {"version": version} | ({"alpn": offered} if offered else {})
+        if agreed == "":
+            with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+                client(run.addr, certificates, **settings)
+        else:
+            with client(run.addr, certificates, **settings) as peer:
+                peer.sendall(b"hello")
+                assert receive(peer, 5) == b"hello"
+                assert peer.selected_alpn_protocol() == agreed
+
+
+@pytest.mark.parametrize("groups", ["P-521:X25519", "X25519"])
+def test_a_client_hello_in_pieces_and_asked_for_again_is_understood(
+    address: str, certificates: Certificates, groups: str
+) -> None:
+    """A key share of a group that the server does not like makes it ask again (RFC 8446 section 4.1.4)."""
+    with running(Events(data=lambda conn, chunk: (chunk.upper(), Action.CLOSE)), address + "&alpn=http/1.1") as run:
+        good = s_client(run, certificates, f"-quiet -groups {groups} -alpn h2,http/1.1")
+        bad = s_client(run, certificates, f"-quiet -groups {groups} -alpn h2")
+    assert good.stdout == b"HELLO\n", good.stderr
+    assert b"no application protocol" in bad.stderr
+
+
+def issue_pair(certificates: Certificates, path: Path, kind: trustme.KeyType, *names: str) -> str:
+    issued = certificates.authority.issue_cert(*names, key_type=kind)
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    return f"cert={path}"
+
+
+RSA, ECDSA = trustme.KeyType.RSA, trustme.KeyType.ECDSA
+
+
+@pytest.mark.parametrize("first", [RSA, ECDSA], ids=["rsa first", "ecdsa first"])
+def test_certificates_of_two_algorithms_for_one_name_are_both_used(
+    certificates: Certificates, tmp_path: Path, first: trustme.KeyType
+) -> None:
+    second = ECDSA if first is RSA else RSA
+    options = [
+        issue_pair(certificates, tmp_path / "1.pem", first, "a.test", "only.test"),
+        issue_pair(certificates, tmp_path / "2.pem", second, "a.test", "other.test"),
+    ]
+    with running(Events(data=echo), f"tls://127.0.0.1:0?{'&'.join(options)}") as run:
+
+        def ask(name: str, algorithm: str) -> list[str] | None:
+            context = ssl.create_default_context(cafile=certificates.ca)
+            context.check_hostname = False
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers(f"ECDHE-{algorithm}-AES128-GCM-SHA256")
+            sock = socket.create_connection(run.addr, TIMEOUT)
+            try:
+                with context.wrap_socket(sock, server_hostname=name) as peer:
+                    return dns_names(peer)
+            except ssl.SSLError:
+                sock.close()
+                return None
+
+        kinds = ("RSA", "ECDSA") if first is RSA else ("ECDSA", "RSA")
+        found = {name: [ask(name, kind) for kind in kinds] for name in ("a.test", "only.test", "other.test", "else")}
+    one, two = ["a.test", "only.test"], ["a.test", "other.test"]
+    assert found == {"a.test": [one, two], "only.test": [one, None], "other.test": [None, two], "else": [one, None]}
+
+
+def test_a_certificate_that_would_never_be_used_is_an_error(certificates: Certificates, tmp_path: Path) -> None:
+    first = issue_pair(certificates, tmp_path / "1.pem", RSA, "a.test", "b.test")
+    second = issue_pair(certificates, tmp_path / "2.pem", RSA, "b.test")
+    with pytest.raises(TLSError, match=r"certificate .*2\.pem would never be used"):
+        serve(Events(), f"tls://127.0.0.1:0?{first}&{second}")
+    third = issue_pair(certificates, tmp_path / "3.pem", RSA, "b.test", "c.test")
+    with running(Events(data=echo), f"tls://127.0.0.1:0?{first}&{third}") as run:
+        with client(run.addr, certificates, name="c.test") as peer:
+            assert dns_names(peer) == ["b.test", "c.test"]
+
+
 def test_sni_picks_the_certificate(certificates: Certificates, tmp_path: Path) -> None:
     options = []
     for name in ("one.test", "*.two.test", "a.two.test"):

@@ -5,18 +5,32 @@ from __future__ import annotations
 import re
 import ssl
 
-__all__ = ["candidates", "certificate_names"]
+__all__ = ["candidates", "certificate_names", "key_algorithm"]
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def certificate_names(path: str) -> frozenset[str]:
     """The DNS names of the first certificate of a PEM file, in lower case."""
+    der = _first(path)
+    return frozenset(_dns_names(der)) if der else frozenset()
+
+
+def key_algorithm(path: str) -> bytes:
+    """The object identifier of the algorithm of the key of the first certificate of a PEM file (RFC 5280 section
+    4.1.2.7), as it is encoded; empty if there is no certificate."""
+    der = _first(path)
+    if not der:
+        return b""
+    fields = [value for tag, value in _elements(_elements(_elements(der)[0][1])[0][1]) if tag == _SEQUENCE]
+    # TBSCertificate: signature, issuer, validity, subject, subjectPublicKeyInfo > algorithm > its identifier.
+    return _elements(_elements(fields[4])[0][1])[0][1]
+
+
+def _first(path: str) -> bytes:
     with open(path, encoding="ascii", errors="replace") as file:
         found = _PEM.search(file.read())
-    if found is None:
-        return frozenset()
-    return frozenset(_dns_names(ssl.PEM_cert_to_DER_cert(found.group())))
+    return ssl.PEM_cert_to_DER_cert(found.group()) if found is not None else b""
 
 
 # The ssl module shows the names of a certificate only after verifying it, which an expired or self-signed one

@@ -14,7 +14,8 @@ from typing import NoReturn
 from ..addresses.address import Address
 from ..errors import TLSError
 from ..logs import log
-from .certificate_names import candidates, certificate_names
+from .certificate_names import candidates, certificate_names, key_algorithm
+from .client_hello import NO_APPLICATION_PROTOCOL, offered_protocols
 from .session import NamedSSLObject, TLSSession, reason
 
 __all__ = ["ServerCredentials", "client_session"]
@@ -42,7 +43,10 @@ class ServerCredentials:
         signature = _signature(self._address)
         if signature != self._signature:
             self._reload(signature)
-        return TLSSession(self._contexts[0][1], server_side=True)
+        session = TLSSession(self._contexts[0][1], server_side=True)
+        if self._address.alpn and isinstance(session.object, NamedSSLObject):
+            session.object.hello = b""  # is wanted
+        return session
 
     def reload(self) -> None:
         """Load the files again. Raises :class:`TLSError` when one is bad; those in use then stay."""
@@ -63,28 +67,43 @@ class ServerCredentials:
                 log.error("%s; the certificates in use stay", error)
 
     def _load(self) -> list[tuple[frozenset[str], ssl.SSLContext]]:
-        contexts = []
-        for cert, key in self._address.certs:
-            context = self._context(cert, key)
-            try:
-                contexts.append((certificate_names(cert), context))
-            except (OSError, IndexError) as error:  # it was replaced or removed since
-                raise TLSError(f"cannot read the names of certificate {cert}: {reason(error)}") from error
-        if len(contexts) > 1:
-            for _, context in contexts:
-                context.sni_callback = self._choose
-        else:
-            contexts[0][1].sni_callback = _remember_name
-        return contexts
+        """Names and what a client that asks for one of them gets; the first is for all others, too. Certificates for
+        one name whose keys are of different algorithms are in one context: OpenSSL sends what a client can verify."""
+        pairs, alone, algorithms, names = self._address.certs, [], [], []
+        for pair in pairs:
+            alone.append(self._context([pair]))
+            of_pair, algorithm = self._facts(pair[0])
+            names.append(of_pair or NAMELESS)
+            algorithms.append(algorithm)
+        loaded, used = [], set[int]()
+        for together, for_names in _by_name(names):
+            chosen = {algorithms[place]: place for place in reversed(together)}  # the first of each algorithm
+            places = sorted(chosen.values())
+            used.update(places)
+            context = alone[places[0]] if len(places) == 1 else self._context([pairs[place] for place in places])
+            loaded.append((for_names, context))
+        for place, (cert, _) in enumerate(pairs):
+            if place not in used:
+                raise TLSError(f"certificate {cert} would never be used: others for its names are before it")
+        return loaded
 
-    def _context(self, cert: str, key: str | None) -> ssl.SSLContext:
+    @staticmethod
+    def _facts(cert: str) -> tuple[frozenset[str], bytes]:
+        try:
+            return certificate_names(cert), key_algorithm(cert)
+        except (OSError, IndexError) as error:  # it was replaced or removed since
+            raise TLSError(f"cannot read the names of certificate {cert}: {reason(error)}") from error
+
+    def _context(self, pairs: list[tuple[str, str | None]]) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sslobject_class = NamedSSLObject
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the build of Python or OpenSSL would allow
         context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.num_tickets = TICKETS
-        _load_pair(context, cert, key)
+        context.sni_callback = self._on_client_hello
+        for cert, key in pairs:
+            _load_pair(context, cert, key)
         if self._address.alpn:
             context.set_alpn_protocols(list(self._address.alpn))
         if self._address.client_ca:
@@ -92,14 +111,35 @@ class ServerCredentials:
             _load_trust(context, self._address.client_ca)
         return context
 
-    def _choose(self, sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        _remember_name(sslobject, name, _)
-        if name is not None:
+    def _on_client_hello(self, sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+        """Choose by the name that a client asks for; an alert if it speaks none of our protocols."""
+        if isinstance(sslobject, NamedSSLObject):
+            sslobject.server_name = name
+            if sslobject.hello is not None:
+                offered = offered_protocols(sslobject.hello)
+                if offered is not None and not set(offered) & set(self._address.alpn):
+                    sslobject.refusal = f"the client speaks {', '.join(offered)}, not {', '.join(self._address.alpn)}"
+                    return NO_APPLICATION_PROTOCOL
+        if name is not None and len(self._contexts) > 1:
             for candidate in candidates(name):
                 for names, context in self._contexts:
                     if candidate in names:
                         sslobject.context = context
-                        return
+                        return None
+        return None
+
+
+NAMELESS = frozenset(("",))
+"""Of certificates without names, such as those for addresses: nobody asks for them by name."""
+
+
+def _by_name(of_certificates: list[frozenset[str]]) -> list[tuple[tuple[int, ...], frozenset[str]]]:
+    """Names by the certificates that are for them: places in order, and names. What the first is for comes first."""
+    groups: dict[tuple[int, ...], set[str]] = {}
+    for name in frozenset[str]().union(*of_certificates):
+        together = tuple(place for place, names in enumerate(of_certificates) if name in names)
+        groups.setdefault(together, set()).add(name)
+    return [(together, frozenset(names)) for together, names in sorted(groups.items())]
 
 
 _client_contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
@@ -141,11 +181,6 @@ def _signature(address: Address) -> object:
     paths = [path for pair in address.certs for path in pair if path]
     paths += [path for path in (address.client_ca, address.ca) if path]
     return [_identity(path) for path in paths]
-
-
-def _remember_name(sslobject: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-    if isinstance(sslobject, NamedSSLObject):
-        sslobject.server_name = name
 
 
 def _identity(path: str) -> object:

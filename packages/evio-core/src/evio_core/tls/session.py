@@ -25,9 +25,13 @@ def reason(error: Exception) -> str:
 
 
 class NamedSSLObject(ssl.SSLObject):
-    """An SSL object that remembers the host name that its client asked for."""
+    """An SSL object that remembers what its client said: the host name it asked for, and, where ``hello`` is not None,
+    all that was received until the answer to it."""
 
     server_name: str | None = None
+    hello: bytes | None = None
+    refusal = ""
+    """The reason why the handshake is refused."""
 
 
 class TLSSession:
@@ -61,10 +65,19 @@ class TLSSession:
     def handshake(self, ciphertext: Buffer) -> bool:
         """Go on with the handshake; True when it is done."""
         self.incoming.write(ciphertext)
+        sslobject = self.object
+        if isinstance(sslobject, NamedSSLObject) and sslobject.hello is not None:
+            sslobject.hello += ciphertext
         try:
-            self.object.do_handshake()
+            sslobject.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLError as error:
+            if isinstance(sslobject, NamedSSLObject) and sslobject.refusal:
+                error.reason = sslobject.refusal  # OpenSSL says no more than "callback failed"
+            raise
+        if isinstance(sslobject, NamedSSLObject):
+            sslobject.hello = None
         return True
 
     def receive(self, ciphertext: Buffer) -> bytes:

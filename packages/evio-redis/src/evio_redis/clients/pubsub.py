@@ -80,8 +80,11 @@ class PubSub:
 
     def publish(self, channel: bytes, message: bytes) -> int:
         """Send to the listeners of a channel and of patterns that match it; returns how many."""
+        patterns = self.listeners[PATTERN]
+        if not patterns and channel not in self.listeners[CHANNEL]:
+            return 0
         count = self._send(CHANNEL, channel, [bulk(channel), bulk(message)])
-        for pattern in list(self.listeners[PATTERN]):
+        for pattern in list(patterns):
             if matcher(pattern)(channel):
                 count += self._send(PATTERN, pattern, [bulk(pattern), bulk(channel), bulk(message)])
         return count

@@ -39,26 +39,37 @@ def pexpireat(session: Session, args: Args) -> bytes:
 
 
 def _expire(session: Session, args: Args, unit: int, relative: bool) -> bytes:
-    options = _options(args[3:])
+    options = _options(args[3:]) if len(args) > 3 else None
     database, key = session.db, args[1]
-    now = database.keyspace.clock.ms()
+    keyspace = database.keyspace
+    now = keyspace.clock.ms()
     when = parse_int(args[2]) * unit
     if relative:
         when += now
     # A time so far that a 64-bit millisecond overflows; so far back, it cannot be written either.
-    if not LLONG_MIN <= when <= LLONG_MAX or not -(-LLONG_MIN // unit) <= int(args[2]) <= LLONG_MAX // unit:
+    if not 0 <= when <= SURELY and (
+        not LLONG_MIN <= when <= LLONG_MAX or not -(-LLONG_MIN // unit) <= int(args[2]) <= LLONG_MAX // unit
+    ):
         raise CommandError(f"ERR invalid expire time in '{args[0].decode().lower()}' command")
-    if database.lookup(key) is None or not _allowed(options, database.expires.get(key), when):
+    if database.lookup(key) is None or (options and not _allowed(options, database.expires.get(key), when)):
         return ZERO
     if when <= now:
         database.remove(key)
         database.changed(key, "g", "del")
         session.rewrite(b"DEL", key)
         return ONE
-    database.set_expiry(key, when)
-    database.changed(key, "g", "expire")
-    session.rewrite(b"PEXPIREAT", key, b"%d" % when, *args[3:])
+    database.expires[key] = when
+    database.changes += 1
+    if database.has_listeners:
+        keyspace.notify_watchers(database, key)
+        keyspace.notify(database, "g", "expire", key)
+    if keyspace.propagate is not None:
+        session.rewrite(b"PEXPIREAT", key, b"%d" % when, *args[3:])
     return ONE
+
+
+SURELY = LLONG_MAX // 2000
+"""Unix milliseconds up to which neither a time nor its distance from now overflows, whatever the unit."""
 
 
 def _options(words: Args) -> set[bytes]:

@@ -6,6 +6,7 @@ https://redis.io/docs/latest/commands/?group=hash
 from __future__ import annotations
 
 import random
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..config.config import Config
@@ -33,16 +34,17 @@ def _writable(session: Session, key: bytes) -> Hash:
 
 def _set(session: Session, key: bytes, value: Hash, pairs: Args) -> int:
     """Set fields and values in turn; returns how many fields are new. The caller tells of the change."""
-    config = session.services[Config]
     before = len(value)
     new = not before
-    for at in range(0, len(pairs), 2):
-        value[pairs[at]] = pairs[at + 1]
-        if not value.large:
-            longest = config.hash_max_listpack_value
-            value.large = len(pairs[at]) > longest or len(pairs[at + 1]) > longest
-    if not value.large and len(value) > config.hash_max_listpack_entries:
-        value.large = True
+    if len(pairs) == 2:
+        value[pairs[0]] = pairs[1]
+    else:
+        value.update(zip(pairs[::2], pairs[1::2], strict=True))
+    if not value.large:
+        config = session.services[Config]
+        value.large = (
+            max(map(len, pairs)) > config.hash_max_listpack_value or len(value) > config.hash_max_listpack_entries
+        )
     if new:
         session.db.add(key, value)
     return len(value) - before
@@ -71,16 +73,15 @@ def hset(session: Session, args: Args) -> bytes:
         raise wrong_arity("hset")
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if (
-        type(value) is Hash
-        and value.large
-        and len(args) == 4
-        and key not in database.expires
-        and not database.has_listeners
-    ):
+    if type(value) is Hash and len(args) == 4 and not database.has_listeners and key not in database.expires:
         before = len(value)
         value[args[2]] = args[3]
         database.changes += 1
+        if not value.large:
+            limits = session.services[Config]
+            longest = limits.hash_max_listpack_value
+            large = len(args[2]) > longest or len(args[3]) > longest
+            value.large = large or len(value) > limits.hash_max_listpack_entries
         return ZERO if len(value) == before else ONE
     added = _set(session, key, _writable(session, key), args[2:])
     database.changed(key, "h", "hset", len(args) // 2 - 1)
@@ -163,7 +164,7 @@ def hvals(session: Session, args: Args) -> bytes:
 @command("HGETALL", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
 def hgetall(session: Session, args: Args) -> bytes:
     value: dict[bytes, bytes] = session.db.read_typed(args[1], Hash) or {}
-    return session.resp.map([bulk(part) for pair in value.items() for part in pair])
+    return session.resp.map_of_strings([*chain.from_iterable(value.items())])
 
 
 @command("HINCRBY", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")

@@ -43,13 +43,24 @@ def _database(session: Session, text: bytes, error: str | None = None) -> Databa
 @command("DEL", arity=-2, flags="write", keys=(1, -1, 1), group="generic")
 def del_(session: Session, args: Args) -> bytes:
     database = session.db
-    count = 0
-    for key in args[1:]:
-        if database.lookup(key) is not None:
-            database.remove(key)
-            database.changed(key, "g", "del")
-            count += 1
-    return integer(count)
+    if len(args) == 2:
+        return ONE if _delete(database, args[1]) else ZERO
+    return integer(sum([_delete(database, key) for key in args[1:]]))
+
+
+def _delete(database: Database, key: bytes) -> bool:
+    """Delete a key; returns False if there is none."""
+    if key in database.expires:
+        if database.lookup(key) is None:
+            return False
+        del database.expires[key]
+    if database.data.pop(key, None) is None:
+        return False
+    database.changes += 1
+    if database.has_listeners:
+        database.keyspace.notify_watchers(database, key)
+        database.keyspace.notify(database, "g", "del", key)
+    return True
 
 
 @command("UNLINK", arity=-2, flags="write fast", keys=(1, -1, 1), group="generic", since="4.0.0")

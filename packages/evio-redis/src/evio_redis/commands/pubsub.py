@@ -84,7 +84,7 @@ def _active(session: Session, kind: Kind, args: Args) -> bytes:
     names = list(session.services[PubSub].listeners[kind])
     if len(args) > 3:
         raise bad_subcommand("pubsub", args[1])
-    return bulks(filter(matcher(args[2]), names) if len(args) > 2 else names)
+    return bulks([*filter(matcher(args[2]), names)] if len(args) > 2 else names)
 
 
 def _counts(session: Session, kind: Kind, names: Args) -> bytes:

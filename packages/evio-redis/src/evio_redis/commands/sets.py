@@ -107,7 +107,7 @@ def scard(session: Session, args: Args) -> bytes:
 
 
 def _set_reply(session: Session, members: list[bytes]) -> bytes:
-    return session.resp.set([bulk(member) for member in members])
+    return session.resp.set_of_strings(members)
 
 
 @command("SMEMBERS", arity=2, flags="readonly", keys=(1,), group="set")

@@ -124,9 +124,12 @@ def _sets(session: Session, keys: Column, values: Column) -> bytes | None:
 
 @command("SET", arity=-3, flags="write denyoom", keys=(1,), group="string", batch=(3, _sets))
 def set_(session: Session, args: Args) -> bytes:
-    if len(args) > 3:
-        return _set_with_options(session, args)
     database, key = session.db, args[1]
+    if len(args) > 3:
+        factor = RELATIVE.get(args[3])
+        if factor is not None and len(args) == 5 and not database.has_listeners:
+            return _set_volatile(session, key, args[2], _expiry_in(session, factor, args[4], "set"))
+        return _set_with_options(session, args)
     if database.blocked:
         database.put(key, args[2])
     else:
@@ -144,14 +147,43 @@ UNITS = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT":
 """Milliseconds of the unit, and whether the time is from now."""
 
 
+RELATIVE = {b"EX": 1000, b"ex": 1000, b"PX": 1, b"px": 1}
+"""Milliseconds of the usual units, as they usually come."""
+
+
+def _expiry_in(session: Session, factor: int, text: bytes, name: str) -> int:
+    """Return the Unix time in milliseconds at which ``text`` times ``factor`` of them are over. Raises
+    :class:`CommandError`."""
+    number = parse_int(text)
+    when = number * factor + session.db.keyspace.clock.ms()
+    if number <= 0 or when > LLONG_MAX:
+        raise CommandError(f"ERR invalid expire time in '{name}' command")
+    return when
+
+
+def _set_volatile(session: Session, key: bytes, value: bytes, when: int) -> bytes:
+    """Set a key that expires, where nobody has to be notified."""
+    database = session.db
+    if database.blocked:
+        database.put(key, value)
+    else:
+        database.data[key] = value
+    database.expires[key] = when
+    database.changes += 1
+    if database.keyspace.propagate is not None:
+        session.rewrite(b"SET", key, value, b"PXAT", b"%d" % when)
+    return OK
+
+
 def _expiry_at(session: Session, unit: bytes, text: bytes, name: str) -> int:
     """Unix milliseconds. Raises :class:`CommandError`."""
     factor, relative = UNITS[unit]
+    if relative:
+        return _expiry_in(session, factor, text, name)
     number = parse_int(text)
-    now = session.db.keyspace.clock.ms() if relative else 0
-    if number <= 0 or number * factor + now > LLONG_MAX:
+    if number <= 0 or number * factor > LLONG_MAX:
         raise CommandError(f"ERR invalid expire time in '{name}' command")
-    return number * factor + now
+    return number * factor
 
 
 def _options(args: Args, at: int, flags: tuple[bytes, ...]) -> tuple[set[bytes], tuple[bytes, bytes] | None]:
@@ -216,12 +248,18 @@ def setnx(session: Session, args: Args) -> bytes:
 
 @command("SETEX", arity=4, flags="write denyoom", keys=(1,), group="string", since="2.0.0")
 def setex(session: Session, args: Args) -> bytes:
-    return _set(session, args[1], args[3], set(), _expiry_at(session, b"EX", args[2], "setex"))
+    when = _expiry_in(session, 1000, args[2], "setex")
+    if not session.db.has_listeners:
+        return _set_volatile(session, args[1], args[3], when)
+    return _set(session, args[1], args[3], set(), when)
 
 
 @command("PSETEX", arity=4, flags="write denyoom", keys=(1,), group="string", since="2.6.0")
 def psetex(session: Session, args: Args) -> bytes:
-    return _set(session, args[1], args[3], set(), _expiry_at(session, b"PX", args[2], "psetex"))
+    when = _expiry_in(session, 1, args[2], "psetex")
+    if not session.db.has_listeners:
+        return _set_volatile(session, args[1], args[3], when)
+    return _set(session, args[1], args[3], set(), when)
 
 
 @command("GETSET", arity=3, flags="write denyoom fast", keys=(1,), group="string")

@@ -14,7 +14,7 @@ from ..errors import SYNTAX_ERROR, CommandError
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
-from ..protocol.resp import ZERO, array, bulk, integer
+from ..protocol.resp import ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -28,7 +28,7 @@ NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
 def pairs_reply(session: Session, pairs: list[Pair], with_scores: bool) -> bytes:
     """Members, or members with scores: flat in RESP2, pairs in RESP3."""
     if not with_scores:
-        return array([bulk(member) for _, member in pairs])
+        return bulks([member for _, member in pairs])
     double = session.resp.double
     if session.resp.version == 3:
         return array([array([bulk(member), double(score)]) for score, member in pairs])
@@ -197,9 +197,12 @@ NEW = frozenset((b"BYSCORE", b"BYLEX", b"REV", b"LIMIT", b"WITHSCORES"))
 
 
 def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]) -> bytes:
-    _options(args, 4, query, allowed)
-    query.find(None, args[2], args[3])  # bad bounds are told of before a wrong type
-    value = session.db.read_typed(args[1], SortedSet)
+    if len(args) > 4:
+        _options(args, 4, query, allowed)
+    database, key = session.db, args[1]
+    if type(database.data.get(key)) is not SortedSet:
+        query.find(None, args[2], args[3])  # bad bounds are told of before a wrong type
+    value = database.read_typed(key, SortedSet)
     return pairs_reply(session, query.find(value, args[2], args[3]), query.with_scores)
 
 

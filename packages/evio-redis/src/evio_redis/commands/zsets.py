@@ -36,11 +36,17 @@ def zadd(session: Session, args: Args) -> bytes:
     if len(args) == 4:
         database, key, member = session.db, args[1], args[3]
         value = database.data.get(key)
-        if type(value) is SortedSet and value.large and key not in database.expires and not database.has_listeners:
+        if type(value) is SortedSet and key not in database.expires and not database.has_listeners:
             score = parse_double(args[2])
             current = value.scores.get(member)
             if current == score:
                 return ZERO
+            if not value.large:
+                if current is None:
+                    limits = session.services[Config]
+                    value.grow(member, limits.zset_max_listpack_entries, limits.zset_max_listpack_value)
+                if not value.large:
+                    score += 0.0  # a listpack has no -0
             if value.blocks is None:
                 value.scores[member] = score
             else:

@@ -135,7 +135,7 @@ def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -
     """Serve commands that are all the same one; returns their replies, or None if that cannot be done at once."""
     try:
         name, count = commands[-1][0], len(commands[0])
-        if commands[0][0] != name or dispatcher.batches[name][0] != count:
+        if commands[0][0] != name or dispatcher.batches[name][0] != count or len({*map(len, commands)}) > 1:
             return None
         names, *columns = zip(*commands, strict=True)
         for column in columns:

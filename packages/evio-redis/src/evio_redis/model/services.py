@@ -7,27 +7,23 @@ A part is asked for by its class, so that whoever asks depends on that part alon
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 __all__ = ["Services"]
 
 T = TypeVar("T")
 
 
-class Services:
-    """One object of each class."""
+class Services(dict[type, Any]):
+    """One object of each class. A dictionary, as commands look parts up; ``KeyError`` for one that there is not."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._parts: dict[type, Any] = {}
+    if TYPE_CHECKING:
+
+        def __getitem__(self, kind: type[T], /) -> T: ...
 
     def add(self, part: T) -> T:
         """Add a part under its class; returns it."""
-        self._parts[type(part)] = part
-        return part
-
-    def __getitem__(self, kind: type[T]) -> T:
-        """Return the part of this class. Raises ``KeyError`` for one that the server does not have."""
-        part: T = self._parts[kind]
+        self[type(part)] = part
         return part

@@ -8,7 +8,7 @@ https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from .numbers import format_double
 
@@ -57,11 +57,20 @@ def bulk(value: bytes | memoryview) -> bytes:
     return b"".join((b"$%d\r\n" % size, value, b"\r\n"))
 
 
-def bulks(values: Iterable[bytes]) -> bytes:
-    """An array of strings."""
-    encoded = [bulk(value) for value in values]
-    encoded.insert(0, b"*%d\r\n" % len(encoded))  # to be joined with the others: long replies are copied once
-    return b"".join(encoded)
+def _strings(head: bytes, values: Collection[bytes]) -> bytes:
+    """Encode strings behind ``head``, the first line without its end. They are joined, so long ones are copied once."""
+    try:
+        lines = [HEADS[len(value)] + value for value in values]
+    except IndexError:  # there are long ones
+        return b"".join((head, b"\r\n", *map(bulk, values)))
+    lines.insert(0, head)
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
+def bulks(values: Collection[bytes]) -> bytes:
+    """Encode an array of strings."""
+    return _strings(b"*%d" % len(values), values)
 
 
 def integer(number: int) -> bytes:
@@ -98,6 +107,16 @@ class Resp2:
         return array(encoded)
 
     @staticmethod
+    def map_of_strings(values: Collection[bytes]) -> bytes:
+        """Encode a map of strings: keys and values in turn."""
+        return bulks(values)
+
+    @staticmethod
+    def set_of_strings(members: Collection[bytes]) -> bytes:
+        """Encode a set of strings."""
+        return bulks(members)
+
+    @staticmethod
     def push(encoded: Sequence[bytes]) -> bytes:
         """What was not asked for: a message of pub/sub."""
         return array(encoded)
@@ -132,6 +151,14 @@ class Resp3(Resp2):
     @staticmethod
     def set(encoded: Sequence[bytes]) -> bytes:
         return b"~%d\r\n%b" % (len(encoded), b"".join(encoded))
+
+    @staticmethod
+    def map_of_strings(values: Collection[bytes]) -> bytes:
+        return _strings(b"%%%d" % (len(values) // 2), values)
+
+    @staticmethod
+    def set_of_strings(members: Collection[bytes]) -> bytes:
+        return _strings(b"~%d" % len(members), members)
 
     @staticmethod
     def push(encoded: Sequence[bytes]) -> bytes:

@@ -8,9 +8,10 @@ from itertools import count
 
 import pytest
 
+from evio_redis.keyspace.clock import Clock
 from evio_redis.keyspace.database import Database
 from evio_redis.keyspace.expirer import BUDGET, SAMPLE, Expirer
-from evio_redis.keyspace.keyspace import Clock, Keyspace
+from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 
 from .transcripts import SERVERS, Line, check, conversations, running

@@ -6,15 +6,14 @@ Values are ``bytes`` (strings) and the classes of :mod:`evio_redis.keyspace.type
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..errors import WRONGTYPE, CommandError
+from .clock import Clock
 
-if TYPE_CHECKING:
-    from .keyspace import Keyspace
-
-__all__ = ["Database", "Watcher"]
+__all__ = ["Database", "Hooks", "Watcher"]
 
 T = TypeVar("T")
 
@@ -30,6 +29,35 @@ class Watcher(Protocol):
 
     dirty_cas: bool
     """True once one of them has been modified."""
+
+
+class Hooks(Protocol):
+    """The keyspace, as its databases see it: the time, and who has to hear of changes."""
+
+    clock: Clock
+    keeps_expired: bool
+    """True while nothing may change (CLIENT PAUSE), so that expired keys stay, unseen."""
+
+    propagate: Callable[[Database, list[bytes]], None] | None
+    """Append a command to the append-only file, when that is on."""
+
+    def update_listeners(self) -> None:
+        """Set ``has_listeners`` of each database anew."""
+
+    def notify_watchers(self, database: Database, key: bytes) -> None:
+        """Fail the transactions that watch a key which was modified."""
+
+    def notify(self, database: Database, kind: str, event: str, key: bytes) -> None:
+        """Publish a keyspace event of a class, a letter of ``notify-keyspace-events``."""
+
+    def created(self, database: Database, key: bytes) -> None:
+        """Report that a key is new."""
+
+    def expired(self, database: Database, key: bytes) -> None:
+        """Report that a key was removed because its time had come."""
+
+    def ready(self, database: Database, key: bytes) -> None:
+        """Serve the clients that wait for a key, after the command."""
 
 
 class Database:
@@ -48,7 +76,7 @@ class Database:
         "watched",
     )
 
-    def __init__(self, index: int, keyspace: Keyspace) -> None:
+    def __init__(self, index: int, keyspace: Hooks) -> None:
         self.index = index
         self.keyspace = keyspace
         self.data: dict[bytes, Any] = {}

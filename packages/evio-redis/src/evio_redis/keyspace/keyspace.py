@@ -5,29 +5,16 @@ Watches, notifications, the append-only file and clients that wait for a key all
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 from ..model.route import Route
+from .clock import Clock
 from .database import Database
 
-__all__ = ["Clock", "Keyspace"]
+__all__ = ["Keyspace"]
 
 CREATIONS = "n"
 """The class of events of keys that are new, which only the long way can tell."""
-
-
-class Clock:
-    """Wall-clock time, which stands still within a transaction so that all of it sees the same keys."""
-
-    __slots__ = ("frozen",)
-
-    def __init__(self) -> None:
-        self.frozen = 0
-
-    def ms(self) -> int:
-        """Unix milliseconds."""
-        return self.frozen or time.time_ns() // 1_000_000
 
 
 class Keyspace:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from ...config.config import Config
 from ...model.services import Services
 from .child import Child
-
-if TYPE_CHECKING:
-    from .files import AppendOnlyFile
+from .manifest import Manifest
 
 __all__ = ["Rewrites"]
 
@@ -31,10 +30,41 @@ SHORTEST_DELAY, LONGEST_DELAY = 60.0, 3600.0
 """...for this many seconds at first, for twice as many each time, for so many at most."""
 
 
+class Log(Protocol):
+    """The append-only file, as its rewrites see it."""
+
+    on: bool
+    error: str
+    """The reason why writes are refused, or nothing."""
+
+    size: int
+    """Bytes of all files."""
+
+    base_size: int
+    """Bytes after the last rewrite."""
+
+    @property
+    def directory(self) -> Path:
+        """The folder of all files."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The list of the files."""
+
+    def begin_increment(self) -> None:
+        """Append to a new file from now on. Raises ``OSError``."""
+
+    def adopt(self, manifest: Manifest) -> None:
+        """Use the files of a manifest whose base is new. Raises ``OSError``, and then all is as before."""
+
+    def rewrite_failed(self) -> None:
+        """Do without the base that was to be made."""
+
+
 class Rewrites:
     """The rewrites of one server's log."""
 
-    def __init__(self, services: Services, aof: AppendOnlyFile) -> None:
+    def __init__(self, services: Services, aof: Log) -> None:
         self._config = services[Config]
         self._aof = aof
         self._child = Child(services)

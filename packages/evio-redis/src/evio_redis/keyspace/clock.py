@@ -1,0 +1,20 @@
+"""The clock by which keys expire."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Wall-clock time, which stands still within a transaction so that all of it sees the same keys."""
+
+    __slots__ = ("frozen",)
+
+    def __init__(self) -> None:
+        self.frozen = 0
+
+    def ms(self) -> int:
+        """Return Unix milliseconds."""
+        return self.frozen or time.time_ns() // 1_000_000

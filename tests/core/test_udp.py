@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from evio_core import Action, Conn, Events
+from evio_core.server import RunningServer
 
-from .harness import TIMEOUT, Recorder, running
+from .harness import TIMEOUT, Recorder, connect, receive, running
 
 ADDRESSES = {
     "udp4": ("udp4://127.0.0.1:0", socket.AF_INET, "127.0.0.1"),
@@ -154,3 +155,33 @@ def test_tcp_and_udp_share_a_loop_and_have_their_index() -> None:
         with socket.create_connection(run.server.addrs[0], TIMEOUT) as stream:
             stream.sendall(b"x")
             assert stream.recv(10) == b"0"
+
+
+def test_a_draining_server_takes_no_more_datagrams_and_sends_late_answers() -> None:
+    record = Recorder()
+    peers: list[Conn] = []
+
+    def data(conn: Conn, chunk: bytes) -> bytes | None:
+        record.add("data", conn.addr_index, chunk)
+        if conn.addr_index == 0:
+            return chunk
+        peers.append(conn)
+        return None
+
+    events = Events(data=data, retiring=lambda conn: record.add("retiring"), shutdown_timeout=TIMEOUT)
+    with running(events, "tcp://127.0.0.1:0", "udp://127.0.0.1:0") as run, connect(run.addr) as stream:
+        stream.sendall(b"x")
+        assert receive(stream, 1) == b"x"
+        with client() as asking:
+            asking.connect(run.server.addrs[1])
+            asking.send(b"before")
+            record.wait(lambda seen: ("data", 1, b"before") in seen)
+            cast(RunningServer, run.server).drain()
+            record.wait_for("retiring")
+            asking.send(b"after")
+            for _ in range(3):  # turns of the loop, each of which would find the datagram
+                stream.sendall(b"x")
+                assert receive(stream, 1) == b"x"
+            peers[0].write(b"late")
+            assert asking.recv(100) == b"late"
+    assert [event for event in record.events if event[:2] == ("data", 1)] == [("data", 1, b"before")]

@@ -30,14 +30,14 @@ class NetDatagramSocket(DatagramSocket):
         # A copy, as the transport closes its socket some time after it is told to.
         copy = self._sock.dup()
         transport, _ = await self._loop.aio.create_datagram_endpoint(lambda: _DatagramProtocol(self), sock=copy)
-        if self._sock.fileno() < 0:
+        if not self._receiving:
             transport.abort()
         else:
             self._transport = transport
 
     def received(self, chunk: bytes, remote: SocketAddress) -> None:
         """Take a datagram from the transport."""
-        if self._sock.fileno() >= 0:
+        if self._receiving:
             self._loop.stats.datagrams_in += 1
             self._loop.stats.bytes_in += len(chunk)
             self.fire(DatagramPeer(self, remote), chunk)
@@ -47,7 +47,13 @@ class NetDatagramSocket(DatagramSocket):
         if self._sock.fileno() >= 0:
             super().on_event(mask & WRITE)
 
+    def stop_accepting(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        super().stop_accepting()
+
     def close_now(self) -> None:
+        self._receiving = False
         if self._transport is not None:
             self._transport.abort()
         super().close_now()

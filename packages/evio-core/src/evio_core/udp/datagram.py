@@ -28,7 +28,7 @@ class DatagramSocket(Handler):
     """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
     beyond that is dropped and counted, as a router would."""
 
-    __slots__ = ("_dirty", "_loop", "_mask", "_origin", "_out", "_queued", "_sock")
+    __slots__ = ("_dirty", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
 
     def __init__(self, loop: Loop, sock: socket.socket, origin: Origin) -> None:
         self._loop = loop
@@ -37,6 +37,7 @@ class DatagramSocket(Handler):
         self._out: deque[tuple[bytes, SocketAddress]] = deque()
         self._queued = 0
         self._dirty = False
+        self._receiving = True
         self._mask = READ
 
     def start(self) -> None:
@@ -65,7 +66,7 @@ class DatagramSocket(Handler):
                 self._mark()
             else:
                 self.flush()
-        if mask & ~WRITE:
+        if mask & ~WRITE and self._receiving:
             self._receive()
 
     def _receive(self) -> None:
@@ -138,18 +139,18 @@ class DatagramSocket(Handler):
         if self._loop.stopping and not self._out:
             self.close_now()
             return
-        mask = READ | (WRITE if self._out else 0)
-        if self._loop.stopping:
-            mask = WRITE
+        mask = (READ if self._receiving else 0) | (WRITE if self._out else 0)
         if mask != self._mask:
             self._loop.poller.modify(self._sock.fileno(), mask)
             self._mask = mask
 
     def stop_accepting(self) -> None:
-        self.shut_down()
+        """Receive no more, and stay for late answers: the datagrams that wait are the replacement's."""
+        self._receiving = False
+        self.flush()
 
     def shut_down(self) -> None:
-        self.flush()
+        self.stop_accepting()
 
     def close_now(self) -> None:
         """Close."""

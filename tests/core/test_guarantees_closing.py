@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import ssl
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evio_core import Aborted, Action, CloseTimeout, Conn, Events, Options, Server, TLSTruncated
+from evio_core import Aborted, Action, CloseTimeout, Conn, Events, Options, Reply, Server, TLSTruncated
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -315,3 +318,58 @@ def test_the_port_is_free_afterwards(variant: Variant) -> None:
             with connect(run.addr, variant.trust) as peer:
                 peer.sendall(b"x")
                 assert receive(peer, 1) == b"x"
+
+
+@pytest.mark.parametrize("way", ["returned", "written", "file", "returned with CLOSE", "from a thread"])
+def test_output_of_the_turn_in_which_close_was_called_is_sent(variant: Variant, way: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"bye")
+    record = Recorder()
+
+    def later(conn: Conn) -> None:
+        conn.close()
+        conn.write(b"bye")
+
+    def data(conn: Conn, chunk: bytes) -> Reply:
+        if way == "from a thread":
+            thread = threading.Thread(target=later, args=(conn,))
+            thread.start()
+            thread.join(TIMEOUT)  # both are queued for the end of this turn
+            return None
+        conn.close()
+        if way == "written":
+            conn.write(b"bye")
+        elif way == "file":
+            with path.open("rb") as file:
+                conn.send_file(file, 0, 3)
+        elif way == "returned with CLOSE":
+            return b"bye", Action.CLOSE
+        return b"bye" if way == "returned" else None
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", error), num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        peer.sendall(b"x")
+        assert receive_all(peer) == b"bye"
+        peer.close()
+        assert record.wait_for("closed") == [("closed", None)]
+
+
+def test_what_is_written_after_the_turn_of_close_is_not_sent(variant: Variant) -> None:
+    """The output that ``close`` waits for would never end, and TLS has said that it has."""
+    size = 8 << 20  # more than the kernel takes at once
+    conns: queue.Queue[Conn] = queue.Queue()
+
+    def data(conn: Conn, chunk: bytes) -> Reply:
+        conns.put(conn)
+        return bytes(size), Action.CLOSE
+
+    with running(Events(data=data, num_loops=variant.num_loops), variant.address) as run:
+        with connect(run.addr, variant.trust) as peer:
+            peer.sendall(b"x")
+            conn = conns.get(timeout=TIMEOUT)
+            receive(peer, 1)
+            done = threading.Event()
+            run.server.call(done.set)
+            assert done.wait(TIMEOUT)
+            conn.write(b"too late")
+            assert len(receive_all(peer)) == size - 1

@@ -219,7 +219,8 @@ class Conn(Protocol):
         connection's own callbacks."""
 
     def close(self) -> None:
-        """The same as returning ``Action.CLOSE``: send what is queued, then close."""
+        """Close as ``Action.CLOSE`` does: send what is queued, then close. Output that is returned or written after it in
+        the same callback is still sent; later output is not."""
 
     def abort(self) -> None:
         """Close at once with a reset; queued output is lost. ``closed`` gets :class:`Aborted`."""

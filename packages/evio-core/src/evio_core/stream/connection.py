@@ -49,6 +49,7 @@ from .state import (
     CLOSE,
     CLOSE_WHEN_OPEN,
     CLOSING,
+    CLOSING_TURN,
     DETACH,
     DETACHED,
     DETACHING,
@@ -214,7 +215,7 @@ class Connection(Handler):
             head, sent = head[sent:], max(0, sent - len(head))
             offset, count = offset + sent, count - sent
         span = FileSpan(file, offset, count)
-        if self._phase == OPEN or self._queues_early():
+        if self._takes_output():
             if head:
                 self._queue().append(head)
             self._queue().append_file(span)
@@ -535,12 +536,15 @@ class Connection(Handler):
             self._out = Output()
         return self._out
 
-    def _queues_early(self) -> bool:
-        """True if it is dialled and not open yet, and has not been closed either."""
-        return self._phase == OPENING and not self._not_reading & CLOSE_WHEN_OPEN
+    def _takes_output(self) -> bool:
+        """True while it is open, from the dial on and until the end of the turn in which it was closed."""
+        phase = self._phase
+        if phase == OPENING:
+            return not self._not_reading & CLOSE_WHEN_OPEN
+        return phase == OPEN or (phase == CLOSING and self._not_reading & CLOSING_TURN > 0)
 
     def _write(self, data: Buffer) -> None:
-        if data and (self._phase == OPEN or self._queues_early()):
+        if data and self._takes_output():
             self._queue().append(data)
             self._schedule_flush()
 
@@ -593,6 +597,7 @@ class Connection(Handler):
     def flush(self) -> None:
         """Send what is queued, then do what was waiting for that."""
         self._dirty = False
+        self._not_reading &= ~CLOSING_TURN
         phase = self._phase
         if phase == OPENING or phase == GONE:
             return
@@ -721,6 +726,7 @@ class Connection(Handler):
         if self._advance(CLOSE):
             if not self.loop.stopping:  # then the time that the whole server has is everybody's
                 self._limit_closing()
+            self._not_reading |= CLOSING_TURN
             self._schedule_flush()
         elif self._phase == OPENING:
             self.drop(None)

@@ -20,6 +20,7 @@ __all__ = [
     "CLOSE",
     "CLOSE_WHEN_OPEN",
     "CLOSING",
+    "CLOSING_TURN",
     "DETACH",
     "DETACHED",
     "DETACHING",
@@ -69,6 +70,8 @@ INPUT_ENDED: Final = 4
 DETACHED: Final = 8
 CLOSE_WHEN_OPEN: Final = 16
 """A dialled connection was written to and closed: the output is to arrive first."""
+CLOSING_TURN: Final = 32
+"""It was closed in this turn of the loop: what is written until the flush at its end still counts."""
 
 NOT_POLLED: Final = 1 << 8
 """The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import resource
 import select
 import socket
@@ -416,7 +417,7 @@ def test_send_file_counts_as_pending_and_after_the_end_keeps_nothing(variant: Va
             conn.write(b"12345")
             record.add("pending", conn.pending)
             conn.close()
-            conn.send_file(file)  # dropped, as a write would be
+            conn.send_file(file)  # of the same turn, and so sent, as a write would be
             record.add("pending", conn.pending)
         return Action.NONE
 
@@ -430,10 +431,14 @@ def test_send_file_counts_as_pending_and_after_the_end_keeps_nothing(variant: Va
     events = Events(opened=opened, closed=closed, num_loops=variant.num_loops)
     with open(path, "rb") as opened_file, running(events, variant.address) as run:
         with connect(run.addr, variant.trust) as peer:
-            assert receive_all(peer) == BLOCK[5:] + BLOCK[:7] + b"12345"
+            assert receive_all(peer) == BLOCK[5:] + BLOCK[:7] + b"12345" + BLOCK
             assert record.wait_for("kept") == [("kept", 0)]
         size = len(BLOCK) - 5 + 7 + 5
-        assert record.wait_for("pending", 3) == [("pending", size), ("pending", size), ("pending", 0)]
+        assert record.wait_for("pending", 3) == [
+            ("pending", size),
+            ("pending", size + len(BLOCK)),
+            ("pending", 0),
+        ]
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
@@ -596,3 +601,112 @@ def test_a_reused_input_buffer_is_valid_until_the_callback_returns(variant: Vari
         assert all(isinstance(chunk, memoryview) for chunk in kept)
         with pytest.raises(ValueError, match="released"):
             bytes(kept[0])
+
+
+def barrier(run: Running) -> None:
+    """Wait until the loop has done what it was given, and sent what that wrote."""
+    for _ in range(2):
+        done = threading.Event()
+        run.server.call(done.set)
+        assert done.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select"])
+@pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
+@pytest.mark.parametrize("writes", [0, 1, 2, 5])
+def test_input_of_a_peer_that_has_gone_is_delivered_although_a_write_failed(
+    poller: str,
+    transport: str,
+    writes: int,
+    tmp_path: Path,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    size = 50_000  # more than a turn reads, and no more than the kernel takes while nothing is read
+    record = Recorder()
+    conns: queue.Queue[Conn] = queue.Queue()
+    got = bytearray()
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        got.extend(chunk)
+        if chunk and len(got) == len(chunk):
+            conn.pause_reading()
+            conns.put(conn)
+        elif not chunk:
+            conn.resume_reading()
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", error))
+    address = {
+        "tcp": "tcp://127.0.0.1:0",
+        "unix": f"unix://{tmp_path}/a.sock",
+        "tls": f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}",
+    }[transport]
+    with running(events, address) as run:
+        peer = connect(run.addr, certificates.ca if transport == "tls" else None)
+        if transport != "unix":
+            # The tickets that it has not read make its end a reset, which takes along what Nagle's algorithm held back.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.sendall(bytes(size))
+        peer.close()
+        conn = conns.get(timeout=TIMEOUT)
+        for _ in range(writes):
+            conn.write(b"more upload")
+            barrier(run)
+        conn.wake()
+        (_, error) = record.wait_for("closed")[0]
+    assert len(got) == size
+    assert writes < 2 or isinstance(error, ConnectionError)
+
+
+def test_input_is_read_to_its_end_when_a_reply_to_its_beginning_cannot_be_sent() -> None:
+    size = 60_000  # more than a turn reads, and no more than the kernel takes while nothing is read
+    record = Recorder()
+    arrived = threading.Event()
+    got = bytearray()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        if not got:
+            arrived.wait(TIMEOUT)
+        got.extend(chunk)
+        return b"reply"
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", error))
+    with running(events, "tcp://127.0.0.1:0") as run:
+        peer = connect(run.addr)
+        peer.sendall(bytes(size))
+        peer.close()
+        arrived.set()
+        (_, error) = record.wait_for("closed")[0]
+    assert len(got) == size
+    assert isinstance(error, ConnectionError)
+
+
+@pytest.mark.parametrize("way", ["close", "abort", "stop"])
+def test_a_connection_that_cannot_be_written_and_is_paused_ends_when_told_to(way: str) -> None:
+    record = Recorder()
+    conns: queue.Queue[Conn] = queue.Queue()
+
+    def data(conn: Conn, chunk: bytes) -> None:
+        conn.pause_reading()
+        conns.put(conn)
+
+    events = Events(data=data, closed=lambda conn, error: record.add("closed", error))
+    with running(events, "tcp://127.0.0.1:0") as run:
+        peer = connect(run.addr)
+        peer.sendall(bytes(100_000))
+        peer.close()
+        conn = conns.get(timeout=TIMEOUT)
+        for _ in range(3):
+            conn.write(b"x")
+            barrier(run)
+        assert record.names() == []
+        before = run.server.stats().total("turns")
+        barrier(run)
+        assert run.server.stats().total("turns") - before <= 4  # it waits, and does not spin
+        if way == "stop":
+            run.server.stop()
+        else:
+            getattr(conn, way)()
+        (_, error) = record.wait_for("closed")[0]
+    assert isinstance(error, Aborted if way == "abort" else ConnectionError)

@@ -219,8 +219,8 @@ class Conn(Protocol):
         connection's own callbacks."""
 
     def close(self) -> None:
-        """Close as ``Action.CLOSE`` does: send what is queued, then close. Output that is returned or written after it in
-        the same callback is still sent; later output is not."""
+        """Close as ``Action.CLOSE`` does: send what is queued, then close. Output that is returned or written after it
+        in the same callback is still sent; later output is not."""
 
     def abort(self) -> None:
         """Close at once with a reset; queued output is lost. ``closed`` gets :class:`Aborted`."""
@@ -350,7 +350,8 @@ class Events:
 
     closed: Callable[[Conn, BaseException | None], Action | None] | None = None
     """A connection ended, for the reason ``error`` or, when None, in good order. Exactly once for every
-    ``opened`` that was not detached."""
+    ``opened`` that was not detached. Of a peer that can no longer be written to, input that has arrived comes first,
+    also if reading is paused; on asyncio, which drops it, only what was read before."""
 
     tick: Callable[[], TickReply] | None = None
     """Right after ``serving``, on loop 0, then after each delay it returns."""

@@ -44,7 +44,7 @@ from ..loop.loop import READ_SIZE, Loop
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
-from .linger import Linger, nothing_in_flight
+from .linger import Linger, nothing_in_flight, unread
 from .state import (
     CLOSE,
     CLOSE_WHEN_OPEN,
@@ -57,9 +57,11 @@ from .state import (
     GONE,
     INPUT_ENDED,
     NOT_POLLED,
+    NOT_READING,
     OPEN,
     OPENED,
     OPENING,
+    OUTPUT_FAILED,
     PAUSED_BY_OUTPUT,
     PAUSED_BY_USER,
     TRANSITIONS,
@@ -82,7 +84,7 @@ class Connection(Handler):
         "_file",
         "_local",
         "_mask",
-        "_not_reading",
+        "_flags",
         "_origin",
         "_out",
         "_phase",
@@ -116,7 +118,7 @@ class Connection(Handler):
         self._local: SocketAddress = None
         self._phase = OPENING
         self._mask = NOT_POLLED
-        self._not_reading = 0
+        self._flags = 0
         self._out: Output | None = None
         self._dirty = False
         self._file: FileSpan | None = None  # the head of the queue, if that is one and `_send_more` may serve it
@@ -168,11 +170,11 @@ class Connection(Handler):
         return self._channel.server_name
 
     def pause_reading(self) -> None:
-        self._not_reading |= PAUSED_BY_USER
+        self._flags |= PAUSED_BY_USER
         self._update()
 
     def resume_reading(self) -> None:
-        self._not_reading &= ~PAUSED_BY_USER
+        self._flags &= ~PAUSED_BY_USER
         self._update()
 
     def set_deadline(self, seconds: float | None) -> None:
@@ -323,7 +325,7 @@ class Connection(Handler):
         elif self._channel.pending:
             self._queue()  # the end of the handshake found no room
         self._update()
-        if self._not_reading & CLOSE_WHEN_OPEN:
+        if self._flags & CLOSE_WHEN_OPEN:
             self._begin_close()
         if self.loop.events.opened is not None:
             self._fire(self.loop.events.opened)
@@ -423,23 +425,25 @@ class Connection(Handler):
 
     def read_failed(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError):
-            self.drop(error)
+            self.drop(self._reason if self._flags & OUTPUT_FAILED else error)
 
     def feed_end(self) -> None:
         """Take note that the kernel has no more input."""
-        error = None if self._phase == CLOSING else self._channel.end_of_input()
+        error = None if self._phase == CLOSING or self._flags & OUTPUT_FAILED else self._channel.end_of_input()
         if error is None:
             self.input_ended()
         elif self._phase == OPENING:
             self.drop(error)
         else:
             self._reason = error
-            self._not_reading |= INPUT_ENDED
+            self._flags |= INPUT_ENDED
             self._begin_close()
 
     def input_ended(self) -> None:
-        self._not_reading |= INPUT_ENDED
-        if self._phase == CLOSING:
+        self._flags |= INPUT_ENDED
+        if self._flags & OUTPUT_FAILED:
+            self.drop(self._reason)
+        elif self._phase == CLOSING:
             self._schedule_flush()
         elif self.loop.events.eof is None:
             self._begin_close()
@@ -451,9 +455,9 @@ class Connection(Handler):
         """Both directions are closed, or the connection failed, while we are not reading."""
         with borrowed(self.fd) as sock:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self.drop(OSError(code, os.strerror(code)))
-        elif self._not_reading & INPUT_ENDED:
+        if code and not self._flags & OUTPUT_FAILED:
+            self._output_failed(OSError(code, os.strerror(code)))
+        elif self._flags & INPUT_ENDED:
             error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             self.drop(error if self._out is not None else self._reason)
         else:
@@ -490,7 +494,7 @@ class Connection(Handler):
         elif action is Action.SHUTDOWN:
             self.loop.request_stop()
         elif self._advance(DETACH):
-            self._not_reading |= DETACHED
+            self._flags |= DETACHED
             self._update()  # at once: asyncio would go on reading, and that would be lost
             self._limit_closing()
             self._schedule_flush()
@@ -512,8 +516,9 @@ class Connection(Handler):
         if phase == OPENING or phase == GONE:
             return
         # A closing connection reads on, to discard: its peer may have to finish sending before it receives.
-        blockers = self._not_reading & INPUT_ENDED if phase == CLOSING else self._not_reading
-        want = (0 if blockers else READ) | (0 if self._out is None or self._dirty else WRITE)
+        flags = self._flags
+        blockers = flags & (INPUT_ENDED if phase == CLOSING else NOT_READING)
+        want = (0 if blockers else READ) | (0 if self._out is None or self._dirty or flags & OUTPUT_FAILED else WRITE)
         if want != self._mask:
             if self._mask != NOT_POLLED:
                 self.loop.poller.modify(self.fd, want)
@@ -540,8 +545,10 @@ class Connection(Handler):
         """True while it is open, from the dial on and until the end of the turn in which it was closed."""
         phase = self._phase
         if phase == OPENING:
-            return not self._not_reading & CLOSE_WHEN_OPEN
-        return phase == OPEN or (phase == CLOSING and self._not_reading & CLOSING_TURN > 0)
+            return not self._flags & CLOSE_WHEN_OPEN
+        if phase == OPEN:
+            return not self._flags & OUTPUT_FAILED
+        return phase == CLOSING and self._flags & CLOSING_TURN > 0
 
     def _write(self, data: Buffer) -> None:
         if data and self._takes_output():
@@ -560,7 +567,7 @@ class Connection(Handler):
         try:
             sent = self._channel.send_now(self.fd, output)
         except OSError as error:
-            self.drop(error)
+            self._output_failed(error)
             return
         self.loop.stats.bytes_out += sent
         if sent != len(output):
@@ -588,7 +595,20 @@ class Connection(Handler):
         if isinstance(error, BlockingIOError):
             self.write_rest(output, 0)
         else:
+            self._output_failed(error)
+
+    def _output_failed(self, error: OSError) -> None:
+        """Writing has failed, or will. What the peer sent before it went, and the kernel still has, is the program's:
+        it is delivered, as soon as the program reads, and then the connection ends with this error."""
+        if self._phase != OPEN or not isinstance(error, ConnectionError) or not unread(self.fd):
             self.drop(error)
+            return
+        self._reason = error
+        self._flags = self._flags & ~PAUSED_BY_OUTPUT | OUTPUT_FAILED
+        self._file = None
+        if self._timeouts is not None:
+            self._timeouts.send_due = 0.0
+        self._update()
 
     def write_rest(self, output: bytes, sent: int) -> None:
         self._queue().append_rest(output, sent)
@@ -597,9 +617,13 @@ class Connection(Handler):
     def flush(self) -> None:
         """Send what is queued, then do what was waiting for that."""
         self._dirty = False
-        self._not_reading &= ~CLOSING_TURN
+        self._flags &= ~CLOSING_TURN
         phase = self._phase
         if phase == OPENING or phase == GONE:
+            return
+        if self._flags & OUTPUT_FAILED:
+            if phase != OPEN:
+                self.drop(self._reason)
             return
         out = self._out
         if out is not None:
@@ -607,7 +631,7 @@ class Connection(Handler):
             try:
                 sent = channel.send(self.fd, out, phase == CLOSING)
             except OSError as error:
-                self.drop(error)
+                self._output_failed(error)
                 return
             self._file = out.file if channel.native and not self.loop.collecting else None
             timeouts = self._timeouts
@@ -660,7 +684,7 @@ class Connection(Handler):
 
     def _flushed(self) -> None:
         """All output has left."""
-        self._not_reading &= ~PAUSED_BY_OUTPUT
+        self._flags &= ~PAUSED_BY_OUTPUT
         if self._wake_drained:
             self._wake_drained = False
             self.wake()
@@ -669,17 +693,17 @@ class Connection(Handler):
 
     def _blocked(self, pending: int) -> None:
         """The kernel takes no more for now, and that many bytes are left."""
-        options, before = self.options, self._not_reading
+        options, before = self.options, self._flags
         if options.max_pending and pending > options.max_pending:
             self.drop(OutputLimitExceeded(f"{pending} bytes queued, {options.max_pending} allowed"), reset=True)
             return
         if options.send_timeout and (self._timeouts is None or not self._timeouts.send_due):
             self._needed_timeouts().limit_sending()
         if pending > options.high_water:
-            self._not_reading |= PAUSED_BY_OUTPUT
+            self._flags |= PAUSED_BY_OUTPUT
         elif pending <= options.low_water:
-            self._not_reading &= ~PAUSED_BY_OUTPUT
-        if self._not_reading != before or self._phase != OPEN or not self._mask & WRITE:
+            self._flags &= ~PAUSED_BY_OUTPUT
+        if self._flags != before or self._phase != OPEN or not self._mask & WRITE:
             self._update()  # else all is as it was, as it mostly is for a large file
         self._channel.wait_for_room(self.fd)
 
@@ -717,7 +741,7 @@ class Connection(Handler):
 
     def _close(self, _: object) -> None:
         if self._phase == OPENING and self._out is not None:
-            self._not_reading |= CLOSE_WHEN_OPEN  # dialled, written to and closed: the output is to arrive
+            self._flags |= CLOSE_WHEN_OPEN  # dialled, written to and closed: the output is to arrive
         else:
             self._begin_close()
 
@@ -726,7 +750,7 @@ class Connection(Handler):
         if self._advance(CLOSE):
             if not self.loop.stopping:  # then the time that the whole server has is everybody's
                 self._limit_closing()
-            self._not_reading |= CLOSING_TURN
+            self._flags |= CLOSING_TURN
             self._schedule_flush()
         elif self._phase == OPENING:
             self.drop(None)
@@ -737,7 +761,7 @@ class Connection(Handler):
             self._queue()
             self.flush()  # comes back here once it has left
             return
-        in_flight = not self._not_reading & INPUT_ENDED and not (self.loop.stopping and nothing_in_flight(self.fd))
+        in_flight = not self._flags & INPUT_ENDED and not (self.loop.stopping and nothing_in_flight(self.fd))
         if in_flight:
             self._linger(self._reason)
         else:

@@ -18,15 +18,29 @@ from ..loop.handler import Handler
 from ..loop.loop import READ_SIZE, Loop, Timer
 from ..loop.poller import READ
 
-__all__ = ["Linger", "in_flight", "nothing_in_flight"]
+__all__ = ["Linger", "in_flight", "nothing_in_flight", "unread"]
 
 RECHECK = 0.01
 """Seconds between looks at what is in flight while the server stops; the kernel has no event for that."""
 
-if sys.platform == "linux":
+if sys.platform != "win32":
     import fcntl
     import struct
     import termios
+
+    def unread(fd: int) -> int:
+        """Bytes of input that the kernel holds (FIONREAD, tcp(7))."""
+        waiting = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")
+        return int(struct.unpack("i", waiting)[0])
+
+else:
+
+    def unread(fd: int) -> int:
+        """Unknown on this system: as if there were none."""
+        return 0
+
+
+if sys.platform == "linux":
 
     def in_flight(fd: int) -> int:
         """Bytes that the kernel was given and the peer's has not acknowledged (SIOCOUTQ, tcp(7))."""

@@ -1,4 +1,4 @@
-"""The states of a stream connection: its phase, and the reasons not to read.
+"""The states of a stream connection: its phase, and flags beside it.
 
 A phase changes by an event and by nothing else; ``TRANSITIONS`` has them all, and an event that is not in the table
 for a phase changes nothing::
@@ -28,9 +28,11 @@ __all__ = [
     "GONE",
     "INPUT_ENDED",
     "NOT_POLLED",
+    "NOT_READING",
     "OPEN",
     "OPENED",
     "OPENING",
+    "OUTPUT_FAILED",
     "PAUSED_BY_OUTPUT",
     "PAUSED_BY_USER",
     "TRANSITIONS",
@@ -63,15 +65,18 @@ TRANSITIONS: Mapping[tuple[int, int], int] = {
     (DETACHING, END): GONE,
 }
 
-# Reasons not to read, bits of a sum; input is wanted while there is none.
+# Flags, bits of a sum. The first four are reasons not to read; input is wanted while there is none.
 PAUSED_BY_USER: Final = 1
 PAUSED_BY_OUTPUT: Final = 2
 INPUT_ENDED: Final = 4
 DETACHED: Final = 8
+NOT_READING: Final = PAUSED_BY_USER | PAUSED_BY_OUTPUT | INPUT_ENDED | DETACHED
 CLOSE_WHEN_OPEN: Final = 16
 """A dialled connection was written to and closed: the output is to arrive first."""
 CLOSING_TURN: Final = 32
 """It was closed in this turn of the loop: what is written until the flush at its end still counts."""
+OUTPUT_FAILED: Final = 64
+"""The peer takes no more output, and input that it sent before is still to be delivered."""
 
 NOT_POLLED: Final = 1 << 8
 """The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

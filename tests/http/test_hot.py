@@ -10,7 +10,7 @@ import pytest
 from evio_http import Response
 from evio_http.answers import by_request as known
 from evio_http.answers.by_request import KnownAnswers
-from evio_http.answers.cache import OVERHEAD, HeldFile, HotAnswer, HotCache
+from evio_http.answers.cache import HELD_SECONDS, OVERHEAD, HotAnswer, HotCache, Span
 from evio_http.files.version import FileSource, FileVersion
 from evio_http.message.response import DateClock
 from evio_http.pages.error_pages import error_response
@@ -39,16 +39,32 @@ def source(path: Path, *absent: Path) -> FileSource:
     return FileSource((FileVersion(os.fsencode(path), path.stat()),), tuple(map(os.fsencode, absent)))
 
 
-def keep(cache: HotCache, made_of: FileSource, date: bytes = DATE, body: bytes | HeldFile = BODY) -> HotAnswer:
-    return cache.keep(HEAD + date + b"\r\n\r\n", body, made_of.files, 200, len(HEAD), 1.0)
+def keep(
+    cache: HotCache, made_of: FileSource, date: bytes = DATE, body: bytes | Span = BODY, until: float = 1.0
+) -> HotAnswer:
+    return cache.keep(HEAD + date + b"\r\n\r\n", body, made_of.files, 200, len(HEAD), until)
 
 
-def held(path: Path) -> HeldFile:
+def hold(cache: HotCache, path: Path, offset: int = 0, until: float = 1.0) -> HotAnswer:
+    """An answer out of the file at PATH, from OFFSET."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        return HeldFile(fd, 0, len(BODY))
+        return keep(cache, source(path), body=Span(fd, offset, len(BODY) - offset), until=until)
     finally:
         os.close(fd)
+
+
+def descriptors(*answers: HotAnswer) -> list[int]:
+    assert all(answer.file is not None for answer in answers)
+    return [answer.file.fd for answer in answers if answer.file is not None]
+
+
+def is_open(fd: int, path: Path) -> bool:
+    """Whether FD is of the file at PATH; its number may be another's by now."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False
 
 
 def is_gone(answer: HotAnswer) -> bool:
@@ -75,16 +91,67 @@ def test_what_alone_is_too_large_is_not_kept(files: list[Path]) -> None:
 
 def test_the_descriptor_of_what_makes_room_is_closed(files: list[Path]) -> None:
     cache = HotCache(100 * SIZE, 1)
-    first = keep(cache, source(files[0]), body=held(files[0]))
-    assert first.file is not None
-    fd = first.file.fd
+    first = hold(cache, files[0])
+    (fd,) = descriptors(first)
     assert os.pread(fd, 10, 0) == BODY[:10]
-    second = keep(cache, source(files[1]), body=held(files[1]))
+    second = hold(cache, files[1])
     assert is_gone(first)
-    with pytest.raises(OSError):
-        os.fstat(fd)
+    assert not is_open(fd, files[0])
     cache.drop(second)
     assert is_gone(second)
+
+
+def test_a_file_is_one_descriptor_however_many_answers_are_made_of_it(files: list[Path]) -> None:
+    cache = HotCache(100 * SIZE, 2)
+    parts = [hold(cache, files[0], offset) for offset in range(5)]
+    other = hold(cache, files[1])
+    assert len(set(descriptors(*parts))) == 1
+    fd, other_fd = descriptors(parts[0], other)
+    assert fd != other_fd
+    for part in parts[1:]:
+        cache.drop(part)
+    assert is_open(fd, files[0])
+    again = hold(cache, files[0])
+    assert again is parts[0]
+    assert descriptors(again) == [fd]
+    cache.drop(again)
+    assert not is_open(fd, files[0])
+    hold(cache, files[2])
+    hold(cache, files[3])
+    assert is_gone(other)
+    assert not is_open(other_fd, files[1])
+
+
+def test_a_held_file_that_nobody_asks_for_is_closed_by_age(files: list[Path]) -> None:
+    cache = HotCache(100 * SIZE, 10)
+    idle, used = hold(cache, files[0]), hold(cache, files[1])
+    assert cache.renew(used, LATER, 2.0)
+    fd, used_fd = descriptors(idle, used)
+    hold(cache, files[2], until=HELD_SECONDS + 1)
+    assert is_gone(idle)
+    assert not is_open(fd, files[0])
+    assert is_open(used_fd, files[1])
+
+
+def test_held_files_are_let_go_when_told(files: list[Path]) -> None:
+    cache = HotCache(100 * SIZE, 10)
+    small = keep(cache, source(files[3]))
+    held = [hold(cache, path) for path in files[:3]]
+    numbers = descriptors(*held)
+    assert cache.release()
+    assert not cache.release()
+    assert not any(map(is_open, numbers, files))
+    assert all(map(is_gone, held))
+    assert not is_gone(small)
+    assert cache._bytes == len(small.wire) + OVERHEAD
+
+
+def test_what_a_descriptor_is_still_sent_from_is_not_closed(files: list[Path]) -> None:
+    cache = HotCache(100 * SIZE, 10)
+    file = hold(cache, files[0]).file  # as another thread has it at this moment
+    cache.release()
+    assert file is not None
+    assert os.pread(file.fd, 5, 0) == BODY[:5]
 
 
 def test_one_answer_for_all_who_get_the_same(files: list[Path]) -> None:
@@ -100,7 +167,7 @@ def test_one_answer_for_all_who_get_the_same(files: list[Path]) -> None:
 def known_answers(hot_bytes: int = 100 * SIZE, revalidate: float = 0.0) -> tuple[KnownAnswers, DateClock]:
     clock = DateClock()
     clock.tell(0.0)
-    return KnownAnswers(hot_bytes, revalidate, clock), clock
+    return KnownAnswers(hot_bytes, revalidate, clock, 1024), clock
 
 
 def remember(answers: KnownAnswers, target: str, made_of: FileSource, *fields: str, vary: str = "") -> None:

@@ -582,6 +582,67 @@ def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
         assert ask(sock, "/b.txt").body == b"bbbb"
 
 
+def open_files(path: Path) -> int:
+    """How many descriptors of this process lead to the file."""
+    wanted, count = os.fsencode(path.resolve()), 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(os.fsencode(f"/proc/self/fd/{name}")) == wanted
+    return count
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_ranges_of_a_file_pin_one_descriptor_and_none_when_everybody_has_gone(site: Path) -> None:
+    ended = threading.Event()
+    events = http_events(Site(str(site)))
+    closed = events.closed
+    assert closed is not None
+
+    def tell(conn: Any, error: BaseException | None) -> None:
+        closed(conn, error)
+        ended.set()
+
+    events.closed = tell
+    with running(events, "tcp://127.0.0.1:0") as run:
+        with connect(run.addr) as sock:
+            for first in range(50):
+                for field in (f"Range: bytes={first}-{first + 100}", "X: y", f"Range: bytes={first}-"):
+                    sock.sendall(get("/big.bin", field))
+                    assert len(answer(sock).body) > 100
+            assert open_files(site / "big.bin") == 1
+        assert ended.wait(TIMEOUT)
+        assert open_files(site / "big.bin") == 0
+
+
+def test_held_files_go_first_when_descriptors_run_short(site: Path) -> None:
+    for number in range(8):
+        (site / f"{number}.bin").write_bytes(bytes(200_000))
+    wait_until_settled(site)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        for number in range(8):
+            assert ask(sock, f"/{number}.bin").status == 200
+        taken: list[int] = []
+        filled = threading.Event()
+
+        def fill() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            filled.set()
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
+        try:
+            run.server.call(lambda: run.server.call(fill))
+            assert filled.wait(TIMEOUT)
+            assert ask(sock, "/b.txt").body == b"bbbb"
+            assert ask(sock, "/big.bin").body == BIG
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # -- handlers
 
 

@@ -18,12 +18,15 @@ from ..files.version import FileSource
 from ..message.conditional import Outcome, evaluate, http_date
 from ..message.request import Request
 from ..message.response import DateClock, FileBody, Response, date_offset
-from .cache import HeldFile, HotAnswer, HotCache
+from .cache import HotAnswer, HotCache, Span
 
 __all__ = ["Key", "KnownAnswers", "Record", "Records", "Variants"]
 
 HELD_FILES = 512
-"""Files held open because they were asked for again."""
+"""Files held open because they may be asked for again, at most; and at most a share of the process's descriptors."""
+
+HELD_SHARE = 8
+"""One in so many descriptors may be a held file."""
 
 MOST = 8 * 1024
 """Resources of one generation; see ``Records``."""
@@ -177,11 +180,11 @@ class Records(dict[Key, "Record | Variants"]):
 
 class KnownAnswers:
     """What answered which requests, in at most HOT_BYTES; 0: nothing is known. For REVALIDATE seconds after a look at
-    its file a record is right without another."""
+    its file a record is right without another. DESCRIPTORS is how many the process may have."""
 
-    def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock) -> None:
+    def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock, descriptors: int) -> None:
         self._revalidate = revalidate
-        self._hot = HotCache(hot_bytes, HELD_FILES if hot_bytes else 0)
+        self._hot = HotCache(hot_bytes, min(HELD_FILES, descriptors // HELD_SHARE) if hot_bytes else 0)
         self._clock = clock
         # By scheme; of those requests after which a connection ends apart, so that ``data`` does not find them.
         self._kept = {(scheme, persistent): Records() for scheme in ("http", "https") for persistent in (True, False)}
@@ -230,17 +233,23 @@ class KnownAnswers:
             return
         if any(name in request.headers for name in OTHER_FIELDS):
             return
-        content = body if isinstance(body, bytes) else _held(body)
+        content = body if isinstance(body, bytes) else _span(body)
         if content is None:
             return
-        answer = self._hot.keep(
-            head, content, source.files, response.status, date_offset(response.status), self._clock.until
-        )
+        date_at = date_offset(response.status)
+        try:
+            answer = self._hot.keep(head, content, source.files, response.status, date_at, self._clock.until)
+        except OSError:  # no descriptor for it
+            return
         record = self._record(request, response.varies_by() & VARYING, source)
         if response.status == 304:
             record.not_modified = answer
         else:
             record.full = answer
+
+    def release(self) -> bool:
+        """Close the files that are held open; False if there are none."""
+        return self._hot.release()
 
     def _record(self, request: Request, names: frozenset[str], source: FileSource) -> Record:
         """Return the record for what was made of SOURCE, a new one if there is none."""
@@ -291,12 +300,7 @@ def _encoded(request: Request, name: str) -> bytes | None:
     return value.encode("latin-1") if value is not None else None
 
 
-def _held(body: FileBody) -> HeldFile | None:
-    """Return the one part of a file that BODY is, held open; None if it is none, or there are no descriptors left."""
+def _span(body: FileBody) -> Span | None:
+    """Return the one part of a file that BODY is; None if it is none."""
     piece = body.pieces[0]
-    if len(body.pieces) != 1 or isinstance(piece, bytes):
-        return None
-    try:
-        return HeldFile(body.file.fd, *piece)
-    except OSError:
-        return None
+    return None if len(body.pieces) != 1 or isinstance(piece, bytes) else Span(body.file.fd, *piece)

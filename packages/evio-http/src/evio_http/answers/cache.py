@@ -15,27 +15,38 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
 from ..files.version import FileVersion
 from ..message.response import DATE_SIZE
 
-__all__ = ["HeldFile", "HotAnswer", "HotCache"]
+__all__ = ["HeldFile", "HotAnswer", "HotCache", "Span"]
 
 OVERHEAD = 1024
 """Bytes that an answer takes besides its own, by tracemalloc and rounded up: the objects of it, its key and its
 source."""
 
 
-class HeldFile:
-    """A part of an open file. It is closed when nobody refers to it: another thread may be about to send from it when
-    the cache lets go of it, and must not find the number given to another file."""
+HELD_SECONDS = 60.0
+"""After which a held file that nobody asked for is closed, when another is asked for."""
 
-    __slots__ = ("count", "fd", "offset")
 
-    def __init__(self, fd: int, offset: int, count: int) -> None:
+class Span(NamedTuple):
+    """A part of an open file, in bytes."""
+
+    fd: int
+    offset: int
+    length: int
+
+
+class Descriptor:
+    """A file held open. It is closed when nobody refers to it: another thread may be about to send from it when the
+    cache lets go of it, and must not find the number given to another file."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
         """Duplicates FD. Raises ``OSError``."""
-        self.offset = offset
-        self.count = count
         self.fd = os.dup(fd)
 
     def __del__(self) -> None:
@@ -43,13 +54,41 @@ class HeldFile:
             os.close(self.fd)
 
 
+class HeldFile:
+    """A part of a file that is held open."""
+
+    __slots__ = ("_descriptor", "count", "fd", "offset")
+
+    def __init__(self, descriptor: Descriptor, offset: int, count: int) -> None:
+        self._descriptor = descriptor
+        self.fd = descriptor.fd
+        self.offset = offset
+        self.count = count
+
+
+class _Holding:
+    """A held file, and the answers that are made of it."""
+
+    __slots__ = ("descriptor", "keys", "until")
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
+        self.keys: set[tuple[object, ...]] = set()
+        self.until = 0.0
+        """When it was used last, as ``HotAnswer.until``."""
+
+
 class HotAnswer:
     """An answer: the bytes to send, and until when."""
 
-    __slots__ = ("date_at", "file", "key", "length", "status", "until", "wire")
+    __slots__ = ("date_at", "file", "files", "key", "length", "status", "until", "wire")
 
-    def __init__(self, key: tuple[object, ...], status: int, date_at: int, length: int) -> None:
+    def __init__(
+        self, key: tuple[object, ...], files: tuple[FileVersion, ...], status: int, date_at: int, length: int
+    ) -> None:
         self.key = key
+        self.files = files
+        """What it was made of."""
         self.status = status
         self.length = length
         """Bytes of content."""
@@ -64,54 +103,78 @@ class HotAnswer:
 
 
 class HotCache:
-    """Answers in at most MAX_BYTES, with at most MAX_FILES open. Those renewed least recently go first. For several
-    threads."""
+    """Answers in at most MAX_BYTES, with at most MAX_FILES open: one descriptor for all answers that are made of one
+    version of a file. Those renewed least recently go first. For several threads."""
 
     def __init__(self, max_bytes: int, max_files: int) -> None:
         self._max_bytes = max_bytes
         self._max_files = max_files
-        self._bytes = self._files = 0
+        self._bytes = 0
         self._kept: OrderedDict[tuple[object, ...], HotAnswer] = OrderedDict()
+        self._held: OrderedDict[tuple[FileVersion, ...], _Holding] = OrderedDict()
         self._lock = threading.Lock()
 
     def keep(
         self,
         head: bytes,
-        body: bytes | HeldFile,
+        body: bytes | Span,
         files: tuple[FileVersion, ...],
         status: int,
         date_at: int,
         until: float,
     ) -> HotAnswer:
-        """Return the answer with this head and body, which was made of FILES just now."""
-        length = body.count if isinstance(body, HeldFile) else len(body)
+        """Return the answer with this head and body, which was made of FILES just now. Raises ``OSError`` when there is
+        no descriptor for it."""
+        length = body.length if isinstance(body, Span) else len(body)
         # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
         key = (files, head[:date_at], head[date_at + DATE_SIZE :], length)
         with self._lock:
+            file = self._hold(files, body, key, until) if isinstance(body, Span) else None
             answer = self._kept.get(key)
             if answer is None:
-                answer = HotAnswer(key, status, date_at, length)
-            self._discard(key, answer)
-            if isinstance(body, HeldFile):
-                answer.file, answer.wire = body, head
+                answer = HotAnswer(key, files, status, date_at, length)
             else:
-                answer.wire = head + body
+                self._bytes -= len(answer.wire) + OVERHEAD
+            answer.file, answer.wire = file, head if isinstance(body, Span) else head + body
             self._kept[key] = answer
+            self._kept.move_to_end(key)
             self._bytes += len(answer.wire) + OVERHEAD
-            self._files += answer.file is not None
-            while self._bytes > self._max_bytes or self._files > self._max_files:
-                self._discard(next(iter(self._kept)), None)
+            while self._bytes > self._max_bytes:
+                self._discard(next(iter(self._kept)))
+            while len(self._held) > self._max_files:
+                self._let_go(next(iter(self._held)))
         answer.until = until if answer.wire else 0.0
         return answer
 
-    def _discard(self, key: tuple[object, ...], successor: HotAnswer | None) -> None:
+    def _hold(self, files: tuple[FileVersion, ...], span: Span, key: tuple[object, ...], until: float) -> HeldFile:
+        while self._held:
+            oldest = next(iter(self._held))
+            if self._held[oldest].until + HELD_SECONDS > until:
+                break
+            self._let_go(oldest)
+        holding = self._held.get(files)
+        if holding is None:
+            holding = self._held[files] = _Holding(Descriptor(span.fd))
+        holding.keys.add(key)
+        holding.until = until
+        self._held.move_to_end(files)
+        return HeldFile(holding.descriptor, span.offset, span.length)
+
+    def _let_go(self, files: tuple[FileVersion, ...]) -> None:
+        for key in list(self._held[files].keys):
+            self._discard(key)
+
+    def _discard(self, key: tuple[object, ...]) -> None:
         gone = self._kept.pop(key, None)
         if gone is None:
             return
         self._bytes -= len(gone.wire) + OVERHEAD
-        self._files -= gone.file is not None
-        if gone is not successor:
-            gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
+        if gone.file is not None:
+            holding = self._held[gone.files]
+            holding.keys.discard(key)
+            if not holding.keys:
+                del self._held[gone.files]
+        gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
     def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
         """Give an answer a new Date; False if it is no longer kept."""
@@ -124,6 +187,9 @@ class HotCache:
                 return False
             answer.wire = renewed
             self._kept.move_to_end(answer.key)
+            if answer.file is not None:
+                self._held[answer.files].until = until
+                self._held.move_to_end(answer.files)
         answer.until = until
         return True
 
@@ -131,5 +197,14 @@ class HotCache:
         """Keep it no longer."""
         with self._lock:
             if self._kept.get(answer.key) is answer:
-                self._discard(answer.key, None)
+                self._discard(answer.key)
             answer.until, answer.wire, answer.file = 0.0, b"", None
+
+    def release(self) -> bool:
+        """Let go of all files; False if none was held."""
+        if not self._held:
+            return False
+        with self._lock:
+            while self._held:
+                self._let_go(next(iter(self._held)))
+        return True

@@ -219,7 +219,13 @@ def _fields(group: argparse._ArgumentGroup) -> None:
 
 
 def _tls(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls-cert", action="append", default=[], metavar="FILE", help="repeatable: SNI chooses, and of RSA and ECDSA for one name the client")
+    group.add_argument(
+        "--tls-cert",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="repeatable: SNI chooses, and of RSA and ECDSA for one name the client",
+    )
     group.add_argument("--tls-key", action="append", default=[], metavar="FILE", help="of the certificate before it")
     group.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates of these authorities")
     group.add_argument("--tls-self-signed", action="store_true", help="a certificate for development")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from time import monotonic
 
 from evio_core import Action, Conn, Reply, TimeoutExpired
@@ -36,6 +37,12 @@ kernel buffers; longer ones are waited for."""
 QUEUED_FROM = 128 * 1024
 """What is shorter than this is mostly taken by the kernel at once, which needs no further descriptor."""
 
+DESCRIPTORS_OF_A_FILE = 3
+"""That it takes to look one up: the directory, what its path leads to, and the file."""
+
+UNLIMITED = 1 << 20
+"""Descriptors where the system has no limit."""
+
 NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN))
 """What a connection may end with through nobody's fault here, where Python has no class of error for it."""
 
@@ -63,7 +70,9 @@ class Connections:
         self._gate = gate
         self._server_line = _server_line(server_name)
         self._clock = DateClock()
-        self.known = KnownAnswers(hot_bytes, revalidate, self._clock)
+        descriptors = _most_descriptors()
+        self._crowd = descriptors // 2
+        self.known = KnownAnswers(hot_bytes, revalidate, self._clock, descriptors)
         self.recognise = recogniser(limits)
         self._admission = Admission(limits.connections, limits.connections_per_address)
 
@@ -78,6 +87,8 @@ class Connections:
         session = HTTPSession(parser, self.known.records(scheme), peer_address(conn.remote_addr), version)
         conn.context = session
         refused = 0 if self._admission.enter(session.address) else 503
+        if self._is_crowded():
+            self.known.release()
         if self._gate is not None:
             refused = 403 if self._gate.refuses(session.address) else refused
             session.guarded = self._gate.guards(session.address)
@@ -100,6 +111,8 @@ class Connections:
             if session.result is not None:
                 session.result.close()
             self._admission.leave(session.address)
+            if not self._admission.open:  # nobody is here to ask for a held file, nor would anything close it by age
+                self.known.release()
             if error is not None:
                 self._say_why(conn, session, error)
                 if isinstance(error, TimeoutExpired) and _is_receiving(session):  # not told of it, as nginx does
@@ -217,6 +230,8 @@ class Connections:
             session.closing = session.closing or not request.keep_alive
             return True
         response = self._handlers.ask(session.address, request)
+        if isinstance(response, Response) and response.status == 503 and self._make_room():
+            response = self._handlers.ask(session.address, request)
         if isinstance(response, Deferred):
             if self._begin_work(conn, session, request, response):
                 return False
@@ -239,7 +254,7 @@ class Connections:
         self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
     ) -> bytes | None:
         """Send ANSWER, whose content is in a held file; returns what to say instead if that cannot be done."""
-        if file.count >= QUEUED_FROM and not _can_be_queued(file.fd, 1):
+        if file.count >= QUEUED_FROM and not self._can_be_queued(file.fd, 1):
             response = error_response(503)
             assert isinstance(response.body, bytes)
             self.observers.observe(session, request, 503, len(response.body))
@@ -285,7 +300,7 @@ class Connections:
         """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
         if type(response.body) is FileBody and request.method != "HEAD":
             spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
-            if not _can_be_queued(response.body.file.fd, spans):
+            if not self._can_be_queued(response.body.file.fd, spans):
                 response.close()
                 response = error_response(503)
         last = not request.keep_alive or session.retiring or (session.ended and session.parser.idle)
@@ -309,7 +324,8 @@ class Connections:
             self._send_file(conn, body, output)
             self.observers.sent(conn, session, request, response.status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
-        if response.source is not None and not request.has_body and session.closing is not request.keep_alive:
+        known = response.source is not None and not request.has_body and session.closing is not request.keep_alive
+        if known and (isinstance(body, bytes) or not self._is_crowded()):
             self.known.keep(request, response, head, body)
         response.close()
 
@@ -326,6 +342,26 @@ class Connections:
         connection = "close" if close else "keep-alive" if request is not None and request.version == "1.0" else ""
         head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
         return head if request is not None or not isinstance(response.body, bytes) else head + response.body
+
+    # -- descriptors
+
+    def _is_crowded(self) -> bool:
+        """Tell whether connections need the descriptors that held files would have."""
+        return self._admission.open >= self._crowd
+
+    def _can_be_queued(self, fd: int, spans: int) -> bool:
+        """Tell whether there are the descriptors for that many calls of ``Conn.send_file``, which duplicates what it
+        queues: once a head has left it is too late to say that there are none. Held files make room."""
+        if _spare(fd, spans) or (self.known.release() and _spare(fd, spans)):
+            return True
+        log.error("cannot send a file: no descriptors are left")
+        return False
+
+    def _make_room(self) -> bool:
+        """Let held files go if descriptors are short; True if what failed may be tried again."""
+        if self._handlers.want_content or _spare(0, DESCRIPTORS_OF_A_FILE):
+            return False
+        return self.known.release()
 
     # -- where a connection goes from here
 
@@ -386,20 +422,28 @@ def _cannot_send(request: Request, session: HTTPSession, error: OSError) -> None
     log.error("cannot send all of %s to %s: %s", path, session.address, error.strerror)
 
 
-def _can_be_queued(fd: int, spans: int) -> bool:
-    """Whether there are the descriptors for that many calls of ``Conn.send_file``, which duplicates what it queues:
-    once a head has left it is too late to say that there are none."""
+def _spare(fd: int, count: int) -> bool:
+    """Tell whether COUNT descriptors can be had."""
     spare: list[int] = []
     try:
-        for _ in range(spans):
+        for _ in range(count):
             spare.append(os.dup(fd))
-    except OSError as error:
-        log.error("cannot send a file: %s", error)
+    except OSError:
         return False
     finally:
         for each in spare:
             os.close(each)
     return True
+
+
+def _most_descriptors() -> int:
+    """How many descriptors the process may have."""
+    if sys.platform == "win32":
+        return UNLIMITED
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else UNLIMITED
 
 
 def _server_line(name: str) -> bytes:

@@ -327,6 +327,16 @@ def test_options_of_a_site_are_options() -> None:
     assert {action.dest for action in make_parser()._actions} >= OF_A_SITE
 
 
+def test_the_readme_has_every_flag() -> None:
+    readme = (Path(__file__).parents[2] / "packages/evio-http/README.md").read_text()
+    missing = [
+        action.option_strings[-1]
+        for action in make_parser()._actions
+        if action.option_strings and f"| `{action.option_strings[-1]}" not in readme
+    ]
+    assert missing == ["--help", "--version"]
+
+
 def test_help_teaches_and_version() -> None:
     text = run("--help").stdout
     assert "examples:" in text

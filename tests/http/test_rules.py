@@ -120,6 +120,7 @@ def test_header_rules() -> None:
         ("/*\n  TRANSFER-ENCODING: chunked\n", "f:2: TRANSFER-ENCODING is the server's own"),
         ("a/*\n  X-A: 1\n", "f:1: a pattern begins"),
         ("/a\n  Content-Type: text/plain\n", "f:2: files have a Content-Type already: --media-type"),
+        ("/*\n  Basic-Auth: me:secret\n", "f:2: Basic-Auth would show the passwords to everybody: --auth"),
         ("https://a.example/*\n  X-A: 1\n", "f:1: https://a.example/* is of one host: --host"),
         ("/a/./b\n  X-A: 1\n", "f:1: /a/./b matches nothing"),
         ("/a/..\n  X-A: 1\n", "f:1: /a/.. matches nothing"),

@@ -359,9 +359,16 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Let held files go if descriptors are short; True if what failed may be tried again."""
-        if self._handlers.want_content or _spare(0, DESCRIPTORS_OF_A_FILE):
+        if self._handlers.want_content:  # they are not to be asked twice
             return False
-        return self.known.release()
+        try:
+            fd = os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            return self.known.release()
+        try:
+            return not _spare(fd, DESCRIPTORS_OF_A_FILE - 1) and self.known.release()
+        finally:
+            os.close(fd)
 
     # -- where a connection goes from here
 

@@ -57,6 +57,8 @@ def parse_field(text: str) -> tuple[str, str]:
         raise ValueError(f"the value of {name} is empty or has characters that cannot be sent")
     if name.lower() in _OURS:
         raise ValueError(f"{name} is the server's own to set")
+    if name.lower() == "basic-auth":  # Netlify asks for the passwords in it instead of sending them
+        raise ValueError(f"{name} would show the passwords to everybody: --auth FILE asks for them")
     if name.lower() == "content-type":
         raise ValueError(f"files have a {name} already: --media-type .EXT=TYPE says which")
     return name, value

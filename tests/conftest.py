@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.core.harness import Clock
+
 # What is run behind a shell's "&" ignores SIGINT, and so would the programs that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,6 +23,13 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 # Without bytecode the programs that the tests start, some hundreds, would each spend most of their time on compiling.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache"))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The servers' clock, which the test may put forward. It comes before the servers."""
+    return Clock(monkeypatch)
+
 
 MISSING = re.compile(r"not installed|could not import|No module named")
 

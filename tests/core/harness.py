@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import queue
 import select
 import socket
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evio_core import Events, Server, serve
+import pytest
+
+from evio_core import Conn, Events, Server, serve
 
 TIMEOUT = 20.0
 """Seconds that anything may take before a test fails instead of hanging."""
@@ -105,6 +110,33 @@ class Recorder:
     def names(self) -> list[str]:
         with self._lock:
             return [event[0] for event in self.events]
+
+
+class Clock:
+    """The clock of the servers in this process: a real one, until a test puts it forward.
+
+    Time-outs that are a minute long do not pass by themselves however slow the machine is, and pass at once when they
+    are to.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0.0
+        for name, module in list(sys.modules.items()):
+            if name.startswith("evio_") and vars(module).get("monotonic") is time.monotonic:
+                patch.setattr(module, "monotonic", self.now)
+        patch.setattr(asyncio.base_events.BaseEventLoop, "time", lambda loop: self.now())
+
+    def now(self) -> float:
+        """Seconds, as of ``time.monotonic``."""
+        return time.monotonic() + self._ahead
+
+    def forward(self, seconds: float, *conns: Conn, server: Server | None = None) -> None:
+        """Put the clock forward and have the loops of these connections, and the server's first one, look at it."""
+        self._ahead += seconds
+        for conn in conns:
+            conn.wake()
+        if server is not None:
+            server.call(lambda: None)
 
 
 def status(main: Callable[[list[str]], int], arguments: list[str]) -> int:

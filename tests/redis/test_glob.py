@@ -56,9 +56,9 @@ def test_matches(pattern: str, text: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("pattern", [b"a*" * 20 + b"b", b"*" + b"?a*" * 60 + b"b", b"*a" * 500 + b"*b"])
 def test_no_pattern_takes_exponential_time(pattern: bytes) -> None:
-    begin = time.monotonic()
+    begin = time.thread_time()
     assert not matcher(pattern)(b"a" * 20_000)
-    assert time.monotonic() - begin < 5
+    assert time.thread_time() - begin < 5
 
 
 @pytest.mark.parametrize(("asterisks", "expected"), [(1000, b"*1\r\n"), (1001, b"*0\r\n")])

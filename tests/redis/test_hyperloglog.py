@@ -182,12 +182,12 @@ def test_a_merge_of_sparse_ones_is_not_slow() -> None:
         value.add(b"%d" % number, 3000)
     assert value.sparse
     highest, merged = value.registers(), HyperLogLog()
-    begin = time.monotonic()
+    begin = time.thread_time()
     for register, most in enumerate(highest):
         if most:
             merged.raise_to(register, most, 3000)
     assert merged.registers() == highest
-    assert time.monotonic() - begin < 1
+    assert time.thread_time() - begin < 1
 
 
 @pytest.mark.parametrize("sparse_max", [3000, 0])

@@ -140,6 +140,20 @@ def test_charts_are_drawn_from_results_that_were_kept(
     assert all(path.parent == tmp_path / "new" / "folder" and path.exists() for path in printed)
 
 
+def test_tables_are_printed_in_markdown(
+    kept: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "redis.json"
+    source.write_text(json.dumps(kept))
+    assert main(["tables", str(source)]) == 0
+    printed = capsys.readouterr().out
+    assert "### Mixed commands, random keys and sizes\n\n| | server | CPU µs/request | p50 ms |" in printed
+    assert "\n| mix, 16 pipelined | **evio** | 2 | 2 | 2 | 2 | 4 |  |  |\n|  | redis | 1 |" in printed
+    assert "\n|  | floor | 1 | 1 | 1 | 1 | 2 | 2.00 | 2.00 |\n" in printed
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} <= {6, 10}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

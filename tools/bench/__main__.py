@@ -1,4 +1,4 @@
-"""``python -m tools.bench SUITE|short|charts``: the command line."""
+"""``python -m tools.bench SUITE|short|charts|tables``: the command line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import echo, http, redis
+from .markdown import tables
 from .report import as_json, show, show_short
 from .results import Result
 from .run import Step, run
@@ -113,6 +114,13 @@ def run_charts(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_tables(asked: argparse.Namespace) -> int:
+    """The tables of results that were kept, in Markdown."""
+    for path in asked.results:
+        print("\n".join(tables(read(path))))
+    return 0
+
+
 def read(path: Path) -> dict[str, Any]:
     """A result that ``--json`` has written. Raises :class:`BenchError` for anything else."""
     try:
@@ -166,7 +174,7 @@ def status(result: Result) -> int:
 def parser() -> Parser:
     top = Parser(prog="python -m tools.bench", description="Measure servers side by side.")
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="{" + ",".join((*SUITES, "short", "charts")) + "}"
+        dest="command", required=True, metavar="{" + ",".join((*SUITES, "short", "charts", "tables")) + "}"
     )
     for suite in SUITES.values():
         add_options(commands.add_parser(suite.name, help=suite.title, description=suite.title), suite)
@@ -180,6 +188,10 @@ def parser() -> Parser:
     charts.set_defaults(run=run_charts)
     charts.add_argument("results", type=Path, nargs="+", metavar="FILE")
     add_charts(charts, SHORT_CHARTS)
+    about = "print the tables of results that --json has kept, in Markdown"
+    printed = commands.add_parser("tables", help=about, description=about)
+    printed.set_defaults(run=run_tables)
+    printed.add_argument("results", type=Path, nargs="+", metavar="FILE")
     return top
 
 

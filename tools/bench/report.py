@@ -80,9 +80,10 @@ def conditions(result: Result) -> str:
     settings, machine = result.settings, machine_json()
     core = "the same" if settings.pin == "same" else "another"
     load = ", ".join(f"{average:.1f}" for average in machine["load_average"])
+    first = ", before everything else (SCHED_RR or SCHED_FIFO)" if machine["real_time"] else ""
     return (
         f"{machine['python']}, {machine['evio_core']} evio_core, {machine['system']}, {machine['cores']} cores; "
-        f"{settings.rounds} rounds of {settings.seconds:g} s, load on {core} core; load averages {load}"
+        f"{settings.rounds} rounds of {settings.seconds:g} s, load on {core} core{first}; load averages {load}"
     )
 
 
@@ -95,6 +96,7 @@ def machine_json() -> dict[str, Any]:
         "evio_core": "compiled" if compiled else "plain",
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
+        "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
     }
 
 

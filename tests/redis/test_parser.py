@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -139,3 +140,32 @@ def test_a_large_argument_is_held_once() -> None:
     ((_, argument),) = parser.parse(b"\r\n")
     assert argument == bytes(size)
     assert parser.empty
+
+
+def test_many_arguments_in_large_pieces_are_parsed_as_byte_by_byte() -> None:
+    draw = random.Random(7)
+    odd = [
+        b"$3\r\nfoo\r\n",
+        b"+OK\r\n",
+        b"=7\r\ntxt:abc\r\n",
+        b"$-1\r\n",
+        b":5\r\n",
+        b"$03\r\nabc\r\n",
+        b"_\r\n",
+        b"*0\r\n",
+    ]
+    for _ in range(200):
+        calls = [[draw.choice((b"", b"a\n+b", draw.randbytes(40))) for _ in range(60)] for _ in range(2)]
+        data = bytearray(b"".join(encode([b"SET", *call]) for call in calls))
+        if draw.random() < 0.7:
+            at = draw.randrange(len(data))
+            data[at : at + draw.randrange(3)] = draw.choice(odd)
+        cut = draw.randrange(len(data))
+        pieces, single = Parser(), Parser()
+        found = pieces.parse(bytes(data[:cut])) if cut else []
+        found += pieces.parse(bytes(data[cut:])) if pieces.error is None else []
+        expected: list[list[bytes]] = []
+        for byte in data:
+            if single.error is None:
+                expected += single.parse(bytes((byte,)))
+        assert (found, pieces.error) == (expected, single.error)

@@ -10,7 +10,11 @@ https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
+from itertools import islice
+
+import hiredis
 
 from .inline import split_inline
 
@@ -21,6 +25,16 @@ INLINE_MAX = 64 * 1024
 
 MULTIBULK_MAX = 1024 * 1024
 """Arguments of a command."""
+
+DOLLAR = ord("$")
+FRAMING = len("$\r\n\r\n")
+"""Bytes of an argument besides itself and the digits of its length."""
+
+WORTH_READING = 256
+"""Bytes of a chunk from which it pays to have hiredis read it."""
+
+UNUSUAL = re.compile(rb"\n[^$*\w]")
+"""Finds what hiredis might take for a string though it is no argument."""
 
 BULK_MAX = 512 * 1024 * 1024
 """Bytes of an argument, unless ``proto-max-bulk-len`` says otherwise."""
@@ -96,8 +110,13 @@ class Parser:
             self._complete(commands)
         data = self._buffer + chunk if self._buffer else chunk
         at, size = 0, len(data)
+        worth = self.authenticated
         while at < size and self.error is None and not (first_only and commands):
             before = at
+            if worth and self._missing > 1 and self._length < 0 and size - at >= WORTH_READING:
+                at = self._usual_arguments(data, at)
+                worth = at > before
+                continue
             at = self._argument(data, at, commands) if self._missing else self._command(data, at, commands)
             if at == before:
                 break
@@ -159,6 +178,28 @@ class Parser:
         self._held += self._length
         self._complete(commands)
         return end + 2
+
+    def _usual_arguments(self, data: bytes, at: int) -> int:
+        """Take the whole arguments that follow, but for the last of the command, all at once; returns where to go on,
+        ``at`` itself if there is anything about them that is unusual. A command of thousands of arguments mostly comes
+        in several chunks, and hiredis takes a tenth of the time."""
+        piece = data[at:] if at else data
+        if piece[0] != DOLLAR or UNUSUAL.search(piece) is not None:
+            return at
+        reader = hiredis.Reader()
+        try:
+            reader.feed(piece)
+            args: list[bytes] = list(islice(iter(reader.gets, False), self._missing - 1))
+            sizes = list(map(len, args))
+            held = len(b"".join(args))
+        except (hiredis.HiredisError, TypeError, MemoryError):
+            return at
+        if not args or max(sizes) > self.bulk_max:
+            return at
+        self._args += args
+        self._missing -= len(args)
+        self._held += held
+        return at + held + FRAMING * len(args) + len("".join(map(str, sizes)))
 
     def _bulk_length(self, data: bytes, at: int) -> int:
         line = self._line(data, at, "bulk count")

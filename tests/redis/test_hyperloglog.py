@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import evio_redis
-from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
+from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate, highest
 from tests.extent import examples
 
 from .test_dump import changes
@@ -179,13 +179,13 @@ def test_it_is_byte_by_byte_what_redis_makes() -> None:
 def test_a_merge_of_sparse_ones_is_not_slow() -> None:
     value = HyperLogLog()
     for number in range(700):
-        value.add(b"%d" % number, 3000)
+        value.add([b"%d" % number], 3000)
     assert value.sparse
     highest, merged = value.registers(), HyperLogLog()
     begin = time.thread_time()
     for register, most in enumerate(highest):
         if most:
-            merged.raise_to(register, most, 3000)
+            merged.raise_all([(register, most)], 3000)
     assert merged.registers() == highest
     assert time.thread_time() - begin < 1
 
@@ -194,7 +194,7 @@ def test_a_merge_of_sparse_ones_is_not_slow() -> None:
 def test_it_is_about_right(sparse_max: int) -> None:
     value = HyperLogLog()
     for number in range(1, 20_001):
-        value.add(b"element %d" % number, sparse_max)
+        value.add([b"element %d" % number], sparse_max)
         if number in (1, 10, 100, 1000, 20_000):
             assert abs(value.count() - number) <= number * 0.05
     assert not value.sparse
@@ -207,7 +207,7 @@ def test_empty_and_full_registers() -> None:
     value = HyperLogLog()
     value.to_dense()
     for register in range(REGISTERS):
-        assert value.raise_to(register, register % 51 + 1, 3000)
+        assert value.raise_all([(register, register % 51 + 1)], 3000)
     assert value.registers() == bytes(register % 51 + 1 for register in range(REGISTERS))
 
 
@@ -215,10 +215,28 @@ def test_no_bytes_make_it_fail_otherwise() -> None:
     choose = random.Random(2)
     for _ in range(500):
         data = bytearray(b"HYLL\x01" + bytes(11) + choose.randbytes(choose.randrange(200)))
-        for act in (HyperLogLog.count, HyperLogLog.to_dense, lambda value: value.add(b"x", 3000)):
+        for act in (HyperLogLog.count, HyperLogLog.to_dense, lambda value: value.add([b"x"], 3000)):
             value = HyperLogLog(bytes(data))
             try:
                 act(value)
             except Corrupt:
                 continue
             assert HyperLogLog.valid(bytes(value.data))
+
+
+@pytest.mark.parametrize("sparse_max", [0, 100, 500, 3000])
+def test_many_elements_at_once_do_the_same_as_one_by_one(sparse_max: int) -> None:
+    draw = random.Random(sparse_max)
+    at_once, one_by_one = HyperLogLog(), HyperLogLog()
+    for count in (1, 20, 15, 300, 40, 1500, 300, 17):
+        elements = [draw.randbytes(draw.choice((0, 1, 7, 8, 9, 16, 23))) for _ in range(count)]
+        updated = at_once.add(elements, sparse_max)
+        assert updated == sum(one_by_one.add([element], sparse_max) for element in elements)
+        assert at_once.sparse == one_by_one.sparse
+        assert at_once.data[16:] == one_by_one.data[16:]
+
+
+def test_the_higher_registers_of_two() -> None:
+    draw = random.Random(1)
+    one, other = (bytearray(draw.choices(range(52), k=REGISTERS)) for _ in range(2))
+    assert bytes(highest(one, other)) == bytes(map(max, one, other))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..config.config import Config
 from ..errors import WRONGTYPE, CommandError
-from ..keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate
+from ..keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate, highest
 from ..keyspace.types.strings import raw
 from ..model.command import Args, command
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
@@ -50,8 +50,7 @@ def pfadd(session: Session, args: Args) -> bytes:
         value = HyperLogLog()
         updated = 1
     try:
-        for element in args[2:]:
-            updated += value.add(element, limit)
+        updated += value.add(args[2:], limit)
     except Corrupt:
         raise CommandError(CORRUPT) from None
     if not updated:
@@ -83,30 +82,30 @@ def pfcount(session: Session, args: Args) -> bytes:
     return integer(count)
 
 
-def _union(session: Session, keys: Args) -> tuple[bytes | bytearray, bool]:
+def _union(session: Session, keys: Args) -> tuple[bytearray, bool]:
     """The highest registers of all, and whether any of them is dense."""
-    highest: bytes | bytearray = bytes(REGISTERS)
+    union = bytearray(REGISTERS)
     dense = False
     for key in keys:
         value = _get(session, key, read=True)
         if value is not None:
             dense = dense or not value.sparse
             try:
-                highest = bytes(map(max, highest, value.registers()))
+                union = highest(union, value.registers())
             except Corrupt:
                 raise CommandError(CORRUPT) from None
-    return highest, dense
+    return union, dense
 
 
 @command("PFMERGE", arity=-2, flags="write denyoom", keys=(1, -1, 1), group="hyperloglog", since="2.8.9")
 def pfmerge(session: Session, args: Args) -> bytes:
-    highest, dense = _union(session, args[1:])
-    value, limit = _get(session, args[1]) or HyperLogLog(), session.services[Config].hll_sparse_max_bytes
-    if dense and value.sparse:
-        value.to_dense()
-    for register, most in enumerate(highest):
-        if most:
-            value.raise_to(register, most, limit)
+    union, dense = _union(session, args[1:])  # what is merged into is part of it
+    value = _get(session, args[1]) or HyperLogLog()
+    if dense or not value.sparse:
+        value.set_dense(union)
+    else:
+        registers = [(register, most) for register, most in enumerate(union) if most]
+        value.raise_all(registers, session.services[Config].hll_sparse_max_bytes)
     value.invalidate()
     _put(session, args[1], value)
     session.db.changed(args[1], "$", "pfadd")
@@ -156,8 +155,8 @@ def pfselftest(session: Session, args: Args) -> bytes:
     limit = session.services[Config].hll_sparse_max_bytes
     for number in range(1, SELF_TEST_ELEMENTS + 1):
         element = seed + b"%d" % number
-        sparse.add(element, limit)
-        dense.add(element, limit)
+        sparse.add([element], limit)
+        dense.add([element], limit)
         if number in (10, 100, 1000, SELF_TEST_ELEMENTS):
             if sparse.registers() != dense.registers():
                 raise CommandError("ERR TESTFAILED dense/sparse disagree")

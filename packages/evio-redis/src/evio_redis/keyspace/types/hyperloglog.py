@@ -15,9 +15,12 @@ https://redis.io/docs/latest/commands/pfadd/; the estimate is Ertl's, https://ar
 from __future__ import annotations
 
 import math
+import struct
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 
-__all__ = ["REGISTERS", "Corrupt", "HyperLogLog", "estimate", "patterns"]
+__all__ = ["REGISTERS", "Corrupt", "HyperLogLog", "estimate", "highest", "patterns"]
 
 HASH_BITS = 14
 REGISTERS = 1 << HASH_BITS
@@ -64,11 +67,60 @@ def _hash(data: bytes) -> int:
     return hashed ^ hashed >> 47
 
 
-def patterns(element: bytes) -> tuple[int, int]:
-    """The register of an element, and its value at least."""
-    hashed = _hash(element)
-    rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
-    return hashed & REGISTERS - 1, (rest & -rest).bit_length()
+WORTH_RUNS = 16
+"""Changes from which it pays to take a sparse one apart."""
+
+WORTH_UNPACKING = 256
+"""The same of a dense one."""
+
+WORTH_LANES = 16
+"""Elements of the same length from which it pays to hash them all at once."""
+
+
+def _hash_all(elements: list[bytes]) -> list[int]:
+    """MurmurHash64A of each, in order.
+
+    Elements of the same length are hashed at once: an integer has a lane of 128 bits for each, of which the upper half
+    is 0, so that a product, or what a shift brings in from the next lane, stays out of the lower half."""
+    by_length: defaultdict[int, list[int]] = defaultdict(list)
+    for at, element in enumerate(elements):
+        by_length[len(element)].append(at)
+    found = [0] * len(elements)
+    for length, places in by_length.items():
+        group = [elements[at] for at in places]
+        hashes = _hash_lanes(group, length) if len(group) >= WORTH_LANES else map(_hash, group)
+        for at, hashed in zip(places, hashes, strict=True):
+            found[at] = hashed
+    return found
+
+
+def _hash_lanes(group: list[bytes], length: int) -> tuple[int, ...]:
+    ones = int.from_bytes((b"\xff" * 8 + bytes(8)) * len(group), "little")
+
+    def lanes(begin: int, end: int) -> int:
+        return int.from_bytes(bytes(16 - end + begin).join([element[begin:end] for element in group]), "little")
+
+    each = (SEED ^ (length * MULTIPLIER & MASK)).to_bytes(16, "little")
+    hashed = int.from_bytes(each * len(group), "little")
+    whole = length & ~7
+    for at in range(0, whole, 8):
+        part = lanes(at, at + 8) * MULTIPLIER & ones
+        part = ((part ^ part >> 47) & ones) * MULTIPLIER & ones
+        hashed = (hashed ^ part) * MULTIPLIER & ones
+    if length > whole:
+        hashed = (hashed ^ lanes(whole, length)) * MULTIPLIER & ones
+    hashed = ((hashed ^ hashed >> 47) & ones) * MULTIPLIER & ones
+    hashed = (hashed ^ hashed >> 47) & ones
+    return struct.unpack(f"<{2 * len(group)}Q", hashed.to_bytes(16 * len(group), "little"))[::2]
+
+
+def patterns(elements: list[bytes]) -> list[tuple[int, int]]:
+    """The register of each element, and its value at least."""
+    found = []
+    for hashed in _hash_all(elements) if len(elements) >= WORTH_LANES else map(_hash, elements):
+        rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
+        found.append((hashed & REGISTERS - 1, (rest & -rest).bit_length()))
+    return found
 
 
 # -- the dense registers, 4 in 3 bytes. Whole arrays are taken apart with a byte table for each part of a byte.
@@ -94,6 +146,36 @@ def _unpack(packed: bytes | bytearray) -> bytearray:
     registers[2::4] = _either(second.translate(_HIGH4), third.translate(_LOW2))
     registers[3::4] = third.translate(_HIGH6)
     return registers
+
+
+_UP6 = bytes((byte & 3) << 6 for byte in range(256))
+_DOWN2 = bytes(byte >> 2 for byte in range(256))
+_UP4 = bytes((byte & 15) << 4 for byte in range(256))
+_DOWN4 = bytes(byte >> 4 for byte in range(256))
+_UP2 = bytes((byte & 63) << 2 for byte in range(256))
+
+
+def _pack(registers: bytearray) -> bytearray:
+    """The opposite."""
+    first, second, third, fourth = (registers[at::4] for at in range(4))
+    packed = bytearray(DENSE_SIZE - HEADER)
+    packed[0::3] = _either(first, second.translate(_UP6))
+    packed[1::3] = _either(second.translate(_DOWN2), third.translate(_UP4))
+    packed[2::3] = _either(third.translate(_DOWN4), fourth.translate(_UP2))
+    return packed
+
+
+_TOP = int.from_bytes(b"\x80" * REGISTERS, "little")
+_LOWEST = _TOP >> 7
+
+
+def highest(one: bytearray, other: bytearray) -> bytearray:
+    """The higher one of each two registers, a byte each. All at once: the highest bit of a byte is free, and stays set
+    in a difference that is not below zero."""
+    first, second = int.from_bytes(one, "little"), int.from_bytes(other, "little")
+    not_less = ((first | _TOP) - second & _TOP) >> 7
+    chosen = (not_less << 8) - not_less  # all bits of the bytes in which the first is not less
+    return bytearray((second ^ ((first ^ second) & chosen)).to_bytes(REGISTERS, "little"))
 
 
 def estimate(registers: bytes | bytearray) -> int:
@@ -201,13 +283,60 @@ class HyperLogLog:
 
     # -- changing
 
-    def add(self, element: bytes, sparse_max: int) -> bool:
-        """Add an element, whether that changed a register. It gets dense when it would have more than ``sparse_max``
-        bytes."""
-        return self.raise_to(*patterns(element), sparse_max)
+    def add(self, elements: list[bytes], sparse_max: int) -> int:
+        """Add elements; returns how many of them changed a register. It gets dense when it would have more than
+        ``sparse_max`` bytes."""
+        return self.raise_all(patterns(elements), sparse_max)
 
-    def raise_to(self, register: int, value: int, sparse_max: int) -> bool:
-        """Have a register be so much at least, whether it was less."""
+    def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
+        """Have each of these registers be so much at least, in order; returns how many were less."""
+        if not self.sparse:
+            return self._raise_all_dense(values)
+        if len(values) < WORTH_RUNS:
+            return sum(self._raise_to(register, value, sparse_max) for register, value in values)
+        if len(values) >= WORTH_UNPACKING and (raised := self._raise_and_promote(values, sparse_max)):
+            return raised
+        runs, updated, done = _Runs(self.data), 0, 0
+        for register, value in values:
+            changed = runs.raise_to(register, value, sparse_max) if value <= SPARSE_MAX_VALUE else None
+            if changed is None:
+                break
+            updated += changed
+            done += 1
+        self.data[HEADER:] = b"".join(runs.pieces)
+        self._near = (HEADER, 0)
+        if updated:
+            self.invalidate()
+        if done < len(values):
+            self.to_dense()
+            updated += self._raise_all_dense(values[done:])
+        return updated
+
+    def _raise_and_promote(self, values: list[tuple[int, int]], sparse_max: int) -> int:
+        """Do the same to a sparse one if these values make it dense, in whatever order: it would have more runs than it
+        may have bytes. Returns 0, and changes nothing, if that is not certain."""
+        try:
+            registers = self.registers()
+        except Corrupt:
+            return 0
+        updated = _raise(registers, values)
+        number = int.from_bytes(registers, "little")
+        changes = (number ^ number >> 8).to_bytes(REGISTERS, "little")
+        if HEADER + REGISTERS - changes.count(0) <= sparse_max:
+            return 0
+        self.invalidate()
+        self.set_dense(registers)
+        return updated
+
+    def _raise_all_dense(self, values: list[tuple[int, int]]) -> int:
+        if len(values) < WORTH_UNPACKING:
+            return sum(self._raise_dense(register, value) for register, value in values)
+        registers = _unpack(self.data[HEADER:])
+        updated = _raise(registers, values)
+        self.data[HEADER:] = _pack(registers)
+        return updated
+
+    def _raise_to(self, register: int, value: int, sparse_max: int) -> bool:
         if not self.sparse:
             return self._raise_dense(register, value)
         if value > SPARSE_MAX_VALUE:
@@ -226,13 +355,12 @@ class HyperLogLog:
 
     def to_dense(self) -> None:
         """Have 6 bits for each register, and the last count as it was."""
-        registers = self.registers()
-        dense = HyperLogLog(bytes(self.data[:ENCODING]) + bytes((DENSE,)) + bytes(self.data[5:HEADER]))
-        dense.data += bytes(DENSE_SIZE - HEADER)
-        for register, value in enumerate(registers):
-            if value:
-                dense._raise_dense(register, value)
-        self.data = dense.data
+        self.set_dense(self.registers())
+
+    def set_dense(self, registers: bytearray) -> None:
+        """Have these registers, a byte each, in 6 bits each."""
+        self.data[HEADER:] = _pack(registers)
+        self.data[ENCODING] = DENSE
 
     def _promote(self, register: int, value: int) -> bool:
         self.to_dense()
@@ -267,7 +395,7 @@ class HyperLogLog:
         if old >= value:
             return False
         width = 2 if 0x40 <= code < 0x80 else 1
-        new = self._run(old, register - first) + self._run(value, 1) + self._run(old, first + size - 1 - register)
+        new = _run(old, register - first) + _run(value, 1) + _run(old, first + size - 1 - register)
         if len(new) > width and len(data) - width + len(new) > sparse_max:
             return self._promote(register, value)
         data[at : at + width] = new
@@ -275,14 +403,6 @@ class HyperLogLog:
         self._merge(before)
         self.invalidate()
         return True
-
-    @staticmethod
-    def _run(value: int, size: int) -> bytes:
-        if not size:
-            return b""
-        if value:
-            return bytes((0x80 | value - 1 << 2 | size - 1,))
-        return bytes((size - 1,)) if size <= SHORT_ZEROS else bytes((0x40 | size - 1 >> 8, size - 1 & 0xFF))
 
     def _merge(self, at: int) -> None:
         """Merge runs of the same value, of a few from ``at`` on."""
@@ -298,5 +418,84 @@ class HyperLogLog:
                 size = (code & 3) + 1 + (data[at + 1] & 3) + 1
                 if size <= SPARSE_MAX_RUN:
                     data[at : at + 2] = bytes((code & 0xFC | size - 1,))
+                    continue
+            at += 1
+
+
+def _raise(registers: bytearray, values: list[tuple[int, int]]) -> int:
+    updated = 0
+    for register, value in values:
+        if registers[register] < value:
+            registers[register] = value
+            updated += 1
+    return updated
+
+
+def _run(value: int, size: int) -> bytes:
+    if not size:
+        return b""
+    if value:
+        return bytes((0x80 | value - 1 << 2 | size - 1,))
+    return bytes((size - 1,)) if size <= SHORT_ZEROS else bytes((0x40 | size - 1 >> 8, size - 1 & 0xFF))
+
+
+class _Runs:
+    """The runs of a sparse one as a list, to change many registers: the same changes in the same order as
+    :class:`HyperLogLog` makes in its bytes, but a register is found by bisection."""
+
+    def __init__(self, data: bytearray) -> None:
+        self.pieces: list[bytes] = []
+        self._firsts: list[int] = []  # the first register of each
+        self._bytes = len(data)
+        self._end = 0  # registers that there are
+        at, end = HEADER, len(data)
+        while at < end:
+            code = data[at]
+            width = 2 if 0x40 <= code < 0x80 else 1
+            self._firsts.append(self._end)
+            self.pieces.append(bytes(data[at : at + width]))
+            if code & 0x80:
+                self._end += (code & 3) + 1
+            elif code < 0x40:
+                self._end += code + 1
+            else:
+                self._end += ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1
+            at += width
+
+    def raise_to(self, register: int, value: int, sparse_max: int) -> bool | None:
+        """Have a register be so much at least; returns True if it was less, None if there is no room."""
+        pieces, firsts = self.pieces, self._firsts
+        if register >= self._end:
+            raise Corrupt
+        at = bisect_right(firsts, register) - 1
+        piece, first = pieces[at], firsts[at]
+        code = piece[0]
+        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
+        if old >= value:
+            return False
+        following = firsts[at + 1] if at + 1 < len(firsts) else self._end
+        new = [(first, _run(old, register - first)), (register, _run(value, 1))]
+        new.append((register + 1, _run(old, following - register - 1)))
+        size = sum(len(each) for _, each in new)
+        if size > len(piece) and self._bytes - len(piece) + size > sparse_max:
+            return None
+        pieces[at : at + 1] = [each for _, each in new if each]
+        firsts[at : at + 1] = [begin for begin, each in new if each]
+        self._bytes += size - len(piece)
+        self._merge(max(at - 1, 0))
+        return True
+
+    def _merge(self, at: int) -> None:
+        pieces = self.pieces
+        for _ in range(SCANNED):
+            if at + 1 >= len(pieces):
+                return
+            code, other = pieces[at][0], pieces[at + 1][0]
+            if code & 0x80 and (other ^ code) & 0xFC == 0:
+                size = (code & 3) + (other & 3) + 2
+                if size <= SPARSE_MAX_RUN:
+                    pieces[at : at + 2] = [bytes((code & 0xFC | size - 1,))]
+                    del self._firsts[at + 1]
+                    self._bytes -= 1
                     continue
             at += 1

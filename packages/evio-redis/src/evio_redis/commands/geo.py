@@ -5,6 +5,7 @@ https://redis.io/docs/latest/commands/?group=geo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
@@ -75,18 +76,24 @@ def _scores(session: Session, key: bytes) -> dict[bytes, float]:
     return {} if value is None else value.scores
 
 
+def _shown(session: Session, args: Args, null: bytes, show: Callable[[tuple[float, float]], bytes]) -> bytes:
+    """The reply of a command that shows the position of each member, ``null`` of one that there is not."""
+    scores = _scores(session, args[1])
+    places = [(at, scores[member]) for at, member in enumerate(args[2:]) if member in scores]
+    parts = [null] * (len(args) - 2)
+    for (at, _), position in zip(places, geohash.decode_all([score for _, score in places]), strict=True):
+        parts[at] = show(position)
+    return array(parts)
+
+
 @command("GEOPOS", arity=-2, flags="readonly", keys=(1,), group="geo", since="3.2.0")
 def geopos(session: Session, args: Args) -> bytes:
-    scores, null = _scores(session, args[1]), session.resp.null_array
-    found = [scores.get(member) for member in args[2:]]
-    return array([null if score is None else position_reply(session, geohash.decode(score)) for score in found])
+    return _shown(session, args, session.resp.null_array, lambda position: position_reply(session, position))
 
 
 @command("GEOHASH", arity=-2, flags="readonly", keys=(1,), group="geo", since="3.2.0")
 def geohash_(session: Session, args: Args) -> bytes:
-    scores, null = _scores(session, args[1]), session.resp.null
-    found = [scores.get(member) for member in args[2:]]
-    return array([null if score is None else bulk(geohash.text(score)) for score in found])
+    return _shown(session, args, session.resp.null, lambda position: bulk(geohash.text(*position)))
 
 
 @command("GEODIST", arity=-4, flags="readonly", keys=(1,), group="geo", since="3.2.0")

@@ -6,14 +6,15 @@ https://redis.io/docs/latest/commands/geosearch/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
-from ..keyspace.geohash import Shape, decode, ranges
+from ..keyspace.geohash import Shape, decode, decode_all, ranges
 from ..keyspace.types.zsets import SortedSet
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
-from ..protocol.resp import EMPTY_ARRAY, array, bulk, integer
+from ..protocol.resp import EMPTY_ARRAY, array, bulk, bulks, integer
 from .geo import distance_text, metres_of, position_of, position_reply
 from .zset_ranges import store
 
@@ -23,14 +24,8 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@dataclass(slots=True)
-class _Found:
-    """A member in the area. Distances are in metres."""
-
-    member: bytes
-    score: float
-    position: tuple[float, float]
-    distance: float
+_Found = tuple[float, bytes, float, tuple[float, float]]
+"""A member in the area: its distance in metres, its name, its score, its position."""
 
 
 @dataclass(slots=True)
@@ -52,6 +47,9 @@ class _Query:
     store: bytes | None = None
     store_distances: bool = False
 
+
+AT_ONCE = 1000
+"""Positions that are looked at until it is asked if there are enough."""
 
 SHOWN = (b"WITHDIST", b"WITHHASH", b"WITHCOORD")
 OPERANDS = {b"COUNT": 1, b"STORE": 1, b"STOREDIST": 1, b"FROMMEMBER": 1, b"FROMLONLAT": 2, b"BYRADIUS": 2, b"BYBOX": 3}
@@ -151,42 +149,59 @@ def _check_count(query: _Query) -> None:
 def _search(query: _Query, value: SortedSet) -> list[_Found]:
     found: list[_Found] = []
     enough = query.count if query.any else 0
+    distance_to = query.shape.measure()
     for low, high in ranges(query.shape):
-        if enough and len(found) >= enough:
-            break
         first = value.position((low, b""))
-        for score, member in value.between(first, value.position((high, b""))):
-            position = decode(score)
-            distance = query.shape.distance_to(position)
-            if distance is not None:
-                found.append(_Found(member, score, position, distance))
+        pairs = value.between(first, value.position((high, b"")))
+        for start in range(0, len(pairs), AT_ONCE):
+            some = pairs[start : start + AT_ONCE]
+            positions = decode_all([score for score, _ in some])
+            found += [
+                (distance, member, score, position)
+                for distance, (score, member), position in zip(
+                    map(distance_to, positions), some, positions, strict=True
+                )
+                if distance is not None
+            ]
             if enough and len(found) >= enough:
-                break
+                return _ordered(query, found[:enough])
+    return _ordered(query, found)
+
+
+def _ordered(query: _Query, found: list[_Found]) -> list[_Found]:
     order = query.order or (b"ASC" if query.count and not query.any else b"")
-    if order:
-        sign = 1 if order == b"ASC" else -1
-        found.sort(key=lambda each: sign * each.distance)
+    if order == b"ASC":
+        found.sort(key=itemgetter(0))
+    elif order:
+        found.sort(key=lambda each: -each[0])
     return found[: query.count] if query.count else found
 
 
 def _answer(session: Session, query: _Query, value: SortedSet | None, event: str) -> bytes:
     found = [] if value is None else _search(query, value)
     if query.store is None:
-        return array([_shown(session, query, each) for each in found]) if found else EMPTY_ARRAY
-    scores = {each.member: each.distance / query.unit if query.store_distances else each.score for each in found}
+        if not query.shows:
+            return bulks([member for _, member, _, _ in found])
+        return array([_shown(session, query, *each) for each in found]) if found else EMPTY_ARRAY
+    if query.store_distances:
+        scores = {member: distance / query.unit for distance, member, _, _ in found}
+    else:
+        scores = {member: score for _, member, score, _ in found}
     store(session, query.store, sorted((score, member) for member, score in scores.items()), event, len(found))
     return integer(len(found))
 
 
-def _shown(session: Session, query: _Query, found: _Found) -> bytes:
-    parts = [bulk(found.member)]
+def _shown(
+    session: Session, query: _Query, distance: float, member: bytes, score: float, position: tuple[float, float]
+) -> bytes:
+    parts = [bulk(member)]
     if b"WITHDIST" in query.shows:
-        parts.append(bulk(distance_text(found.distance / query.unit)))
+        parts.append(bulk(distance_text(distance / query.unit)))
     if b"WITHHASH" in query.shows:
-        parts.append(integer(int(found.score)))
+        parts.append(integer(int(score)))
     if b"WITHCOORD" in query.shows:
-        parts.append(position_reply(session, found.position))
-    return array(parts) if query.shows else parts[0]
+        parts.append(position_reply(session, position))
+    return array(parts)
 
 
 # -- GEORADIUS and its relatives

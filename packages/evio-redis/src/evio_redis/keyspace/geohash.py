@@ -9,20 +9,40 @@ https://redis.io/docs/latest/commands/geoadd/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import asin, cos, pi, sin, sqrt
 
-__all__ = ["LATITUDES", "LONGITUDES", "STEPS", "Cell", "Shape", "decode", "distance", "encode", "ranges", "text"]
+__all__ = [
+    "LATITUDES",
+    "LONGITUDES",
+    "STEPS",
+    "Cell",
+    "Shape",
+    "decode",
+    "decode_all",
+    "distance",
+    "encode",
+    "ranges",
+    "text",
+]
 
 STEPS = 26
 """Bits of longitude, and of latitude."""
+
+PARTS = 1 << STEPS
 
 Range = tuple[float, float]
 
 LONGITUDES: Range = (-180.0, 180.0)
 LATITUDES: Range = (-85.05112878, 85.05112878)
 """Of the Mercator projection (EPSG:3857), which makes the world a square."""
+
+WEST, SOUTH = LONGITUDES[0], LATITUDES[0]
+WIDTH, HEIGHT = LONGITUDES[1] - LONGITUDES[0], LATITUDES[1] - LATITUDES[0]
+FINEST = 1 / PARTS
+"""A power of two: to multiply by it is exact, as to divide is."""
 
 EARTH_RADIUS = 6372797.560856
 """Metres."""
@@ -41,21 +61,40 @@ _SPREAD = [sum((number >> bit & 1) << 2 * bit for bit in range(16)) for number i
 
 def _spread(number: int) -> int:
     """The bits of a 32-bit number at the even places."""
-    return sum(_SPREAD[number >> place & 0xFF] << 2 * place for place in range(0, 32, 8))
+    return (
+        _SPREAD[number & 0xFF]
+        | _SPREAD[number >> 8 & 0xFF] << 16
+        | _SPREAD[number >> 16 & 0xFF] << 32
+        | _SPREAD[number >> 24] << 48
+    )
+
+
+GATHERING = (
+    (1, 0x3333333333333333),
+    (2, 0x0F0F0F0F0F0F0F0F),
+    (4, 0x00FF00FF00FF00FF),
+    (8, 0x0000FFFF0000FFFF),
+    (16, 0x00000000FFFFFFFF),
+)
+"""Shifts that bring the bits at the even places together, and the bits that are right after each."""
 
 
 def _gather(number: int) -> int:
     """The bits at the even places of a 64-bit number."""
     number &= EVEN
-    for shift, mask in (
-        (1, 0x3333333333333333),
-        (2, 0x0F0F0F0F0F0F0F0F),
-        (4, 0x00FF00FF00FF00FF),
-        (8, 0x0000FFFF0000FFFF),
-        (16, 0x00000000FFFFFFFF),
-    ):
+    for shift, mask in GATHERING:
         number = (number | number >> shift) & mask
     return number
+
+
+def _gather_all(numbers: int, count: int) -> tuple[int, ...]:
+    """The same of so many 64-bit numbers that are side by side in one: what a shift brings in from the next one, the
+    mask takes away again."""
+    each = int.from_bytes((b"\1" + bytes(7)) * count, "little")
+    numbers &= EVEN * each
+    for shift, mask in GATHERING:
+        numbers = (numbers | numbers >> shift) & mask * each
+    return struct.unpack(f"<{count}Q", numbers.to_bytes(8 * count, "little"))
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,8 +143,26 @@ def encode(longitude: float, latitude: float, step: int = STEPS, latitudes: Rang
 
 def decode(score: float) -> tuple[float, float]:
     """The longitude and latitude that a score stands for: the middle of its cell."""
-    (west, east), (south, north) = Cell(_unsigned(score), STEPS).area()
-    return _within((west + east) / 2, LONGITUDES), _within((south + north) / 2, LATITUDES)
+    (position,) = decode_all([score])
+    return position
+
+
+def decode_all(scores: list[float]) -> list[tuple[float, float]]:
+    """The longitudes and latitudes that these scores stand for."""
+    count = len(scores)
+    if not count:
+        return []
+    bits = int.from_bytes(struct.pack(f"<{count}Q", *map(_unsigned, scores)), "little")
+    return list(map(_middle, _gather_all(bits >> 1, count), _gather_all(bits, count)))
+
+
+def _middle(x: int, y: int) -> tuple[float, float]:
+    """The middle of a cell of the finest grid, each step as Redis takes it; beyond the grid, its edge."""
+    longitude = ((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2
+    latitude = ((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2
+    if (x | y) >= PARTS:
+        return _within(longitude, LONGITUDES), _within(latitude, LATITUDES)
+    return longitude, latitude
 
 
 def _unsigned(score: float) -> int:
@@ -119,11 +176,21 @@ def _within(degrees: float, whole: Range) -> float:
     return min(max(degrees, whole[0]), whole[1])
 
 
-def text(score: float) -> bytes:
-    """The geohash as other programs write it (https://en.wikipedia.org/wiki/Geohash), whose latitudes go to the poles.
-    Of 11 characters the last always is 0: the precision is of 52 bits."""
-    bits = encode(*decode(score), latitudes=(-90.0, 90.0))
-    return bytes(ALPHABET[bits >> 52 - 5 * place & 0x1F] for place in range(1, 11)) + b"0"
+_PAIRS = [bytes((one, other)) for one in ALPHABET for other in ALPHABET]
+"""Two characters for ten bits."""
+
+
+def text(longitude: float, latitude: float) -> bytes:
+    """The geohash of a position as other programs write it (https://en.wikipedia.org/wiki/Geohash), whose latitudes go
+    to the poles. Of 11 characters the last always is 0: the precision is of 52 bits."""
+    bits = encode(longitude, latitude, latitudes=(-90.0, 90.0))
+    return b"%b%b%b%b%b0" % (
+        _PAIRS[bits >> 42 & 0x3FF],
+        _PAIRS[bits >> 32 & 0x3FF],
+        _PAIRS[bits >> 22 & 0x3FF],
+        _PAIRS[bits >> 12 & 0x3FF],
+        _PAIRS[bits >> 2 & 0x3FF],
+    )
 
 
 def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -149,11 +216,33 @@ class Shape:
     width: float = 0.0
     height: float = 0.0
 
-    def distance_to(self, position: tuple[float, float]) -> float | None:
-        """Metres from the centre to a position that is inside; None if it is not."""
-        if self.radius is not None:
-            found = distance(self.centre, position)
-            return None if found > self.radius else found
+    def measure(self) -> Callable[[tuple[float, float]], float | None]:
+        """A function that returns the metres from the centre to a position that is inside, None for one that is not."""
+        return self._in_circle(self.radius) if self.radius is not None else self._in_box
+
+    def _in_circle(self, radius: float) -> Callable[[tuple[float, float]], float | None]:
+        # As ``distance`` does it, from the centre on; what is the same for all positions is computed once.
+        west, south = self.centre[0] * DEGREE, self.centre[1] * DEGREE
+        cos_south = cos(south)
+        centre_latitude = self.centre[1]
+        far = radius / EARTH_RADIUS / DEGREE * (1 + 1e-9)  # degrees; rounding shall not exclude what is inside
+
+        def distance_to(position: tuple[float, float]) -> float | None:
+            longitude, latitude = position
+            if not -far <= latitude - centre_latitude <= far:
+                return None
+            v = sin((longitude * DEGREE - west) / 2)
+            if v == 0.0:
+                found = _latitude_distance(centre_latitude, latitude)
+            else:
+                north = latitude * DEGREE
+                u = sin((north - south) / 2)
+                found = 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos_south * cos(north) * v * v))
+            return None if found > radius else found
+
+        return distance_to
+
+    def _in_box(self, position: tuple[float, float]) -> float | None:
         if _latitude_distance(position[1], self.centre[1]) > self.height / 2:
             return None
         if distance(position, (self.centre[0], position[1])) > self.width / 2:

@@ -136,6 +136,12 @@ class Query:
 
     def find(self, value: SortedSet | None, first: bytes, last: bytes) -> list[Pair]:
         """The members in the order asked for. Raises :class:`CommandError` for bad bounds, also without a value."""
+        start, stop = self.span(value, first, last)
+        return self._cut(value, start, stop) if value is not None else []
+
+    def span(self, value: SortedSet | None, first: bytes, last: bytes) -> tuple[int, int]:
+        """The ranks that these bounds mean, from and before. Raises :class:`CommandError` for bad ones, also without a
+        value."""
         low, high = (last, first) if self.reverse and self.by != "rank" else (first, last)
         if self.by == "score":
             scores = score_bound(low), score_bound(high)
@@ -145,7 +151,7 @@ class Query:
             start, stop = by_lex(value, *names, self.reverse) if value is not None else (0, 0)
         else:
             start, stop = self._ranks(parse_int(first), parse_int(last), len(value) if value is not None else 0)
-        return self._cut(value, start, max(start, stop)) if value is not None else []
+        return start, max(start, stop)
 
     def _ranks(self, first: int, last: int, size: int) -> tuple[int, int]:
         start = max(first + size if first < 0 else first, 0)
@@ -273,21 +279,12 @@ def zlexcount(session: Session, args: Args) -> bytes:
 
 def _remove_range(session: Session, args: Args, by: str) -> bytes:
     database, key = session.db, args[1]
-    if by == "rank":
-        parse_int(args[2])
-        parse_int(args[3])
-    elif by == "score":
-        score_bound(args[2])
-        score_bound(args[3])
-    else:
-        lex_bound(args[2])
-        lex_bound(args[3])
+    query = Query(by)
+    query.span(None, args[2], args[3])  # bad bounds are told of before a wrong type
     value = database.typed(key, SortedSet)
-    found = Query(by).find(value, args[2], args[3])
+    found = value.remove_ranks(*query.span(value, args[2], args[3])) if value is not None else []
     if value is None or not found:
         return ZERO
-    for _, member in found:
-        value.discard(member)
     database.changed(key, "z", f"zremrangeby{by}", len(found))
     if not len(value):
         database.remove_empty(key)

@@ -187,9 +187,7 @@ def _pop(database: Database, key: bytes, value: SortedSet, highest: bool, count:
     """Remove the lowest or highest; in that order."""
     size = len(value)
     count = min(count, size)
-    found = value.between(size - count, size)[::-1] if highest else value.between(0, count)
-    for _, member in found:
-        value.discard(member)
+    found = value.remove_ranks(size - count, size)[::-1] if highest else value.remove_ranks(0, count)
     _removed(database, key, value, "zpopmax" if highest else "zpopmin", count)
     return found
 

@@ -17,6 +17,9 @@ __all__ = ["SortedSet"]
 BLOCK = 1000
 """Members of a block; it is split at twice as many."""
 
+FEW = 8
+"""Members up to which it is faster to remove them one by one than to look at all blocks."""
+
 Pair = tuple[float, bytes]
 
 
@@ -90,6 +93,27 @@ class SortedSet:
             self._take_out(score, member)
         return True
 
+    def remove_ranks(self, start: int, stop: int) -> list[Pair]:
+        """Remove and return those of rank ``start`` to ``stop``, exclusive, in order."""
+        found = self.between(start, stop)
+        if len(found) <= FEW:
+            for _, member in found:
+                self.discard(member)
+            return found
+        for _, member in found:
+            del self.scores[member]
+        kept = []
+        for block in self._order():
+            size = len(block)
+            if start < size and stop > 0:
+                del block[max(start, 0) : stop]
+            start -= size
+            stop -= size
+            if block:
+                kept.append(block)
+        self.blocks = kept or [[]]
+        return found
+
     # -- reading in order
 
     def rank(self, member: bytes) -> int:
@@ -120,7 +144,7 @@ class SortedSet:
 
     def _order(self) -> list[list[Pair]]:
         if self.blocks is None:
-            pairs = sorted((score, member) for member, score in self.scores.items())
+            pairs = sorted(zip(self.scores.values(), self.scores, strict=True))
             self.blocks = [pairs[at : at + BLOCK] for at in range(0, len(pairs), BLOCK)] or [[]]
         return self.blocks
 

@@ -109,6 +109,7 @@ class Server:
         self.latency = add(Latency(config))
         pubsub = add(PubSub())
         self.keyspace.publish = pubsub.publish
+        pubsub.on_heard = self.keyspace.set_heard
         self._pause = add(Pause(route, self.keyspace, self.registry))
         self._blocking = add(Blocking(self.keyspace))
         self._outputs = add(OutputGuard(config))

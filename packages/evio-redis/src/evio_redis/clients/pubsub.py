@@ -5,6 +5,7 @@ https://redis.io/docs/latest/develop/interact/pubsub/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..protocol.glob import matcher
@@ -41,6 +42,10 @@ class PubSub:
     """The subscriptions of a server."""
 
     def __init__(self) -> None:
+        self.on_heard: Callable[[bool], None] = lambda heard: (
+            None
+        )  # told of the first subscription, and of the last's end
+        self._heard = False
         self.listeners: dict[Kind, dict[bytes, dict[Session, None]]] = {kind: {} for kind in KINDS}
 
     # -- subscribing. Each returns the confirmation, encoded.
@@ -49,6 +54,7 @@ class PubSub:
         """Subscribe to a channel or pattern."""
         kind.of(session)[name] = None
         self.listeners[kind].setdefault(name, {})[session] = None
+        self._tell()
         return self._confirm(session, kind.subscribe, kind, name)
 
     def unsubscribe(self, session: Session, kind: Kind, name: bytes | None) -> bytes:
@@ -70,6 +76,13 @@ class PubSub:
             sessions.pop(session, None)
             if not sessions:
                 del self.listeners[kind][name]
+                self._tell()
+
+    def _tell(self) -> None:
+        heard = bool(self.listeners[CHANNEL] or self.listeners[PATTERN])
+        if heard != self._heard:
+            self._heard = heard
+            self.on_heard(heard)
 
     def _confirm(self, session: Session, what: bytes, kind: Kind, name: bytes | None) -> bytes:
         count = len(session.shard_channels) if kind is SHARD else len(session.channels) + len(session.patterns)

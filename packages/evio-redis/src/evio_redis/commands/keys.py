@@ -70,8 +70,10 @@ def unlink(session: Session, args: Args) -> bytes:
 
 @command("EXISTS", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="generic")
 def exists(session: Session, args: Args) -> bytes:
-    lookup = session.db.read
-    return integer(sum(lookup(key) is not None for key in args[1:]))
+    read = session.db.read
+    if len(args) == 2:
+        return ONE if read(args[1]) is not None else ZERO
+    return integer(sum([read(key) is not None for key in args[1:]]))
 
 
 @command("TOUCH", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="generic", since="3.2.1")

@@ -10,11 +10,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..config.config import Config
-from ..errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
+from ..errors import OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
 from ..keyspace.types.strings import embedded, raw, spliced
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles
-from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int, to_int
+from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..protocol.resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
 from .batching import Column, strings, volatile
 
@@ -58,7 +58,7 @@ def _gets(session: Session, keys: Column) -> bytes | None:
     values: list[Any] = list(map(database.data.get, keys))
     null = session.resp.null
     misses = values.count(None)
-    if misses and database.has_listeners:
+    if misses and database.keyspace.heard:
         return None
     try:
         output = b"".join([null if value is None else bulk(value) for value in values])
@@ -83,8 +83,14 @@ def get(session: Session, args: Args) -> bytes:
 
 @command("MGET", arity=-2, flags="readonly fast", keys=(1, -1, 1), group="string")
 def mget(session: Session, args: Args) -> bytes:
-    null, lookup = session.resp.null, session.db.read
-    values = [lookup(key) for key in args[1:]]
+    null, database, keys = session.resp.null, session.db, args[1:]
+    if database.keyspace.heard or volatile(database, keys):
+        values = [database.read(key) for key in keys]
+    else:
+        values = [*map(database.data.get, keys)]
+        misses = values.count(None)
+        database.misses += misses
+        database.hits += len(keys) - misses
     return array([bulk(value) if isinstance(value, bytes) else null for value in values])
 
 
@@ -385,9 +391,7 @@ def _increment(session: Session, key: bytes, by: int) -> bytes:
     value = database.data.get(key)
     if type(value) is not bytes or key in database.expires:
         value = database.typed(key, bytes)
-    before = 0 if value is None else to_int(value)
-    if before is None:
-        raise CommandError(NOT_AN_INTEGER)
+    before = 0 if value is None else parse_int(value)
     after = before + by
     if not LLONG_MIN <= after <= LLONG_MAX:
         raise CommandError(OVERFLOW)

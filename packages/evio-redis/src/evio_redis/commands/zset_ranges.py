@@ -214,6 +214,13 @@ def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]
 
 @command("ZRANGE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="1.2.0")
 def zrange(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if len(args) == 4 and type(value) is SortedSet and key not in database.expires:  # the usual, without a query
+        first, last, size = parse_int(args[2]), parse_int(args[3]), len(value)
+        database.hits += 1
+        start = first if first >= 0 else max(first + size, 0)
+        return bulks([member for _, member in value.between(start, (last if last >= 0 else last + size) + 1)])
     return _range(session, args, Query(), NEW)
 
 
@@ -227,6 +234,12 @@ SCORED = frozenset((b"WITHSCORES", b"LIMIT"))
 
 @command("ZRANGEBYSCORE", arity=-4, flags="readonly", keys=(1,), group="sorted-set", since="1.0.5")
 def zrangebyscore(session: Session, args: Args) -> bytes:
+    database, key = session.db, args[1]
+    value = database.data.get(key)
+    if len(args) == 4 and type(value) is SortedSet and key not in database.expires:  # the usual, without a query
+        start, stop = by_score(value, score_bound(args[2]), score_bound(args[3]))
+        database.hits += 1
+        return bulks([member for _, member in value.between(start, stop)])
     return _range(session, args, Query("score"), SCORED)
 
 

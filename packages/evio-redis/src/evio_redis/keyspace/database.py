@@ -141,7 +141,7 @@ class Database:
     def missed(self, key: bytes) -> None:
         """Count a key that was read and is not there, and notify of it."""
         self.misses += 1
-        if self.has_listeners:
+        if self.keyspace.heard:
             self.keyspace.notify(self, "m", "keymiss", key)
 
     # -- writing. The caller tells ``changed`` once it is done.

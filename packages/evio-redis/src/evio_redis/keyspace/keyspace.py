@@ -13,6 +13,9 @@ from .database import Database
 
 __all__ = ["Keyspace"]
 
+OF_COMMANDS = frozenset("g$lshzdtn")
+"""The classes of events that commands cause by changing a key."""
+
 CREATIONS = "n"
 """The class of events of keys that are new, which only the long way can tell."""
 
@@ -25,6 +28,7 @@ class Keyspace:
         self.clock = Clock()
         self.databases = [Database(index, self) for index in range(count)]
         self.events = ""  # notify-keyspace-events
+        self.heard = False  # anybody has subscribed to anything
         self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
@@ -62,10 +66,16 @@ class Keyspace:
         else:
             self._route.release("events of new keys")
 
+    def set_heard(self, heard: bool) -> None:
+        """Follow the first subscription of all clients and the end of the last."""
+        self.heard = heard
+        self.update_listeners()
+
     def update_listeners(self) -> None:
         """Have databases tell of changes only if anyone listens."""
+        told = self.heard and not OF_COMMANDS.isdisjoint(self.events)
         for database in self.databases:
-            database.has_listeners = bool(self.events or database.watched)
+            database.has_listeners = told or bool(database.watched)
 
     # -- all keys at once
 
@@ -138,8 +148,9 @@ class Keyspace:
         self.expired_keys += 1
         if self.propagate is not None:
             self.propagate(database, [b"DEL", key])
-        if database.has_listeners:
+        if database.watched:
             self.notify_watchers(database, key)
+        if self.heard:
             self.notify(database, "x", "expired", key)
 
     def ready(self, database: Database, key: bytes) -> None:

@@ -23,6 +23,10 @@ SURELY_FINITE = 300
 """Digits that a double can hold without being infinite."""
 
 
+_SMALL = {b"%d" % number: number for number in range(-128, 1024)}
+"""Integers that are common as arguments: to look one up is faster than to check and convert its text."""
+
+
 def to_int(text: bytes) -> int | None:
     """A 64-bit integer in its one canonical form (``string2ll``: no blanks, plus signs, leading zeros), or None."""
     if len(text) < 19 and text.isdigit() and (text[0] != ZERO_DIGIT or text == b"0"):  # the usual, without a match
@@ -35,9 +39,11 @@ def to_int(text: bytes) -> int | None:
 
 def parse_int(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     """The same. Raises :class:`CommandError` with ``error``."""
-    number = to_int(text)
+    number = _SMALL.get(text)
     if number is None:
-        raise CommandError(error)
+        number = to_int(text)
+        if number is None:
+            raise CommandError(error)
     return number
 
 
@@ -81,8 +87,8 @@ def _from_hexadecimal(text: bytes) -> float:
 
 def format_double(number: float) -> bytes:
     """A score as Redis 7.0 prints it: the integer if it is one, else 17 significant digits."""
+    if number.is_integer() and -(2**52) < number < 2**52:
+        return b"%d" % number if number or math.copysign(1.0, number) > 0 else b"-0"
     if math.isinf(number):
         return b"inf" if number > 0 else b"-inf"
-    if number.is_integer() and abs(number) < 2**52:
-        return b"-0" if number == 0 and math.copysign(1.0, number) < 0 else b"%d" % int(number)
     return f"{number:.17g}".encode()

@@ -92,6 +92,7 @@ class Scripts:
         self._collect: Any = None
         self._memory_error: type[Exception] = MemoryError
         # of the script that runs
+        self._own = Session(services, None, 0)
         self._session: Session | None = None
         self._read_only = False
         self._checks_memory = False
@@ -215,7 +216,8 @@ class Scripts:
         """Run a script for a session; returns the encoded reply. Raises :class:`CommandError`."""
         self._check(script, read_only)
         flags, aof = script.flags or frozenset(), self._aof
-        own = self._session = Session(self._services, None, 0)
+        own = self._session = self._own
+        own.resp = RESP2
         own.db, own.atomic, own.authenticated = session.db, True, True
         self._read_only = read_only or "no-writes" in flags
         self._checks_memory = "allow-oom" not in flags and self._memory.exceeded

@@ -128,7 +128,9 @@ class SortedSet:
         return sum(len(block) for block in blocks[:at]) + bisect_left(blocks[at], pair)
 
     def between(self, start: int, stop: int) -> list[Pair]:
-        """Those of rank ``start`` to ``stop``, exclusive."""
+        """Those of rank ``start`` to ``stop``, exclusive; ``start`` is not negative."""
+        if stop <= start:
+            return []
         found: list[Pair] = []
         for block in self._order():
             size = len(block)

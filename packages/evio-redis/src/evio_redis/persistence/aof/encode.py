@@ -36,10 +36,17 @@ def pieces(args: Sequence[bytes]) -> list[bytes]:
 
 
 def append(buffer: list[Any], args: Sequence[bytes]) -> bool:
-    """Add the pieces of a command; returns whether a ``LARGE`` argument is among them. The lines between the arguments
-    are looked up where they can be: this is most of what logging a small command costs."""
-    large = False
+    """Add the pieces of a command; returns True if a ``LARGE`` argument is among them. A small command is one piece:
+    this is most of what logging it costs."""
     add = buffer.append
+    try:
+        lines = [HEADS[len(each)] + each for each in args]
+    except IndexError:  # there are long ones
+        pass
+    else:
+        add(b"*%d\r\n%b\r\n" % (len(args), b"\r\n".join(lines)))
+        return False
+    large = False
     add(b"*%d\r\n" % len(args))
     for each in args:
         size = len(each)

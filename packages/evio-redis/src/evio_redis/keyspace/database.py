@@ -35,6 +35,9 @@ class Hooks(Protocol):
     """The keyspace, as its databases see it: the time, and who has to hear of changes."""
 
     clock: Clock
+    heard: bool
+    """True while anybody is subscribed to anything."""
+
     keeps_expired: bool
     """True while nothing may change (CLIENT PAUSE), so that expired keys stay, unseen."""
 

@@ -15,7 +15,7 @@ help:
 	@echo "make redis          run a key-value server on 127.0.0.1:6380; try: redis-cli -p 6380"
 	@echo "make http           serve examples/site on http://127.0.0.1:8080"
 	@echo "make test           run the tests"
-	@echo "make test-all       run them on every Python from 3.11 on that is found"
+	@echo "make test-all       run the whole matrix and all examples, on every Python from 3.11 on that is found"
 	@echo "make test-compiled  run those of the core over its compiled wheel"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
 	@echo "make lint           ruff and mypy (linux, darwin, win32)"
@@ -65,7 +65,7 @@ test-all:
 		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 		case " $$tested " in *" $$version "*) continue;; esac; \
 		tested="$$tested $$version"; echo "== Python $$version"; \
-		$(MAKE) --no-print-directory test PYTHON=$$python VENV=build/venv-$$version || exit 1; \
+		EVIO_TESTS=full $(MAKE) --no-print-directory test PYTHON=$$python VENV=build/venv-$$version || exit 1; \
 	done; echo "tested on:$$tested"; test -n "$$tested"
 
 COMPILED := build/venv-compiled

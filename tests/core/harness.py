@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import select
+import shutil
 import socket
 import ssl
 import sys
@@ -110,6 +111,14 @@ class Recorder:
     def names(self) -> list[str]:
         with self._lock:
             return [event[0] for event in self.events]
+
+
+def needs(program: str) -> str:
+    """The path of a program. The test is skipped where it is not installed, or fails with ``EVIO_REQUIRE_TOOLS=1``."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
 
 
 class Clock:

@@ -18,7 +18,7 @@ import trustme
 from evio_core import Action, Conn, Events, Options, TLSError, TLSTruncated, serve
 
 from .conftest import Certificates
-from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, resident, running
+from .harness import TIMEOUT, Recorder, Running, connect, needs, receive, receive_all, resident, running
 
 
 @pytest.fixture(params=["epoll", "asyncio"], autouse=True)
@@ -447,9 +447,8 @@ def test_sessions_are_resumed(address: str, certificates: Certificates) -> None:
 
 def s_client(run: Running, certificates: Certificates, flags: str) -> subprocess.CompletedProcess[bytes]:
     """openssl's own client, which sends a line."""
-    assert shutil.which("openssl"), "this test needs the openssl command"
     return subprocess.run(
-        f"openssl s_client -verify_return_error -CAfile {certificates.ca} -connect 127.0.0.1:{run.addr[1]} "
+        f"{needs('openssl')} s_client -verify_return_error -CAfile {certificates.ca} -connect 127.0.0.1:{run.addr[1]} "
         f"-servername localhost {flags}".split(),
         input=b"hello\n",
         capture_output=True,

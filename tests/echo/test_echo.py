@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evio_echo.__main__ import main
-from tests.core.harness import TIMEOUT, connect, receive, status
+from tests.core.harness import TIMEOUT, connect, needs, receive, status
 
 
 class Echo:
@@ -80,7 +79,7 @@ def test_signals_end_it_in_good_order(number: int) -> None:
 
 @pytest.mark.parametrize("tool", ["nc", "socat"])
 def test_command_line_clients(tool: str) -> None:
-    assert shutil.which(tool), f"this test needs the {tool} command"
+    needs(tool)
     with echo("tcp://127.0.0.1:0") as server:
         where = str(port(server.urls[0]))
         client = ["nc", "-N", "127.0.0.1", where] if tool == "nc" else ["socat", "-t5", "-", f"TCP:127.0.0.1:{where}"]
@@ -89,11 +88,10 @@ def test_command_line_clients(tool: str) -> None:
 
 
 def test_redis_benchmark() -> None:
-    assert shutil.which("redis-benchmark"), "this test needs the redis-benchmark command"
     with echo("tcp://127.0.0.1:0", "--loops", "2", "--balance", "least-connections") as server:
         where = str(port(server.urls[0]))
         subprocess.run(
-            ["redis-benchmark", "-p", where, "-c", "50", "-n", "2000", "-t", "ping_mbulk", "-q"],
+            [needs("redis-benchmark"), "-p", where, "-c", "50", "-n", "2000", "-t", "ping_mbulk", "-q"],
             capture_output=True,
             timeout=TIMEOUT,
             check=True,

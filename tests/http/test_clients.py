@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import http.client
 import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.core.harness import TIMEOUT
+from tests.core.harness import TIMEOUT, needs
 
 from .serving import BLOB, FILES, TEXT, Served, make_site, serving
 
@@ -134,11 +133,8 @@ def with_http_client(place: Place) -> Iterator[Fetch]:
 
 def curl(place: Place, *arguments: str, expect: int = 0) -> bytes:
     """Run curl; its output."""
-    command = shutil.which("curl")
-    if command is None:
-        pytest.skip("curl is not installed")
     done = subprocess.run(
-        [command, "--silent", "--show-error", "--max-time", "20", "--cacert", place.ca, *arguments],
+        [needs("curl"), "--silent", "--show-error", "--max-time", "20", "--cacert", place.ca, *arguments],
         capture_output=True,
         timeout=TIMEOUT + 10,
         check=False,
@@ -447,15 +443,12 @@ def test_http_on_the_port_of_https(place: Place) -> None:
 
 
 def test_curl_over_a_unix_socket(tmp_path: Path) -> None:
-    command = shutil.which("curl")
-    if command is None:
-        pytest.skip("curl is not installed")
     (tmp_path / "site").mkdir()
     make_site(tmp_path / "site")
     path = tmp_path / "socket"
     with serving(str(tmp_path / "site"), f"unix://{path}"):
         content = subprocess.run(
-            [command, "--silent", "--unix-socket", str(path), "http://localhost/data.json"],
+            [needs("curl"), "--silent", "--unix-socket", str(path), "http://localhost/data.json"],
             capture_output=True,
             timeout=TIMEOUT,
             check=True,

@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import select
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -23,19 +22,13 @@ import redis
 import redis.asyncio
 
 import evio_redis
+from tests.core.harness import needs
 
 TIMEOUT = 60
 BUILD = Path(__file__).parents[2] / "build"
 NODE_CLIENTS = ("redis@4.7.0", "ioredis@5.9.2")
 BENCHMARKS = 20
 """Tests in redis-benchmark's default set, of which each has a line."""
-
-
-def needs(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return found
 
 
 def cli(server: evio_redis.Server, *arguments: str, send: str | bytes | None = None) -> str:

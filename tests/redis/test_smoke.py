@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import threading
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import redis
 
 import evio_redis
+from tests.core.harness import needs
 
 from .conftest import execute
 
@@ -116,12 +116,14 @@ def test_a_server_runs_once() -> None:
 
 
 def test_redis_cli(server: evio_redis.Server) -> None:
-    command = shutil.which("redis-cli")
-    if command is None:
-        pytest.skip("redis-cli is not installed")
     script = "SET a 1\nLPUSH l x\nPING\n"
     done = subprocess.run(
-        [command, "-p", str(server.port)], input=script, capture_output=True, text=True, timeout=20, check=True
+        [needs("redis-cli"), "-p", str(server.port)],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
     assert done.stdout.split() == ["OK", "1", "PONG"]
 

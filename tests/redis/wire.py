@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -11,9 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from evio_redis.persistence.aof.encode import encode
+from tests.core.harness import needs
 
 __all__ = ["TIMEOUT", "Wire", "redis_server", "words"]
 
@@ -110,9 +108,7 @@ class Wire:
 @contextlib.contextmanager
 def redis_server(*arguments: str, config: str = "") -> Iterator[int]:
     """Run a real redis-server on a free port, perhaps with a file; skips the test where none is installed."""
-    command = shutil.which("redis-server")
-    if command is None:
-        pytest.skip("redis-server is not installed")
+    command = needs("redis-server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])

@@ -225,7 +225,7 @@ def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
     assert memory["cpu"] > 0
 
 
-@pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="needs redis-benchmark: apt install redis-tools")
+@pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="redis-benchmark is not installed: apt install redis-tools")
 @pytest.mark.parametrize("workload", [SMALL, SMALL_TLS], ids=lambda workload: workload.key)
 def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
     if workload.prepare:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..config.config import Config
 from ..errors import BIT_OFFSET, SYNTAX_ERROR, CommandError
 from ..keyspace.types.strings import raw, spliced
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import LLONG_MAX, parse_int, to_int
 from ..protocol.resp import ZERO, array, integer
@@ -206,13 +207,11 @@ OPERANDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}
 def _steps(session: Session, args: Args) -> list[_Step]:
     steps: list[_Step] = []
     overflow = b"WRAP"
-    at = 2
-    while at < len(args):
-        name = args[at].upper()
-        operands = args[at + 1 : at + 1 + OPERANDS.get(name, 0)]
-        if not operands or len(operands) < OPERANDS[name]:
-            raise CommandError(SYNTAX_ERROR)
-        at += 1 + len(operands)
+    options = Options(args, 2)
+    for name in options:
+        if name not in OPERANDS:
+            raise options.unknown()
+        operands = options.take(OPERANDS[name])
         if name == b"OVERFLOW":
             overflow = operands[0].upper()
             if overflow not in (b"WRAP", b"SAT", b"FAIL"):

@@ -13,6 +13,7 @@ from ..clients.limits import OutputGuard
 from ..config.config import Config
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
 from ..keyspace.keyspace import Keyspace
+from ..model.args import Options
 from ..model.command import Args, command
 from ..model.version import REDIS_VERSION
 from ..protocol.numbers import parse_int, parse_int32
@@ -122,19 +123,19 @@ def _hello_version(session: Session, args: Args) -> Resp2:
 
 
 def _hello_options(session: Session, args: Args) -> None:
-    at = 2
-    while at < len(args):
-        option = args[at].upper()
-        if option == b"AUTH" and at + 2 < len(args):
-            session.redact(args, at + 1, at + 2)
-            _authenticate(session, args[at + 1], args[at + 2])
-            at += 3
-        elif option == b"SETNAME" and at + 1 < len(args):
-            check_client_name(args[at + 1])
-            session.name = args[at + 1]
-            at += 2
+    options = Options(args, 2)
+    for option in options:
+        left = len(args) - options.at
+        if option == b"AUTH" and left >= 2:
+            session.redact(args, options.at, options.at + 1)
+            _authenticate(session, *options.take(2))
+        elif option == b"SETNAME" and left:
+            name = options.word()
+            check_client_name(name)
+            session.name = name
         else:
-            raise CommandError(f"ERR Syntax error in HELLO option '{args[at].decode('utf-8', 'surrogateescape')}'")
+            shown = args[options.at - 1].decode("utf-8", "surrogateescape")
+            raise CommandError(f"ERR Syntax error in HELLO option '{shown}'")
 
 
 def check_client_name(name: bytes, what: str = "Client names") -> None:

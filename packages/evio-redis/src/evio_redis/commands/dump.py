@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config.config import Config
-from ..errors import BUSYKEY, SYNTAX_ERROR, CommandError
+from ..errors import BUSYKEY, CommandError
 from ..keyspace.idle_times import Accesses
+from ..model.args import Options
 from ..model.command import Args, command
 from ..persistence.rdb import payload
 from ..persistence.rdb.payload import Checksums
@@ -39,32 +40,31 @@ class _Options:
     frequency: int | None = None
 
 
-def _options(words: Args) -> _Options:
+def _options(args: Args, at: int) -> _Options:
     options = _Options()
-    rest = iter(words)
-    for word in rest:
-        name = word.upper()
+    rest = Options(args, at)
+    for name in rest:
         if name == b"REPLACE":
             options.replace = True
         elif name == b"ABSTTL":
             options.absolute = True
-        elif name == b"IDLETIME" and options.frequency is None and (text := next(rest, None)) is not None:
-            options.idle = parse_int(text)
+        elif name == b"IDLETIME" and options.frequency is None:
+            options.idle = parse_int(rest.word())
             if options.idle < 0:
                 raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
-        elif name == b"FREQ" and options.idle is None and (text := next(rest, None)) is not None:
-            options.frequency = parse_int(text)
+        elif name == b"FREQ" and options.idle is None:
+            options.frequency = parse_int(rest.word())
             if not 0 <= options.frequency <= MOST_FREQUENT:
                 raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise rest.unknown()
     return options
 
 
 @command("RESTORE", arity=-4, flags="write denyoom", keys=(1,), group="generic", since="2.6.0")
 def restore(session: Session, args: Args) -> bytes:
     database, key, data = session.db, args[1], args[3]
-    options = _options(args[4:])
+    options = _options(args, 4)
     if not options.replace and database.lookup(key) is not None:
         raise CommandError(BUSYKEY)
     when = parse_int(args[2])

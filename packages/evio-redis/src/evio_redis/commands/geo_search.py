@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ..errors import SYNTAX_ERROR, CommandError
+from ..errors import CommandError
 from ..keyspace.geohash import Shape, decode, decode_all, ranges
 from ..keyspace.types.zsets import SortedSet
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import EMPTY_ARRAY, array, bulk, bulks, integer
@@ -78,16 +79,12 @@ def _around_member(query: _Query, value: SortedSet, member: bytes) -> None:
     query.shape.centre = decode(score)
 
 
-def _options(query: _Query, words: Args, value: SortedSet | None, allowed: set[bytes]) -> None:
+def _options(query: _Query, options: Options, value: SortedSet | None, allowed: set[bytes]) -> None:
     """Parse what is behind the fixed arguments; ``allowed`` are the options that not all of these commands have."""
-    at = 0
-    while at < len(words):
-        option = words[at].upper()
+    for option in options:
         size = 0 if option == b"STOREDIST" and b"BYBOX" in allowed else OPERANDS.get(option, 0)
-        operands = words[at + 1 : at + 1 + size]
-        if len(operands) < size or not _option(query, option, operands, value, allowed):
-            raise CommandError(SYNTAX_ERROR)
-        at += 1 + size
+        if not _option(query, option, options.take(size), value, allowed):
+            raise options.unknown()
 
 
 def _option(query: _Query, option: bytes, operands: Args, value: SortedSet | None, allowed: set[bytes]) -> bool:
@@ -230,7 +227,7 @@ def _radius(session: Session, args: Args, fixed: int, allowed: set[bytes]) -> by
     elif value is not None:
         _around_member(query, value, args[2])
         _circle(query, args[3], args[4])
-    _options(query, args[fixed:], value, allowed)
+    _options(query, Options(args, fixed), value, allowed)
     _check(query, "STORE option in GEORADIUS")
     _check_count(query)
     return _answer(session, query, value, "georadiusstore")
@@ -267,7 +264,7 @@ AREA = {b"FROMMEMBER", b"FROMLONLAT", b"BYRADIUS", b"BYBOX"}
 def _geosearch(session: Session, args: Args, source: int, allowed: set[bytes]) -> bytes:
     value = session.db.read_typed(args[source], SortedSet)
     query = _Query(store=args[1] if source == 2 else None)
-    _options(query, args[source + 1 :], value, allowed)
+    _options(query, Options(args, source + 1), value, allowed)
     _check(query, "GEOSEARCHSTORE")
     name = args[0].decode("utf-8", "surrogateescape")
     if not query.centred:

@@ -13,6 +13,7 @@ from ..clients.blocking import Blocking
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
 from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.keyspace import Keyspace
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.glob import matcher
 from ..protocol.numbers import parse_int, parse_int32
@@ -167,14 +168,14 @@ def _rename(session: Session, old: bytes, new: bytes) -> None:
 @command("COPY", arity=-3, flags="write denyoom", keys=(1, 2), group="generic", since="6.2.0")
 def copy(session: Session, args: Args) -> bytes:
     source, target, replace = session.db, session.db, False
-    options = iter(args[3:])
+    options = Options(args, 3)
     for option in options:
-        if option.upper() == b"REPLACE":
+        if option == b"REPLACE":
             replace = True
-        elif option.upper() == b"DB" and (index := next(options, None)) is not None:
-            target = _database(session, index)
+        elif option == b"DB":
+            target = _database(session, options.word())
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
     if source is target and args[1] == args[2]:
         raise CommandError(SAME_OBJECT)
     value = source.read(args[1])

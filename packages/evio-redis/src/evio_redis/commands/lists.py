@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NO_SUCH_KEY, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX_ERROR, CommandError, wrong_arity
 from ..keyspace.types.lists import List
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import EMPTY_ARRAY, INTEGERS, OK, ZERO, array, bulk, bulks, integer
@@ -283,11 +284,10 @@ def lpos(session: Session, args: Args) -> bytes:
 
 def _lpos_options(args: Args) -> tuple[int, int | None, int]:
     rank, count, longest = 1, None, 0
-    if len(args) % 2 == 0:
-        raise CommandError(SYNTAX_ERROR)
-    for option, text in zip(args[3::2], args[4::2], strict=True):
-        name = option.upper()
-        if name == b"RANK":
+    options = Options(args, 3)
+    for option in options:
+        text = options.word()
+        if option == b"RANK":
             rank = parse_int(text)
             if rank == 0:
                 raise CommandError(
@@ -296,17 +296,17 @@ def _lpos_options(args: Args) -> tuple[int, int | None, int]:
                 )
             if rank < -(2**63) + 1:
                 raise CommandError("ERR value is out of range, must be greater than -9223372036854775808")
-        elif name == b"COUNT":
+        elif option == b"COUNT":
             count = to_int(text)
             if count is None or count < 0:
                 raise CommandError("ERR COUNT can't be negative")
-        elif name == b"MAXLEN":
+        elif option == b"MAXLEN":
             number = to_int(text)
             if number is None or number < 0:
                 raise CommandError("ERR MAXLEN can't be negative")
             longest = number
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
     return rank, count, longest
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
+from ..errors import WRONGTYPE, CommandError
 from ..keyspace.types.hashes import Hash
 from ..keyspace.types.lists import List
 from ..keyspace.types.sets import Set
 from ..keyspace.types.zsets import SortedSet
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import array, bulk, integer
@@ -43,32 +44,23 @@ class _Query:
 
 def _parse(args: Args, with_store: bool) -> _Query:
     query = _Query()
-    words = iter(args[2:])
-
-    def operand() -> bytes:
-        word = next(words, None)
-        if word is None:
-            raise CommandError(SYNTAX_ERROR)
-        return word
-
-    for word in words:
-        option = word.upper()
+    options = Options(args, 2)
+    for option in options:
         if option in (b"ASC", b"DESC"):
             query.descending = option == b"DESC"
         elif option == b"ALPHA":
             query.alpha = True
         elif option == b"LIMIT":
-            offset, count = operand(), operand()
-            query.offset, query.count = parse_int(offset), parse_int(count)
+            query.offset, query.count = map(parse_int, options.take(2))
         elif option == b"BY":
-            query.by = operand()
+            query.by = options.word()
             query.unsorted = query.unsorted or b"*" not in query.by
         elif option == b"GET":
-            query.gets.append(operand())
+            query.gets.append(options.word())
         elif option == b"STORE" and with_store:
-            query.store = operand()
+            query.store = options.word()
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
     return query
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.config import Config
 from ..errors import OVERFLOW, SYNTAX_ERROR, WRONGTYPE, CommandError, wrong_arity
 from ..keyspace.types.strings import embedded, raw, spliced
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles
 from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
@@ -197,18 +198,17 @@ def _options(args: Args, at: int, flags: tuple[bytes, ...]) -> tuple[set[bytes],
     Raises :class:`CommandError` for words that are unknown or exclude each other."""
     options: set[bytes] = set()
     when: tuple[bytes, bytes] | None = None
-    words = iter(args[at:])
-    for word in words:
-        option = word.upper()
+    words = Options(args, at)
+    for option in words:
         if option in UNITS:
-            operand = next(words, None)
-            if operand is None or (when is not None and when[0] != option):
-                raise CommandError(SYNTAX_ERROR)
+            operand = words.word()
+            if when is not None and when[0] != option:
+                raise words.unknown()
             when = option, operand
         elif option in flags:
             options.add(option)
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise words.unknown()
     if {b"NX", b"XX"} <= options or (when is not None and options & {b"KEEPTTL", b"PERSIST"}):
         raise CommandError(SYNTAX_ERROR)
     return options, when

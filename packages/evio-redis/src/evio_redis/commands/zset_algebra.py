@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import SYNTAX_ERROR, WRONGTYPE, CommandError
 from ..keyspace.types.sets import Set
 from ..keyspace.types.zsets import Pair, SortedSet
-from ..model.args import numkeys_positions
+from ..model.args import Options, numkeys_positions
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int, to_int
 from ..protocol.resp import integer
@@ -55,23 +55,19 @@ def _parse(session: Session, args: Args, at: int, name: str, stores: bool, weigh
         raise CommandError(SYNTAX_ERROR)
     sources = [_scores(session, key) for key in args[at + 1 : at + 1 + count]]
     call = _Call(sources, [1.0] * count, _sum)
-    at += 1 + count
-    while at < len(args):
-        option = args[at].upper()
-        if weighted and option == b"WEIGHTS" and at + count < len(args):
-            texts = args[at + 1 : at + 1 + count]
-            call.weights = [parse_double(text, "ERR weight value is not a float") for text in texts]
-            at += 1 + count
-        elif weighted and option == b"AGGREGATE" and at + 1 < len(args):
-            if args[at + 1].upper() not in AGGREGATES:
-                raise CommandError(SYNTAX_ERROR)
-            call.aggregate = AGGREGATES[args[at + 1].upper()]
-            at += 2
+    options = Options(args, at + 1 + count)
+    for option in options:
+        if weighted and option == b"WEIGHTS":
+            call.weights = [parse_double(text, "ERR weight value is not a float") for text in options.take(count)]
+        elif weighted and option == b"AGGREGATE":
+            aggregate = AGGREGATES.get(options.word().upper())
+            if aggregate is None:
+                raise options.unknown()
+            call.aggregate = aggregate
         elif not stores and option == b"WITHSCORES":
             call.with_scores = True
-            at += 1
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
     return call
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config.config import Config
-from ..errors import SYNTAX_ERROR, CommandError
+from ..errors import CommandError
 from ..keyspace.types.zsets import Pair, SortedSet
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import ZERO, array, bulk, bulks, integer
@@ -176,23 +177,19 @@ class Query:
 def _options(args: Args, at: int, query: Query, allowed: frozenset[bytes]) -> None:
     """Options from ``args[at]`` on. Raises :class:`CommandError`."""
     limited = False
-    while at < len(args):
-        option = args[at].upper()
+    options = Options(args, at)
+    for option in options:
         if option not in allowed:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
         if option == b"LIMIT":
-            if at + 2 >= len(args):
-                raise CommandError(SYNTAX_ERROR)
-            query.offset, query.count = parse_int(args[at + 1]), parse_int(args[at + 2])
+            query.offset, query.count = map(parse_int, options.take(2))
             limited = True
-            at += 2
         elif option == b"WITHSCORES":
             query.with_scores = True
         elif option == b"REV":
             query.reverse = True
         else:
             query.by = "score" if option == b"BYSCORE" else "lex"
-        at += 1
     if limited and query.by == "rank":
         raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     if query.with_scores and query.by == "lex":

@@ -16,7 +16,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import INVALID_CURSOR, SYNTAX_ERROR, CommandError
+from ..errors import INVALID_CURSOR, CommandError
+from ..model.args import Options
 from ..protocol.glob import matcher
 from ..protocol.numbers import parse_int
 
@@ -79,20 +80,17 @@ def parse_options(
     None. Raises :class:`CommandError`."""
     match: Callable[[bytes], object] | None = None
     count, kind = 10, None
-    while at < len(args):
-        option = args[at].upper()
-        if at + 1 >= len(args):
-            raise CommandError(SYNTAX_ERROR)
-        value = args[at + 1]
+    options = Options(args, at)
+    for option in options:
+        value = options.word()
         if option == b"COUNT":
             count = parse_int(value)
             if count < 1:
-                raise CommandError(SYNTAX_ERROR)
+                raise options.unknown()
         elif option == b"MATCH":
             match = None if value == b"*" else matcher(value)
         elif option == b"TYPE" and with_type:
             kind = value.lower()
         else:
-            raise CommandError(SYNTAX_ERROR)
-        at += 2
+            raise options.unknown()
     return match, count, kind

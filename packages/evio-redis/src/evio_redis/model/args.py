@@ -1,14 +1,56 @@
-"""Arguments that say how many keys follow them."""
+"""What many commands read in their arguments: options, and numbers of keys that follow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..errors import SYNTAX_ERROR, CommandError
 from ..protocol.numbers import to_int
 from .command import Args
 
-__all__ = ["mpop_options", "numkeys_positions"]
+__all__ = ["Options", "mpop_options", "numkeys_positions"]
+
+
+class Options:
+    """The words from a place in a command's arguments on, read one after the other: iterating yields the name of each
+    option in upper case, and what it needs is taken meanwhile::
+
+        options = Options(args, 3)
+        for option in options:
+            if option == b"LIMIT":
+                offset, count = map(parse_int, options.take(2))
+            else:
+                raise options.unknown()
+    """
+
+    __slots__ = ("_args", "at")
+
+    def __init__(self, args: Args, at: int) -> None:
+        self._args = args
+        self.at = at
+        """Where in the arguments the next word is."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        args = self._args
+        while self.at < len(args):
+            self.at += 1
+            yield args[self.at - 1].upper()
+
+    def take(self, count: int) -> list[bytes]:
+        """So many words, as they are. Raises :class:`CommandError` if there are fewer."""
+        self.at += count
+        if self.at > len(self._args):
+            raise self.unknown()
+        return self._args[self.at - count : self.at]
+
+    def word(self) -> bytes:
+        """The next word, as it is. Raises :class:`CommandError` if there is none."""
+        return self.take(1)[0]
+
+    @staticmethod
+    def unknown() -> CommandError:
+        """For an option that there is not, or that lacks something."""
+        return CommandError(SYNTAX_ERROR)
 
 
 def _read_numkeys(args: Args, at: int) -> list[bytes]:
@@ -39,11 +81,11 @@ def mpop_options(args: Args, at: int, first: bytes, last: bytes) -> tuple[list[b
     where = args[at].upper()
     if where not in (first, last):
         raise CommandError(SYNTAX_ERROR)
-    if len(args) == at + 1:
-        return keys, where == first, 1
-    if len(args) != at + 3 or args[at + 1].upper() != b"COUNT":
-        raise CommandError(SYNTAX_ERROR)
-    count = to_int(args[at + 2])
-    if count is None or count <= 0:
-        raise CommandError("ERR count should be greater than 0")
-    return keys, where == first, count
+    options, count = Options(args, at + 1), None
+    for option in options:
+        if option != b"COUNT" or count is not None:
+            raise options.unknown()
+        count = to_int(options.word())
+        if count is None or count <= 0:
+            raise CommandError("ERR count should be greater than 0")
+    return keys, where == first, 1 if count is None else count

@@ -59,7 +59,7 @@ class Client:
 
 def plain(reply: Any) -> Any:
     if isinstance(reply, dict):
-        return [part for pair in reply.items() for part in pair]
+        return [plain(part) for pair in reply.items() for part in pair]
     if isinstance(reply, hiredis.ReplyError):
         return str(reply)
     return [plain(each) for each in reply] if isinstance(reply, list) else reply
@@ -86,6 +86,7 @@ def keys_of(client: Client) -> list[Any]:
         b"set": (b"SMEMBERS",),
         b"hash": (b"HGETALL",),
         b"zset": (b"ZRANGE", b"0", b"-1", b"WITHSCORES"),
+        b"stream": (b"XRANGE", b"-", b"+"),
     }
     found = []
     for number in (b"0", b"1"):
@@ -215,13 +216,23 @@ def test_the_same_is_logged(logging: list[tuple[int, Log]]) -> None:
         ("BLPOP k 0", "SELECT 1|RPUSH k a|SWAPDB 0 1"),
         ("BLPOP k 0", "SELECT 1|RPUSH k a|MOVE k 0"),
         ("BLPOP k 0", "RPUSH other b a|SORT other ALPHA STORE k"),
+        ("XREAD BLOCK 0 STREAMS k $", "XADD k 1-1 a b"),
+        ("XGROUP CREATE k g $ MKSTREAM|XREADGROUP GROUP g c BLOCK 0 STREAMS k >", "XADD k 1-1 a b"),
+        ("XGROUP CREATE k g $ MKSTREAM|XREADGROUP GROUP g c NOACK BLOCK 0 STREAMS k >", "MULTI|XADD k 1-1 a b|EXEC"),
+        (
+            "XGROUP CREATE k g $ MKSTREAM|XREADGROUP GROUP g c BLOCK 0 STREAMS k >",
+            "MULTI|XADD k 1-1 a b|XADD k 2-1 a b|EXEC",
+        ),
     ],
 )
 def test_the_same_is_logged_of_those_who_waited(logging: list[tuple[int, Log]], waiting: str, then: str) -> None:
+    *prepared, waiting = waiting.split("|")
     logged = []
     for port, log in logging:
         with Wire(port) as wire, Wire(port) as blocked:
             wire.ask("FLUSHALL")
+            for command in prepared:
+                wire.ask(command)
             log.read()
             blocked.send(waiting)
             while b"blocked_clients:1\r" not in wire.ask("INFO clients"):

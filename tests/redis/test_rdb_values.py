@@ -18,7 +18,8 @@ from evio_redis.keyspace.types.lists import List
 from evio_redis.keyspace.types.sets import Set
 from evio_redis.keyspace.types.zsets import SortedSet
 from evio_redis.persistence.rdb import intset, listpack, lzf, payload, ziplist
-from evio_redis.persistence.rdb.values import MALFORMED, Reader, code_of, length, pieces, read_value, string
+from evio_redis.persistence.rdb.primitives import MALFORMED, Reader, length, string
+from evio_redis.persistence.rdb.values import code_of, pieces, read_value
 
 
 @dataclass

@@ -317,6 +317,7 @@ class Server:
         clients.now = time.time()
         self._pause.tick()
         self.latency.timed(self._expirer.cycle, "expire-cycle")
+        self._blocking.serve()  # those who wait for a stream that has expired
         self._outputs.check(clients.sessions.values(), clients.now)
         self._aof.tick()
         if self.config.maxmemory:

@@ -51,16 +51,23 @@ def parse_timeout(text: bytes) -> float:
 class Waiter:
     """A session that waits: for what, how to try, and what to say when the time is over."""
 
-    __slots__ = ("args", "attempt", "database", "expired", "keys", "session", "taken")
+    __slots__ = ("args", "attempt", "database", "expired", "keys", "needs_key", "session", "taken")
 
     def __init__(
-        self, session: Session, database: Database, keys: Sequence[bytes], attempt: Attempt, expired: bytes
+        self,
+        session: Session,
+        database: Database,
+        keys: Sequence[bytes],
+        attempt: Attempt,
+        expired: bytes,
+        needs_key: bool,
     ) -> None:
         self.session = session
         self.database = database
         self.keys = list(dict.fromkeys(keys))
         self.attempt = attempt
         self.expired = expired
+        self.needs_key = needs_key  # to exist; else it tries a key that is gone, too
         self.args: Args = []  # what the dispatcher has called, for the slow log
         self.taken = 0  # nanoseconds, without the waiting
 
@@ -88,15 +95,25 @@ class Blocking:
         self._deadlines: list[tuple[float, int, Waiter]] = []
         self._numbers = itertools.count()
         self.waiting = 0
+        self._without_key = 0  # who try a key that is gone
 
     # -- waiting
 
-    def wait(self, session: Session, keys: Sequence[bytes], timeout: float, attempt: Attempt, expired: bytes) -> bytes:
-        """Have a session wait for one of the keys, for ``timeout`` seconds (0: for ever), then reply ``expired``.
-        What it returns is the reply for now."""
+    def wait(
+        self,
+        session: Session,
+        keys: Sequence[bytes],
+        timeout: float,
+        attempt: Attempt,
+        expired: bytes,
+        needs_key: bool = True,
+    ) -> bytes:
+        """Have a session wait for one of the keys, for ``timeout`` seconds (0: for ever), then reply ``expired``. With
+        ``needs_key`` false it also tries a key that is gone. Returns the reply for now."""
         if session.atomic:
             return expired
-        waiter = Waiter(session, session.db, keys, attempt, expired)
+        waiter = Waiter(session, session.db, keys, attempt, expired, needs_key)
+        self._without_key += not needs_key
         session.blocked = waiter
         for key in waiter.keys:
             session.db.blocked.setdefault(key, deque()).append(waiter)
@@ -115,6 +132,7 @@ class Blocking:
                     del waiter.database.blocked[key]
         waiter.session.blocked = None
         self.waiting -= 1
+        self._without_key -= not waiter.needs_key
 
     # -- being served
 
@@ -128,9 +146,10 @@ class Blocking:
 
     def _serve(self, database: Database, key: bytes) -> None:
         for waiter in list(database.blocked.get(key, ())):
-            if database.lookup(key) is None:
+            gone = database.lookup(key) is None
+            if gone and not self._without_key:
                 return
-            if waiter.session.blocked is waiter:
+            if waiter.session.blocked is waiter and not (gone and waiter.needs_key):
                 reply = self.runner.attempt(waiter, key)
                 if reply is not None:  # else it is of another type than this one waits for
                     self._finish(waiter, reply)

@@ -192,7 +192,7 @@ class Session:
 
     def rewrite(self, *args: bytes) -> None:
         """Have the append-only file get this command rather than the one that runs, whose effect its arguments do not
-        determine; several times, several commands."""
+        determine; several times, several commands, all or none of which it will have. Without arguments: nothing."""
         if self.db.keyspace.propagate is not None:
             self.rewritten.append(list(args))
 

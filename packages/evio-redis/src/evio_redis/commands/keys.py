@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["type_name"]
 
-TYPE_NAMES = {"List": "list", "Hash": "hash", "Set": "set", "SortedSet": "zset"}
+TYPE_NAMES = {"List": "list", "Hash": "hash", "Set": "set", "SortedSet": "zset", "Stream": "stream"}
 
 
 def type_name(value: Any) -> str:
@@ -55,7 +55,10 @@ def _delete(database: Database, key: bytes) -> bool:
         if database.lookup(key) is None:
             return False
         del database.expires[key]
-    if database.data.pop(key, None) is None:
+    if database.blocked:  # by XREADGROUP perhaps, which has to hear of it
+        if not database.remove(key):
+            return False
+    elif database.data.pop(key, None) is None:
         return False
     database.changes += 1
     if database.has_listeners:

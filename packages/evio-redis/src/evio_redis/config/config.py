@@ -122,6 +122,8 @@ class Config:
     requirepass: str
     save: str
     set_max_intset_entries: int
+    stream_node_max_bytes: int
+    stream_node_max_entries: int
     shutdown_timeout: int
     slowlog_log_slower_than: int
     slowlog_max_len: int

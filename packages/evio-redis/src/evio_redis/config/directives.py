@@ -134,6 +134,8 @@ _add("active-expire-effort", 1, number(1, 10), "how eagerly expired keys are loo
 _add("list-max-listpack-size", -2, number(-5, INT_MAX), "when a list is no listpack any more", metavar="N")
 _add("hash-max-listpack-entries", 512, number(0, LLONG_MAX), "when a hash is no listpack any more", metavar="N")
 _add("hash-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
+_add("stream-node-max-bytes", 4096, memory(0), "when entries of a stream go to a new node; 0 for never", metavar="SIZE")
+_add("stream-node-max-entries", 100, number(0, LLONG_MAX), "the same, by number", metavar="N")
 _add("set-max-intset-entries", 512, number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")
 _add("zset-max-listpack-entries", 128, number(0, LLONG_MAX), "when a sorted set is no listpack any more", metavar="N")
 _add("hll-sparse-max-bytes", 3000, memory(0), "up to when a HyperLogLog is sparse", metavar="BYTES")

@@ -89,8 +89,6 @@ ACCEPTED = (
     Accepted("active-defrag-threshold-lower", "10", number(0, 1000)),
     Accepted("active-defrag-threshold-upper", "100", number(0, 1000)),
     Accepted("list-compress-depth", "0", _POSITIVE),
-    Accepted("stream-node-max-bytes", "4096", memory(0)),
-    Accepted("stream-node-max-entries", "100", number(0, LLONG_MAX)),
     Accepted("tracking-table-max-keys", "1000000", number(0, LLONG_MAX)),
     # -- the process
     Accepted("daemonize", "no", yes_no, "the server stays in the foreground", mutable=False),

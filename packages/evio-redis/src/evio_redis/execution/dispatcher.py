@@ -462,6 +462,7 @@ class Dispatcher:
         try:
             reply = waiter.attempt(key)
         except CommandError as error:
+            self._totals.count_error(error)
             reply = error.reply
         if reply is not None:
             if logged_from is not None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import WRONGTYPE, CommandError
 from .clock import Clock
+from .types.streams import Stream
 
 __all__ = ["Database", "Hooks", "Watcher"]
 
@@ -165,10 +166,13 @@ class Database:
 
     def remove(self, key: bytes) -> bool:
         """Remove a key, whether it was there."""
-        if self.data.pop(key, None) is None:
+        value = self.data.pop(key, None)
+        if value is None:
             return False
         if self.expires:
             self.expires.pop(key, None)
+        if self.blocked and key in self.blocked and type(value) is Stream:
+            self.keyspace.ready(self, key)  # XREADGROUP does not wait for a stream that is gone
         return True
 
     def remove_empty(self, key: bytes) -> None:

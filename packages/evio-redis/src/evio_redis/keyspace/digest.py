@@ -11,6 +11,8 @@ from .database import Database
 from .types.hashes import Hash
 from .types.lists import List
 from .types.sets import Set
+from .types.stream_ids import show_id
+from .types.streams import Stream
 from .types.zsets import SortedSet
 
 __all__ = ["digest_of_all", "digest_of_value"]
@@ -52,8 +54,14 @@ def _parts(value: Any) -> list[bytes]:
         return [b"set", *sorted(value)]
     if kind is Hash:
         return [b"hash", *(part for pair in sorted(value.items()) for part in pair)]
+    if kind is Stream:
+        return [b"stream", show_id(value.last_id), *_entries(value)]
     assert kind is SortedSet, f"no digest of a {kind.__name__}"
     return [
         b"zset",
         *(part for member, score in sorted(value.scores.items()) for part in (member, format_double(score))),
     ]
+
+
+def _entries(value: Stream) -> Iterable[bytes]:
+    return (part for entry_id, body in value.items() for part in (show_id(entry_id), body))

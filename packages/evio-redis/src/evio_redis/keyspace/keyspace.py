@@ -89,14 +89,17 @@ class Keyspace:
         one.data, other.data = other.data, one.data
         one.expires, other.expires = other.expires, one.expires
         for database in (one, other):
-            for key in list(database.blocked):
-                if key in database.data:
+            for key in database.blocked:
+                if key in one.data or key in other.data:
                     self.ready(database, key)
 
     def flush(self, databases: Iterable[Database]) -> None:
         """Remove all keys."""
         for database in databases:
             self.notify_all_watchers(database, None)
+            for key in database.blocked:
+                if key in database.data:
+                    self.ready(database, key)
             database.changes += max(1, database.clear())
 
     def notify_all_watchers(self, database: Database, other: Database | None) -> None:

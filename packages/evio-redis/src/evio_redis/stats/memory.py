@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..config.config import Config
+from ..keyspace.types.streams import Stream
 from ..model.route import Route
 
 __all__ = ["MemoryLimit", "human", "resident", "size_of", "total"]
@@ -83,6 +84,8 @@ def size_of(key: bytes, value: Any, samples: int = SAMPLES) -> int:
     size = KEY_OVERHEAD + sys.getsizeof(key) + sys.getsizeof(value)
     if isinstance(value, bytes):
         return size
+    if isinstance(value, Stream):
+        return size + value.size(samples)
     members: list[int] = []
     for member in value:
         if samples and len(members) >= samples:

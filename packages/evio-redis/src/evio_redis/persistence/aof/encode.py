@@ -10,6 +10,8 @@ from ...keyspace.database import Database
 from ...keyspace.types.hashes import Hash
 from ...keyspace.types.lists import List
 from ...keyspace.types.sets import Set
+from ...keyspace.types.stream_ids import show_id
+from ...keyspace.types.streams import Stream, parse_body
 from ...keyspace.types.zsets import SortedSet
 from ...protocol.numbers import format_double
 from ...protocol.resp import HEADS
@@ -76,6 +78,9 @@ def _commands_for(key: bytes, value: Any) -> Iterator[list[bytes]]:
     if isinstance(value, bytes):
         yield [b"SET", key, value]
         return
+    if isinstance(value, Stream):
+        yield from _stream_commands(key, value)
+        return
     name, words = _words(value)
     words = iter(words)
     while batch := list(islice(words, ITEMS)):
@@ -92,3 +97,22 @@ def _words(value: Any) -> tuple[bytes, Iterable[tuple[bytes, ...]]]:
         return b"HMSET", value.items()
     assert kind is SortedSet, f"no command makes a {kind.__name__}"
     return b"ZADD", ((format_double(score), member) for score, member in value.items())
+
+
+def _stream_commands(key: bytes, value: Stream) -> Iterator[list[bytes]]:
+    if not value.length:  # there are no empty ones but those that were trimmed
+        yield [b"XADD", key, b"MAXLEN", b"0", show_id(value.last_id or 1), b"x", b"y"]
+    for entry_id, body in value.items():
+        yield [b"XADD", key, show_id(entry_id), *parse_body(body)]
+    deleted = min(value.max_deleted, value.last_id)  # higher ones come from XSETID, which would not take them again
+    counters = b"ENTRIESADDED", b"%d" % value.added, b"MAXDELETEDID", show_id(deleted)
+    yield [b"XSETID", key, show_id(value.last_id), *counters]
+    for name, group in value.groups.items():
+        yield [b"XGROUP", b"CREATE", key, name, show_id(group.last_id), b"ENTRIESREAD", b"%d" % group.read]
+        for consumer_name, consumer in group.consumers.items():
+            yield [b"XGROUP", b"CREATECONSUMER", key, name, consumer_name]
+            for entry_id in consumer.pending.ids():
+                delivery = consumer.pending.deliveries[entry_id]
+                time, count = b"%d" % delivery.time, b"%d" % delivery.count
+                claimed = b"XCLAIM", key, name, consumer_name, b"0", show_id(entry_id)
+                yield [*claimed, b"TIME", time, b"RETRYCOUNT", count, b"JUSTID", b"FORCE"]

@@ -105,9 +105,15 @@ class LogWriter:
     def record(self, session: Session, args: Args) -> None:
         """Log a command that has changed something, or what it has rewritten itself to."""
         if session.rewritten:
-            for each in session.rewritten:
-                self.feed(session.db, each)
+            commands = [each for each in session.rewritten if each]
             session.rewritten.clear()
+            together = len(commands) > 1 and not self._transaction
+            if together:
+                self.begin_transaction()
+            for each in commands:
+                self.feed(session.db, each)
+            if together:
+                self.end_transaction(session)
         else:
             self.feed(session.db, args)
         self._unacknowledged[session] = None

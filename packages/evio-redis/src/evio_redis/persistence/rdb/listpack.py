@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ...protocol.numbers import to_int
 
-__all__ = ["HEADER", "element", "join", "pack", "unpack"]
+__all__ = ["HEADER", "element", "integer", "join", "pack", "unpack"]
 
 HEADER = 6
 """Bytes of the size and the number of elements."""
@@ -87,7 +87,15 @@ def join(encoded: Sequence[bytes]) -> bytes:
 def element(value: bytes) -> bytes:
     """One element, encoded."""
     number = to_int(value)
-    encoded = _string(value) if number is None else _integer(number)
+    if number is not None:
+        return integer(number)
+    encoded = _string(value)
+    return encoded + _backwards(len(encoded))
+
+
+def integer(number: int) -> bytes:
+    """One element that is an integer, encoded."""
+    encoded = _integer(number)
     return encoded + _backwards(len(encoded))
 
 

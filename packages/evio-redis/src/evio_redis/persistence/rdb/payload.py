@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .crc64 import crc64
-from .values import MALFORMED, VERSION, Limits, Reader, code_of, pieces, read_value
+from .primitives import MALFORMED, Reader
+from .values import VERSION, Limits, code_of, pieces, read_value
 
 __all__ = ["Checksums", "intact", "pack", "unpack"]
 

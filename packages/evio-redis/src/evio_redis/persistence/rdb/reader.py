@@ -12,7 +12,8 @@ from pathlib import Path
 from ...errors import LogCorrupt
 from ...keyspace.keyspace import Keyspace
 from .crc64 import crc64
-from .values import MALFORMED, VERSION, Limits, Reader, read_value
+from .primitives import MALFORMED, Reader
+from .values import VERSION, Limits, read_value
 
 __all__ = ["load_rdb"]
 

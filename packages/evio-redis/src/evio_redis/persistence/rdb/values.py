@@ -2,7 +2,7 @@
 
 A value is a code for its type and encoding, and after that (in a file the key is between them) lengths, strings and the
 compact encodings of small collections. Everything that Redis has written since 2.0 is read; written is what Redis 7.0
-writes, but for compression. What this server has no type for (streams, modules) refuses to load rather than to lose it.
+writes, but for compression. What this server has no type for (modules) refuses to load rather than to lose it.
 
 https://rdb.fnordig.de/file_format.html describes it; the newer types are those of Redis 7.0's rdb.h.
 """
@@ -10,7 +10,6 @@ https://rdb.fnordig.de/file_format.html describes it; the newer types are those 
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -19,17 +18,17 @@ from ...errors import CommandError
 from ...keyspace.types.hashes import Hash
 from ...keyspace.types.lists import List
 from ...keyspace.types.sets import Set
+from ...keyspace.types.streams import Stream
 from ...keyspace.types.zsets import SortedSet
-from ...protocol.numbers import format_double, parse_double, to_int
-from . import intset, listpack, lzf, ziplist
+from ...protocol.numbers import format_double, parse_double
+from . import intset, listpack, ziplist
+from .primitives import Reader, length, string
+from .streams import STREAM, STREAM_2, STREAM_3, read_stream, stream_pieces
 
-__all__ = ["MALFORMED", "VERSION", "Limits", "Reader", "code_of", "length", "pieces", "read_value", "string"]
+__all__ = ["VERSION", "Limits", "code_of", "pieces", "read_value"]
 
 VERSION = 10
 """The version of Redis 7.0."""
-
-MALFORMED = (ValueError, IndexError, struct.error)
-"""What reading raises for what was not written by Redis."""
 
 STRING, LIST, SET, ZSET_TEXT, HASH, ZSET = 0, 1, 2, 3, 4, 5
 HASH_ZIPMAP, LIST_ZIPLIST, SET_INTSET, ZSET_ZIPLIST, HASH_ZIPLIST, LIST_ZIPLISTS = 9, 10, 11, 12, 13, 14
@@ -64,62 +63,6 @@ class Limits(Protocol):
 # -- reading
 
 
-class Reader:
-    """The bytes and where we are in them."""
-
-    def __init__(self, data: bytes | mmap.mmap, at: int = 0) -> None:
-        self.data = data
-        self.at = at
-
-    def take(self, size: int) -> bytes:
-        """The next bytes. Raises ``ValueError`` if there are not so many."""
-        part = self.data[self.at : self.at + size]
-        if len(part) < size:
-            raise ValueError("it ends too early")
-        self.at += size
-        return part
-
-    def byte(self) -> int:
-        """The next one."""
-        return self.take(1)[0]
-
-    def length(self) -> int:
-        """A length. Raises ``ValueError`` for what is none."""
-        size, special = self._length()
-        if special:
-            raise ValueError("expected a length")
-        return size
-
-    def _length(self) -> tuple[int, bool]:
-        first = self.byte()
-        kind = first >> 6
-        if kind == 0:
-            return first & 0x3F, False
-        if kind == 1:
-            return (first & 0x3F) << 8 | self.byte(), False
-        if kind == 3:
-            return first & 0x3F, True
-        if first not in (0x80, 0x81):
-            raise ValueError("unknown kind of length")
-        return int.from_bytes(self.take(4 if first == 0x80 else 8), "big"), False
-
-    def string(self) -> bytes:
-        """A string. Raises ``ValueError`` and ``IndexError`` for what is none."""
-        size, special = self._length()
-        if not special:
-            return self.take(size)
-        if size < 3:
-            return b"%d" % int.from_bytes(self.take(1 << size), "little", signed=True)
-        if size == 3:
-            compressed, plain = self.length(), self.length()
-            return lzf.decompress(self.take(compressed), plain)
-        raise ValueError("unknown kind of string")
-
-    def strings(self, count: int) -> list[bytes]:
-        """So many of them."""
-        return [self.string() for _ in range(count)]
-
-
 def read_value(reader: Reader, code: int, limits: Limits) -> Any:
     """The value of the type and encoding ``code``, an empty collection if it has no elements. Raises one of
     ``MALFORMED``."""
@@ -133,6 +76,8 @@ def read_value(reader: Reader, code: int, limits: Limits) -> Any:
         return _hash(reader, code, limits)
     if code in (ZSET_TEXT, ZSET, ZSET_ZIPLIST, ZSET_LISTPACK):
         return _sorted_set(reader, code, limits)
+    if code in (STREAM, STREAM_2, STREAM_3):
+        return read_stream(reader, code)
     raise ValueError(f"a value of type {code}, which this server does not have")
 
 
@@ -224,25 +169,6 @@ def _double(text: bytes) -> float:
 # -- writing
 
 
-def length(size: int) -> bytes:
-    """A length, encoded."""
-    if size < 1 << 6:
-        return bytes((size,))
-    if size < 1 << 14:
-        return bytes((0x40 | size >> 8, size & 0xFF))
-    return b"\x80" + size.to_bytes(4, "big") if size < 1 << 32 else b"\x81" + size.to_bytes(8, "big")
-
-
-def string(value: bytes) -> bytes:
-    """A string, encoded; not compressed, see :mod:`.lzf`."""
-    number = to_int(value) if len(value) <= 11 else None
-    if number is not None:
-        for special, width in ((0xC0, 1), (0xC1, 2), (0xC2, 4)):
-            if -(1 << 8 * width - 1) <= number < 1 << 8 * width - 1:
-                return bytes((special,)) + number.to_bytes(width, "little", signed=True)
-    return length(len(value)) + value
-
-
 def code_of(value: Any) -> int:
     """The type and encoding that :func:`pieces` writes a value in."""
     if isinstance(value, bytes):
@@ -254,6 +180,8 @@ def code_of(value: Any) -> int:
         return SET if value.plain else SET_INTSET
     if kind is Hash:
         return HASH if value.large else HASH_LISTPACK
+    if kind is Stream:
+        return STREAM_2
     assert kind is SortedSet, f"RDB has nothing for a {kind.__name__}"
     return ZSET if value.large else ZSET_LISTPACK
 
@@ -272,6 +200,8 @@ def pieces(value: Any, limits: Limits) -> Iterator[bytes]:
         yield string(intset.pack(value))
     elif code == HASH_LISTPACK:
         yield string(listpack.pack([part for pair in value.items() for part in pair]))
+    elif code == STREAM_2:
+        yield from stream_pieces(value)
     elif code == ZSET_LISTPACK:
         yield string(listpack.pack([part for score, member in value.items() for part in (member, _score_text(score))]))
     else:

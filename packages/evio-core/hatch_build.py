@@ -34,7 +34,8 @@ target, *names = sys.argv[1:]
 extensions = [Extension(f"evio_core.{name}", ["src/evio_core/" + name.replace(".", "/") + ".py"]) for name in names]
 # Loops share nothing that the GIL would have to protect: without the mark a free-threaded interpreter would take
 # the GIL back when it imports these.
-directives = {"language_level": 3, "freethreading_compatible": True}
+# Annotations stay what they are in Python: taken for C types, they would make -1.0 of the -1 that a message names.
+directives = {"language_level": 3, "freethreading_compatible": True, "annotation_typing": False}
 modules = cythonize(extensions, build_dir=f"{target}/c", quiet=True, compiler_directives=directives)
 setup(script_args=["-q", "build_ext", "--build-lib", target, "--build-temp", f"{target}/o"], ext_modules=modules)
 """

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from evio_core import Action, Conn, Events, Options, Server, server
+from evio_core import Action, Conn, Events, Options, Server, logs, server
 from evio_core.fallback.loop import NetLoop
 from evio_core.loop.loop import READ_SIZE
 from evio_core.loop.poller import make_poller
@@ -172,6 +172,45 @@ def test_an_error_of_accept_never_ends_the_server(
         assert "again" in told[1]
     else:
         assert told == []
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_an_error_of_accept_that_comes_and_goes_is_not_told_each_time(
+    poller: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the limit of descriptors each connection that ends makes room for one."""
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    monkeypatch.setattr(listener, "FIRST_PAUSE", 0.001)
+    before = listener.Listener.__init__
+
+    def init(self: listener.Listener, loop: Any, sock: Any, *rest: Any) -> None:
+        errors = [errno.EMFILE, 0] * 5
+        if poller != "asyncio":  # the native listener accepts until there is nothing: its last one is not made up
+            errors = [errno.EMFILE, 0, errno.EMFILE, 0, errno.EMFILE, 0]
+        before(self, loop, Faulty(sock, errors), *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(listener.Listener, "__init__", init)
+    with running(Events(data=lambda conn, chunk: chunk), "tcp://127.0.0.1:0") as run:
+        for _ in range(3):
+            with connect(run.addr) as peer:
+                exchange(peer, b"x")
+        assert run.server.stats().total("accept_errors") >= 3
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "cannot accept" in told[0]
+    assert "again" in told[1]
+
+
+def test_messages_that_were_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(logs, "monotonic", lambda: now[0])
+    limit = logs.LogLimit()
+    assert limit.allows()
+    assert limit.left_out() == ""
+    assert [limit.allows() for _ in range(3)] == [False] * 3
+    now[0] += 60
+    assert limit.allows()
+    assert limit.left_out() == " (3 times more before)"
 
 
 @pytest.mark.parametrize("kind", ["plain", "proxy_protocol", "tls"])

@@ -12,8 +12,10 @@
         │   ├── DeadlineExceeded  ``set_deadline`` passed
         │   ├── ConnectTimeout    ``dial`` found no answer in time
         │   ├── HandshakeTimeout  TLS or PROXY header not complete in time
+        │   ├── SendTimeout       the peer took output more slowly than it has to
         │   └── CloseTimeout      output not taken by the peer in time after a close or a shutdown
         ├── Aborted                       the program called ``abort``
+        ├── ServerStopped     (RuntimeError)  output of a dialled connection was lost as the server stopped
         ├── OutputLimitExceeded           more than ``max_pending`` bytes queued
         ├── ProxyProtocolError (ValueError)  malformed PROXY header
         └── TLSError                      certificate, handshake or record failure
@@ -37,6 +39,8 @@ __all__ = [
     "ListenError",
     "OutputLimitExceeded",
     "ProxyProtocolError",
+    "SendTimeout",
+    "ServerStopped",
     "TLSError",
     "TLSTruncated",
     "TimeoutExpired",
@@ -105,6 +109,11 @@ class CloseTimeout(TimeoutExpired):
 
 class Aborted(ConnError):
     """The program itself reset the connection with ``Conn.abort``."""
+
+
+class ServerStopped(ConnError, RuntimeError):
+    """The server stops or has stopped: raised by ``Server.dial``, and the reason of a dialled connection that was
+    written to and had not opened. One that leaves a callback ends its connection and is not logged as a failure."""
 
 
 class OutputLimitExceeded(ConnError):

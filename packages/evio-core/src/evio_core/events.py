@@ -267,7 +267,8 @@ class Server(Protocol):
         30 ms; they are kept. A changed file of an address is noticed.
 
         Raises :class:`AddressError` for an address that cannot be dialled, :class:`TLSError` for a certificate or
-        ``ca`` that cannot be loaded, and ``ValueError`` for a time-out below 0 or NaN.
+        ``ca`` that cannot be loaded, ``ValueError`` for a time-out below 0 or NaN, and :class:`ServerStopped` once the
+        server is told to stop, so that a program that dials again in ``closed`` ends, too.
         """
 
     def call(self, function: Callable[[], object]) -> None:

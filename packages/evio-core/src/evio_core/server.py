@@ -19,7 +19,7 @@ from .addresses.address import Address
 from .addresses.bind import BoundAddress, bind_all
 from .addresses.origin import Origin
 from .checks import not_negative
-from .errors import AddressError, TLSError
+from .errors import AddressError, ServerStopped, TLSError
 from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
 from .fallback import dial as net_dial
 from .fallback import listener as net_listener
@@ -115,6 +115,8 @@ class RunningServer:
         self._credentials = [ServerCredentials(each.address) if each.address.certs else None for each in bound]
         self._stopping = False
         self._stop_calls = 0
+        self._signals_seen = 0
+        self._turns_at_signal = -1
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
         per_loop = [events] * num_loops
@@ -154,6 +156,8 @@ class RunningServer:
         parsed = Address.parse(address)
         parsed.check_dial()
         not_negative("timeout", timeout)
+        if self._stopping:
+            raise ServerStopped("the server has been stopped: nothing can be dialled")
         usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net
         if not usable:
             raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")
@@ -239,7 +243,8 @@ class RunningServer:
             first.fail(error)
         if self._events.tick is not None:
             first.submit(Ticker(first).start)
-        threads = [threading.Thread(target=loop.run, name=f"evio-loop-{loop.index}") for loop in others]
+        # Daemons, for the third signal: `run` joins them, unless one never ends.
+        threads = [threading.Thread(target=loop.run, name=f"evio-loop-{loop.index}", daemon=True) for loop in others]
         for thread in threads:
             thread.start()
         return threads
@@ -316,6 +321,13 @@ class RunningServer:
                 pipe.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Stop in good order, with the second signal at once. A loop that has not come round since that one is held up
+        by a callback, which the third interrupts: by ``KeyboardInterrupt``, or ``SystemExit`` for SIGTERM."""
+        self._signals_seen += 1
+        turns = sum(loop.stats.turns for loop in self._loops)
+        if self._signals_seen > 2 and turns == self._turns_at_signal:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        self._turns_at_signal = turns
         self.stop()
 
 

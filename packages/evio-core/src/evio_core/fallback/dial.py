@@ -32,7 +32,7 @@ def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout:
     def start(_: object) -> None:
         loop.started += 1
         if conn.gone or loop.stopping:
-            conn.drop(None)
+            conn.close_now()
             return
         conn.use_descriptor(-1 - loop.started, NOT_POLLED)
         loop.handlers[conn.fd] = conn

@@ -169,7 +169,7 @@ class NetLoop(Loop):
             self._drop_everything()
             self._close_dropped()
         self._scheduled = False  # not earlier: what this turn adds and sees to itself needs no other one
-        if self.stopping and len(self.handlers) == self.permanent and not self._ops:
+        if self.stopping and len(self.handlers) == self.permanent and not self.dirty and not self._to_close:
             self._done.set()
         else:
             self.turn_soon()

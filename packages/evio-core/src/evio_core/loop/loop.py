@@ -18,6 +18,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
+from ..errors import ServerStopped
 from ..events import Events, LoopStats, Reply
 from ..logs import log
 from .handler import Droppable, Flushable, Handler, InlineStream
@@ -195,10 +196,12 @@ class Loop:
                 timeout = first[0] - monotonic()
                 if timeout <= 0 or first[2] is None or timeout > longest_wait:  # more than to wait for it
                     timeout = self._run_timers()
-            if ops or dirty or to_close:
+            if dirty or to_close:
                 timeout = 0
             elif self.stopping and len(handlers) == self.permanent:
-                return
+                return  # whatever has been submitted, which might go on for ever: the server does it once more
+            elif ops:
+                timeout = 0
             ready = poll(timeout, max_events)
             received = sent = 0
             if timers:
@@ -272,7 +275,9 @@ class Loop:
     def callback_failed(self, conn: Droppable, error: BaseException) -> None:
         """A connection's callback raised: end that connection. Only what is not an ``Exception``
         (``KeyboardInterrupt``, ``SystemExit``) ends the server too."""
-        if isinstance(error, Exception):
+        if isinstance(error, ServerStopped):
+            log.info("%r dropped: %s", conn, error)
+        elif isinstance(error, Exception):
             log.error("callback failed, connection dropped: %r", conn, exc_info=error)
         else:
             self.fail(error)

@@ -34,6 +34,7 @@ from ..errors import (
     DeadlineExceeded,
     HandshakeTimeout,
     OutputLimitExceeded,
+    ServerStopped,
     TLSError,
 )
 from ..events import Action, Buffer, Options, Reply, SocketAddress
@@ -860,6 +861,8 @@ class Connection(Handler):
             self.shut_down()
 
     def shut_down(self) -> None:
+        if self._phase == OPENING:
+            self.close_now()
         self._serve_arrived()
         self._begin_close()
 
@@ -875,7 +878,8 @@ class Connection(Handler):
                 return
 
     def close_now(self) -> None:
-        self.drop(CloseTimeout(f"server stopped with {self.pending} bytes pending") if self.pending else None)
+        kind = ServerStopped if self._phase == OPENING else CloseTimeout
+        self.drop(kind(f"server stopped with {self.pending} bytes pending") if self.pending else None)
 
     def _in_loop(self, function: Callable[[Any], None]) -> None:
         if threading.get_ident() == self.loop.ident:

@@ -64,7 +64,7 @@ class _Resolving(HalfOpen):
         conn, loop = self._conn, self._conn.loop
         loop.started += 1
         if conn.gone or loop.stopping:
-            conn.drop(None)
+            conn.close_now()
             return
         _wait_in_loop(self, conn)
         conn.limit_opening(self._timeout)

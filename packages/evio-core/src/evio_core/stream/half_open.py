@@ -17,4 +17,4 @@ class HalfOpen(Handler):
         self._conn = conn
 
     def close_now(self) -> None:
-        self._conn.drop(None)
+        self._conn.close_now()

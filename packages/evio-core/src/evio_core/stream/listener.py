@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options, borrowed
 from ..events import SocketAddress
-from ..logs import log
+from ..logs import LogLimit, log
 from ..loop.channel import Channel
 from ..loop.handler import Handler
 from ..loop.loop import Loop, Timer
@@ -87,7 +87,19 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
 class Listener(Handler):
     """A listening socket of one loop, which places what it accepts."""
 
-    __slots__ = ("_credentials", "_failing", "_loop", "_origin", "_pause", "_place", "_sock", "_timer", "exclusive")
+    __slots__ = (
+        "_credentials",
+        "_failing",
+        "_limit",
+        "_loop",
+        "_origin",
+        "_pause",
+        "_place",
+        "_said",
+        "_sock",
+        "_timer",
+        "exclusive",
+    )
 
     def __init__(
         self,
@@ -106,6 +118,8 @@ class Listener(Handler):
         self._timer: Timer | None = None
         self._pause = FIRST_PAUSE
         self._failing = False
+        self._limit = LogLimit()
+        self._said = False
         self.exclusive = exclusive
 
     def start(self) -> None:
@@ -145,10 +159,13 @@ class Listener(Handler):
         self._timer = self._loop.arm(self, monotonic() + self._failed(error))
 
     def _failed(self, error: OSError) -> float:
-        """Seconds to wait after an error of the system, which is told once."""
+        """Seconds to wait after an error of the system, which is logged once; at the limit of descriptors, where each
+        connection that ends makes room for one, once a minute."""
         if not self._failing:
             self._failing = True
-            log.warning("cannot accept on %s: %s; trying again", self._origin.name, error)
+            self._said = self._limit.allows()
+            if self._said:
+                log.warning("cannot accept on %s: %s; trying again%s", self._origin.name, error, self._limit.left_out())
         pause = self._pause
         self._pause = min(pause * 2, LONGEST_PAUSE)
         return pause
@@ -156,7 +173,8 @@ class Listener(Handler):
     def _recovered(self) -> None:
         self._failing = False
         self._pause = FIRST_PAUSE
-        log.warning("accepting on %s again", self._origin.name)
+        if self._said:
+            log.warning("accepting on %s again", self._origin.name)
 
     def on_timer(self, now: float) -> None:
         self._timer = None

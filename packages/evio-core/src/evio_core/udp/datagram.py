@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from ..addresses.origin import Origin
 from ..events import Action, Buffer, Reply, SocketAddress
-from ..logs import log
+from ..logs import LogLimit, log
 from ..loop.handler import Handler
 from ..loop.loop import Loop
 from ..loop.poller import READ, WRITE
@@ -28,7 +28,7 @@ class DatagramSocket(Handler):
     """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
     beyond that is dropped and counted, as a router would."""
 
-    __slots__ = ("_dirty", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
+    __slots__ = ("_dirty", "_limit", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
 
     def __init__(self, loop: Loop, sock: socket.socket, origin: Origin) -> None:
         self._loop = loop
@@ -38,6 +38,7 @@ class DatagramSocket(Handler):
         self._queued = 0
         self._dirty = False
         self._receiving = True
+        self._limit = LogLimit()
         self._mask = READ
 
     def start(self) -> None:
@@ -55,6 +56,11 @@ class DatagramSocket(Handler):
     @property
     def name(self) -> SocketAddress:
         return None if self._sock.fileno() < 0 else self._sock.getsockname()
+
+    @property
+    def is_open(self) -> bool:
+        """True until the server stops."""
+        return self._sock.fileno() >= 0
 
     @property
     def queued(self) -> int:
@@ -109,7 +115,9 @@ class DatagramSocket(Handler):
         except BlockingIOError:
             return False
         except OSError as error:
-            log.warning("cannot send %d bytes from %s to %s: %s", len(data), self._origin.name, remote, error)
+            if self._limit.allows():
+                text = "cannot send %d bytes from %s to %s: %s%s"
+                log.warning(text, len(data), self._origin.name, remote, error, self._limit.left_out())
             self._loop.stats.datagrams_dropped += 1
             return True
         self._loop.stats.datagrams_out += 1
@@ -227,7 +235,8 @@ class DatagramPeer:
 
     def _on_wake(self, _: object) -> None:
         self._waking = False
-        self._socket.fire(self, b"")
+        if self._socket.is_open:
+            self._socket.fire(self, b"")
 
     def reply(self, reply: Reply) -> None:
         """Do what a callback returned; closing and detaching mean nothing here."""

@@ -1,0 +1,200 @@
+"""Guarantee 4, for programs that go on while their server stops: it ends all the same, and says what was lost."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evio_core import Conn, Events, Server, ServerStopped
+
+from .harness import TIMEOUT, Recorder, connect, running
+
+POLLERS = ["epoll", "select", "asyncio"]
+
+SELF_CALLING = {
+    "a call that calls itself": """
+def serving(server):
+    def again(): server.call(again)
+    again()
+    print("ready", flush=True)
+serve(Events(serving=serving), "tcp://127.0.0.1:0")
+""",
+    "a datagram's peer that is woken in data": """
+import socket
+def serving(server):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", server.addrs[0])
+def data(peer, chunk):
+    if chunk: print("ready", flush=True)
+    peer.wake()
+serve(Events(serving=serving, data=data), "udp://127.0.0.1:0")
+""",
+    "a dial in closed, refused": """
+unused = socket.create_server(("127.0.0.1", 0))
+target = "tcp://127.0.0.1:%d" % unused.getsockname()[1]
+unused.close()
+def serving(s):
+    global server
+    server = s
+    s.dial(target)
+def closed(conn, error):
+    print("ready", flush=True)
+    server.dial(target)
+serve(Events(serving=serving, closed=closed), "tcp://127.0.0.1:0")
+""",
+    "a dial in closed, accepted": """
+target = socket.create_server(("127.0.0.1", 0))
+address = "tcp://127.0.0.1:%d" % target.getsockname()[1]
+def serving(s):
+    global server
+    server = s
+    s.dial(address)
+def opened(conn): print("ready", flush=True)
+def closed(conn, error): server.dial(address)
+serve(Events(serving=serving, opened=opened, closed=closed), "tcp://127.0.0.1:0")
+""",
+}
+
+
+def start(code: str, poller: str) -> subprocess.Popen[bytes]:
+    """A program that is told by signals to stop; it has printed a line."""
+    head = "import logging, socket\nfrom evio_core import Events, serve\nlogging.basicConfig(level=logging.WARNING)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", head + code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "EVIO_POLLER": poller},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("what", SELF_CALLING)
+def test_a_program_that_always_has_something_to_do_ends_with_the_first_signal(what: str, poller: str) -> None:
+    process = start(SELF_CALLING[what], poller)
+    try:
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert log == b""
+
+
+ENDLESS = """
+def data(conn, chunk):
+    seen = 0
+    print("ready", flush=True)
+    while True:
+        if server._signals_seen != seen:  # so that the next one is sent, which with this one pending would be the same
+            seen = server._signals_seen
+            print("signal", flush=True)
+def serving(running):
+    global server, peer
+    server = running
+    peer = socket.create_connection(server.addrs[0])
+    peer.sendall(b"x")
+serve(Events(serving=serving, data=data), "tcp://127.0.0.1:0")
+"""
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_third_signal_interrupts_an_endless_callback(number: signal.Signals, poller: str) -> None:
+    process = start(ENDLESS, poller)
+    try:
+        assert process.stdout is not None
+        for _ in range(2):
+            process.send_signal(number)
+            assert process.stdout.readline() == b"signal\n"
+        process.send_signal(number)
+        _, log = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+    if number == signal.SIGINT:
+        assert b"KeyboardInterrupt" in log
+    else:
+        assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_dial_during_the_stop_is_refused() -> None:
+    refused: list[BaseException] = []
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        try:
+            servers[0].dial("tcp://127.0.0.1:1")
+        except ServerStopped as stopped:
+            refused.append(stopped)
+
+    servers: list[Server] = []
+    with running(Events(serving=servers.append, closed=closed), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        run.server.stop()
+        assert peer.recv(1) == b""
+        run.join()
+        assert len(refused) == 1
+        with pytest.raises(ServerStopped, match="the server has been stopped: nothing can be dialled"):
+            run.server.dial("tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("stage", ["queued", "looking up", "connecting", "handshake"])
+def test_a_dial_that_the_stop_overtakes_is_not_reported_as_a_good_end(
+    stage: str, poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    record = Recorder()
+    release = threading.Event()
+    real: Callable[..., Any] = socket.getaddrinfo
+
+    def slow(*asked: Any, **named: Any) -> Any:
+        numeric = len(asked) > 5 and asked[5] & socket.AI_NUMERICHOST
+        if asked[0] == "slow.test" and not numeric:
+            release.wait(TIMEOUT)
+            asked = ("127.0.0.1", *asked[1:])
+        return real(*asked, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as hole:
+        silent = [socket.socket(socket.AF_INET6) for _ in range(3)]
+        for each in silent if stage == "connecting" else []:
+            each.setblocking(False)
+            each.connect_ex(hole.getsockname())
+        port = hole.getsockname()[1]
+        host = "slow.test" if stage == "looking up" else "[::1]"
+        scheme = "tls" if stage == "handshake" else "tcp"
+        events = Events(closed=lambda conn, error: record.add("closed", conn.context, type(error)))
+        with running(events, "tcp://127.0.0.1:0") as run:
+            if stage == "queued":
+                both = queue.Queue[None]()
+
+                def dial_and_stop() -> None:
+                    run.server.dial(f"{scheme}://{host}:{port}", "dialled").write(b"report")
+                    run.server.stop()
+                    both.put(None)
+
+                run.server.call(dial_and_stop)
+                both.get(timeout=TIMEOUT)
+            else:
+                run.server.dial(f"{scheme}://{host}:{port}", "dialled").write(b"report")
+                for _ in range(5):
+                    done = threading.Event()
+                    run.server.call(done.set)
+                    assert done.wait(TIMEOUT)
+                run.server.stop()
+            assert record.wait_for("closed") == [("closed", "dialled", ServerStopped)]
+            release.set()
+            run.join()
+        for each in silent:
+            each.close()

@@ -8,12 +8,15 @@ import queue
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evio_core import Aborted, Action, CloseTimeout, Conn, Events, Options, Reply, Server, TLSTruncated
+from evio_core.stream import linger
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -373,3 +376,42 @@ def test_what_is_written_after_the_turn_of_close_is_not_sent(variant: Variant) -
             assert done.wait(TIMEOUT)
             conn.write(b"too late")
             assert len(receive_all(peer)) == size - 1
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_descriptors_that_wait_for_the_peers_end_are_counted(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    record = Recorder()
+    events = Events(opened=lambda conn: (b"busy", Action.CLOSE), closed=lambda conn, error: record.add("closed", error))
+    with running(events, "tcp://127.0.0.1:0") as run:
+        peers = [connect(run.addr) for _ in range(3)]
+        assert [receive_all(peer) for peer in peers] == [b"busy"] * 3
+        record.wait_for("closed", 3)
+        stats = run.server.stats()
+        assert (stats.total("connections"), stats.total("lingering")) == (0, 3)
+        for peer in peers:
+            peer.close()
+        assert eventually(lambda: run.server.stats().total("lingering") == 0)
+
+
+@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+def test_input_that_is_discarded_after_the_end_is_bounded(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIO_POLLER", poller)
+    monkeypatch.setattr(linger, "DISCARD_LIMIT", 1 << 20)
+    events = Events(opened=lambda conn: Action.CLOSE, options=Options(close_timeout=3600))
+    sent = 0
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while sent < 1 << 28:
+                sent += peer.send(bytes(1 << 16))
+    assert sent >= 1 << 20
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Look until it holds, for what another thread does without telling; False if it never does."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True

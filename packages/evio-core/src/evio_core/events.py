@@ -287,9 +287,11 @@ class Server(Protocol):
 
 @dataclass(slots=True)
 class LoopStats:
-    """Counters of one loop since it started; ``connections`` is what is open now."""
+    """Counters of one loop since it started; ``connections`` and ``lingering`` are what there is now."""
 
     connections: int = 0
+    lingering: int = 0
+    """Descriptors whose connection has ended and that wait, for ``close_timeout`` at most, for the peer to end, too."""
     accepted: int = 0
     accept_errors: int = 0
     turns: int = 0

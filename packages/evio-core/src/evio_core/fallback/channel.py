@@ -14,6 +14,7 @@ from ..errors import ProxyProtocolError
 from ..events import Buffer
 from ..loop.poller import WRITE
 from ..stream.connection import Connection
+from ..stream.linger import Linger
 from .loop import NetLoop
 
 __all__ = ["NetChannel", "StreamProtocol"]
@@ -132,6 +133,8 @@ class StreamProtocol(asyncio.Protocol):
                 self._read_proxy_header(self._parser, data)
             else:
                 self._conn.feed(data)
+        else:
+            self._discard(len(data))
         self._loop.turn_soon()
 
     def _read_proxy_header(self, parser: ProxyParser, data: bytes) -> None:
@@ -153,7 +156,7 @@ class StreamProtocol(asyncio.Protocol):
         elif not self._conn.gone:
             self._conn.feed_end()
         else:
-            self._end_lingering()
+            self._discard(0)
         self._loop.turn_soon()
         return True
 
@@ -161,17 +164,18 @@ class StreamProtocol(asyncio.Protocol):
         if not self._conn.gone:
             self._conn.drop(exc or ConnectionResetError("connection lost"))
         else:
-            self._end_lingering()
+            self._discard(0)
         self._loop.turn_soon()
 
-    def _end_lingering(self) -> None:
+    def _discard(self, size: int) -> None:
+        """Input has come, or with 0 its end, after the connection's."""
         fd = self._conn.fd
         transport = self._channel.transport
         # The number may be another connection's by now: only while the transport is still ours is it meant.
         if transport is not None and self._loop.transports.get(fd) is transport:
             handler = self._loop.handlers.get(fd)
-            if handler is not None:
-                handler.close_now()
+            if isinstance(handler, Linger):
+                handler.discard(size)
 
     def pause_writing(self) -> None:
         self._channel.full = True

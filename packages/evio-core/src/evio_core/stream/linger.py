@@ -20,6 +20,9 @@ from ..loop.poller import READ
 
 __all__ = ["Linger", "in_flight", "nothing_in_flight", "unread"]
 
+DISCARD_LIMIT = 16 * 1024 * 1024
+"""Bytes of input that are discarded for a connection; a peer that sends more is reset."""
+
 RECHECK = 0.01
 """Seconds between looks at what is in flight while the server stops; the kernel has no event for that."""
 
@@ -70,29 +73,36 @@ class Linger(Handler):
     """A descriptor whose connection has ended, waiting for the peer's end-of-file. A server that stops waits only
     until the peer's kernel has everything: a client that keeps its end open must not hold it up."""
 
-    __slots__ = ("_deadline", "_fd", "_loop", "_timer")
+    __slots__ = ("_deadline", "_discarded", "_fd", "_loop", "_timer")
 
     def __init__(self, loop: Loop, fd: int, deadline: float) -> None:
         self._loop = loop
         self._fd = fd
         self._deadline = deadline
+        self._discarded = 0
         self._timer: Timer | None = None
 
     @classmethod
     def take_over(cls, loop: Loop, fd: int, mask: int, deadline: float) -> None:
         """Replace the handler of a descriptor that is polled for ``mask``."""
         loop.handlers[fd] = linger = cls(loop, fd, deadline)
+        loop.stats.lingering += 1
         if mask != READ:
             loop.poller.modify(fd, READ)
         linger._wait()
 
     def on_event(self, mask: int) -> None:
         try:
-            if not os.read(self._fd, READ_SIZE):
-                self.close_now()
+            self.discard(len(os.read(self._fd, READ_SIZE)))
         except BlockingIOError:
             pass
         except OSError:
+            self.close_now()
+
+    def discard(self, size: int) -> None:
+        """Take note of so many bytes of input, 0 at its end."""
+        self._discarded += size
+        if not size or self._discarded > DISCARD_LIMIT:
             self.close_now()
 
     def _wait(self) -> None:
@@ -121,3 +131,4 @@ class Linger(Handler):
             self._timer = None
         self._loop.remove(self._fd)
         self._loop.close_later(self._fd)
+        self._loop.stats.lingering -= 1

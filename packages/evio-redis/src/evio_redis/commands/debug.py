@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.describe import is_allowed
 from ..config.config import Config
-from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt
+from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt, bad_subcommand
 from ..keyspace.digest import digest_of_all, digest_of_value
 from ..keyspace.expirer import Expirer
 from ..keyspace.idle_times import Accesses
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.last_save import LastSave
-from ..model.command import Args, command
-from ..model.services import Services
+from ..model.command import Args, Function, command
 from ..persistence import AppendOnlyFile, load_commands, write_base
 from ..persistence.rdb.payload import Checksums
 from ..protocol.numbers import parse_int, to_int
@@ -42,45 +42,70 @@ NOT_ALLOWED = (
 )
 
 
+_SUBCOMMANDS: dict[bytes, tuple[Function, range]] = {}
+"""By name, with the numbers of arguments that each may have. COMMAND does not know them, as it does not in Redis: DEBUG
+is no container."""
+
+
+def _subcommand(name: str, least: int, most: int = 0) -> Callable[[Function], Function]:
+    """Declare a subcommand that takes so many arguments, the two names included; ``most`` is ``least`` unless given."""
+
+    def declare(function: Function) -> Function:
+        _SUBCOMMANDS[name.encode()] = function, range(least, (most or least) + 1)
+        return function
+
+    return declare
+
+
 @command("DEBUG", arity=-2, flags="admin noscript loading stale", group="server")
 def debug(session: Session, args: Args) -> bytes:
-    _check_allowed(session)
-    what = args[1].upper()
-    if what == b"SLEEP" and len(args) == 3:
-        time.sleep(max(0.0, _seconds(args[2])))  # blocking everybody is what it is for
-        return OK
-    if what == b"SET-ACTIVE-EXPIRE" and len(args) == 3:
-        session.services[Expirer].enabled = args[2] != b"0"
-        return OK
-    if what == b"SET-SKIP-CHECKSUM-VALIDATION" and len(args) == 3:
-        session.services[Checksums].checked = args[2] == b"0"
-        return OK
-    if what == b"OBJECT" and len(args) >= 3:
-        return _object(session, args[2])
-    if what in (b"DIGEST", b"DIGEST-VALUE"):
-        return _digest(session, what, args[2:])
-    if what in (b"LOADAOF", b"RELOAD") and len(args) == 2:
-        return _load(session.services, what)
-    if what == b"PROTOCOL" and len(args) == 3:
-        return _protocol(session, args[2].lower())
-    if what == b"AOF-FLUSH-SLEEP" and len(args) == 3:
-        session.services[AppendOnlyFile].flush_delay = (to_int(args[2]) or 0) / 1e6
-        return OK
-    if what == b"ERROR" and len(args) == 3:
-        raise CommandError(args[2].decode("utf-8", "surrogateescape"))
-    if what == b"POPULATE" and 3 <= len(args) <= 5:
-        return _populate(session, args)
-    if what == b"HELP" and len(args) == 2:
-        return array([simple(line) for line in HELP.splitlines()])
-    if what in NO_OPS:
-        return OK
-    shown = args[1].decode("utf-8", "surrogateescape")
-    raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
-
-
-def _check_allowed(session: Session) -> None:
     if not is_allowed(session, session.services[Config].enable_debug_command):
         raise CommandError(NOT_ALLOWED)
+    name = args[1].upper()
+    if name in NO_OPS:
+        return OK
+    function, counts = _SUBCOMMANDS.get(name, (debug, range(0)))
+    if len(args) not in counts:
+        raise bad_subcommand("debug", args[1])
+    return function(session, args)
+
+
+MANY = 1 << 20
+"""Arguments, of subcommands that take any number."""
+
+
+@_subcommand("SLEEP", 3)
+def _sleep(session: Session, args: Args) -> bytes:
+    time.sleep(max(0.0, _seconds(args[2])))  # blocking everybody is what it is for
+    return OK
+
+
+@_subcommand("SET-ACTIVE-EXPIRE", 3)
+def _set_active_expire(session: Session, args: Args) -> bytes:
+    session.services[Expirer].enabled = args[2] != b"0"
+    return OK
+
+
+@_subcommand("SET-SKIP-CHECKSUM-VALIDATION", 3)
+def _skip_checksums(session: Session, args: Args) -> bytes:
+    session.services[Checksums].checked = args[2] == b"0"
+    return OK
+
+
+@_subcommand("AOF-FLUSH-SLEEP", 3)
+def _flush_sleep(session: Session, args: Args) -> bytes:
+    session.services[AppendOnlyFile].flush_delay = (to_int(args[2]) or 0) / 1e6
+    return OK
+
+
+@_subcommand("ERROR", 3)
+def _error(session: Session, args: Args) -> bytes:
+    raise CommandError(args[2].decode("utf-8", "surrogateescape"))
+
+
+@_subcommand("HELP", 2)
+def _help(session: Session, args: Args) -> bytes:
+    return array([simple(line) for line in HELP.splitlines()])
 
 
 def _seconds(text: bytes) -> float:
@@ -90,6 +115,7 @@ def _seconds(text: bytes) -> float:
         return 0.0  # as strtod has it
 
 
+@_subcommand("POPULATE", 3, 5)
 def _populate(session: Session, args: Args) -> bytes:
     """Make keys ``key:0``, ``key:1``... that are not there yet, without logging it."""
     count = _positive(args[2])
@@ -140,15 +166,20 @@ SLEEP <seconds>
     Have everybody wait."""
 
 
-def _digest(session: Session, what: bytes, keys: Args) -> bytes:
-    if what == b"DIGEST":
-        return simple(digest_of_all(session.services[Keyspace].databases))
-    return array([bulk(digest_of_value(session.db.data.get(key)).encode()) for key in keys])
+@_subcommand("DIGEST", 2, MANY)
+def _digest(session: Session, args: Args) -> bytes:
+    return simple(digest_of_all(session.services[Keyspace].databases))
 
 
-def _protocol(session: Session, kind: bytes) -> bytes:
+@_subcommand("DIGEST-VALUE", 2, MANY)
+def _digest_value(session: Session, args: Args) -> bytes:
+    return array([bulk(digest_of_value(session.db.data.get(key)).encode()) for key in args[2:]])
+
+
+@_subcommand("PROTOCOL", 3)
+def _protocol(session: Session, args: Args) -> bytes:
     """A reply of each kind that the protocol has, for tests of clients."""
-    resp = session.resp
+    resp, kind = session.resp, args[2].lower()
     numbers = [integer(number) for number in range(3)]
     if kind == b"push" and resp.version == 2:
         raise CommandError("ERR RESP2 is not supported by this command")
@@ -177,12 +208,15 @@ def _protocol(session: Session, kind: bytes) -> bytes:
     return replies[kind]
 
 
-def _load(services: Services, what: bytes) -> bytes:
+@_subcommand("LOADAOF", 2)
+@_subcommand("RELOAD", 2)
+def _load(session: Session, args: Args) -> bytes:
     """Forget all keys and load them from the log, or from what they were written to just now."""
+    services = session.services
     aof = services[AppendOnlyFile]
     path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.aof"
     try:
-        if what == b"LOADAOF":
+        if args[1].upper() == b"LOADAOF":
             aof.reload()
         else:
             write_base(services[Config], services[Keyspace], path)
@@ -196,7 +230,9 @@ def _load(services: Services, what: bytes) -> bytes:
     return OK
 
 
-def _object(session: Session, key: bytes) -> bytes:
+@_subcommand("OBJECT", 3, MANY)
+def _object(session: Session, args: Args) -> bytes:
+    key = args[2]
     value = session.db.lookup(key)
     if value is None:
         raise CommandError(NO_SUCH_KEY)

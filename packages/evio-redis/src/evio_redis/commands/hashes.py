@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..config.config import Config
 from ..errors import OVERFLOW, CommandError, wrong_arity
-from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.hashes import Hash
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles, parse_long_double
@@ -19,6 +18,7 @@ from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
 from .batching import Column, common
 from .draws import draw_count, draws
+from .scans import scan_value
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -219,14 +219,11 @@ def hrandfield(session: Session, args: Args) -> bytes:
 
 @command("HSCAN", arity=-3, flags="readonly", keys=(1,), group="hash", since="2.8.0")
 def hscan(session: Session, args: Args) -> bytes:
-    cursor = parse_cursor(args[2])
-    value = session.db.read_typed(args[1], Hash)
-    if value is None:
-        return array([bulk(b"0"), array([])])
-    match, count, _ = parse_options(args, 3)
-    if not value.large:  # a listpack is returned whole
-        cursor, found = 0, list(value)
-    else:
-        cursor, found = session.services[Scans].scan(value, lambda: list(value), cursor, count)
-    pairs = [(field, value[field]) for field in found if field in value and (match is None or match(field))]
-    return array([bulk(b"%d" % cursor), bulks([part for pair in pairs for part in pair])])
+    return scan_value(
+        session,
+        args,
+        Hash,
+        lambda value: None if value.large else list(value),  # a listpack is returned whole
+        list,
+        lambda value, field: (field, value[field]) if field in value else (),
+    )

@@ -14,6 +14,7 @@ from ..model.args import mpop_options, numkeys_positions
 from ..model.command import Args, command
 from ..protocol.resp import array, bulk, bulks
 from .lists import pop_many, pop_one, popped
+from .pops import Pop, pop_first, pop_or_wait
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -63,27 +64,22 @@ def lmove(session: Session, args: Args) -> bytes:
 # -- several keys, and waiting for one
 
 
-def _mpop(session: Session, key: bytes, left: bool, count: int) -> bytes | None:
-    value = session.db.typed(key, List)
-    if value is None:
-        return None
-    found = pop_many(session.db, key, value, left, count)
-    session.rewrite(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
-    return array([bulk(key), bulks(found)])
+def _mpop(session: Session, left: bool, count: int) -> Pop:
+    def pop(key: bytes) -> bytes | None:
+        value = session.db.typed(key, List)
+        if value is None:
+            return None
+        found = pop_many(session.db, key, value, left, count)
+        session.rewrite(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
+        return array([bulk(key), bulks(found)])
 
-
-def _first_of(session: Session, keys: list[bytes], left: bool, count: int) -> bytes | None:
-    for key in keys:
-        reply = _mpop(session, key, left, count)
-        if reply is not None:
-            return reply
-    return None
+    return pop
 
 
 @command("LMPOP", arity=-4, flags="write movablekeys", group="list", since="7.0.0", get_keys=numkeys_positions(1))
 def lmpop(session: Session, args: Args) -> bytes:
     keys, left, count = mpop_options(args, 1, b"LEFT", b"RIGHT")
-    return _first_of(session, keys, left, count) or session.resp.null_array
+    return pop_first(keys, _mpop(session, left, count)) or session.resp.null_array
 
 
 @command(
@@ -97,32 +93,21 @@ def lmpop(session: Session, args: Args) -> bytes:
 def blmpop(session: Session, args: Args) -> bytes:
     timeout = parse_timeout(args[1])
     keys, left, count = mpop_options(args, 2, b"LEFT", b"RIGHT")
-
-    def attempt(key: bytes) -> bytes | None:
-        return _mpop(session, key, left, count) if type(session.db.lookup(key)) is List else None
-
-    found = _first_of(session, keys, left, count)
-    return found or session.services[Blocking].wait(session, keys, timeout, attempt, session.resp.null_array)
+    return pop_or_wait(session, keys, List, timeout, _mpop(session, left, count))
 
 
 def _bpop(session: Session, args: Args, left: bool) -> bytes:
-    timeout = parse_timeout(args[-1])
     database = session.db
 
-    def pop(key: bytes, value: List) -> bytes:
+    def pop(key: bytes) -> bytes | None:
+        value = database.typed(key, List)
+        if value is None:
+            return None
         element = pop_one(database, key, value, left)
         session.rewrite(b"LPOP" if left else b"RPOP", key)
         return array([bulk(key), bulk(element)])
 
-    def attempt(key: bytes) -> bytes | None:
-        value = database.lookup(key)
-        return pop(key, value) if type(value) is List else None
-
-    for key in args[1:-1]:
-        value = database.typed(key, List)
-        if value is not None:
-            return pop(key, value)
-    return session.services[Blocking].wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+    return pop_or_wait(session, args[1:-1], List, parse_timeout(args[-1]), pop)
 
 
 @command("BLPOP", arity=-3, flags="write noscript blocking", keys=(1, -2, 1), group="list", since="2.0.0")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ..config.config import Config
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.sets import Set
 from ..model.args import numkeys_positions
 from ..model.command import Args, command
@@ -18,6 +17,7 @@ from ..protocol.numbers import to_int
 from ..protocol.resp import ONE, ZERO, array, bulk, bulks, integer
 from .batching import Column, common
 from .draws import draw_count, draws
+from .scans import scan_value
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -288,14 +288,11 @@ def sintercard(session: Session, args: Args) -> bytes:
 
 @command("SSCAN", arity=-3, flags="readonly", keys=(1,), group="set", since="2.8.0")
 def sscan(session: Session, args: Args) -> bytes:
-    cursor = parse_cursor(args[2])
-    value = session.db.read_typed(args[1], Set)
-    if value is None:
-        return array([bulk(b"0"), array([])])
-    match, count, _ = parse_options(args, 3)
-    if not value.plain:  # an intset is returned whole
-        cursor, found = 0, value.listed()
-    else:
-        cursor, found = session.services[Scans].scan(value, lambda: list(value), cursor, count)
-    members = [each for each in found if each in value and (match is None or match(each))]
-    return array([bulk(b"%d" % cursor), bulks(members)])
+    return scan_value(
+        session,
+        args,
+        Set,
+        lambda value: None if value.plain else value.listed(),  # an intset is returned whole
+        list,
+        lambda value, member: (member,) if member in value else (),
+    )

@@ -9,16 +9,17 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from ..clients.blocking import Blocking, parse_timeout
+from ..clients.blocking import parse_timeout
 from ..config.config import Config
 from ..errors import NOT_POSITIVE, SYNTAX_ERROR, CommandError
-from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import mpop_options, numkeys_positions
 from ..model.command import Args, command
 from ..protocol.numbers import format_double, parse_double, to_int
 from ..protocol.resp import ONE, ZERO, array, bulk, integer
 from .draws import draw_count, draws
+from .pops import Pop, pop_first, pop_or_wait
+from .scans import scan_value
 from .zset_ranges import pairs_reply
 
 if TYPE_CHECKING:
@@ -221,23 +222,17 @@ def zpopmax(session: Session, args: Args) -> bytes:
 
 
 def _bzpop(session: Session, args: Args, highest: bool) -> bytes:
-    timeout = parse_timeout(args[-1])
     database = session.db
 
-    def pop(key: bytes, value: SortedSet) -> bytes:
+    def pop(key: bytes) -> bytes | None:
+        value = database.typed(key, SortedSet)
+        if value is None:
+            return None
         ((score, member),) = _pop(database, key, value, highest, 1)
         session.rewrite(b"ZPOPMAX" if highest else b"ZPOPMIN", key)
         return array([bulk(key), bulk(member), session.resp.double(score)])
 
-    def attempt(key: bytes) -> bytes | None:
-        value = database.lookup(key)
-        return pop(key, value) if type(value) is SortedSet else None
-
-    for key in args[1:-1]:
-        value = database.typed(key, SortedSet)
-        if value is not None:
-            return pop(key, value)
-    return session.services[Blocking].wait(session, args[1:-1], timeout, attempt, session.resp.null_array)
+    return pop_or_wait(session, args[1:-1], SortedSet, parse_timeout(args[-1]), pop)
 
 
 @command("BZPOPMIN", arity=-3, flags="write noscript blocking fast", keys=(1, -2, 1), group="sorted-set", since="5.0.0")
@@ -250,28 +245,23 @@ def bzpopmax(session: Session, args: Args) -> bytes:
     return _bzpop(session, args, highest=True)
 
 
-def _mpop(session: Session, key: bytes, highest: bool, count: int) -> bytes | None:
-    value = session.db.typed(key, SortedSet)
-    if value is None:
-        return None
-    found = _pop(session.db, key, value, highest, count)
-    session.rewrite(b"ZPOPMAX" if highest else b"ZPOPMIN", key, b"%d" % len(found))
-    double = session.resp.double
-    return array([bulk(key), array([array([bulk(member), double(score)]) for score, member in found])])
+def _mpop(session: Session, highest: bool, count: int) -> Pop:
+    def pop(key: bytes) -> bytes | None:
+        value = session.db.typed(key, SortedSet)
+        if value is None:
+            return None
+        found = _pop(session.db, key, value, highest, count)
+        session.rewrite(b"ZPOPMAX" if highest else b"ZPOPMIN", key, b"%d" % len(found))
+        double = session.resp.double
+        return array([bulk(key), array([array([bulk(member), double(score)]) for score, member in found])])
 
-
-def _first_of(session: Session, keys: list[bytes], highest: bool, count: int) -> bytes | None:
-    for key in keys:
-        reply = _mpop(session, key, highest, count)
-        if reply is not None:
-            return reply
-    return None
+    return pop
 
 
 @command("ZMPOP", arity=-4, flags="write movablekeys", group="sorted-set", since="7.0.0", get_keys=numkeys_positions(1))
 def zmpop(session: Session, args: Args) -> bytes:
     keys, highest, count = mpop_options(args, 1, b"MAX", b"MIN")
-    return _first_of(session, keys, highest, count) or session.resp.null_array
+    return pop_first(keys, _mpop(session, highest, count)) or session.resp.null_array
 
 
 @command(
@@ -285,12 +275,7 @@ def zmpop(session: Session, args: Args) -> bytes:
 def bzmpop(session: Session, args: Args) -> bytes:
     timeout = parse_timeout(args[1])
     keys, highest, count = mpop_options(args, 2, b"MAX", b"MIN")
-
-    def attempt(key: bytes) -> bytes | None:
-        return _mpop(session, key, highest, count) if type(session.db.lookup(key)) is SortedSet else None
-
-    found = _first_of(session, keys, highest, count)
-    return found or session.services[Blocking].wait(session, keys, timeout, attempt, session.resp.null_array)
+    return pop_or_wait(session, keys, SortedSet, timeout, _mpop(session, highest, count))
 
 
 # -- at random, and all of it
@@ -329,18 +314,15 @@ def _draws(session: Session, count: int, pairs: list[Pair], with_scores: bool) -
 
 @command("ZSCAN", arity=-3, flags="readonly", keys=(1,), group="sorted-set", since="2.8.0")
 def zscan(session: Session, args: Args) -> bytes:
-    cursor = parse_cursor(args[2])
-    value = session.db.read_typed(args[1], SortedSet)
-    if value is None:
-        return array([bulk(b"0"), array([])])
-    match, count, _ = parse_options(args, 3)
-    if not value.large:  # a listpack is returned whole
-        cursor, found = 0, list(value)
-    else:
-        cursor, found = session.services[Scans].scan(value, lambda: list(value.scores), cursor, count)
-    parts: list[bytes] = []
-    for member in found:
+    def shown(value: SortedSet, member: bytes) -> tuple[bytes, ...]:
         score = value.scores.get(member)
-        if score is not None and (match is None or match(member)):
-            parts += (bulk(member), bulk(format_double(score)))
-    return array([bulk(b"%d" % cursor), array(parts)])
+        return () if score is None else (member, format_double(score))
+
+    return scan_value(
+        session,
+        args,
+        SortedSet,
+        lambda value: None if value.large else list(value),  # a listpack is returned whole
+        lambda value: list(value.scores),
+        shown,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import ssl
 import threading
@@ -540,3 +541,18 @@ def test_an_attempt_given_up_before_it_began_is_none(poller: str, monkeypatch: p
         with pytest.raises(BlockingIOError):
             listener.accept()
     assert record.names() == ["closed"] * 2
+
+
+@POLLERS
+def test_the_peer_of_a_dial_is_what_getpeername_says(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux connects to the loopback address when the unspecified one is dialled."""
+    names: queue.Queue[Any] = queue.Queue()
+
+    def opened(conn: Conn) -> None:
+        if conn.addr_index < 0:
+            names.put(conn.remote_addr)
+
+    with running(Events(opened=opened), server_address(poller, monkeypatch)) as run:
+        port = run.addr[1]
+        run.server.dial(f"tcp://0.0.0.0:{port}")
+        assert names.get(timeout=TIMEOUT) == ("127.0.0.1", port)

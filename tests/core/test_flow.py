@@ -603,6 +603,21 @@ def test_a_reused_input_buffer_is_valid_until_the_callback_returns(variant: Vari
             bytes(kept[0])
 
 
+def test_a_slice_of_a_reused_input_buffer_stays_what_it_was(variant: Variant) -> None:
+    kept: list[Any] = []
+
+    def data(conn: Conn, chunk: Any) -> Any:
+        kept.append(chunk[1:])
+        return bytes(chunk)
+
+    events = Events(data=data, options=Options(reuse_input_buffer=True), num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        for message in (b"one", b"TWO", b"three"):
+            peer.sendall(message)
+            assert receive(peer, len(message)) == message
+    assert [bytes(each) for each in kept] == [b"ne", b"WO", b"hree"]
+
+
 def barrier(run: Running) -> None:
     """Wait until the loop has done what it was given, and sent what that wrote."""
     for _ in range(2):

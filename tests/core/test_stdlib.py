@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import queue
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
-from evio_core import Action, Conn, Events, Server, stdlib
+from evio_core import Action, Conn, Events, Reply, Server, serve, stdlib
 
-from .harness import TIMEOUT, Recorder, connect, receive, running
+from .conftest import Certificates
+from .harness import TIMEOUT, Recorder, connect, exchange, receive, receive_all, running
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+new_loop: list[Callable[[], asyncio.AbstractEventLoop]] = []
+
+
+@pytest.fixture(params=LOOPS)
+def loop_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Has ``run_program`` use asyncio's own loop, and the one that many programs use in its place."""
+    new_loop[:] = [LOOPS[request.param]]
+    yield request.param
+    new_loop.clear()
+
+
+def run_program(program: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(program, TIMEOUT)
+
+    with asyncio.Runner(loop_factory=new_loop[0]) as runner:
+        runner.run(bounded())
 
 
 def test_one_net_address_does_not_convert_the_others() -> None:
@@ -57,13 +82,15 @@ def test_callbacks_of_a_mixed_server_never_run_at_the_same_time() -> None:
     assert overlaps == []
 
 
-def in_program(events: Events, client: Callable[[Any], None], *, cancel: bool = False) -> None:
+def in_program(
+    events: Events, client: Callable[[Any], None], *, cancel: bool = False, address: str = "tcp://127.0.0.1:0"
+) -> None:
     """Serve inside an asyncio program while a client talks in a thread, then stop or cancel."""
 
     async def program() -> None:
         started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
         events.serving = started.set_result
-        task = asyncio.create_task(stdlib.serve(events, "tcp://127.0.0.1:0"))
+        task = asyncio.create_task(stdlib.serve(events, address))
         server = await started
         await asyncio.to_thread(client, server.addrs[0])
         if cancel:
@@ -74,9 +101,10 @@ def in_program(events: Events, client: Callable[[Any], None], *, cancel: bool = 
             server.stop()
             await task
 
-    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+    run_program(program())
 
 
+@pytest.mark.usefixtures("loop_kind")
 @pytest.mark.parametrize("num_loops", [1, 3])
 def test_serving_inside_a_running_program(num_loops: int) -> None:
     def client(addr: Any) -> None:
@@ -88,6 +116,7 @@ def test_serving_inside_a_running_program(num_loops: int) -> None:
     in_program(Events(data=lambda conn, chunk: chunk, num_loops=num_loops), client)
 
 
+@pytest.mark.usefixtures("loop_kind")
 def test_cancelling_stops_in_good_order() -> None:
     record = Recorder()
     peers = []
@@ -107,11 +136,12 @@ def test_cancelling_stops_in_good_order() -> None:
     peers[0].close()
 
 
+@pytest.mark.usefixtures("loop_kind")
 def test_shutdown_from_a_callback_ends_the_awaited_server() -> None:
     async def program() -> None:
         await stdlib.serve(Events(tick=lambda: Action.SHUTDOWN), "tcp://127.0.0.1:0")
 
-    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+    run_program(program())
 
 
 def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +162,7 @@ def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: py
     assert depth[1] == 1
 
 
+@pytest.mark.usefixtures("loop_kind")
 @pytest.mark.parametrize("act", ["write", "send_file", "close", "abort"])
 def test_what_a_coroutine_of_the_program_does_to_a_connection_is_done_at_once(act: str, tmp_path: Path) -> None:
     """It runs in the loop's thread, and in no turn of the server's."""
@@ -171,5 +202,71 @@ def test_what_a_coroutine_of_the_program_does_to_a_connection_is_done_at_once(ac
         (await started).stop()
         await task
 
-    asyncio.run(asyncio.wait_for(program(), TIMEOUT))
+    run_program(program())
     assert len(record.wait_for("closed")) == 1
+
+
+@pytest.mark.usefixtures("loop_kind")
+@pytest.mark.parametrize("size", [10, 100_000, 3_000_000])
+@pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
+def test_large_echoes_are_whole(size: int, transport: str, tmp_path: Path, certificates: Certificates) -> None:
+    message = os.urandom(size)
+    address = {
+        "tcp": "tcp://127.0.0.1:0",
+        "unix": f"unix://{tmp_path}/a.sock",
+        "tls": f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}",
+    }[transport]
+
+    def client(addr: Any) -> None:
+        with connect(addr, certificates.ca if transport == "tls" else None) as peer:
+            assert exchange(peer, message, size) == message
+
+    in_program(Events(data=lambda conn, chunk: chunk), client, address=address)
+
+
+@pytest.mark.usefixtures("loop_kind")
+@pytest.mark.parametrize("way", ["detach", "close", "half-close"])
+def test_how_a_connection_ends(way: str) -> None:
+    detached: queue.Queue[socket.socket] = queue.Queue()
+
+    def data(conn: Conn, chunk: bytes) -> Reply:
+        return (chunk, Action.DETACH) if way == "detach" else (chunk, Action.CLOSE) if way == "close" else chunk
+
+    def client(addr: Any) -> None:
+        with connect(addr) as peer:
+            peer.sendall(b"hello")
+            assert receive(peer, 5) == b"hello"
+            if way == "detach":
+                with detached.get(timeout=TIMEOUT) as sock:
+                    sock.sendall(b"more")
+                assert receive_all(peer) == b"more"
+            else:
+                if way == "half-close":
+                    peer.shutdown(socket.SHUT_WR)
+                assert receive_all(peer) == b""
+
+    in_program(Events(data=data, detached=lambda conn, sock: detached.put(sock)), client)
+
+
+@pytest.mark.usefixtures("loop_kind")
+def test_datagrams() -> None:
+    def client(addr: Any) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(TIMEOUT)
+            for message in (b"one", b"", b"three"):
+                peer.sendto(message, addr)
+                assert peer.recv(100) == message
+
+    in_program(Events(data=lambda conn, chunk: chunk), client, address="udp://127.0.0.1:0")
+
+
+@pytest.mark.usefixtures("loop_kind")
+def test_serve_says_what_to_do_where_a_loop_runs_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def program() -> None:
+        with pytest.raises(RuntimeError, match=r"await evio_core\.stdlib\.serve\(\.\.\.\) there"):
+            serve(Events(), "tcp-net://127.0.0.1:0")
+        monkeypatch.setenv("EVIO_POLLER", "asyncio")
+        with pytest.raises(RuntimeError, match="runs an asyncio loop already"):
+            serve(Events(), "tcp://127.0.0.1:0")
+
+    run_program(program())

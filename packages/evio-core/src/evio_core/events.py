@@ -103,7 +103,8 @@ class Options:
     """Probe a silent peer after this time, and then at this interval; rounded up to whole seconds."""
 
     reuse_input_buffer: bool = False
-    """Hand ``data`` a ``memoryview`` that is valid until it returns, rather than ``bytes`` of its own."""
+    """Hand ``data`` a ``memoryview`` that is valid until it returns, rather than ``bytes`` of its own. Using it later
+    raises ``ValueError``; slices of it stay as they are, at the cost of a new buffer for the loop."""
 
     idle_timeout: float = 0.0
     """End a connection over which no byte was received or sent for this time."""

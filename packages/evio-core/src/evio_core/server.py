@@ -49,12 +49,14 @@ def serve(events: Events, *addresses: str) -> None:
     """Serve the addresses until the server is stopped.
 
     Returns after ``SHUTDOWN``, ``Server.stop``, SIGINT or SIGTERM, when every connection has ended. Raises
-    :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be
-    bound, :class:`TLSError` for a bad certificate, ``ValueError`` or ``TypeError`` for a setting, and whatever
-    ``serving``, ``tick``, ``pre_write`` or ``stopped`` raise.
+    :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be bound,
+    :class:`TLSError` for a bad certificate, ``ValueError`` or ``TypeError`` for a setting, ``RuntimeError`` for the
+    fallback in a thread that runs asyncio already, and whatever ``serving``, ``tick``, ``pre_write`` or ``stopped``
+    raise.
     """
     check_settings(events)
     parsed = parse_all(addresses)
+    _check_thread(parsed)
     num_loops = loop_count(events)
     bound = bind_all(parsed, events.options, num_loops)
     try:
@@ -62,6 +64,16 @@ def serve(events: Events, *addresses: str) -> None:
     finally:
         for each in bound:
             each.close()
+
+
+def _check_thread(addresses: Sequence[Address]) -> None:
+    """See that the calling thread can run the loop. Raises ``RuntimeError``."""
+    if all(address.fallback or choice() == "asyncio" for address in addresses):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise RuntimeError("this thread runs an asyncio loop already: await evio_core.stdlib.serve(...) there")
 
 
 def parse_all(addresses: Sequence[str]) -> list[Address]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from time import monotonic
-from typing import final
+from typing import cast, final
 
 from ..addresses.proxy_header import ProxyParser
 from ..buffers.output import TURN_SIZE, Output
@@ -113,7 +113,7 @@ class StreamProtocol(asyncio.Protocol):
         self._parser = parser
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's has its methods and is no subclass
         conn = self._conn
         if conn.gone:
             transport.abort()

@@ -38,7 +38,7 @@ class NetPoller:
     def modify(self, fd: int, mask: int) -> None:
         self.masks[fd] = mask
         transport = self._loop.transports.get(fd)
-        if isinstance(transport, asyncio.ReadTransport):
+        if transport is not None:
             if mask & READ:
                 transport.resume_reading()
             else:
@@ -80,7 +80,7 @@ class NetLoop(Loop):
         stop: Callable[[], None],
         aio: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.transports: dict[int, asyncio.BaseTransport] = {}
+        self.transports: dict[int, asyncio.Transport] = {}
         super().__init__(index, events, NetPoller(self), stop)
         self.dirty = NetQueue(self)
         self._to_close = NetQueue(self)
@@ -177,7 +177,7 @@ class NetLoop(Loop):
     def _close_dropped(self) -> None:
         for fd in self._to_close:
             transport = self.transports.pop(fd, None)
-            if isinstance(transport, asyncio.WriteTransport):
+            if transport is not None:
                 transport.abort()
         self._to_close.clear()
 

@@ -41,7 +41,7 @@ from ..events import Action, Buffer, Options, Reply, SocketAddress
 from ..logs import log
 from ..loop.channel import Channel
 from ..loop.handler import Handler
-from ..loop.loop import READ_SIZE, Loop
+from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
@@ -389,6 +389,11 @@ class Connection(Handler):
         view = memoryview(self.loop.input_buffer)[:size]
         self.feed(view)
         view.release()  # keeping it past the callback is an error, and now one that shows
+        try:
+            self.loop.input_buffer.append(0)  # a slice of it that was kept forbids that
+            self.loop.input_buffer.pop()
+        except BufferError:
+            self.loop.input_buffer = bytearray(LARGE_READ_SIZE)  # the old one is the slice's, and stays as it is
 
     def feed(self, data: Buffer) -> None:
         """Take input of the kernel."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..addresses.address import Address
 from ..addresses.origin import Origin
-from ..addresses.sockopt import apply_options
+from ..addresses.sockopt import apply_options, borrowed
 from ..events import SocketAddress
 from ..loop.channel import Channel
 from ..loop.loop import Loop
@@ -149,11 +149,12 @@ class _Connecting(HalfOpen):
     def on_event(self, mask: int) -> None:
         conn = self._conn
         try:
-            sock = socket.socket(fileno=conn.fd)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            sock.detach()
+            with borrowed(conn.fd) as sock:
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                peer = None if code else sock.getpeername()
             if code:
                 raise OSError(code, os.strerror(code))
+            conn.set_addresses(peer, None)  # which dialling 0.0.0.0, say, does not tell
         except OSError as error:
             self._error = error
             self._give_up_descriptor()

@@ -79,7 +79,9 @@ class Validators:
             opened.stat.st_size > READ_AT_ONCE
             and opened.version.identity not in self._digests
             and is_trusted(opened)
-            and self._wants_digest(opened)
+            and (
+                self._kind == "content" or (self._kind == "stat" and (self._is_reused(opened) or _says_nothing(opened)))
+            )
         )
 
     def find(self, opened: OpenedFile, coding: str | None = None) -> ValidatorPair:
@@ -88,19 +90,14 @@ class Validators:
         if not is_trusted(opened):
             return NO_VALIDATORS
         status, suffix = opened.stat, f"-{coding}" if coding else ""
-        reused = self._is_reused(opened)
-        mtime = None if reused or _says_nothing(opened) else status.st_mtime
+        doubtful = self._is_reused(opened) or _says_nothing(opened)
+        mtime = None if doubtful else status.st_mtime
         if self._kind == "off":
             return ValidatorPair("", mtime)
-        if not self._wants_digest(opened):
+        if self._kind == "stat" and not doubtful:
             return ValidatorPair(f'"{status.st_mtime_ns:x}-{status.st_size:x}{suffix}"', mtime)
         digest = self._digest(opened)
         return ValidatorPair(f'"{digest}{suffix}"', mtime) if digest else NO_VALIDATORS
-
-    def _wants_digest(self, opened: OpenedFile) -> bool:
-        if self._kind == "stat":
-            return _says_nothing(opened) or self._is_reused(opened)
-        return self._kind == "content"
 
     def _is_reused(self, opened: OpenedFile) -> bool:
         """Tell whether another version had the same name, size and mtime."""

@@ -237,11 +237,11 @@ def test_no_descriptor_for_the_rest_ends_the_connection(
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     told = Told()
     with serving(site, transport, told) as run:
-        hot(run, transport, "/held.bin")
         with transport.connect(run) as sock:
             sock.sendall(get("/a.txt"))
             head(sock)
             assert receive(sock, 3) == b"aaa"
+            hot(run, transport, "/held.bin")  # and it is held as long as somebody is connected
             taken: list[int] = []
             filled = threading.Event()
 

@@ -206,6 +206,12 @@ def test_the_listing(site: tuple[Served, str, Path], page: Browser, tmp_path: Pa
     page.open(page.evaluate("document.querySelector('th.size a').href"))
     assert page.evaluate("location.search") == "?sort=size"
     assert page.evaluate(names) == ["../", "b & <c>/", "small.txt", unsorted[4], "large.bin"]
+    page.evaluate("document.querySelector('input[type=search]').value = 'SMALL'")
+    asked = page.evaluate("new URLSearchParams(new FormData(document.querySelector('form'))).toString()")
+    page.open(f"{url}/files/?{asked}")
+    assert page.evaluate("location.search") == "?sort=size&filter=SMALL"
+    assert page.evaluate(names) == ["../", "small.txt"]
+    page.open(f"{url}/files/?sort=size")
     # A phone: nothing is wider than the screen, and links are easy to hit.
     page.call("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=2, mobile=True)
     page.screenshot(tmp_path / "phone.png")

@@ -207,18 +207,25 @@ end
 
 local host_call, host_call_with = hosted("call"), hosted("call_with")
 
-local function call(protected, ...)
+-- The words of a command, or what is wrong with them.
+local function command_of(...)
   local count = select("#", ...)
-  if count == 0 then return fail("Please specify at least one argument for this redis lib call", protected) end
+  if count == 0 then return "Please specify at least one argument for this redis lib call" end
   local arguments = { ... }
   for at = 1, count do
     local kind = type(arguments[at])
     if kind == "number" then
       arguments[at] = format("%.17g", arguments[at])
     elseif kind ~= "string" then
-      return fail("Lua redis lib command arguments must be strings or integers", protected)
+      return "Lua redis lib command arguments must be strings or integers"
     end
   end
+  return arguments
+end
+
+local function call(protected, ...)
+  local count, arguments = select("#", ...), command_of(...)
+  if type(arguments) == "string" then return fail(arguments, protected) end
   local reply, failed
   if count < MANY then
     reply, failed = host_call(unpack(arguments, 1, count))
@@ -231,7 +238,7 @@ local function call(protected, ...)
 end
 
 local host_sha1hex, host_log, host_double = hosted("sha1hex"), hosted("log"), hosted("double")
-local host_setresp, host_set_repl = hosted("setresp"), hosted("set_repl")
+local host_setresp, host_set_repl, host_knows = hosted("setresp"), hosted("set_repl"), hosted("knows")
 
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
@@ -262,7 +269,9 @@ end
 
 function redis.log(level, ...)
   if select("#", ...) == 0 then fail("redis.log() requires two arguments or more.") end
-  if type(level) ~= "number" then fail("First argument must be a number (log level).") end
+  level = tonumber(level)
+  if not level then fail("First argument must be a number (log level).") end
+  level = level < 0 and -floor(-level) or floor(level)
   if level < 0 or level > 3 then fail("Invalid debug level.") end
   local words = {}
   for at = 1, select("#", ...) do
@@ -276,23 +285,29 @@ local protocol = 2
 
 function redis.setresp(...)
   if select("#", ...) ~= 1 then fail("redis.setresp() requires one argument.") end
-  local version = (...)
+  local version = floor(tonumber((...)) or 0)
   if version ~= 2 and version ~= 3 then fail("RESP version must be 2 or 3.") end
   protocol = version
   host_setresp(version)
 end
 
-function redis.set_repl(flags)
-  if type(flags) ~= "number" then fail("redis.set_repl() requires one argument.") end
-  if flags < 0 or flags > 3 then fail("Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.") end
+function redis.set_repl(...)
+  if select("#", ...) ~= 1 then fail("redis.set_repl() requires two arguments.") end
+  local flags = floor(tonumber((...)) or 0)
+  if flags < 0 or flags > 3 then
+    fail("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
+  end
   host_set_repl(flags)
 end
 
 function redis.replicate_commands() return true end
 
 function redis.acl_check_cmd(...)
-  if select("#", ...) == 0 then fail("Please specify at least one argument for this redis.acl_check_cmd() call") end
-  return true
+  local arguments = command_of(...)
+  if type(arguments) == "string" then fail(arguments) end
+  local known = host_knows(arguments[1], arguments[2])
+  if not known then fail("Invalid command passed to redis.acl_check_cmd()") end
+  return true -- there are no users who may not
 end
 
 function redis.breakpoint() return false end

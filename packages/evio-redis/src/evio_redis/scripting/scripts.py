@@ -177,6 +177,7 @@ class Scripts:
             b"sha1hex": lambda text: hashlib.sha1(text, usedforsecurity=False).hexdigest().encode(),
             b"log": lambda level, text: log.log(LEVELS[int(level)], "%s", text.decode("utf-8", "replace")),
             b"double": lambda number, resp: (RESP3 if resp == 3 else RESP2).double(float(number)),
+            b"knows": self._knows,
             b"setresp": self._setresp,
             b"set_repl": self._set_repl,
         }
@@ -341,6 +342,10 @@ class Scripts:
             return None
         log.warning("a script was ended after %d ms (busy-reply-threshold)", threshold)
         return b"Script killed: it ran for longer than busy-reply-threshold"
+
+    def _knows(self, *words: bytes | None) -> bool:
+        command = self._registry.find([word for word in words if word is not None])
+        return command is not None and not command.subcommands
 
     def _setresp(self, version: int) -> None:
         assert self._session is not None, "a script runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import CommandError
+from ..protocol.inline import split_inline
 
 __all__ = ["FLAGS", "parse_shebang", "without_tail_calls"]
 
@@ -20,15 +21,18 @@ def parse_shebang(body: bytes) -> tuple[frozenset[str] | None, bytes]:
     first, end, rest = body.partition(b"\n")
     if not end:
         raise CommandError("ERR Invalid script shebang")
-    engine, *options = first.decode("utf-8", "surrogateescape").split()
+    words = split_inline(first)
+    if not words:
+        raise CommandError("ERR Invalid engine in script shebang")
+    engine, *options = (word.decode("utf-8", "surrogateescape") for word in words)
     if engine != "#!lua":
         raise CommandError(f"ERR Unexpected engine in script shebang: {engine}")
     flags: set[str] = set()
     for option in options:
-        name, _, values = option.partition("=")
-        if name != "flags":
+        if not option.startswith("flags="):
             raise CommandError(f"ERR Unknown lua shebang option: {option}")
-        for flag in values.split(","):
+        values = option.removeprefix("flags=")
+        for flag in values.split(",") if values else ():
             if flag not in FLAGS:
                 raise CommandError(f"ERR Unexpected flag in script shebang: {flag}")
             flags.add(flag)

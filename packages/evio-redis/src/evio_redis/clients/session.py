@@ -36,6 +36,7 @@ class Session:
         "authenticated",
         "backlog",
         "backlog_bytes",
+        "batch_tries",
         "blocked",
         "channels",
         "closing",
@@ -114,6 +115,7 @@ class Session:
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
         self.backlog_bytes = 0  # in which so much input went
+        self.batch_tries = 1  # pipelines that may be batches of one command; none of the next -N if it is negative
 
     @property
     def subscribed(self) -> bool:

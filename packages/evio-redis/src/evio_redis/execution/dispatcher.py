@@ -73,6 +73,7 @@ class Dispatcher:
         self._config = services[Config]
         self._registry = services[Registry]
         self._keyspace = services[Keyspace]
+        self._ready_keys = self._keyspace.ready_keys
         self._route = services[Route]
         self._aof = services[AppendOnlyFile]
         self._blocking = services[Blocking]
@@ -179,7 +180,7 @@ class Dispatcher:
             return replies
         way = session.way or NO_WAY
         tables, limit, append, clock = self.ways[way], self._limit, replies.append, perf_counter_ns
-        pending, function, ready_keys = iter(commands), None, self._keyspace.ready_keys
+        pending, function, ready_keys = iter(commands), None, self._ready_keys
         session.replies = replies
         before = clock()
         for args in pending:

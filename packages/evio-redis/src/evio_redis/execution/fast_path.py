@@ -37,6 +37,10 @@ SHORTEST = 4
 """Commands from which it pays to look if they are all the same."""
 
 
+TRIES, SKIPPED = 4, 60
+"""Mixed pipelines in a row after which a client is believed to send no others, and for how many of them."""
+
+
 def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
     """Make the ``data`` callback. A closure: its names are the hot path's locals."""
     dispatcher, clients = services[Dispatcher], services[Clients]
@@ -61,19 +65,26 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
         session: Session = conn.context
         if not session.plain:
             return receive(services, session, chunk)
-        if len(chunk) >= LEAST and session.way is DIRECT and dispatcher.batches:
-            same = alike(chunk)
-            if same is not None:
-                output = serve_alike(session, dispatcher, *same)
+        may_be_batch = False
+        if len(chunk) >= LEAST and session.way is DIRECT:
+            if session.batch_tries > 0 and dispatcher.batches:
+                may_be_batch = True
+                same = alike(chunk)
+                output = serve_alike(session, dispatcher, *same) if same is not None else None
                 if output is not None:
+                    session.batch_tries = TRIES
                     session.seen = clients.now
                     return output
+            else:
+                session.batch_tries += 1
         commands = split(feed, gets, chunk)
-        if len(commands) >= SHORTEST and session.way is DIRECT:
+        if may_be_batch and len(commands) >= SHORTEST:
             output = serve_batch(session, dispatcher, commands)
             if output is not None:
+                session.batch_tries = TRIES
                 session.seen = clients.now
                 return output
+            session.batch_tries = session.batch_tries - 1 or -SKIPPED
         if not all_strings(commands):
             try:
                 return receive(services, session, chunk)

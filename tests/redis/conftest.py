@@ -10,11 +10,19 @@ import redis
 
 import evio_redis
 
+from .transcripts import SERVERS, running
+
 
 @pytest.fixture
 def server() -> Iterator[evio_redis.Server]:
     with evio_redis.Server(port=0) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The port of each server that a transcript is true of."""
+    yield from running(request.param)
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])

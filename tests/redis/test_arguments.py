@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from .transcripts import SERVERS, Line, check, conversations, running
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
+from .transcripts import Line, check, conversations
 
 TRANSCRIPT = r"""
 CLUSTER -> -ERR wrong number of arguments for 'cluster' command

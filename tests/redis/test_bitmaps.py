@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -11,14 +9,9 @@ import pytest
 import evio_redis
 import evio_redis.commands.bitmaps
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from . import changes
+from .transcripts import Line, check, conversations
 from .wire import Wire
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 SETBIT -> -ERR wrong number of arguments for 'setbit' command
@@ -359,7 +352,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
+EVENTS: list[changes.Case] = [
     ([], "SETBIT k 1 1", 1, [("0__:k", "setbit")]),
     (["SETBIT k 1 1"], "SETBIT k 1 1", 0, []),
     (["SETBIT k 1 1"], "SETBIT k 1 0", 1, [("0__:k", "setbit")]),
@@ -373,33 +366,11 @@ EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
     ([], "BITOP OR d k", 0, []),
     (["SET d a"], "BITOP OR d k", 1, [("0__:d", "del")]),
 ]
-"""What was done before, a command, how many changes it counts as, and the keyspace events: channel and message."""
 
 
-@pytest.mark.parametrize(("before", "command", "changes", "events"), EVENTS, ids=str)
-def test_events_and_changes(
-    port: int, before: list[str], command: str, changes: int, events: list[tuple[str, str]]
-) -> None:
-    with Wire(port) as wire, Wire(port) as subscriber:
-        for each in ("FLUSHALL", "CONFIG SET notify-keyspace-events KA", *before):
-            wire.ask(each)
-        subscriber.ask("PSUBSCRIBE __key*")
-        start = changes_of(wire)
-        wire.ask(command.encode() + b"\r\n")
-        assert changes_of(wire) - start == changes
-        wire.ask("CONFIG SET notify-keyspace-events KE")
-        wire.ask("PUBLISH __key_end x")
-        got = []
-        while b"__key_end" not in (message := subscriber.reply()):
-            words = message.split(b"\r\n")
-            got.append((words[6].decode().removeprefix("__keyspace@"), words[8].decode()))
-        assert got == events
-
-
-def changes_of(wire: Wire) -> int:
-    found = re.search(rb"rdb_changes_since_last_save:(\d+)", wire.ask("INFO persistence"))
-    assert found is not None
-    return int(found[1])
+@pytest.mark.parametrize("case", EVENTS, ids=str)
+def test_events_and_changes(port: int, case: changes.Case) -> None:
+    changes.check(port, case)
 
 
 def test_ranges_as_in_a_text_of_bits(port: int) -> None:

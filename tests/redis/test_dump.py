@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,14 +11,8 @@ import redis
 
 import evio_redis
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import Line, check, conversations
 from .wire import Wire, redis_server
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 DUMP nothing -> $-1 | _

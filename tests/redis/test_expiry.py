@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -14,14 +12,9 @@ from evio_redis.keyspace.expirer import BUDGET, SAMPLE, Expirer
 from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from . import changes
+from .transcripts import Line, check, conversations
 from .wire import Wire
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 EXPIRE -> -ERR wrong number of arguments for 'expire' command
@@ -574,7 +567,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
+EVENTS: list[changes.Case] = [
     (["SET k 1"], "EXPIRE k 100", 1, [("0__:k", "expire")]),
     (["SET k 1"], "EXPIRE k -1", 1, [("0__:k", "del")]),
     (["SET k 1"], "PEXPIREAT k 1", 1, [("0__:k", "del")]),
@@ -584,33 +577,11 @@ EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
     (["SET k 1 EX 9"], "PERSIST k", 1, [("0__:k", "persist")]),
     (["SET k 1 EX 9"], "TTL k", 0, []),
 ]
-"""What was done before, a command, how many changes it counts as, and the keyspace events: channel and message."""
 
 
-@pytest.mark.parametrize(("before", "command", "changes", "events"), EVENTS, ids=str)
-def test_events_and_changes(
-    port: int, before: list[str], command: str, changes: int, events: list[tuple[str, str]]
-) -> None:
-    with Wire(port) as wire, Wire(port) as subscriber:
-        for each in ("FLUSHALL", "CONFIG SET notify-keyspace-events KA", *before):
-            wire.ask(each)
-        subscriber.ask("PSUBSCRIBE __key*")
-        start = changes_of(wire)
-        wire.ask(command.encode() + b"\r\n")
-        assert changes_of(wire) - start == changes
-        wire.ask("CONFIG SET notify-keyspace-events KE")
-        wire.ask("PUBLISH __key_end x")
-        got = []
-        while b"__key_end" not in (message := subscriber.reply()):
-            words = message.split(b"\r\n")
-            got.append((words[6].decode().removeprefix("__keyspace@"), words[8].decode()))
-        assert got == events
-
-
-def changes_of(wire: Wire) -> int:
-    found = re.search(rb"rdb_changes_since_last_save:(\d+)", wire.ask("INFO persistence"))
-    assert found is not None
-    return int(found[1])
+@pytest.mark.parametrize("case", EVENTS, ids=str)
+def test_events_and_changes(port: int, case: changes.Case) -> None:
+    changes.check(port, case)
 
 
 class Stepped(Clock):

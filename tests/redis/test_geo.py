@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -14,14 +13,8 @@ from evio_redis.keyspace import geohash
 from tests.extent import examples
 
 from .test_dump import changes
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import Line, check, conversations
 from .wire import Wire, redis_server
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 GEOADD k 13.361389 38.115556 Palermo -> :1

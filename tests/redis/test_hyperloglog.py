@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +14,8 @@ from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLo
 from tests.extent import examples
 
 from .test_dump import changes
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import Line, check, conversations
 from .wire import Wire, redis_server
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 PFCOUNT nothing -> :0

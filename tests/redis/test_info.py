@@ -9,17 +9,14 @@ import pytest
 
 import evio_redis
 
+from .transcripts import SERVERS, running
 from .wire import Wire, redis_server
 
 
-@pytest.fixture(params=["evio-redis", "redis-server"])
+@pytest.fixture(params=SERVERS)
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    if request.param == "evio-redis":
-        with evio_redis.Server(port=0) as server:
-            yield server.port
-    else:
-        with redis_server() as real:
-            yield real
+    """The port of a server that is new for each test."""
+    yield from running(request.param)
 
 
 def line(wire: Wire, section: str, field: str) -> str:

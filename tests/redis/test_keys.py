@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import evio_redis
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from . import changes
+from .transcripts import Line, check, conversations
 from .wire import Wire
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 DEL -> -ERR wrong number of arguments for 'del' command
@@ -289,7 +282,7 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
+EVENTS: list[changes.Case] = [
     (["SET k 1"], "DEL k j", 1, [("0__:k", "del")]),
     (["SET k 1", "SET j 1"], "UNLINK k j", 2, [("0__:k", "del"), ("0__:j", "del")]),
     (["SET k 1"], "RENAME k j", 1, [("0__:k", "rename_from"), ("0__:j", "rename_to")]),
@@ -306,33 +299,11 @@ EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
     ([], "SWAPDB 0 0", 1, []),
     (["SET k 1"], "SWAPDB 0 1", 1, []),
 ]
-"""What was done before, a command, how many changes it counts as, and the keyspace events: channel and message."""
 
 
-@pytest.mark.parametrize(("before", "command", "changes", "events"), EVENTS, ids=str)
-def test_events_and_changes(
-    port: int, before: list[str], command: str, changes: int, events: list[tuple[str, str]]
-) -> None:
-    with Wire(port) as wire, Wire(port) as subscriber:
-        for each in ("FLUSHALL", "CONFIG SET notify-keyspace-events KA", *before):
-            wire.ask(each)
-        subscriber.ask("PSUBSCRIBE __key*")
-        start = changes_of(wire)
-        wire.ask(command.encode() + b"\r\n")
-        assert changes_of(wire) - start == changes
-        wire.ask("CONFIG SET notify-keyspace-events KE")
-        wire.ask("PUBLISH __key_end x")
-        got = []
-        while b"__key_end" not in (message := subscriber.reply()):
-            words = message.split(b"\r\n")
-            got.append((words[6].decode().removeprefix("__keyspace@"), words[8].decode()))
-        assert got == events
-
-
-def changes_of(wire: Wire) -> int:
-    found = re.search(rb"rdb_changes_since_last_save:(\d+)", wire.ask("INFO persistence"))
-    assert found is not None
-    return int(found[1])
+@pytest.mark.parametrize("case", EVENTS, ids=str)
+def test_events_and_changes(port: int, case: changes.Case) -> None:
+    changes.check(port, case)
 
 
 def test_moving_is_logged_where_it_began(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -15,14 +14,8 @@ from evio_redis.protocol.long_double import add_long_doubles
 from evio_redis.protocol.numbers import parse_double, to_int
 from evio_redis.protocol.resp import bulk
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import Line, check, conversations
 from .wire import Wire, redis_server
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 SET k 10.50 -> +OK

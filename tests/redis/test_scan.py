@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.extent import examples
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import Line, check, conversations
 from .wire import Wire
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 SCAN -> -ERR wrong number of arguments for 'scan' command

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from . import changes
+from .transcripts import Line, check, conversations, running
 from .wire import Wire
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    yield from running(request.param)
-
 
 TRANSCRIPT = r"""
 SORT -> -ERR wrong number of arguments for 'sort' command
@@ -176,39 +169,17 @@ def test_replies(port: int, lines: list[Line]) -> None:
     check(port, lines)
 
 
-EVENTS: list[tuple[list[str], str, int, list[tuple[str, str]]]] = [
+EVENTS: list[changes.Case] = [
     (["RPUSH k 2 1"], "SORT k", 0, []),
     (["RPUSH k 2 1"], "SORT k STORE d", 2, [("0__:d", "sortstore")]),
     (["SET d 1"], "SORT k STORE d", 1, [("0__:d", "del")]),
     ([], "SORT k STORE d", 0, []),
 ]
-"""What was done before, a command, how many changes it counts as, and the keyspace events: channel and message."""
 
 
-@pytest.mark.parametrize(("before", "command", "changes", "events"), EVENTS, ids=str)
-def test_events_and_changes(
-    port: int, before: list[str], command: str, changes: int, events: list[tuple[str, str]]
-) -> None:
-    with Wire(port) as wire, Wire(port) as subscriber:
-        for each in ("FLUSHALL", "CONFIG SET notify-keyspace-events KA", *before):
-            wire.ask(each)
-        subscriber.ask("PSUBSCRIBE __key*")
-        start = changes_of(wire)
-        wire.ask(command.encode() + b"\r\n")
-        assert changes_of(wire) - start == changes
-        wire.ask("CONFIG SET notify-keyspace-events KE")
-        wire.ask("PUBLISH __key_end x")
-        got = []
-        while b"__key_end" not in (message := subscriber.reply()):
-            words = message.split(b"\r\n")
-            got.append((words[6].decode().removeprefix("__keyspace@"), words[8].decode()))
-        assert got == events
-
-
-def changes_of(wire: Wire) -> int:
-    found = re.search(rb"rdb_changes_since_last_save:(\d+)", wire.ask("INFO persistence"))
-    assert found is not None
-    return int(found[1])
+@pytest.mark.parametrize("case", EVENTS, ids=str)
+def test_events_and_changes(port: int, case: changes.Case) -> None:
+    changes.check(port, case)
 
 
 OPTIONS = [

@@ -36,6 +36,9 @@ __all__ = ["Setup", "UsageError"]
 DEFAULT_PORT = 8080
 FLUSH_SECONDS = 1.0
 
+SPOKEN = "http/1.1,http/1.0"
+"""By their names for ALPN (IANA's registry): who offers others only is refused."""
+
 log = logging.getLogger("evio_http")
 
 
@@ -127,7 +130,7 @@ class Setup:
         if scheme.startswith("tls") and not _has(address, "cert"):
             options += certificates
         if scheme.startswith("tls") or _has(address, "cert"):
-            options += ["alpn=http/1.1"] if not _has(address, "alpn") else []
+            options += [f"alpn={SPOKEN}"] if not _has(address, "alpn") else []
             if self._flags.tls_client_ca and not _has(address, "client_ca"):
                 options.append(f"client_ca={quote(self._flags.tls_client_ca)}")
         if self._flags.reuseport and scheme.startswith(("tcp", "tls")):

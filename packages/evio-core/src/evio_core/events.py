@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""What can be sent. A ``bytearray`` or ``memoryview`` is copied if it has to be queued."""
+"""Anything that can be sent. A ``bytearray`` or ``memoryview`` is copied if it has to be queued."""
 
 SocketAddress: TypeAlias = Any
 """An address as ``socket.getsockname`` gives it: ``(host, port)`` for IPv4, ``(host, port, flowinfo,
@@ -52,7 +52,7 @@ scope_id)`` for IPv6, a path (``str``) or an abstract name (``bytes``) for unix 
 
 
 class Action(enum.Enum):
-    """What is to happen after a callback."""
+    """The fate of a connection, or of the server, after a callback."""
 
     NONE = "none"
     """Nothing; the same as returning no action."""
@@ -68,7 +68,7 @@ class Action(enum.Enum):
 
 
 class LoadBalance(enum.Enum):
-    """How a new connection is given to one of several loops."""
+    """The way in which a new connection is given to one of several loops."""
 
     RANDOM = "random"
     """Any loop with equal probability."""
@@ -81,14 +81,14 @@ class LoadBalance(enum.Enum):
 
 
 Reply: TypeAlias = Buffer | Action | tuple[Buffer | None, Action] | None
-"""What a connection's callback returns."""
+"""The result of a connection's callback."""
 
 TickReply: TypeAlias = float | Action | tuple[float, Action] | None
-"""What ``tick`` returns: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
+"""The result of ``tick``: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
 
 
 LARGEST = {"tcp_keepalive": 32767, "send_buffer": 2**31 - 1, "receive_buffer": 2**31 - 1}
-"""What the kernel takes: seconds (``MAX_TCP_KEEPIDLE`` of Linux) and the C ``int`` of ``setsockopt``."""
+"""Limits of the kernel: seconds (``MAX_TCP_KEEPIDLE`` of Linux) and the C ``int`` of ``setsockopt``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +116,10 @@ class Options:
     """...and at least this many bytes a second, or all there is. A peer that does not is reset (``SendTimeout``)."""
 
     handshake_timeout: float = 10.0
-    """How long the TLS handshake and the PROXY header may take, together."""
+    """Seconds that the TLS handshake and the PROXY header may take, together."""
 
     close_timeout: float = 5.0
-    """How long a closing connection may take to deliver its output and to see the peer's end of input."""
+    """Seconds that a closing connection may take to deliver its output and to see the peer's end of input."""
 
     high_water: int = 256 * 1024
     """With more output pending than this, no more input is read from the connection..."""
@@ -165,11 +165,12 @@ class Conn(Protocol):
 
     @property
     def addr_index(self) -> int:
-        """Which of the addresses given to ``serve`` the connection came in on; -1 for a dialled one."""
+        """The index, among the addresses given to ``serve``, of the one that the connection came in on; -1 for a
+        dialled one."""
 
     @property
     def loop_index(self) -> int:
-        """Which loop owns it, from 0."""
+        """The number of the loop that owns it, from 0."""
 
     @property
     def turn(self) -> int:
@@ -251,7 +252,7 @@ class Server(Protocol):
 
     @property
     def num_loops(self) -> int:
-        """How many loops run."""
+        """The number of loops that run."""
 
     def stop(self, timeout: float | None = None) -> None:
         """Shut down as ``Action.SHUTDOWN`` does, giving output ``timeout`` seconds
@@ -368,14 +369,14 @@ class Events:
     """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
 
     load_balance: LoadBalance = LoadBalance.ROUND_ROBIN
-    """Which loop gets a new connection. Without effect on ``reuseport=true`` addresses, where the kernel
-    chooses."""
+    """The choice of the loop that gets a new connection. Without effect on ``reuseport=true`` addresses, where the
+    kernel chooses."""
 
     options: Options = field(default_factory=Options)
     """Defaults for every connection."""
 
     shutdown_timeout: float = 10.0
-    """How long pending output may take to leave when the server stops."""
+    """Seconds that pending output may take to leave when the server stops."""
 
     handle_signals: bool = True
     """Stop on SIGINT and SIGTERM when ``serve`` runs in the main thread; the handlers are put back."""

@@ -42,7 +42,7 @@ from .udp.datagram import DatagramSocket
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
 CALLBACKS = ("opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
-"""What runs on loops; ``serving`` runs before them and ``stopped`` after."""
+"""The callbacks that run on loops; ``serving`` runs before them and ``stopped`` after."""
 
 
 def serve(events: Events, *addresses: str) -> None:
@@ -100,7 +100,7 @@ def check_settings(events: Events) -> None:
 
 
 def loop_count(events: Events) -> int:
-    """How many loops ``num_loops`` means."""
+    """Return the number of loops that ``num_loops`` means."""
     return usable_cpus() if events.num_loops == -1 else max(1, events.num_loops)
 
 

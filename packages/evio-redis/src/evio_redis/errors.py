@@ -1,4 +1,4 @@
-"""What goes wrong, in Redis's words: clients decide by these texts."""
+"""Errors in Redis's words: clients decide by these texts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CommandError(EvioRedisError):
     """A command's error reply: its message is what the client sees, with the code first (``ERR ...``)."""
 
     counted = False
-    """Whether the statistics have it already, as an error of a command that a script has called."""
+    """True if the statistics have it already, as an error of a command that a script has called."""
 
     @property
     def reply(self) -> bytes:

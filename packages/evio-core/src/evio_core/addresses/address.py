@@ -76,7 +76,7 @@ class Address:
     alpn: tuple[str, ...] = ()
     """Protocols to agree on, best first (RFC 7301)."""
     proxy_protocol: tuple[Network, ...] = ()
-    """Whose PROXY headers are believed."""
+    """Networks whose PROXY headers are believed."""
 
     @classmethod
     def parse(cls, text: str) -> Address:

@@ -26,7 +26,7 @@ DEFAULT_BACKLOG = 65535
 connect at once."""
 
 PORT_ATTEMPTS = 20
-"""How often to look for a port that is free in every family."""
+"""Attempts to find a port that is free in every family."""
 
 FIRST_SYSTEMD_FD = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 

@@ -1,4 +1,4 @@
-"""What the connections of one address have in common."""
+"""The common ground of an address's connections."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def check_sender(remote: SocketAddress, networks: tuple[Network, ...]) -> None:
 
 
 class ProxyHeader(NamedTuple):
-    """Whose connection it is; None where the socket's own address is to be kept."""
+    """The two ends of the connection; None where the socket's own address is to be kept."""
 
     remote: SocketAddress | None
     local: SocketAddress | None

@@ -34,11 +34,11 @@ class InputStream:
         self._need = 0
 
     def __len__(self) -> int:
-        """How many bytes are left over."""
+        """Return the number of bytes left over."""
         return self._size
 
     def begin(self, chunk: Buffer) -> bytes:
-        """What is left over plus ``chunk``; ``b""`` while there is less than ``end`` said is needed. Everything
+        """Return what is left over plus ``chunk``; ``b""`` while there is less than ``end`` said is needed. Everything
         returned and not given back with ``end`` counts as consumed."""
         if not self._chunks and len(chunk) >= self._need:
             return bytes(chunk)  # bytes of bytes is no copy

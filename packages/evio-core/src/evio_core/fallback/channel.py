@@ -89,7 +89,7 @@ class NetChannel:
             self._loop.aio.call_soon(self._loop.deliver, fd, WRITE)
 
     def discard(self) -> None:
-        """What the transport has is sent or dropped by how it is closed."""
+        """Do nothing: the transport sends or drops its output by how it is closed."""
 
     def hand_over(self, fd: int) -> int:
         copy = os.dup(fd)

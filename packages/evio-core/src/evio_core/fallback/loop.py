@@ -57,7 +57,7 @@ class NetPoller:
 
 
 class NetQueue(list[Any]):
-    """What the end of a turn sees to. Whoever adds to it may be a coroutine of the program's, in no turn at all."""
+    """A queue for the end of a turn. Whoever adds to it may be a coroutine of the program's, in no turn at all."""
 
     def __init__(self, loop: NetLoop) -> None:
         super().__init__()

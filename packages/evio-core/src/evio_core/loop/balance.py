@@ -1,4 +1,4 @@
-"""Which loop gets the next connection.
+"""The choice of the loop that gets the next connection.
 
 A strategy is called by the accepting loop alone, and only when a connection has been accepted: a failed accept
 does not use up a turn.
@@ -17,11 +17,11 @@ __all__ = ["Countable", "make_balancer"]
 
 
 class Countable(Protocol):
-    """What is balanced over."""
+    """A target of balancing."""
 
     @property
     def open_connections(self) -> int:
-        """How many connections it has, those on their way to it included."""
+        """The number of its connections, those on their way to it included."""
 
 
 def make_balancer(strategy: LoadBalance, loops: Sequence[Countable]) -> Callable[[], int]:

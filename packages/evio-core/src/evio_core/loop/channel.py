@@ -1,4 +1,4 @@
-"""What lies between a connection and the kernel.
+"""The interface between a connection and the kernel.
 
 A connection has a channel: the kernel's own (:mod:`evio_core.stream.plain_channel`), one over a transport of asyncio
 (:mod:`evio_core.fallback.channel`), or TLS over either of them (:mod:`evio_core.tls.channel`). A channel knows no

@@ -54,7 +54,7 @@ class InlineStream(Protocol):
     read_size: int
     """Bytes to read at most."""
     seen: float
-    """When bytes last moved (``time.monotonic``); kept only while the loop has timers."""
+    """The moment when bytes last moved (``time.monotonic``); kept only while the loop has timers."""
 
     def on_event(self, mask: int) -> None:
         """Serve the descriptor when the loop does not."""

@@ -1,4 +1,4 @@
-"""How a worker learns that its supervisor is gone."""
+"""A pipe by which a worker learns that its supervisor is gone."""
 
 from __future__ import annotations
 

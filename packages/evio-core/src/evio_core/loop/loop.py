@@ -28,11 +28,11 @@ from .waker import Waker
 __all__ = ["LARGE_READ_SIZE", "READ_SIZE", "Loop", "Timer"]
 
 READ_SIZE = 16 * 1024
-"""How much of a connection's input is read in a turn at first. ``os.read`` allocates what it asks for, so more
+"""Bytes of a connection's input that are read in a turn at first. ``os.read`` allocates what it asks for, so more
 costs something even if little arrives."""
 
 LARGE_READ_SIZE = 120 * 1024
-"""How much once a read came back full, until one comes back small. From 128 KiB on malloc would map fresh pages for
+"""Bytes once a read came back full, until one comes back small. From 128 KiB on malloc would map fresh pages for
 each read (M_MMAP_THRESHOLD, mallopt(3)), which costs four times as much as the read itself."""
 
 COMPACT_TIMERS = 256
@@ -65,7 +65,7 @@ class Loop:
         self.over = False
         self.collecting = events.pre_write is not None
         self.direct = not self.collecting and events.drained is None
-        """Whether a reply may be written at once, with no callback to fire before or after it."""
+        """True if a reply may be written at once, with no callback to fire before or after it."""
         self.input_buffer = bytearray(LARGE_READ_SIZE)
         self.error: BaseException | None = None
         self.handed = 0  # connections given to this loop by the accepting one, which alone writes this

@@ -1,4 +1,4 @@
-"""What a callback returned, taken apart."""
+"""The parts of a callback's result."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ GROWN_UP = 10.0
 """A worker that lived this many seconds did not die of how it starts."""
 
 MOST_EARLY_DEATHS = 5
-"""How many may die before any worker was ever ready."""
+"""Workers that may die before any was ever ready."""
 
 KILL_AFTER = 2.0
 """Seconds beyond ``shutdown_timeout`` that a worker has to end."""

@@ -18,7 +18,7 @@ assert sys.platform != "win32"
 __all__ = ["DRAIN_SIGNAL", "READY", "STOP", "serve_as_worker"]
 
 READY, STOP = b"r", b"s"
-"""What a worker tells its supervisor through its pipe."""
+"""The messages of a worker to its supervisor, through its pipe."""
 
 DRAIN_SIGNAL = signal.SIGQUIT
 """Has a worker drain, as it has nginx's."""

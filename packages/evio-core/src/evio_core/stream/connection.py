@@ -72,7 +72,7 @@ from .timeouts import Timeouts
 __all__ = ["Connection"]
 
 LAST_READS = 16
-"""How many reads a connection gets when the server stops; more arrives for ever from a peer that streams."""
+"""Reads that a connection gets when the server stops; more arrives for ever from a peer that streams."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""What a connection goes through before it is its descriptor's handler: a name's look-up, a connect, a PROXY header."""
+"""The stages of a connection before it is its descriptor's handler: a name's look-up, a connect, a PROXY header."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ if sys.platform == "linux":
         return int(struct.unpack("i", queued)[0])
 
     def nothing_in_flight(fd: int) -> bool:
-        """Whether everything that was sent is with the peer's kernel, where it survives our closing; what goes into a
-        unix socket is there at once."""
+        """Tell whether everything that was sent is with the peer's kernel, where it survives our closing; what goes
+        into a unix socket is there at once."""
         with borrowed(fd) as sock:
             if sock.family == socket.AF_UNIX:
                 return True

@@ -21,7 +21,7 @@ class Timed(Protocol):
     loop: Loop
     options: Options
     seen: float
-    """When bytes last moved (``time.monotonic``)."""
+    """The moment when bytes last moved (``time.monotonic``)."""
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +55,8 @@ class Timeouts(Handler):
         self._timer: Timer | None = None
         self._send_goal: float = 0
         self.send_due = 0.0
-        """When the peer has to have taken its share of the output; 0: nothing waits, or there is no such limit."""
+        """The moment when the peer has to have taken its share of the output; 0: nothing waits, or there is no such
+        limit."""
         self.taken = 0
         """Bytes that the kernel has taken, counted while ``send_due`` is set."""
 
@@ -76,7 +77,7 @@ class Timeouts(Handler):
             self._timer = None
 
     def next(self) -> float:
-        """When to look again (``time.monotonic``); 0 is never."""
+        """Return the moment of the next look (``time.monotonic``); 0 is never."""
         stream, when = self._stream, self._deadline
         if stream.is_open:
             idle = stream.options.idle_timeout

@@ -1,4 +1,4 @@
-"""Which host names a certificate is for, to choose one by SNI (RFC 6066 section 3, RFC 6125)."""
+"""The host names that a certificate is for, to choose one by SNI (RFC 6066 section 3, RFC 6125)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _elements(der: bytes) -> list[tuple[int, bytes]]:
 
 
 def candidates(name: str) -> tuple[str, str]:
-    """What a certificate for the host ``name`` has among its names, the better one first: the name, or a wildcard for
-    its first label."""
+    """Return the names by which a certificate for the host ``name`` is found, the better one first: the name, or a
+    wildcard for its first label."""
     name = name.lower()
     return name, f"*.{name.partition('.')[2]}"

@@ -177,7 +177,7 @@ def _client_context(address: Address) -> ssl.SSLContext:
 
 
 def _signature(address: Address) -> object:
-    """Which versions of its files there are."""
+    """Return the versions of its files."""
     paths = [path for pair in address.certs for path in pair if path]
     paths += [path for path in (address.client_ca, address.ca) if path]
     return [_identity(path) for path in paths]

@@ -167,7 +167,7 @@ class DatagramSocket(Handler):
 
 
 class DatagramPeer:
-    """Who a datagram came from; implements :class:`evio_core.events.Conn`."""
+    """The sender of a datagram; implements :class:`evio_core.events.Conn`."""
 
     __slots__ = ("_remote", "_socket", "_waking", "context")
 

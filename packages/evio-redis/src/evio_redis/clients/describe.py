@@ -1,4 +1,4 @@
-"""What CLIENT LIST says of a client, and finding clients by it."""
+"""The description of clients in CLIENT LIST, and finding clients by it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def show_address(address: Any) -> str:
 
 
 def peer(conn: Conn) -> str:
-    """Where a client is from; of a unix socket, whose clients have no name, the socket itself."""
+    """Return the address of a client; of a unix socket, whose clients have no name, the socket itself."""
     remote = conn.remote_addr
     return show_address(remote if isinstance(remote, tuple) else conn.local_addr)
 
 
 def local_peer(conn: Conn) -> bool:
-    """Whether the peer is on this machine."""
+    """Tell whether the peer is on this machine."""
     remote = conn.remote_addr
     return not isinstance(remote, tuple) or remote[0].startswith("127.") or remote[0] in ("::1", "::ffff:127.0.0.1")
 
 
 def is_allowed(session: Session, whom: str) -> bool:
-    """Whether a client may do what is allowed to WHOM: ``yes``, ``no``, or ``local`` for those on this machine."""
+    """Tell whether a client may do what is allowed to WHOM: ``yes``, ``no``, or ``local`` for those on this machine."""
     return whom == "yes" or (whom == "local" and (session.conn is None or local_peer(session.conn)))
 
 

@@ -34,12 +34,12 @@ class Pause:
 
     @property
     def active(self) -> bool:
-        """Whether there is one."""
+        """True while a pause is in force."""
         return self._until > 0
 
     @property
     def waiting(self) -> int:
-        """How many clients it keeps waiting."""
+        """The number of clients that it keeps waiting."""
         return len(self._waiting)
 
     def begin(self, seconds: float, writes_only: bool) -> None:
@@ -50,7 +50,7 @@ class Pause:
         self._route.hold("pause")
 
     def holds(self, session: Session, command: Command, args: Args) -> bool:
-        """Whether this command has to wait. EXEC does if its transaction writes."""
+        """Tell whether this command has to wait. EXEC does if its transaction writes."""
         if session.monitor:
             return False
         if not self._writes_only:
@@ -61,7 +61,7 @@ class Pause:
         return any(self._writes(queued, each) for each in session.queue or () if (queued := find(each)) is not None)
 
     def _writes(self, command: Command, args: Args) -> bool:
-        """Whether a call may change something, also what others than this server see. A script may deny it."""
+        """Tell whether a call may change something, also what others than this server see. A script may deny it."""
         if command.name in ("eval", "evalsha"):
             return self.script_may_write(args[1], command.name == "evalsha")
         return not command.flags.isdisjoint(("write", "may_replicate"))

@@ -27,7 +27,7 @@ class Kind:
         self.attribute = attribute
 
     def of(self, session: Session) -> dict[bytes, None]:
-        """What a session is subscribed to."""
+        """Return the subscriptions of a session."""
         names: dict[bytes, None] = getattr(session, self.attribute)
         return names
 

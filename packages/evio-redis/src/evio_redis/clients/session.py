@@ -119,7 +119,7 @@ class Session:
 
     @property
     def subscribed(self) -> bool:
-        """Whether it has any subscription."""
+        """True if it has any subscription."""
         return bool(self.channels or self.patterns or self.shard_channels)
 
     def update_plain(self) -> None:
@@ -163,7 +163,7 @@ class Session:
         self.dirty_cas = False
 
     def watched_expired(self) -> bool:
-        """Whether a watched key has expired since it is watched, though nobody has noticed yet."""
+        """True if a watched key has expired since it is watched, though nobody has noticed yet."""
         now = self.db.keyspace.clock.ms()
         return any(
             not expired and database.expires.get(key, now + 1) <= now
@@ -219,7 +219,7 @@ class Session:
         self.reply_mode = {"skip next": "skip", "skip": "on"}.get(self.reply_mode, self.reply_mode)
 
     def protocol_error(self) -> bytes:
-        """What to say of input that is no command, once all that came before it has been run; it is the end."""
+        """Return the error for input that is no command, once all that came before it has been run; it is the end."""
         error = self.parser.error
         if error is None or self.closing or self.blocked is not None:
             return b""
@@ -238,8 +238,8 @@ class Session:
                 self.conn.wake()
 
     def take_outbox(self) -> bytes:
-        """What other loops have for this client, which is to leave before anything else does: what they wrote to the
-        connection would be overtaken by the next reply of its own loop."""
+        """Return the output of other loops for this client, which is to leave before anything else does: what they
+        wrote to the connection would be overtaken by the next reply of its own loop."""
         taken = b"".join(self.outbox or ())
         self.outbox = [] if self.outbox is not None else None
         return taken

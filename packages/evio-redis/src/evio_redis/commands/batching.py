@@ -1,4 +1,4 @@
-"""What the batch forms of commands have in common.
+"""Common parts of the batch forms of commands.
 
 A pipeline of one command, as bulk loading sends it, is served at once, column by column. A batch form, which stands
 beside its command, does what the command would do for each of the rows in turn, and returns all their replies. It gets
@@ -38,7 +38,7 @@ def integers(numbers: range) -> bytes:
 
 
 def volatile(database: Database, keys: Iterable[bytes]) -> bool:
-    """Whether any of these may expire."""
+    """Tell whether any of these may expire."""
     return bool(database.expires) and not database.expires.keys().isdisjoint(keys)
 
 

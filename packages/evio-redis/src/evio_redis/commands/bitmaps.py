@@ -95,13 +95,13 @@ def _bits(value: bytes, start: int, stop: int) -> int:
 
 
 def _count(value: bytes, start: int, stop: int) -> int:
-    """How many bits of a range are set."""
+    """Count the bits of a range that are set."""
     step = BLOCK * 8
     return sum(_bits(value, at, min(at + step, stop)).bit_count() for at in range(start, stop, step))
 
 
 def _find(value: bytes, bit: int, start: int, stop: int) -> int:
-    """Where the first such bit of a range is; -1 if there is none."""
+    """Return the position of the first such bit of a range; -1 if there is none."""
     for at in range(start, stop, BLOCK * 8):
         end = min(at + BLOCK * 8, stop)
         found = _bits(value, at, end)
@@ -156,7 +156,7 @@ def bitpos(session: Session, args: Args) -> bytes:
 
 
 def _combined(operation: bytes, values: list[memoryview], at: int, size: int) -> bytes:
-    """What BITOP makes of ``size`` bytes from ``at`` on, where values that are shorter have zeros."""
+    """Return the result of BITOP on ``size`` bytes from ``at`` on, where values that are shorter have zeros."""
     first, *others = (int.from_bytes(bytes(value[at : at + size]).ljust(size, b"\0"), "big") for value in values)
     result = first if operation != b"NOT" else first ^ ((1 << size * 8) - 1)
     for other in others:

@@ -1,4 +1,4 @@
-"""What clients of a cluster ask, refused in Redis's words: this server is alone.
+"""Commands of a cluster, refused in Redis's words: this server is alone.
 
 https://redis.io/docs/latest/commands/?group=cluster
 """

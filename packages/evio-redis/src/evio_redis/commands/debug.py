@@ -34,7 +34,7 @@ NO_OPS = frozenset(
         *(b"SET-DISABLE-DENY-SCRIPTS", b"REPLYBUFFER", b"CONFIG-REWRITE-FORCE-ALL", b"OOM", b"LOG"),
     )
 )
-"""What needs nothing done here: it is about Redis's own insides."""
+"""Subcommands that have nothing to do here: they are about Redis's own insides."""
 
 NOT_ALLOWED = (
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local'

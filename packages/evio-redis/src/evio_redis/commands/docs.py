@@ -1,4 +1,4 @@
-"""What COMMAND tells of Redis's commands beyond their declarations: from ``facts.json``, which
+"""Facts that COMMAND tells of Redis's commands beyond their declarations: from ``facts.json``, which
 ``tools/redis_facts.py`` has a redis-server write, and ``descriptions.txt``. Both are read when first asked for.
 
 A description is one line, ``name | summary | complexity``, the last if there is one. The lines about the same command
@@ -54,7 +54,7 @@ def _descriptions() -> dict[str, Description]:
 
 
 def description_of(each: Command) -> Description:
-    """What a command does; of a program's own command what its declaration says."""
+    """Return the description of a command; that of a program's own is in its declaration."""
     known = _descriptions().get(each.name)
     if known is not None and each.group != "module":
         return known
@@ -99,7 +99,8 @@ def encoded(value: Any, resp: Resp2, field: str = "") -> bytes:
 
 
 def key_flags(each: Command, call: Args, positions: list[int]) -> list[list[str]]:
-    """How a call uses the keys at these positions (https://redis.io/docs/latest/develop/reference/key-specs/)."""
+    """Return the ways in which a call uses the keys at these positions
+    (https://redis.io/docs/latest/develop/reference/key-specs/)."""
     flags: dict[int, list[str]] = {}
     rest: list[str] = []
     for spec in facts_of(each).get("keys", ()):
@@ -112,7 +113,7 @@ def key_flags(each: Command, call: Args, positions: list[int]) -> list[list[str]
 
 
 def takes_channels(each: Command) -> bool:
-    """Whether what is at the places of keys are the names of channels."""
+    """Tell whether the names of channels stand in the places of keys."""
     return any("not_key" in spec["flags"] for spec in facts_of(each).get("keys", ()))
 
 

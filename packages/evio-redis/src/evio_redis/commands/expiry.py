@@ -85,7 +85,7 @@ def _options(words: Args) -> set[bytes]:
 
 
 def _allowed(options: set[bytes], current: int | None, when: int) -> bool:
-    """Whether the options let a key with this expiry time (None: it has none) get another one."""
+    """Tell whether the options let a key with this expiry time (None: it has none) get another one."""
     if b"NX" in options:
         return current is None
     if b"XX" in options and current is None:

@@ -35,7 +35,7 @@ def position_of(longitude: bytes, latitude: bytes) -> tuple[float, float]:
 
 
 def metres_of(unit: bytes) -> float:
-    """How many metres a unit is. Raises :class:`CommandError` for one that there is not."""
+    """Return the metres of a unit. Raises :class:`CommandError` for one that there is not."""
     metres = UNITS.get(unit.lower())
     if metres is None:
         raise CommandError("ERR unsupported unit provided. please use M, KM, FT, MI")

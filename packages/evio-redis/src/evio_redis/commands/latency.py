@@ -22,7 +22,7 @@ __all__: list[str] = []
 ADMIN = "admin noscript loading stale"
 COLUMNS, ROWS = 80, 4
 FILLING = " _o#"
-"""How much of a character is filled; of one below, all."""
+"""The characters of a graph from the least to the most filled; one below is full."""
 
 
 @command("LATENCY LATEST", arity=2, flags=ADMIN, group="server", since="2.8.13")

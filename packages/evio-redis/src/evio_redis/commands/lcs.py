@@ -30,7 +30,7 @@ CELL = 4
 """Bytes that Redis takes for each pair; its limit holds here, too, as it bounds the time."""
 
 Range = tuple[int, int, int]
-"""Where in the first string, where in the second, how many bytes."""
+"""A common run: its place in the first string, its place in the second, and its bytes."""
 
 
 @command("LCS", arity=-3, flags="readonly", keys=(1, 2), group="string", since="7.0.0")

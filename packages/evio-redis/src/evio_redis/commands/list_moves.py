@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _left(word: bytes) -> bool:
-    """Whether LEFT, not RIGHT, is meant. Raises :class:`CommandError`."""
+    """Tell whether LEFT, not RIGHT, is meant. Raises :class:`CommandError`."""
     if word.upper() not in (b"LEFT", b"RIGHT"):
         raise CommandError(SYNTAX_ERROR)
     return word.upper() == b"LEFT"

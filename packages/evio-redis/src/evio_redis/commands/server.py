@@ -1,4 +1,4 @@
-"""What operators and tools ask for, but for COMMAND.
+"""Commands of operators and tools, but for COMMAND.
 
 https://redis.io/docs/latest/commands/?group=server
 """

@@ -161,6 +161,7 @@ def _in_order(database: Database, elements: list[bytes], query: _Query) -> list[
 
 
 def _score(weight: bytes | None) -> float:
-    """What ``strtod`` makes of a text: that ends at a NUL, may begin with blanks, and may be empty."""
+    """Return the number that ``strtod`` reads in a text: that ends at a NUL, may begin with blanks, and may be
+    empty."""
     text = b"" if weight is None else weight.partition(b"\0")[0]
     return parse_double(text.lstrip(BLANKS), NOT_A_SCORE) if text else 0.0

@@ -27,7 +27,7 @@ ATTEMPTS = 10
 
 USUAL_COUNT = 100
 MOST_CLAIMED = LLONG_MAX // 16
-"""What COUNT of XAUTOCLAIM is if it is not given, and at most (Redis keeps IDs of 16 bytes)."""
+"""The COUNT of XAUTOCLAIM if it is not given, and the highest (Redis keeps IDs of 16 bytes)."""
 
 
 def _text(name: bytes) -> str:

@@ -37,7 +37,7 @@ NO_GROUP_ANY_MORE = "NOGROUP the consumer group this client was blocked on no lo
 
 @dataclass(slots=True)
 class _Options:
-    """What a call asks for. ``timeout`` is in seconds, 0 for ever, None for not to wait; ``count`` 0 is no limit."""
+    """The options of a call. ``timeout`` is in seconds, 0 for ever, None for not to wait; ``count`` 0 is no limit."""
 
     keys: Args
     ids: Args
@@ -97,7 +97,7 @@ def _timeout(text: bytes) -> float:
 
 
 def _positions(args: Args) -> list[int]:
-    """Where the keys are, for ``get_keys``."""
+    """Return the positions of the keys, for ``get_keys``."""
     at = 1
     while at < len(args):
         word = args[at].upper()
@@ -289,7 +289,7 @@ def _deliver(session: Session, database: Database, key: bytes, value: Stream, op
 
 
 def _history(session: Session, key: bytes, value: Stream, options: _Options, after: int) -> bytes:
-    """What is pending for a consumer after an ID; an entry that was deleted is null."""
+    """Return the entries pending for a consumer after an ID; an entry that was deleted is null."""
     assert options.group is not None
     group = value.groups[options.group]
     consumer = _reader(session, key, group, options)

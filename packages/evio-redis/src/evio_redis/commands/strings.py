@@ -35,7 +35,7 @@ def check_length(session: Session, size: int) -> None:
 
 
 def _changed(database: Database, key: bytes, event: str) -> None:
-    """What :meth:`Database.changed` does, without a call where nobody listens."""
+    """Do as :meth:`Database.changed`, without a call where nobody listens."""
     database.changes += 1
     if database.has_listeners:
         database.keyspace.notify_watchers(database, key)
@@ -375,7 +375,7 @@ def setrange(session: Session, args: Args) -> bytes:
 
 
 COUNTING = {b"%d" % number: (b"%d" % (number + 1), b":%d\r\n" % (number + 1)) for number in range(1024)}
-"""What INCR makes of a small number, and its reply; Redis has objects of small integers ready, too."""
+"""The result of INCR on a small number, and its reply; Redis has objects of small integers ready, too."""
 
 
 def count_up(value: bytes) -> tuple[bytes, bytes] | None:

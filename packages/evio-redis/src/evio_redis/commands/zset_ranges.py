@@ -68,7 +68,7 @@ def by_score(value: SortedSet, low: tuple[float, bool], high: tuple[float, bool]
 
 
 def _position(value: SortedSet, score: float, behind: bool) -> int:
-    """How many have a lower score, or, with ``behind``, at most that one."""
+    """Count the members with a lower score or, with ``behind``, at most that one."""
     if behind:
         if score == math.inf:
             return len(value)
@@ -97,8 +97,9 @@ def by_lex(value: SortedSet, low: tuple[int, bytes], high: tuple[int, bytes], re
 
 
 def _run(names: list[bytes], first: tuple[int, bytes], last: tuple[int, bytes], reverse: bool) -> tuple[int, int]:
-    """Where scores differ, as they should not, the names are not in order. Then it is those from the first that is not
-    outside up to the first that is, from the end that the command begins at, as in Redis."""
+    """Return the members of a range of names. Where scores differ, as they should not, the names are not in order:
+    those from the first that is not outside up to the first that is, from the end that the command begins at, as in
+    Redis."""
     if reverse:
         stop = next((at + 1 for at in reversed(range(len(names))) if _before(names[at], last)), 0)
         return next((at + 1 for at in reversed(range(stop)) if _before(names[at], first)), 0), stop
@@ -127,7 +128,7 @@ def _lex_position(value: SortedSet, edge: tuple[int, bytes], score: float) -> in
 
 @dataclass(slots=True)
 class Query:
-    """What a ZRANGE asks for."""
+    """The range that a ZRANGE asks for."""
 
     by: str = "rank"
     reverse: bool = False

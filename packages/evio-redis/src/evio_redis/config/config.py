@@ -36,7 +36,7 @@ def find_directive(name: str) -> Directive:
 
 
 STDIN = "-"
-"""What is given instead of a file's name to have the directives read from standard input."""
+"""The word in place of a file's name to have the directives read from standard input."""
 
 
 def read_file(path: str, included_by: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -201,7 +201,8 @@ class Config:
                 watcher()
 
     def shown(self, patterns: Iterable[bytes] = (b"*",)) -> dict[str, str]:
-        """What CONFIG GET shows for some patterns in lower case, old names included, with the values as text."""
+        """Return the reply of CONFIG GET to some patterns in lower case, old names included, with the values as
+        text."""
         found: dict[str, str] = {}
         given = list(patterns)
         matchers = [matcher(pattern) for pattern in given]
@@ -214,7 +215,7 @@ class Config:
         return found
 
     def missed(self) -> list[str]:
-        """What has no effect here and is set all the same."""
+        """Return the directives that are set and have no effect here."""
         return missed(lambda name: str(getattr(self, find_directive(name).attribute)))
 
     def _show(self, directive: Directive) -> str:
@@ -290,7 +291,7 @@ class Config:
 
 
 def _is_there(host: str) -> bool:
-    """Whether this machine has the address: ``-::1`` is to be left out where there is no IPv6."""
+    """Tell whether this machine has the address: ``-::1`` is to be left out where there is no IPv6."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -252,7 +252,7 @@ def save_points(text: str) -> str:
 
 
 def no_defrag(text: str) -> bool:
-    """What Redis takes for ``activedefrag`` without the memory allocator that it needs."""
+    """Take the values that Redis takes for ``activedefrag`` without the memory allocator that it needs."""
     if yes_no(text):
         raise ConfigError(
             "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc "

@@ -204,7 +204,7 @@ ACCEPTED_ALIASES = {
 
 
 def missed(values: Callable[[str], str]) -> list[str]:
-    """What is missed with the values that VALUES has: a text for each directive."""
+    """Return the effects that are missing with VALUES: a text for each directive."""
     return [
         f"{each.name} {values(each.name)} ({each.missing})"
         for each in ACCEPTED

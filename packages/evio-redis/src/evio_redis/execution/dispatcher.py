@@ -50,7 +50,7 @@ SUBSCRIBED = frozenset(
 NEVER_QUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 
 HTTP = frozenset({b"post", b"host:"})
-"""What no command is called, so that a browser that is made to send here gets nowhere (cross-protocol scripting)."""
+"""Names that no command has, so that a browser that is made to send here gets nowhere (cross-protocol scripting)."""
 
 SHOWN_ARGUMENTS = 128
 """Bytes of the arguments in the error about an unknown command."""

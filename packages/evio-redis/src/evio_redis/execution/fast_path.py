@@ -104,8 +104,8 @@ ARRAY, STATUS = b"*+"
 
 MARK = secrets.token_hex(8).encode()
 END = b"+%b\r\n" % MARK
-"""What the reader is fed behind each chunk. If it comes out as the last reply, nothing was cut off; as it is secret, no
-client can have sent it."""
+"""The bytes that the reader is fed behind each chunk. If it comes out as the last reply, nothing was cut off; as it is
+secret, no client can have sent it."""
 
 
 def split(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk: bytes) -> list[Any]:
@@ -124,7 +124,7 @@ def split(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk: bytes) 
 
 
 def all_strings(commands: list[Any]) -> bool:
-    """Whether these are commands, at least one, whose arguments are strings."""
+    """Tell whether these are commands, at least one, whose arguments are strings."""
     try:
         b"".join(commands[0] if len(commands) == 1 else chain.from_iterable(commands))
     except TypeError:

@@ -1,4 +1,4 @@
-"""When keys were last used, for OBJECT IDLETIME.
+"""The moments when keys were last used, for OBJECT IDLETIME.
 
 To write down the time of every access would cost more than the access itself, so nothing is until somebody asks for the
 first time; from then on commands take the long way, which does. A key not used since then was last used, as far as is
@@ -40,7 +40,7 @@ class Accesses:
 
     @property
     def recording(self) -> bool:
-        """Whether anybody has asked yet."""
+        """True once anybody has asked."""
         return self._begun > 0
 
     def idle(self, database: Database, key: bytes) -> int:

@@ -1,4 +1,4 @@
-"""When the data was saved last (LASTSAVE), and how much has changed since."""
+"""The moment when the data was saved last (LASTSAVE), and the number of changes since."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a command is, and what every part of the server shares."""
+"""Commands, and all that every part of the server shares."""

@@ -1,4 +1,4 @@
-"""What many commands read in their arguments: options, and numbers of keys that follow."""
+"""Common parts of commands' arguments: options, and numbers of keys that follow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Options:
     def __init__(self, args: Args, at: int) -> None:
         self._args = args
         self.at = at
-        """Where in the arguments the next word is."""
+        """The index of the next word in the arguments."""
 
     def __iter__(self) -> Iterator[bytes]:
         args = self._args

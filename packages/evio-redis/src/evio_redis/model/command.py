@@ -37,7 +37,8 @@ __all__ = [
 
 Args: TypeAlias = list[bytes]
 Function: TypeAlias = Callable[[Any, Args], bytes]
-"""What is called with a session (:class:`evio_redis.Session`, which is above this module) and the arguments."""
+"""A function that is called with a session (:class:`evio_redis.Session`, which is above this module) and the
+arguments."""
 
 Batch: TypeAlias = "Callable[..., bytes | None]"
 """A function that serves several calls of one command at once; see :mod:`evio_redis.commands.batching`."""
@@ -56,10 +57,10 @@ FLAGS = frozenset(
         *("allow_busy", "no_async_loading", "no_multi"),
     )
 )
-"""What ``COMMAND INFO`` knows."""
+"""The flags that ``COMMAND INFO`` knows."""
 
 MOST_DIRECT_ARGUMENTS = 32
-"""How many arguments a call may have that is looked up by name and number of arguments at once."""
+"""Arguments that a call may have which is looked up by name and number of arguments at once."""
 
 INDIRECT = frozenset({"admin", "no_auth"})
 """Flags of commands that are never called directly: what they show to the slow log may be something else than their
@@ -98,7 +99,7 @@ class Command:
 
     calls: int = 0
     nanoseconds: int = 0
-    """What all calls took together."""
+    """The duration of all calls together."""
 
     rejected: int = 0
     failed: int = 0
@@ -127,11 +128,11 @@ class Command:
         return not self.subcommands and self.flags.isdisjoint(INDIRECT)
 
     def accepts(self, count: int) -> bool:
-        """Whether it can be called with so many arguments."""
+        """Tell whether it can be called with so many arguments."""
         return count == self.arity if self.arity >= 0 else count >= -self.arity
 
     def key_positions(self, args: Args) -> list[int]:
-        """Where in ``args`` its keys are."""
+        """Return the positions of its keys in ``args``."""
         if self.get_keys is not None:
             return self.get_keys(args)
         first, last, step = self.keys

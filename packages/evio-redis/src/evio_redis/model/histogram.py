@@ -1,4 +1,4 @@
-"""How long the calls of each command took: a histogram (``latency-tracking``; LATENCY HISTOGRAM, INFO latencystats).
+"""The durations of each command's calls: a histogram (``latency-tracking``; LATENCY HISTOGRAM, INFO latencystats).
 
 Goals: a call costs a dictionary access; a few hundred counters at most, whatever the times; what is shown is what Redis
 shows, which counts in nanoseconds with two significant digits (HdrHistogram: values up to 255 on their own, then 128

@@ -13,7 +13,7 @@ __all__ = ["LEVELS", "configure"]
 LEVELS = {"debug": logging.DEBUG, "verbose": logging.INFO, "notice": logging.INFO, "warning": logging.WARNING}
 
 MARKS = {logging.DEBUG: ".", logging.INFO: "*", logging.WARNING: "#", logging.ERROR: "#", logging.CRITICAL: "#"}
-"""How Redis marks the levels of its log."""
+"""Redis's marks of the levels of its log."""
 
 _STDOUT = 1
 

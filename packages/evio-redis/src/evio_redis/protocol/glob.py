@@ -13,7 +13,7 @@ from functools import lru_cache
 __all__ = ["matcher"]
 
 MOST_ASTERISKS = 1000
-"""That Redis follows: a pattern of more, but for the one at its end, matches nothing."""
+"""The limit that Redis follows: a pattern of more, but for the one at its end, matches nothing."""
 
 
 @lru_cache(maxsize=1024)

@@ -27,7 +27,7 @@ SMALLEST = -16445
 """The smallest number above zero is two to this."""
 
 DECIMALS = 17
-"""How many are shown (``%.17Lf``)."""
+"""Digits that are shown (``%.17Lf``)."""
 
 LONGEST = 5 * 1024
 """Bytes from which on Redis takes no text for a number."""
@@ -72,8 +72,8 @@ def _short(text: bytes) -> int | None:
 
 
 def parse_long_double(text: bytes, error: str = NOT_A_FLOAT) -> Number | None:
-    """What ``strtold`` makes of a text; None for infinity. Raises :class:`CommandError` for what is no number, or one
-    that a long double cannot hold."""
+    """Return the number that ``strtold`` reads in a text; None for infinity. Raises :class:`CommandError` for what is
+    no number, or one that a long double cannot hold."""
     found = _DECIMAL(text) or _HEXADECIMAL(text)
     if found is None or not 0 < len(text) < LONGEST:
         if _INFINITE(text) is None:

@@ -85,7 +85,7 @@ class Parser:
 
     @property
     def empty(self) -> bool:
-        """Whether the last chunk ended with the end of a command."""
+        """True if the last chunk ended with the end of a command."""
         return not (self._buffer or self._missing)
 
     @property

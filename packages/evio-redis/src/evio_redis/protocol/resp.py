@@ -89,7 +89,7 @@ def simple(text: str) -> bytes:
 
 
 class Resp2:
-    """What RESP2 says in its own way."""
+    """The replies that RESP2 has in its own way."""
 
     version = 2
     null = b"$-1\r\n"
@@ -118,7 +118,7 @@ class Resp2:
 
     @staticmethod
     def push(encoded: Sequence[bytes]) -> bytes:
-        """What was not asked for: a message of pub/sub."""
+        """Encode a message of pub/sub, which nobody asked for."""
         return array(encoded)
 
     @staticmethod
@@ -138,7 +138,7 @@ class Resp2:
 
 
 class Resp3(Resp2):
-    """What RESP3 has types of its own for."""
+    """The replies that RESP3 has types of its own for."""
 
     version = 3
     null = null_array = b"_\r\n"

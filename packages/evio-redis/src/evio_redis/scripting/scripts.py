@@ -53,7 +53,7 @@ MARGIN = 1 << 20
 """Bytes that must be left when a function of the server's returns to a script, besides its result."""
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
-"""What redis.log's levels are here."""
+"""The levels of redis.log here."""
 
 REPL_AOF = 1
 
@@ -72,7 +72,7 @@ class Script:
 
 
 class Scripts:
-    """What has been loaded, by SHA-1, and how it is run."""
+    """The scripts that were loaded, by SHA-1, and their runs."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -120,7 +120,7 @@ class Scripts:
         return found
 
     def may_write(self, text: bytes, loaded: bool) -> bool:
-        """Whether a script, given by its text or its SHA-1, does not say of itself that it writes nothing."""
+        """Tell whether a script, given by its text or its SHA-1, does not say of itself that it writes nothing."""
         try:
             flags = self.find(text).flags if loaded else parse_shebang(text)[0]
         except CommandError:
@@ -256,13 +256,14 @@ class Scripts:
         raise self._counted_once(result[1], self._failed(script, *result))
 
     def _counted_once(self, error: bytes, shown: str) -> CommandError:
-        """What the script fails with; the statistics have it already if a command that it has called failed with it."""
+        """Return the error of a script; the statistics have it already if a command that it has called failed with
+        it."""
         failure = CommandError(shown)
         failure.counted = error.decode("utf-8", "surrogateescape") in self._counted
         return failure
 
     def _check(self, script: Script, read_only: bool) -> None:
-        """What Redis asks of a script that says in its first line what it does."""
+        """Check as Redis does a script that declares itself in its first line."""
         if script.flags is None or "no-writes" in script.flags:
             return
         if read_only:

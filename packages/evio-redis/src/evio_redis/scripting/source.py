@@ -10,7 +10,7 @@ from ..protocol.inline import split_inline
 __all__ = ["FLAGS", "parse_shebang", "without_tail_calls"]
 
 FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
-"""What a script may say of itself (https://redis.io/docs/latest/develop/interact/programmability/lua-api/)."""
+"""The flags that a script may declare (https://redis.io/docs/latest/develop/interact/programmability/lua-api/)."""
 
 
 def parse_shebang(body: bytes) -> tuple[frozenset[str] | None, bytes]:

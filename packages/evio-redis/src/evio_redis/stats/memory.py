@@ -1,4 +1,4 @@
-"""How much memory is used: by the process, and about how much by one value."""
+"""The memory in use: that of the process, and about that of one value."""
 
 from __future__ import annotations
 

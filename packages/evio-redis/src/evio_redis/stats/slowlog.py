@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "SlowLog"]
 
 MOST_ARGUMENTS, LONGEST_ARGUMENT = 32, 128
-"""How much of a command is kept."""
+"""Arguments of a command, and bytes of each, that are kept."""
 
 
 @dataclass(frozen=True, slots=True)

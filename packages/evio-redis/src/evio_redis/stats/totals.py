@@ -1,4 +1,4 @@
-"""What a server has counted since its start, or since CONFIG RESETSTAT.
+"""The counts of a server since its start, or since CONFIG RESETSTAT.
 
 https://redis.io/docs/latest/commands/info/
 """

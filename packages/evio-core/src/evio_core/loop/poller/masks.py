@@ -1,4 +1,4 @@
-"""What a descriptor can be ready for, in epoll's own numbers so that epoll needs no translation."""
+"""The states for which a descriptor can be polled, in epoll's own numbers so that epoll needs no translation."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What keys can hold besides strings: a class for each type."""
+"""The types of values besides strings: a class for each type."""

@@ -179,7 +179,7 @@ def highest(one: bytearray, other: bytearray) -> bytearray:
 
 
 def estimate(registers: bytes | bytearray) -> int:
-    """How many elements these registers are of."""
+    """Estimate the number of elements from their registers."""
     histogram = [registers.count(value) for value in range(PATTERN_BITS + 2)]
     z = REGISTERS * _tau((REGISTERS - histogram[PATTERN_BITS + 1]) / REGISTERS)
     for count in reversed(histogram[1 : PATTERN_BITS + 1]):
@@ -223,14 +223,14 @@ class HyperLogLog:
 
     @staticmethod
     def valid(data: bytes) -> bool:
-        """Whether this looks like one, as far as Redis looks."""
+        """Tell whether this looks like one, as far as Redis looks."""
         if len(data) < HEADER or data[:4] != b"HYLL" or data[ENCODING] > SPARSE:
             return False
         return data[ENCODING] != DENSE or len(data) == DENSE_SIZE
 
     @property
     def sparse(self) -> bool:
-        """Whether it has runs."""
+        """True if it has runs."""
         return self.data[ENCODING] == SPARSE
 
     # -- counting
@@ -273,7 +273,7 @@ class HyperLogLog:
             at += width
 
     def _size(self, at: int) -> int:
-        """How many registers the run has that begins at ``at``."""
+        """Return the number of registers of the run that begins at ``at``."""
         data, code = self.data, self.data[at]
         if code & 0x80:
             return (code & 3) + 1
@@ -367,7 +367,8 @@ class HyperLogLog:
         return self._raise_dense(register, value)
 
     def _find(self, register: int) -> tuple[int, int, int, int, int]:
-        """Where the run is that has a register, its first register, its size, and the same of the run before it."""
+        """Find the run that has a register: its place, its first register, its size, and the same of the run before
+        it."""
         data = self.data
         start, first = self._near
         if register < first or (start > HEADER and register < first + self._size(start)):

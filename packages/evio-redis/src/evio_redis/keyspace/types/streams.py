@@ -148,7 +148,7 @@ class Node:
         return range(low, high) if dead is None else [index for index in range(low, high) if not dead[index]]
 
     def takes(self, size: int, most_bytes: int, most_entries: int) -> bool:
-        """Whether an entry of so many bytes belongs here, not in the next node; 0 entries are no limit."""
+        """Tell whether an entry of so many bytes belongs here, not in the next node; 0 entries are no limit."""
         if 0 < most_entries <= len(self.ms):
             return False
         left = most_bytes - self.size - size
@@ -350,13 +350,13 @@ class Stream:
         return (node, index) if index >= 0 else (None, -1)
 
     def __contains__(self, entry_id: int) -> bool:
-        """Whether there is an entry of this ID."""
+        """Tell whether there is an entry of this ID."""
         return self._find(entry_id)[0] is not None
 
     # -- how far groups have read
 
     def deleted_from(self, start: int) -> bool:
-        """Whether an entry may be missing from ``start`` on because of XDEL."""
+        """Tell whether an entry may be missing from ``start`` on because of XDEL."""
         return bool(self.length) and start <= self.max_deleted and self.first_id <= self.max_deleted
 
     def count_up_to(self, entry_id: int) -> int:

@@ -117,12 +117,12 @@ class SortedSet:
     # -- reading in order
 
     def rank(self, member: bytes) -> int:
-        """How many are before a member that is there."""
+        """Return the number of members before one that is there."""
         pair = self.scores[member], member
         return self.position(pair)
 
     def position(self, pair: Pair) -> int:
-        """How many are before ``(score, member)``, which need not be there."""
+        """Return the number of members before ``(score, member)``, which need not be there."""
         blocks = self._order()
         at = self._block_of(blocks, pair)
         return sum(len(block) for block in blocks[:at]) + bisect_left(blocks[at], pair)

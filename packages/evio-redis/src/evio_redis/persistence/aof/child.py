@@ -64,7 +64,7 @@ class Child:
 
     @property
     def active(self) -> bool:
-        """Whether there is one."""
+        """True while a child is at work."""
         return self.pid != 0
 
     @property
@@ -102,7 +102,7 @@ class Child:
             os._exit(status)
 
     def poll(self, wait: bool = False) -> int | None:
-        """How it ended: 0 for well, its exit status, minus the number of the signal that killed it; None while it
+        """Return its end: 0 for well, its exit status, minus the number of the signal that killed it; None while it
         goes on, unless that is waited for. What it wrote is removed unless it ended well."""
         if sys.platform == "win32":
             return None

@@ -1,4 +1,4 @@
-"""What may take as long as the disk likes: syncing, closing and removing files, in a thread of its own."""
+"""Operations that may take as long as the disk likes: syncing, closing and removing files, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DiskThread:
 
     @property
     def syncing(self) -> bool:
-        """Whether a file is being synced."""
+        """True while a file is being synced."""
         return self._syncing
 
     def sync(self, fd: int) -> bool:

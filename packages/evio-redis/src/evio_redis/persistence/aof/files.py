@@ -42,7 +42,7 @@ class AppendOnlyFile(LogWriter):
 
     @property
     def directory(self) -> Path:
-        """Where all files are; CONFIG SET dir does not move them."""
+        """The folder of all files; CONFIG SET dir does not move them."""
         if self._manifest is not None:
             return self._manifest.directory
         return Path(self._config.dir) / self._config.appenddirname
@@ -216,7 +216,7 @@ class AppendOnlyFile(LogWriter):
     # -- what rewrites do
 
     def begin_increment(self) -> None:
-        """What comes from now on goes to a new file. Raises ``OSError``, and then goes on as before."""
+        """Append to a new file from now on. Raises ``OSError``, and then goes on as before."""
         if self.waiting:
             self._temporary.unlink(missing_ok=True)
             self._append_to(_opened(self._temporary, os.O_TRUNC))

@@ -104,7 +104,8 @@ def _cut(path: Path, good: int, why: str) -> None:
 
 
 def _goes_on(path: Path, offset: int) -> bool:
-    """Whether commands follow an incomplete one: then it was not cut off by a crash, but a length in it is wrong."""
+    """Tell whether commands follow an incomplete one: then it was not cut off by a crash, but a length in it is
+    wrong."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _FOLLOWING.search(data, offset) is not None
 

@@ -39,7 +39,7 @@ class Manifest:
 
     @property
     def files(self) -> list[Path]:
-        """What is to be loaded, in order."""
+        """The files to be loaded, in order."""
         names = [self.base] if self.base else []
         return [self.directory / name for name in (*names, *(name for name, _ in self.increments))]
 

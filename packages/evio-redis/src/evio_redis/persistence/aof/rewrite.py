@@ -77,7 +77,7 @@ class Rewrites:
 
     @property
     def active(self) -> bool:
-        """Whether one is under way."""
+        """True while one is under way."""
         return self._child.active
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""What commands append to the log, and how that gets to the disk.
+"""The output of commands to the log, and its way to the disk.
 
 Commands are collected in memory and written once per turn of the loop, before any reply of the turn leaves. With
 ``always`` they are synced to the disk then, too; with ``everysec`` a thread does that once a second, so that a slow
@@ -78,7 +78,7 @@ class LogWriter:
         self._disk = DiskThread()
 
     def _append_to(self, fd: int) -> None:
-        """What comes from now on goes to FD."""
+        """Append to FD from now on."""
         if self._fd >= 0:
             self._disk.sync_and_close(self._fd)
         self._fd = fd
@@ -121,7 +121,7 @@ class LogWriter:
             self.flush()
 
     def begin_transaction(self) -> None:
-        """What is fed from now on belongs together."""
+        """Begin a transaction: all that is fed from now on belongs together."""
         self._transaction = 1
 
     def end_transaction(self, session: Session) -> None:

@@ -31,7 +31,7 @@ def pack(value: Any, limits: Limits) -> bytes:
 
 
 def intact(payload: bytes, checked: bool = True) -> bool:
-    """Whether a payload has a version that is known and, if that is to be ``checked``, the right checksum."""
+    """Tell whether a payload has a version that is known and, if that is to be ``checked``, the right checksum."""
     if len(payload) < FOOTER or int.from_bytes(payload[-FOOTER:-CHECKSUM], "little") > VERSION:
         return False
     return not checked or crc64(payload[:-CHECKSUM]) == int.from_bytes(payload[-CHECKSUM:], "little")

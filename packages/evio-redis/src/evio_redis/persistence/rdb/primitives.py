@@ -14,7 +14,7 @@ from . import lzf
 __all__ = ["MALFORMED", "Reader", "length", "string"]
 
 MALFORMED = (ValueError, IndexError, struct.error)
-"""What reading raises for what was not written by Redis."""
+"""Errors of reading for what was not written by Redis."""
 
 
 class Reader:

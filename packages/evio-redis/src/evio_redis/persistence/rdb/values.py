@@ -35,7 +35,7 @@ HASH_ZIPMAP, LIST_ZIPLIST, SET_INTSET, ZSET_ZIPLIST, HASH_ZIPLIST, LIST_ZIPLISTS
 HASH_LISTPACK, ZSET_LISTPACK, LIST_NODES = 16, 17, 18
 
 PLAIN_NODE, PACKED_NODE = 1, 2
-"""What a node of a list is: one long element, or a listpack."""
+"""The two kinds of a list's nodes: one long element, or a listpack."""
 
 ZIPLISTS = (LIST_ZIPLIST, LIST_ZIPLISTS, HASH_ZIPLIST, ZSET_ZIPLIST)
 

@@ -15,7 +15,7 @@ from typing import Any, final
 
 from ..files.encodings import PREFERENCE, choose
 from ..files.version import FileSource
-from ..message.conditional import Outcome, evaluate, http_date
+from ..message.conditional import Outcome, evaluate
 from ..message.request import Request
 from ..message.response import DateClock, FileBody, Response, date_offset
 from .cache import HotAnswer, HotCache, Span
@@ -37,7 +37,7 @@ MOST_VARIANTS = 64
 Key = tuple[bytes, ...]
 """Method, path, minor version ("1"), host."""
 
-OTHER_FIELDS = ("range", "if-range", "if-match", "if-unmodified-since")
+OTHER_FIELDS = frozenset(("range", "if-range", "if-match", "if-unmodified-since"))
 
 
 @final
@@ -68,7 +68,7 @@ class Record:
         self.source = source
         self.tag = source.etag.encode("latin-1") if source.etag else None
         """The entity tag, as it is in ETag and, mostly, in If-None-Match."""
-        self.modified = http_date(source.mtime).encode("ascii") if source.mtime is not None else None
+        self.modified = source.modified.encode("ascii") if source.modified else None
         """The date, as it is in Last-Modified and, mostly, in If-Modified-Since."""
         version = source.files[0] if source.files else None
         self.path = b"" if version is None else version.path
@@ -199,7 +199,7 @@ class KnownAnswers:
             return None
         records, key = self._place(request)
         known = records.find(key)
-        if known is None or any(name in request.headers for name in OTHER_FIELDS):
+        if known is None or request.headers.has_any(OTHER_FIELDS):
             return None
         record = known.find(*_variant(request)) if isinstance(known, Variants) else known
         if record is None:
@@ -231,7 +231,7 @@ class KnownAnswers:
         source = response.source
         if not isinstance(source, FileSource) or response.status not in (200, 304, 404):
             return
-        if any(name in request.headers for name in OTHER_FIELDS):
+        if request.headers.has_any(OTHER_FIELDS):
             return
         content = body if isinstance(body, bytes) else _span(body)
         if content is None:

@@ -64,7 +64,10 @@ def decode_target_path(raw_path: bytes) -> list[str]:
         raise BadPath("the path does not begin with /")
     if _FORBIDDEN.search(raw_path):
         raise BadPath("the path has a character that is not allowed")
-    if _BAD_ESCAPE.search(raw_path):
+    if b"%" not in raw_path:
+        if b"/." not in raw_path and raw_path.isascii():  # nothing to decode and nothing to resolve
+            return [name for name in raw_path.decode("ascii").split("/") if name]
+    elif _BAD_ESCAPE.search(raw_path):
         raise BadPath("the path has an incomplete percent escape")
     names: list[str] = []
     for piece in raw_path.split(b"/"):
@@ -137,13 +140,13 @@ class OpenedFile(_Opened):
         if not self.version.settled:
             return None
         size = self.stat.st_size
-        content = bytearray()
         os.lseek(self.fd, 0, os.SEEK_SET)
-        while len(content) <= size and (piece := os.read(self.fd, size + 1 - len(content))):
+        content = os.read(self.fd, size + 1)  # a byte more, to see whether it has grown
+        while len(content) < size and (piece := os.read(self.fd, size + 1 - len(content))):
             content += piece
         if len(content) != size or identity(os.fstat(self.fd)) != self.version.identity:
             return None
-        return bytes(content)
+        return content
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..message.conditional import Outcome, evaluate, http_date, range_applies
+from ..message.conditional import CONDITIONS, Outcome, evaluate, http_date, range_applies
 from ..message.ranges import content_range, multipart, parse_range, unsatisfied_range
 from ..message.request import Request
 from ..message.response import Deferred, FileBody, Response
@@ -158,17 +158,19 @@ class Representations:
 
     def _respond(self, request: Request, chosen: _Chosen, validated: bool) -> Response:
         etag, mtime = self._validators.find(chosen.opened, chosen.coding) if validated else NO_VALIDATORS
-        chosen.source.etag, chosen.source.mtime = etag, mtime
-        fields: Fields = []
+        source, fields = chosen.source, list[tuple[str, str]]()
+        source.etag, source.mtime = etag, mtime
         if etag:
             fields.append(("ETag", etag))
         if mtime is not None:
-            fields.append(("Last-Modified", http_date(mtime)))
+            source.modified = http_date(mtime)
+            fields.append(("Last-Modified", source.modified))
         if chosen.varies:
             fields.append(("Vary", "Accept-Encoding"))
-        outcome = evaluate(request.method, request.headers.get, etag, mtime)
-        if outcome is not Outcome.PROCEED:
-            return _response(304 if outcome is Outcome.NOT_MODIFIED else 412, fields)
+        if request.headers.has_any(CONDITIONS):
+            outcome = evaluate(request.method, request.headers.get, etag, mtime)
+            if outcome is not Outcome.PROCEED:
+                return _response(304 if outcome is Outcome.NOT_MODIFIED else 412, fields)
         if chosen.coding is not None:
             fields.append(("Content-Encoding", chosen.coding))
         fields.append(("Accept-Ranges", "bytes"))
@@ -224,7 +226,7 @@ def _response(status: int, fields: Fields, body: bytes | FileBody = b"") -> Resp
 def _settled_directory(path: bytes) -> FileVersion | None:
     """Return the version of a path's directory; None while a new name in it might leave its times as they are, and when
     it cannot be looked at: the file was open before it was moved away."""
-    directory = os.path.dirname(path)
+    directory = path.rpartition(b"/")[0] or b"/"
     try:
         version = FileVersion(directory, os.stat(directory))
     except OSError:

@@ -115,8 +115,8 @@ class FileSource:
     ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is current.
 
     ``missing`` is for what would have been served instead, and looked at before each use; ``absent`` is for what would
-    have been preferred, and looked at once a second. ``etag`` and ``mtime`` (seconds since the epoch) are the
-    validators of the representation, as far as it has any.
+    have been preferred, and looked at once a second. ``etag``, ``mtime`` (seconds since the epoch) and
+    ``modified``, which is that as an HTTP date, are the validators of the representation, as far as it has any.
     """
 
     files: tuple[FileVersion, ...]
@@ -125,6 +125,7 @@ class FileSource:
     missing: tuple[bytes, ...] = ()
     etag: str = ""
     mtime: float | None = None
+    modified: str = ""
 
     def is_current(self) -> bool:
         """Tell whether each file still is what it was, and what was missing still is: one ``stat`` each."""

@@ -101,14 +101,23 @@ def recogniser(limits: Limits) -> Recogniser:
 _FIELD = re.compile(r"\n([^:\r]++):[\t ]*+([^\r]*+)")
 
 
+def _joined(lines: list[tuple[str, str]]) -> dict[str, str]:
+    """Return fields by lower-case name; the values of several lines of one are joined (RFC 9110 section 5.3)."""
+    fields: dict[str, str] = {}
+    for each, text in lines:
+        name, value = each.lower(), text.rstrip("\t ")
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
 def request_of(head: Head, scheme: str) -> Request:
     """Make the request that a head says."""
     text = head.string
     method, target, _ = text.split(b" ", 2)
     path, _, query = target.partition(b"?")
-    fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(text.decode("latin-1")):
-        name, value = name.lower(), value.rstrip("\t ")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    lines = _FIELD.findall(text.decode("latin-1"))
+    fields = {name.lower(): value.rstrip("\t ") for name, value in lines}
+    if len(fields) < len(lines):
+        fields = _joined(lines)
     version = "1.1" if head[3] == b"1" else "1.0"
     return make_request(method.decode("ascii"), target, Target(path, query, ""), version, fields, scheme)

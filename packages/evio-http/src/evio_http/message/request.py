@@ -26,6 +26,10 @@ class Headers:
         """The value of a field, or DEFAULT."""
         return self._fields.get(name.lower(), default)
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Tell whether there is a field of any of these lower-case names."""
+        return not names.isdisjoint(self._fields)
+
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._fields
 
@@ -119,7 +123,8 @@ def make_request(
     method: str, raw_target: bytes, target: Target, version: str, fields: dict[str, str], scheme: str
 ) -> Request:
     """Make a request of what was parsed. FIELDS has lower-case names; the lines of one field are joined by ", "."""
-    options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
+    connection = fields.get("connection")
+    options = () if connection is None else {option.strip() for option in connection.lower().split(",")}
     return Request(
         method,
         raw_target,

@@ -5,7 +5,7 @@ https://redis.io/docs/latest/commands/?group=geo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
@@ -76,24 +76,29 @@ def _scores(session: Session, key: bytes) -> dict[bytes, float]:
     return {} if value is None else value.scores
 
 
-def _shown(session: Session, args: Args, null: bytes, show: Callable[[tuple[float, float]], bytes]) -> bytes:
+def _shown(
+    session: Session, args: Args, null: bytes, show: Callable[[list[tuple[float, float]]], Iterable[bytes]]
+) -> bytes:
     """The reply of a command that shows the position of each member, ``null`` of one that there is not."""
     scores = _scores(session, args[1])
     places = [(at, scores[member]) for at, member in enumerate(args[2:]) if member in scores]
     parts = [null] * (len(args) - 2)
-    for (at, _), position in zip(places, geohash.decode_all([score for _, score in places]), strict=True):
-        parts[at] = show(position)
+    positions = geohash.decode_all([score for _, score in places])
+    for (at, _), shown in zip(places, show(positions), strict=True):
+        parts[at] = shown
     return array(parts)
 
 
 @command("GEOPOS", arity=-2, flags="readonly", keys=(1,), group="geo", since="3.2.0")
 def geopos(session: Session, args: Args) -> bytes:
-    return _shown(session, args, session.resp.null_array, lambda position: position_reply(session, position))
+    return _shown(
+        session, args, session.resp.null_array, lambda found: [position_reply(session, each) for each in found]
+    )
 
 
 @command("GEOHASH", arity=-2, flags="readonly", keys=(1,), group="geo", since="3.2.0")
 def geohash_(session: Session, args: Args) -> bytes:
-    return _shown(session, args, session.resp.null, lambda position: bulk(geohash.text(*position)))
+    return _shown(session, args, session.resp.null, lambda found: map(bulk, geohash.texts(found)))
 
 
 @command("GEODIST", arity=-4, flags="readonly", keys=(1,), group="geo", since="3.2.0")

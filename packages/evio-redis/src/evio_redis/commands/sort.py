@@ -5,6 +5,7 @@ https://redis.io/docs/latest/commands/sort/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -155,13 +156,26 @@ def _in_order(database: Database, elements: list[bytes], query: _Query) -> list[
             element: (weight is not None, weight or b"") for element in elements for weight in [by(element)]
         }
         return sorted(elements, key=missing_first.__getitem__, reverse=query.descending)
-    scores = {element: _score(by(element)) for element in elements}
+    scores = _scores(elements if pattern is None else [by(element) or b"" for element in elements])
     # Equal scores are in the order of the elements, both ways round when descending.
-    return sorted(elements, key=lambda element: (scores[element], element), reverse=query.descending)
+    return [element for _, element in sorted(zip(scores, elements, strict=True), reverse=query.descending)]
 
 
-def _score(weight: bytes | None) -> float:
+_ALL_INTEGERS = re.compile(rb"(?:-?\d{1,15}(?: |\Z))*").fullmatch
+
+
+def _scores(weights: list[bytes]) -> list[float]:
+    """Read these texts as numbers. Raises :class:`CommandError`."""
+    if _ALL_INTEGERS(b" ".join(weights)):  # then ``float`` takes nothing that ``strtod`` does not
+        try:
+            return list(map(float, weights))
+        except ValueError:  # a text with a blank in it, or an empty one
+            pass
+    return list(map(_score, weights))
+
+
+def _score(weight: bytes) -> float:
     """Return the number that ``strtod`` reads in a text: that ends at a NUL, may begin with blanks, and may be
     empty."""
-    text = b"" if weight is None else weight.partition(b"\0")[0]
+    text = weight.partition(b"\0")[0]
     return parse_double(text.lstrip(BLANKS), NOT_A_SCORE) if text else 0.0

@@ -25,7 +25,7 @@ __all__ = [
     "distance",
     "encode",
     "ranges",
-    "text",
+    "texts",
 ]
 
 STEPS = 26
@@ -79,6 +79,16 @@ GATHERING = (
 """Shifts that bring the bits at the even places together, and the bits that are right after each."""
 
 
+SPREADING = (
+    (16, 0x0000FFFF0000FFFF),
+    (8, 0x00FF00FF00FF00FF),
+    (4, 0x0F0F0F0F0F0F0F0F),
+    (2, 0x3333333333333333),
+    (1, EVEN),
+)
+"""The same for the opposite."""
+
+
 def _gather(number: int) -> int:
     """The bits at the even places of a 64-bit number."""
     number &= EVEN
@@ -95,6 +105,21 @@ def _gather_all(numbers: int, count: int) -> tuple[int, ...]:
     for shift, mask in GATHERING:
         numbers = (numbers | numbers >> shift) & mask * each
     return struct.unpack(f"<{count}Q", numbers.to_bytes(8 * count, "little"))
+
+
+def _interleaved(xs: list[int], ys: list[int]) -> tuple[int, ...]:
+    """The opposite: the bits of each y at the even places, those of each x at the odd ones. All have 32 bits, so that
+    no shift brings any into the next lane."""
+    count = len(xs)
+
+    def spread(numbers: list[int]) -> int:
+        lanes = int.from_bytes(struct.pack(f"<{count}Q", *numbers), "little")
+        for shift, mask in SPREADING:
+            lanes = (lanes | lanes << shift) & mask * each
+        return lanes
+
+    each = int.from_bytes((b"\1" + bytes(7)) * count, "little")
+    return struct.unpack(f"<{count}Q", (spread(ys) | spread(xs) << 1).to_bytes(8 * count, "little"))
 
 
 @dataclass(slots=True, frozen=True)
@@ -152,8 +177,15 @@ def decode_all(scores: list[float]) -> list[tuple[float, float]]:
     count = len(scores)
     if not count:
         return []
-    bits = int.from_bytes(struct.pack(f"<{count}Q", *map(_unsigned, scores)), "little")
-    return list(map(_middle, _gather_all(bits >> 1, count), _gather_all(bits, count)))
+    usual = min(scores) >= 0 and max(scores) < 1 << 2 * STEPS
+    bits = int.from_bytes(struct.pack(f"<{count}Q", *map(int if usual else _unsigned, scores)), "little")
+    xs, ys = _gather_all(bits >> 1, count), _gather_all(bits, count)
+    if not usual:
+        return list(map(_middle, xs, ys))
+    # the same as ``_middle``, without a call for each
+    longitudes = [((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2 for x in xs]
+    latitudes = [((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2 for y in ys]
+    return list(zip(longitudes, latitudes, strict=True))
 
 
 def _middle(x: int, y: int) -> tuple[float, float]:
@@ -180,17 +212,23 @@ _PAIRS = [bytes((one, other)) for one in ALPHABET for other in ALPHABET]
 """Two characters for ten bits."""
 
 
-def text(longitude: float, latitude: float) -> bytes:
-    """The geohash of a position as other programs write it (https://en.wikipedia.org/wiki/Geohash), whose latitudes go
-    to the poles. Of 11 characters the last always is 0: the precision is of 52 bits."""
-    bits = encode(longitude, latitude, latitudes=(-90.0, 90.0))
-    return b"%b%b%b%b%b0" % (
-        _PAIRS[bits >> 42 & 0x3FF],
-        _PAIRS[bits >> 32 & 0x3FF],
-        _PAIRS[bits >> 22 & 0x3FF],
-        _PAIRS[bits >> 12 & 0x3FF],
-        _PAIRS[bits >> 2 & 0x3FF],
-    )
+def texts(positions: list[tuple[float, float]]) -> list[bytes]:
+    """The geohashes of positions as other programs write them (https://en.wikipedia.org/wiki/Geohash), whose latitudes
+    go to the poles. Of 11 characters the last always is 0: the precision is of 52 bits."""
+    xs = [int((longitude + 180.0) / 360.0 * PARTS) & 0xFFFFFFFF for longitude, _ in positions]
+    ys = [int((latitude + 90.0) / 180.0 * PARTS) & 0xFFFFFFFF for _, latitude in positions]
+    pairs = _PAIRS
+    return [
+        b"%b%b%b%b%b0"
+        % (
+            pairs[bits >> 42 & 0x3FF],
+            pairs[bits >> 32 & 0x3FF],
+            pairs[bits >> 22 & 0x3FF],
+            pairs[bits >> 12 & 0x3FF],
+            pairs[bits >> 2 & 0x3FF],
+        )
+        for bits in _interleaved(xs, ys)
+    ]
 
 
 def distance(one: tuple[float, float], other: tuple[float, float]) -> float:

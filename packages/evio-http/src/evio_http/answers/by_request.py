@@ -1,4 +1,4 @@
-"""What answers which request from memory, found by what of a head an answer depends on.
+"""Answers from memory, by request: found by what of a head an answer depends on.
 
 Operations: find, keep, drop; O(1). Goals: heads that differ in what does not matter (cookies, referrers, user agents)
 lead to the same record; a record is found with one look-up in a dictionary; memory is bounded, whatever is asked for.
@@ -42,7 +42,7 @@ OTHER_FIELDS = frozenset(("range", "if-range", "if-match", "if-unmodified-since"
 
 @final
 class Record:
-    """What is known of one resource, or of one variant of it. It may be used while its file is what it was; looked at
+    """The answers of one resource, or of one variant of it. It may be used while its file is what it was; looked at
 
     - before each use (but once for all that was found ready in one turn of a loop): ``stat`` of the file;
     - once a second: that what was not there (``app.css.br``) still is not.
@@ -74,7 +74,7 @@ class Record:
         self.path = b"" if version is None else version.path
         self.inode, _, self.ctime, _, self.device = (0, 0, 0, 0, 0) if version is None else version.identity
         self.others = len(source.files) != 1 or bool(source.missing)
-        """Whether ``source.is_current`` has to look at more than the one file."""
+        """True if ``source.is_current`` has to look at more than the one file."""
         self.full: HotAnswer | None = None
         """To a request whose conditions, if any, do not hold it back."""
         self.not_modified: HotAnswer | None = None
@@ -179,7 +179,7 @@ class Records(dict[Key, "Record | Variants"]):
 
 
 class KnownAnswers:
-    """What answered which requests, in at most HOT_BYTES; 0: nothing is known. For REVALIDATE seconds after a look at
+    """Answers by request, in at most HOT_BYTES of memory; 0 disables it. For REVALIDATE seconds after a look at
     its file a record is right without another. DESCRIPTORS is how many the process may have."""
 
     def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock, descriptors: int) -> None:

@@ -93,9 +93,9 @@ class HotAnswer:
         self.length = length
         """Bytes of content."""
         self.date_at = date_at
-        """Where in ``wire`` the value of Date is."""
+        """The position of the value of Date in ``wire``."""
         self.file: HeldFile | None = None
-        """Where the content is, if not in ``wire``."""
+        """The content, if it is not in ``wire``."""
         self.wire = b""
         """All of it; empty when it is no longer kept."""
         self.until = 0.0

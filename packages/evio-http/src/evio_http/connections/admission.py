@@ -1,4 +1,4 @@
-"""How many connections may be open, in all and from one address."""
+"""Limits of open connections, in all and from one address."""
 
 from __future__ import annotations
 

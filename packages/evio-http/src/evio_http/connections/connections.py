@@ -35,7 +35,7 @@ AT_ONCE = 16 * 1024
 kernel buffers; longer ones are waited for."""
 
 QUEUED_FROM = 128 * 1024
-"""What is shorter than this is mostly taken by the kernel at once, which needs no further descriptor."""
+"""A file shorter than this, in bytes, is mostly taken by the kernel at once, which needs no further descriptor."""
 
 DESCRIPTORS_OF_A_FILE = 3
 """That it takes to look one up: the directory, what its path leads to, and the file."""
@@ -44,7 +44,7 @@ UNLIMITED = 1 << 20
 """Descriptors where the system has no limit."""
 
 NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN))
-"""What a connection may end with through nobody's fault here, where Python has no class of error for it."""
+"""Errors that a connection may end with through nobody's fault here, where Python has no class of error for it."""
 
 CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

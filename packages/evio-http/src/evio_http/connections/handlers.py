@@ -35,7 +35,7 @@ class Handlers:
         self._queues: dict[Hashable, deque[tuple[Request, Deferred, Callable[[Response], None]]]] = {}
         self._lock = threading.Lock()  # of the queues
         self.want_content = not all(shared for _, shared in self._handlers)
-        """Whether one may look at the content of requests."""
+        """True if one may look at the content of requests."""
 
     def ask(self, address: str, request: Request) -> Response | Deferred:
         """The response to a request from ADDRESS, whatever happens."""

@@ -28,7 +28,7 @@ class Observers:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
         self.present = bool(observers)
-        """Whether there are any."""
+        """True if there are any."""
 
     def observe(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
         """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""

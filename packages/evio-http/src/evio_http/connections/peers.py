@@ -1,4 +1,4 @@
-"""Who a request comes from, behind proxies that are trusted to say so."""
+"""The address of a client, behind proxies that are trusted to say so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..message.request import Request
 __all__ = ["UNIX", "TrustedProxies", "peer_address"]
 
 UNIX = "unix"
-"""What stands for the peers of unix sockets among the networks that are trusted."""
+"""The name of the peers of unix sockets among the networks that are trusted."""
 
 _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([\d.]+):\d+|([0-9A-Fa-f:.]+)")
 """An element of X-Forwarded-For: an address, by some proxies with its port."""

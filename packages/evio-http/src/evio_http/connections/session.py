@@ -1,4 +1,4 @@
-"""What is known of one connection between its events."""
+"""The state of one connection between its events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["HTTPSession", "Deadline", "Waiting"]
 
 
 class Waiting(enum.Enum):
-    """What the next request has to wait for."""
+    """The reasons for which the next request has to wait."""
 
     NOTHING = "nothing"
     OUTPUT = "output"
@@ -23,7 +23,7 @@ class Waiting(enum.Enum):
 
 
 class Deadline(enum.Enum):
-    """What the connection's deadline limits."""
+    """The subject of the connection's deadline."""
 
     NONE = "none"
     HEAD = "head"
@@ -78,12 +78,12 @@ class HTTPSession:
         self.gone = False
         """The connection has ended."""
         self.started = 0.0
-        """When the request began to arrive; ``time.monotonic``."""
+        """The time at which the request began to arrive; ``time.monotonic``."""
         self.unfinished: list[tuple[Request, int, int, float]] = []
-        """What is still on its way, for the observers: request, status, bytes of content, ``started``."""
+        """Responses still on their way, for the observers: request, status, bytes of content, ``started``."""
         self.sending: Request | None = None
-        """Whose file was handed over for sending last."""
+        """The request whose file was handed over for sending last."""
         self.request: Request | None = None
-        """What another thread is at..."""
+        """The request that another thread is at..."""
         self.result: Response | None = None
         """...and what it made of it."""

@@ -24,7 +24,7 @@ Pieces = list[bytes | tuple[int, int]]
 
 @dataclass(slots=True)
 class _Chosen:
-    """What is going to be sent of a file."""
+    """The part and form of a file that is going to be sent."""
 
     opened: OpenedFile
     media_type: str

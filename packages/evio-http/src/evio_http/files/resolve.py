@@ -172,7 +172,7 @@ def _measured(fd: int) -> Held:
 
 
 def _target(fd: int, name: bytes, directory: int) -> bytes:
-    """Where the link leads; of the very link that is held, if it can be held."""
+    """Return where the link leads; of the very link that is held, if it can be held."""
     if fd >= 0:
         return os.readlink(b"", dir_fd=fd)
     try:

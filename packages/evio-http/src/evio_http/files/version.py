@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Identity = tuple[int, int, int, int, int]
-"""What tells a version of a file from any other: inode, mtime and ctime (ns), size, device."""
+"""The marks of a version of a file: inode, mtime and ctime (ns), size, device."""
 
 _TICK_NS = 50_000_000  # local file systems stamp with the kernel's coarse clock: 10 ms at CONFIG_HZ=100
 _COARSE_NS = 2_000_000_000  # FAT; ext3 and HFS+ have 1 s
@@ -90,7 +90,7 @@ class FileVersion:
 
     @property
     def settled(self) -> bool:
-        """Whether it may be kept in memory; see ``is_settled``. Once so, it remains so."""
+        """True if it may be kept in memory; see ``is_settled``. Once so, it remains so."""
         if not self._settled:
             self._settled = is_past(self.identity[2], time.time_ns())
         return self._settled
@@ -111,7 +111,7 @@ class FileVersion:
 
 @dataclass(slots=True)
 class FileSource:
-    """What a response was made of: it is still right as long as each of ``files`` is current, none of the paths
+    """The files that a response was made of: it is still right as long as each of ``files`` is current, none of the paths
     ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is current.
 
     ``missing`` is for what would have been served instead, and looked at before each use; ``absent`` is for what would

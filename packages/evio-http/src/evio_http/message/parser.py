@@ -107,7 +107,7 @@ class RequestParser:
 
     @property
     def idle(self) -> bool:
-        """Whether no request is on its way: at a message boundary, with nothing received behind it."""
+        """True while no request is on its way: at a message boundary, with nothing received behind it."""
         return self._state == _IDLE and self._start == len(self._buffer) and not self._empty_lines
 
     @property
@@ -117,7 +117,7 @@ class RequestParser:
 
     @property
     def awaited(self) -> int | None:
-        """How many bytes of content a request still needs, at most; None when none is on its way."""
+        """The number of bytes of content that a request still needs, at most; None when none is on its way."""
         if self._body is None:
             return None
         return self._body.remaining or self._limits.body

@@ -84,13 +84,13 @@ class Request:
         self.path = path
         """The path of the target, not decoded; ``b"*"`` for ``OPTIONS *``."""
         self.query = query
-        """What follows the first "?", not decoded; empty if there is none."""
+        """The query, behind the first "?", not decoded; empty if there is none."""
         self.host = host
         """The host and port that were asked for, in lower case; empty in HTTP/1.0 without Host."""
         self.scheme = scheme
         """``"http"``, or ``"https"`` over TLS."""
         self.keep_alive = keep_alive
-        """Whether the client can use the connection for another request (RFC 9112 section 9.3)."""
+        """True if the client can use the connection for another request (RFC 9112 section 9.3)."""
         self.has_body = has_body
         self.body = b""
         """The content; empty unless a handler of the program's own is asked."""

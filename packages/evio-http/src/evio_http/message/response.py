@@ -55,7 +55,7 @@ class FileBody:
 
 
 class Source(Protocol):
-    """What a response was made of. A response that has one depends on no more of its request than method, scheme, host,
+    """The files that a response was made of. A response that has one depends on no more of its request than method, scheme, host,
     version, path, the fields of conditions and ranges, and those of Accept-Encoding and Origin that its Vary names. It
     may be sent again for as long as its source is current."""
 
@@ -105,7 +105,7 @@ class Response:
         self.headers.append((name, value))
 
     def has(self, name: str) -> bool:
-        """Whether there is a field of that name."""
+        """Tell whether there is a field of that name."""
         name = name.lower()
         return any(each.lower() == name for each, _ in self.headers)
 
@@ -186,7 +186,7 @@ class DateClock:
 
 
 def date_offset(status: int) -> int:
-    """Where the value of Date is in a head of ``render_head``."""
+    """Return where the value of Date is, in bytes, in a head of ``render_head``."""
     return len(_STATUS_LINES[status])
 
 

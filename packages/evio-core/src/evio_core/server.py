@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import signal
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .addresses.address import Address
 from .addresses.bind import BoundAddress, bind_all
@@ -21,10 +20,6 @@ from .addresses.origin import Origin
 from .checks import not_negative
 from .errors import AddressError, ServerStopped, TLSError
 from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
-from .fallback import dial as net_dial
-from .fallback import listener as net_listener
-from .fallback.datagram import NetDatagramSocket
-from .fallback.loop import NetLoop
 from .logs import log
 from .loop.balance import make_balancer
 from .loop.cpus import usable_cpus
@@ -38,6 +33,11 @@ from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
 from .tls.credentials import ServerCredentials
 from .udp.datagram import DatagramSocket
+
+if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fallback is imported where it is used
+    import asyncio
+
+    from .fallback.loop import NetLoop
 
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
@@ -69,6 +69,8 @@ def serve(events: Events, *addresses: str) -> None:
 def _check_thread(addresses: Sequence[Address]) -> None:
     """See that the calling thread can run the loop. Raises ``RuntimeError``."""
     if all(address.fallback or choice() == "asyncio" for address in addresses):
+        import asyncio
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -140,6 +142,8 @@ class RunningServer:
             if not all(simulated):
                 self._native.append(Loop(index, own, make_poller(), self._stop_once))
             if any(simulated):
+                from .fallback.loop import NetLoop
+
                 self._net.append(NetLoop(index, own, self._stop_once, aio if index == 0 else None))
         self._loops: list[Loop] = [*self._native, *self._net]
 
@@ -176,7 +180,9 @@ class RunningServer:
         here = threading.get_ident()
         loop = next((loop for loop in usable if loop.ident == here), usable[0])
         origin = Origin(address, -1, self._events.options)
-        if isinstance(loop, NetLoop):
+        if _on_asyncio(loop):
+            from .fallback import dial as net_dial
+
             return net_dial.dial(loop, parsed, origin, context, timeout)
         return dial(loop, parsed, origin, context, timeout)
 
@@ -229,6 +235,8 @@ class RunningServer:
 
     async def run_async(self) -> None:
         """The same on a running asyncio loop, which is loop 0."""
+        import asyncio
+
         threads = self._start()
         main = asyncio.ensure_future(self._net[0].main())
         cancelled: asyncio.CancelledError | None = None
@@ -295,11 +303,16 @@ class RunningServer:
         credentials: ServerCredentials | None,
         place: Callable[[Accepted], None],
     ) -> None:
-        simulated = isinstance(loop, NetLoop)
+        datagrams: type[DatagramSocket] = DatagramSocket
+        listener: type[Listener] = Listener
+        if _on_asyncio(loop):
+            from .fallback import datagram as net_datagram
+            from .fallback import listener as net_listener
+
+            datagrams, listener = net_datagram.NetDatagramSocket, net_listener.NetListener
         if sock.type == socket.SOCK_DGRAM:
-            (NetDatagramSocket if simulated else DatagramSocket)(loop, sock, origin).start()
+            datagrams(loop, sock, origin).start()
         else:
-            listener = net_listener.NetListener if simulated else Listener
             listener(loop, sock, origin, credentials, place, self._exclusive).start()
 
     # -- stopping
@@ -357,8 +370,14 @@ def _place(loops: Sequence[Loop], balance: Callable[[], int] | None, here: Loop,
         loop.submit(functools.partial(_adopt, loop), accepted)
 
 
+def _on_asyncio(loop: Loop) -> TypeGuard[NetLoop]:
+    return not loop.polls_together
+
+
 def _adopt(loop: Loop, accepted: Accepted) -> None:
-    if isinstance(loop, NetLoop):
+    if _on_asyncio(loop):
+        from .fallback import listener as net_listener
+
         net_listener.adopt(loop, accepted)
     else:
         adopt(loop, accepted)

@@ -7,7 +7,6 @@ import functools
 import itertools
 import os
 import sys
-from importlib.metadata import version
 from typing import NoReturn
 
 from evio_core import (
@@ -20,6 +19,7 @@ from evio_core import (
     Options,
     Server,
     TLSError,
+    __version__,
     serve,
     url,
     workers,
@@ -53,7 +53,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     parser.add_argument("--trace", action="store_true", help="print what passes, escaped")
     parser.add_argument("--idle-timeout", type=float, default=0.0, metavar="SECONDS", help="drop silent connections")
-    parser.add_argument("--version", action="version", version=f"evio-echo {version('evio-echo')}")
+    parser.add_argument("--version", action="version", version=f"evio-echo {__version__}")
     return parser.parse_args(arguments)
 
 

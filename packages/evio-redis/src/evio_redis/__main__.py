@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import sys
-from importlib.metadata import version
 
 import evio_core
 
@@ -103,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(usage())
             return 0
         if "--version" in given or "-v" in given:
-            say(f"evio-redis {version('evio-redis')}")
+            say(f"evio-redis {evio_core.__version__}")
             return 0
         server = Server(config=parse_arguments([*given]))
         logfile.configure(server.config)

@@ -8,7 +8,6 @@ import platform
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
@@ -275,7 +274,7 @@ class Server:
 
     def _serving(self, core: evio_core.Server) -> None:
         self._running.core = core
-        log.info("evio-redis %s on Python %s, PID: %d", version("evio-redis"), platform.python_version(), os.getpid())
+        log.info("evio-redis %s on Python %s, PID: %d", evio_core.__version__, platform.python_version(), os.getpid())
         log.info("Server initialized")
         missed = self.config.missed()
         if missed:

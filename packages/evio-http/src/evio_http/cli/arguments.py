@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from importlib.metadata import version
 from typing import Any, NoReturn
+
+from evio_core import __version__
 
 from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
@@ -70,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="what to serve (default: here)")
     parser.add_argument("addresses", nargs="*", default=[], metavar="ADDRESS", help="where to listen; see below")
-    parser.add_argument("--version", action="version", version=f"evio-http {version('evio-http')}")
+    parser.add_argument("--version", action="version", version=f"evio-http {__version__}")
     _network(parser.add_argument_group("network"))
     _content(parser.add_argument_group("content"))
     _fields(parser.add_argument_group("response fields"))

@@ -111,8 +111,9 @@ class FileVersion:
 
 @dataclass(slots=True)
 class FileSource:
-    """The files that a response was made of: it is still right as long as each of ``files`` is current, none of the paths
-    ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is current.
+    """The files that a response was made of: it is still right as long as each of ``files`` is current, none of the
+    paths ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is
+    current.
 
     ``missing`` is for what would have been served instead, and looked at before each use; ``absent`` is for what would
     have been preferred, and looked at once a second. ``etag``, ``mtime`` (seconds since the epoch) and

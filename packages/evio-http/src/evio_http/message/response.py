@@ -55,9 +55,9 @@ class FileBody:
 
 
 class Source(Protocol):
-    """The files that a response was made of. A response that has one depends on no more of its request than method, scheme, host,
-    version, path, the fields of conditions and ranges, and those of Accept-Encoding and Origin that its Vary names. It
-    may be sent again for as long as its source is current."""
+    """The files that a response was made of. A response that has one depends on no more of its request than method,
+    scheme, host, version, path, the fields of conditions and ranges, and those of Accept-Encoding and Origin that its
+    Vary names. It may be sent again for as long as its source is current."""
 
     def is_current(self) -> bool:
         """Tell whether what the response was made of still is what it was."""

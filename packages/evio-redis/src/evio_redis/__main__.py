@@ -6,12 +6,14 @@ import gc
 import logging
 import os
 import sys
+from pathlib import Path
 
 import evio_core
 
 from .config.config import STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
+from .persistence.check import check_snapshot
 from .process import logfile, signals
 from .process.running import Running
 from .protocol.inline import split_inline
@@ -30,6 +32,9 @@ examples:
 
 log = logging.getLogger("evio_redis")
 
+SAVE_POINTS = "3600 1 300 100 60 10000"
+"""When snapshots are made if there is a redis.conf and it says nothing of them, as in Redis."""
+
 
 def usage() -> str:
     """The help text, made from the directives."""
@@ -42,6 +47,7 @@ def usage() -> str:
         default = each.show(each.default)
         right = f"{each.help} ({default})" if default and len(default) < 24 else each.help
         lines += [f"{left:<40} {right}"] if len(left) < 40 else [left, f"{'':<40} {right}"]
+    lines.append(f"{'  --check FILE ...':<40} say what is in snapshots, and if they are whole")
     lines += [f"{'  --help, --version':<40} this text; the version", ""]
     lines += ["The other directives of a redis.conf are accepted and have no effect.", "", EXAMPLES.rstrip()]
     return "\n".join(lines)
@@ -57,14 +63,19 @@ def parse_arguments(arguments: list[str]) -> Config:
         files.append(arguments.pop(0))
     if arguments and arguments[-1] == STDIN:
         files.append(arguments.pop())
+    named: set[str] = set()
     for file in files:
         for name, text in read_file(file):
             config.load(name, text)
+            named.add(name.lower())
     for name, *values in _directives(arguments):
         directive = find_directive(name)
         if not values and directive.name not in SEVERAL:
             raise ConfigError(f"--{directive.name} needs a value: {directive.help}")
         config.load(directive.name, " ".join(values))
+        named.add(directive.name)
+    if files and "save" not in named:
+        config.save = SAVE_POINTS
     return config
 
 
@@ -104,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
         if "--version" in given or "-v" in given:
             say(f"evio-redis {evio_core.__version__}")
             return 0
+        if given[:1] == ["--check"]:
+            return check(given[1:])
         server = Server(config=parse_arguments([*given]))
         logfile.configure(server.config)
     except BrokenPipeError:  # whoever reads the help has seen enough
@@ -115,6 +128,24 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 2
     return run(server)
+
+
+def check(files: list[str]) -> int:
+    """Say what is in snapshots; returns the exit status, 1 if one of them would not load."""
+    if not files:
+        print("evio-redis: --check needs the names of snapshots (dump.rdb)", file=sys.stderr)
+        return 2
+    status = 0
+    for file in files:
+        try:
+            say(check_snapshot(Path(file)))
+        except OSError as error:
+            print(f"evio-redis: {file}: {error.strerror or error}", file=sys.stderr)
+            status = 1
+        except LogCorrupt as error:
+            print(f"evio-redis: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
 def run(server: Server) -> int:

@@ -37,6 +37,7 @@ from .model.route import Route
 from .model.services import Services
 from .persistence import AppendOnlyFile
 from .persistence.rdb.payload import Checksums
+from .persistence.snapshots import Snapshots
 from .process.running import Running
 from .process.signals import pid_file
 from .scripting import Scripts
@@ -115,9 +116,12 @@ class Server:
         monitors = add(Monitors(route))
         self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs))
         self._aof = add(AppendOnlyFile(services))
+        self._snapshots = add(Snapshots(services))
+        self._snapshots.others_active = lambda: self._aof.rewrites.active
+        self._aof.rewrites.others_active = lambda: self._snapshots.active
         self.dispatcher = add(Dispatcher(services))
         scripts = add(Scripts(services))
-        add(Info(services, self._aof, scripts, self.dispatcher.settle))
+        add(Info(services, self._aof, self._snapshots, scripts, self.dispatcher.settle))
 
     def _rename(self, old: str, new: str) -> None:
         try:
@@ -191,6 +195,8 @@ class Server:
                 evio_core.serve(self.events(), *self.config.addresses())
         finally:
             self._aof.close()
+            if self.serving:
+                self._snapshots.close()
 
     def _appendonly_changed(self) -> None:
         logging_now = self._aof.on or self._aof.waiting
@@ -281,6 +287,8 @@ class Server:
             log.warning("Without effect: %s", "; ".join(missed))
         if self.config.appendonly:
             self._aof.open()
+        else:
+            self._snapshots.load()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
             log.info("Ready to accept connections on %s", evio_core.url(address.partition("://")[0], name))
         self._running.ready.set()
@@ -319,6 +327,7 @@ class Server:
         self._blocking.serve()  # those who wait for a stream that has expired
         self._outputs.check(clients.sessions.values(), clients.now)
         self._aof.tick()
+        self._snapshots.tick()
         if self.config.maxmemory:
             self._memory.update()
         self.dispatcher.settle()

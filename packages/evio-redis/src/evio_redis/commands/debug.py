@@ -17,8 +17,10 @@ from ..keyspace.idle_times import Accesses
 from ..keyspace.keyspace import Keyspace
 from ..keyspace.last_save import LastSave
 from ..model.command import Args, Function, command
-from ..persistence import AppendOnlyFile, load_commands, write_base
+from ..persistence import AppendOnlyFile
 from ..persistence.rdb.payload import Checksums
+from ..persistence.rdb.reader import load_rdb
+from ..persistence.rdb.writer import write_rdb
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer, simple
 from .objects import encoding_name
@@ -214,14 +216,16 @@ def _load(session: Session, args: Args) -> bytes:
     """Forget all keys and load them from the log, or from what they were written to just now."""
     services = session.services
     aof = services[AppendOnlyFile]
-    path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.aof"
+    path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.rdb"
     try:
         if args[1].upper() == b"LOADAOF":
             aof.reload()
         else:
-            write_base(services[Config], services[Keyspace], path)
+            keyspace = services[Keyspace]
+            write_rdb(services[Config], keyspace, path)
             with aof.replaying():
-                load_commands(services, path, may_be_torn=False)
+                keyspace.functions.clear()
+                load_rdb(keyspace, path, services[Config])
     except (LogCorrupt, OSError) as error:
         raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
     finally:

@@ -14,10 +14,10 @@ from ..clients.monitor import Monitors
 from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError, ConfigError, LogCorrupt, bad_subcommand
 from ..keyspace.keyspace import Keyspace
-from ..keyspace.last_save import LastSave
 from ..model.command import Args, Registry, command
 from ..model.version import REDIS_VERSION
 from ..persistence import AppendOnlyFile
+from ..persistence.snapshots import Snapshots
 from ..process.running import Running
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
@@ -48,11 +48,6 @@ def time_(session: Session, args: Args) -> bytes:
     return bulks([b"%d" % seconds, b"%d" % microseconds])
 
 
-@command("LASTSAVE", arity=1, flags="loading stale fast")
-def lastsave(session: Session, args: Args) -> bytes:
-    return integer(int(session.services[LastSave].when))
-
-
 @command("MONITOR", arity=1, flags=ADMIN)
 def monitor(session: Session, args: Args) -> bytes:
     if session.atomic:
@@ -70,8 +65,14 @@ def shutdown(session: Session, args: Args) -> bytes:
         if len(words) > 1:
             raise CommandError(SYNTAX_ERROR)
         raise CommandError("ERR No shutdown in progress.")
-    if b"SAVE" in words:
-        raise CommandError("ERR there are no snapshots to save; what is to survive is kept by 'appendonly yes'")
+    snapshots = session.services[Snapshots]
+    if b"SAVE" in words or (b"NOSAVE" not in words and session.services[Config].save):
+        try:
+            snapshots.save()
+        except OSError:
+            if b"FORCE" not in words:
+                raise CommandError("ERR Errors trying to SHUTDOWN. Check logs.") from None
+    snapshots.at_exit = False
     session.closing = True
     session.services[Running].shut_down()
     return b""
@@ -87,7 +88,7 @@ def bgrewriteaof(session: Session, args: Args) -> bytes:
     rewrites = session.services[AppendOnlyFile].rewrites
     if rewrites.active:
         raise CommandError("ERR Background append only file rewriting already in progress")
-    if session.atomic:  # the log has half of the transaction
+    if session.atomic or rewrites.others_active():  # the log has half of the transaction
         rewrites.scheduled = True
         return simple("Background append only file rewriting scheduled")
     try:

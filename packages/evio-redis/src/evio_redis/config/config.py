@@ -85,6 +85,7 @@ class Config:
     appenddirname: str
     appendfilename: str
     appendfsync: str
+    aof_use_rdb_preamble: bool
     appendonly: bool
     auto_aof_rewrite_min_size: int
     auto_aof_rewrite_percentage: int
@@ -93,6 +94,7 @@ class Config:
     client_output_buffer_limit: OutputLimits
     client_query_buffer_limit: int
     databases: int
+    dbfilename: str
     dir: str
     enable_debug_command: str
     enable_protected_configs: str
@@ -119,9 +121,11 @@ class Config:
     protected_mode: bool
     rename_command: Mapping[str, str]
     rdb_key_save_delay: int
+    rdbchecksum: bool
     requirepass: str
     save: str
     set_max_intset_entries: int
+    stop_writes_on_bgsave_error: bool
     stream_node_max_bytes: int
     stream_node_max_entries: int
     shutdown_timeout: int

@@ -23,6 +23,7 @@ __all__ = [
     "clamped",
     "directory",
     "events",
+    "file_name",
     "flags",
     "hosts",
     "memory",
@@ -237,6 +238,13 @@ def percentiles(text: str) -> tuple[float, ...]:
 def show_percentiles(values: tuple[float, ...]) -> str:
     """Such percentiles."""
     return " ".join(f"{each:.17g}" if each != round(each, 6) else f"{each:g}" for each in values)
+
+
+def file_name(text: str) -> str:
+    """The name of a file without a directory."""
+    if "/" in text or not text:
+        raise ConfigError("dbfilename can't be a path, just a filename")
+    return text
 
 
 def save_points(text: str) -> str:

@@ -20,6 +20,7 @@ from .converters import (  # fmt: skip
     clamped,
     directory,
     events,
+    file_name,
     hosts,
     memory,
     number,
@@ -29,6 +30,7 @@ from .converters import (  # fmt: skip
     percentiles,
     port,
     renames,
+    save_points,
     show_octal,
     show_percentiles,
     show_renames,
@@ -142,6 +144,11 @@ _add("hll-sparse-max-bytes", 3000, memory(0), "up to when a HyperLogLog is spars
 _add("zset-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
 
 # -- persistence
+_add("save", "", save_points, "snapshot after so many seconds if so many keys have changed", metavar="SECONDS CHANGES")
+_add("dbfilename", "dump.rdb", file_name, "the snapshot's file, in dir", metavar="NAME", protected=True)
+_add("rdbchecksum", True, yes_no, "have a checksum in snapshots", show_yes_no, False, "yes|no")
+_add("stop-writes-on-bgsave-error", True, yes_no, "refuse writes while snapshots fail", show_yes_no, metavar="yes|no")
+_add("aof-use-rdb-preamble", True, yes_no, "write the log's base as a snapshot", show_yes_no, metavar="yes|no")
 _add("appendonly", False, yes_no, "log every write to the append-only file", show_yes_no, metavar="yes|no")
 _add("appendfsync", "everysec", one_of("everysec", "always", "no"), "when to sync it", metavar="always|everysec|no")
 _add("appendfilename", "appendonly.aof", str, "its base name", mutable=False, metavar="NAME")

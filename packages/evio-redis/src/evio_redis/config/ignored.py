@@ -22,7 +22,6 @@ from .converters import (  # fmt: skip
     one_of,
     port,
     refused,
-    save_points,
     yes_no,
 )
 
@@ -58,15 +57,10 @@ _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are o
 
 ACCEPTED = (
     # -- snapshots
-    Accepted("save", "", save_points, "there are no snapshots, see appendonly"),
-    Accepted("aof-use-rdb-preamble", "yes", yes_no),
-    Accepted("dbfilename", "dump.rdb", protected=True),
     Accepted("rdbcompression", "yes", yes_no),
-    Accepted("rdbchecksum", "yes", yes_no, mutable=False),
     Accepted("rdb-del-sync-files", "no", yes_no),
     Accepted("rdb-save-incremental-fsync", "yes", yes_no),
     Accepted("aof-rewrite-incremental-fsync", "yes", yes_no),
-    Accepted("stop-writes-on-bgsave-error", "yes", yes_no),
     Accepted("sanitize-dump-payload", "no", one_of("no", "yes", "clients")),
     # -- eviction, memory
     Accepted("maxmemory-policy", "noeviction", _POLICIES, "keys are not evicted: above maxmemory, writes are refused"),

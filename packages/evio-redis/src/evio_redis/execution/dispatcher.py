@@ -312,8 +312,8 @@ class Dispatcher:
             raise CommandError("ERR Command not allowed inside a transaction")
         if self._memory.exceeded and self._needs_memory(session, command):
             raise CommandError(OOM)
-        if self._aof.refusal and "write" in command.flags:
-            raise CommandError(self._aof.refusal)
+        if self._route.refusal and "write" in command.flags:
+            raise CommandError(self._route.refusal)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
             raise CommandError(
                 f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"

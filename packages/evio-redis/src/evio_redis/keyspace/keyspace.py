@@ -32,6 +32,7 @@ class Keyspace:
         self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
+        self.functions: list[bytes] = []  # what a snapshot had of these, which is kept for the next one
         self.expired_keys = 0
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
         self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen

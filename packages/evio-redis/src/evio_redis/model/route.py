@@ -16,6 +16,7 @@ class Route:
     """The reasons why commands take a longer way on one server."""
 
     def __init__(self) -> None:
+        self._refusals: dict[str, str] = {}  # who refuses writes: the error reply
         self._reasons: dict[str, bool] = {}  # reason: whether it is about writes only
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
 
@@ -30,6 +31,21 @@ class Route:
         """End a hold; nothing happens if there is none."""
         if self._reasons.pop(reason, None) is not None:
             self.on_change()
+
+    def refuse_writes(self, reason: str, error: str) -> None:
+        """Have writes be refused with this error reply, until :meth:`accept_writes` is called for the reason."""
+        self._refusals[reason] = error
+        self.hold(reason)
+
+    def accept_writes(self, reason: str) -> None:
+        """End a refusal; nothing happens if there is none."""
+        self._refusals.pop(reason, None)
+        self.release(reason)
+
+    @property
+    def refusal(self) -> str:
+        """The error reply with which writes are refused; empty while they are not."""
+        return next(iter(self._refusals.values()), "") if self._refusals else ""
 
     @property
     def long(self) -> bool:

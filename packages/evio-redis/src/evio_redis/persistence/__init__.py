@@ -3,7 +3,7 @@
 https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
 """
 
-from .aof.child import write_base
+from .aof.base import write_base
 from .aof.files import AppendOnlyFile
 from .aof.loader import load_commands
 

@@ -22,6 +22,7 @@ from ..errors import CommandError
 from ..execution.dispatcher import OOM, Dispatcher
 from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, Command, Registry
+from ..model.route import Route
 from ..persistence import AppendOnlyFile
 from ..protocol.resp import RESP2, RESP3
 from ..stats.memory import MemoryLimit
@@ -82,6 +83,7 @@ class Scripts:
         self._memory = services[MemoryLimit]
         self._totals = services[Totals]
         self._aof = services[AppendOnlyFile]
+        self._route = services[Route]
         self._dispatcher = services[Dispatcher]
         services[Pause].script_may_write = self.may_write
         self._loaded: dict[str, Script] = {}
@@ -268,8 +270,8 @@ class Scripts:
             return
         if read_only:
             raise CommandError("ERR Can not execute a script with write flag using *_ro command.")
-        if self._aof.refusal:
-            raise CommandError(self._aof.refusal)
+        if self._route.refusal:
+            raise CommandError(self._route.refusal)
         if self._memory.exceeded and "allow-oom" not in script.flags:
             raise CommandError(OOM)
 
@@ -326,8 +328,8 @@ class Scripts:
     def _check_write(self, command: Command) -> None:
         if self._read_only:
             raise CommandError(READ_ONLY)
-        if self._aof.refusal:
-            raise CommandError(self._aof.refusal)
+        if self._route.refusal:
+            raise CommandError(self._route.refusal)
         if self._checks_memory and not self._wrote and "denyoom" in command.flags:
             raise CommandError(OOM)
         self._wrote = True

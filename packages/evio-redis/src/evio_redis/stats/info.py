@@ -26,7 +26,6 @@ from ..config.config import Config
 from ..config.converters import show_percentiles
 from ..keyspace.expirer import Expirer
 from ..keyspace.keyspace import Keyspace
-from ..keyspace.last_save import LastSave
 from ..model.command import Registry
 from ..model.version import REDIS_VERSION
 from ..process.running import Running
@@ -38,6 +37,12 @@ if TYPE_CHECKING:
     from ..model.services import Services
 
 __all__ = ["Info"]
+
+
+class _Snapshots(Protocol):
+    """The snapshots, as far as INFO tells of them."""
+
+    def info(self) -> dict[str, Any]: ...
 
 
 class _Log(Protocol):
@@ -72,7 +77,9 @@ NOT_BY_DEFAULT = frozenset({"commandstats", "latencystats"})
 class Info:
     """The report of one server. ``settle`` brings the statistics of commands up to date."""
 
-    def __init__(self, services: Services, log: _Log, scripts: _Scripts, settle: Callable[[], None]) -> None:
+    def __init__(
+        self, services: Services, log: _Log, snapshots: _Snapshots, scripts: _Scripts, settle: Callable[[], None]
+    ) -> None:
         self._log = log
         self._scripts = scripts
         self._settle = settle
@@ -83,7 +90,7 @@ class Info:
         self._pause = services[Pause]
         self._limit = services[memory.MemoryLimit]
         self._keyspace = services[Keyspace]
-        self._last_save = services[LastSave]
+        self._snapshots = snapshots
         self._pubsub = services[PubSub]
         self._totals = services[Totals]
         self._rates = services[Rates]
@@ -223,15 +230,8 @@ class Info:
         fields: dict[str, Any] = {
             "loading": 0,
             "async_loading": 0,
-            "rdb_changes_since_last_save": self._keyspace.dirty - self._last_save.dirty,
-            "rdb_bgsave_in_progress": 0,
-            "rdb_last_save_time": int(self._last_save.when),
-            "rdb_last_bgsave_status": "ok",
-            "rdb_last_bgsave_time_sec": -1,
-            "rdb_current_bgsave_time_sec": -1,
-            "rdb_saves": 0,
-            "rdb_last_cow_size": 0,
         }
+        fields |= self._snapshots.info()
         return fields | self._log.info() | {"module_fork_in_progress": 0, "module_fork_last_cow_size": 0}
 
     def _stats_fields(self) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from ...errors import LogCorrupt
 from ...model.services import Services
-from .child import write_base
-from .disk import sync_directory
+from ..disk import sync_directory
+from .base import write_base
 from .loader import load_files
 from .manifest import Manifest
 from .rewrite import Rewrites
@@ -66,7 +66,7 @@ class AppendOnlyFile(LogWriter):
             self._load()
             log.info("DB loaded from append only file: %.3f seconds", time.monotonic() - begin)
         elif not self.manifest.files or self._behind:
-            path = self.manifest.add_base()
+            path = self.manifest.add_base(self._config.aof_use_rdb_preamble)
             log.info("Creating AOF base file %s on server start", path.name)
             write_base(self._config, self._keyspace, path)
             self.manifest.retire_increments(0)

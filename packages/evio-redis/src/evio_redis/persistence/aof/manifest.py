@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import LogCorrupt
 from ...protocol.inline import split_inline
 from ...protocol.quoting import quoted
-from .disk import sync_directory
+from ..disk import sync_directory
 
 __all__ = ["Manifest"]
 
@@ -115,12 +115,12 @@ class Manifest:
 
     # -- changing
 
-    def add_base(self) -> Path:
+    def add_base(self, rdb: bool) -> Path:
         """Have a new base take the place of the old one, which becomes history."""
         if self.base:
             self.history.insert(0, (self.base, self.base_seq))
         self.base_seq += 1
-        self.base = f"{self.basename}.{self.base_seq}.base.aof"
+        self.base = f"{self.basename}.{self.base_seq}.base.{'rdb' if rdb else 'aof'}"
         return self.directory / self.base
 
     def add_increment(self) -> Path:

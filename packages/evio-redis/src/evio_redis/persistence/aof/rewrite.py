@@ -11,12 +11,15 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...config.config import Config
+from ...keyspace.keyspace import Keyspace
 from ...model.services import Services
-from .child import Child
+from ..child import Child
+from .base import write_base
 from .manifest import Manifest
 
 __all__ = ["Rewrites"]
@@ -67,8 +70,10 @@ class Rewrites:
     def __init__(self, services: Services, aof: Log) -> None:
         self._config = services[Config]
         self._aof = aof
-        self._child = Child(services)
+        self._keyspace = services[Keyspace]
+        self._child = Child(services, "rewriting the append-only file")
         self.scheduled = False  # to begin at the next tick
+        self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self._count = 0
         self._ok = True
         self._failures = 0  # in a row
@@ -87,7 +92,8 @@ class Rewrites:
         try:
             aof.directory.mkdir(parents=True, exist_ok=True)
             aof.begin_increment()
-            self._child.begin(aof.directory / f"temp-rewrite-{aof.manifest.basename}")
+            path = aof.directory / f"temp-rewrite-{aof.manifest.basename}"
+            self._child.begin(path, lambda path: write_base(self._config, self._keyspace, path))
         except OSError as error:
             log.warning("Can't rewrite append only file in background: %s", error.strerror or error)
             self._failed()
@@ -112,6 +118,8 @@ class Rewrites:
         try:
             if self._child.active:
                 self._poll()
+            elif self.others_active():
+                return
             elif self.scheduled and not self._put_off():
                 self.begin()
             elif self._grown() and not self._put_off():
@@ -174,7 +182,7 @@ class Rewrites:
     def _adopt(self) -> None:
         aof = self._aof
         changed = aof.manifest.copy()
-        base = changed.add_base()
+        base = changed.add_base(self._config.aof_use_rdb_preamble)
         os.replace(self._child.path, base)
         try:
             aof.adopt(changed)

@@ -26,7 +26,7 @@ from ...model.command import Args, Command
 from ...model.route import Route
 from ...model.services import Services
 from ...stats.latency_monitor import Latency
-from .disk import DiskThread, datasync
+from ..disk import DiskThread, datasync
 from .encode import LARGE, append, encode
 from .rewrite import Rewrites
 
@@ -57,7 +57,6 @@ class LogWriter:
         self._latency = services[Latency]
         self._route = services[Route]
         self.logging = False  # commands that change something are to be logged
-        self.refusal = ""  # the error reply with which writes are refused; empty while they are not
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
         self._fd = -1
         self.size = 0  # of all files
@@ -220,8 +219,7 @@ class LogWriter:
         if not self.error:
             log.error("Cannot write the append-only file: %s; writes are refused until it works again", reason)
         self.error = reason
-        self.refusal = f"MISCONF Errors writing to the AOF file: {reason}"
-        self._route.hold("writes are refused")
+        self._route.refuse_writes("append-only file fails", f"MISCONF Errors writing to the AOF file: {reason}")
         if self._config.appendfsync == "always":
             self._doomed |= self._unacknowledged
             self._drop_doomed()
@@ -248,8 +246,8 @@ class LogWriter:
         self._accept_writes()
 
     def _accept_writes(self) -> None:
-        self.error = self.refusal = ""
-        self._route.release("writes are refused")
+        self.error = ""
+        self._route.accept_writes("append-only file fails")
 
     def _sync(self) -> None:
         now = time.monotonic()

@@ -1,60 +1,123 @@
-"""Loading RDB files: the form that a real Redis gives the base of its append-only file.
+"""Loading RDB files: snapshots, and the base of an append-only file.
 
-https://rdb.fnordig.de/file_format.html describes it. Functions refuse to load rather than to be lost.
+https://rdb.fnordig.de/file_format.html describes it. Functions are kept as they are; modules refuse to load
+rather than to be lost.
 """
 
 from __future__ import annotations
 
 import logging
 import mmap
+import os
 from pathlib import Path
+from typing import Any
 
 from ...errors import LogCorrupt
 from ...keyspace.keyspace import Keyspace
+from .codes import (
+    AUX,
+    END,
+    EXPIRE,
+    EXPIRE_MS,
+    FREQUENCY,
+    FUNCTION,
+    FUNCTION_OLD,
+    IDLE,
+    LOWEST,
+    MODULE_AUX,
+    RESIZE,
+    SELECT,
+)
 from .crc64 import crc64
-from .primitives import MALFORMED, Reader
-from .values import VERSION, Limits, read_value
+from .primitives import MALFORMED, Reader, string
+from .values import STRING, Limits, read_value
 
 __all__ = ["load_rdb"]
 
 log = logging.getLogger("evio_redis")
 
-AUX, RESIZE, EXPIRE_MS, EXPIRE, SELECT, END, IDLE, FREQUENCY = 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF, 0xF8, 0xF9
+OLDEST, NEWEST = 1, 11
+"""Versions that are read: up to that of Redis 7.2."""
 
 CHUNK = 1 << 20
 """Bytes of a file that the checksum is taken of at once."""
 
 
-def load_rdb(keyspace: Keyspace, path: Path, limits: Limits) -> int:
-    """Add the keys of a file; returns where it ends: commands may follow. Raises :class:`LogCorrupt` with the offset,
-    and ``OSError``."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = Reader(data)
-        try:
-            if data[:5] != b"REDIS" or not 1 <= int(data[5:9]) <= VERSION:
-                raise ValueError(f"not an RDB file of a version up to {VERSION}")
-            reader.at = 9
-            _load(keyspace, reader, limits)
-            if int(data[5:9]) >= 5:
-                _check_sum(data, reader)
-        except MALFORMED as error:
-            raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
-        return reader.at
+def load_rdb(keyspace: Keyspace, path: Path, limits: Limits, now: int = 0) -> int:
+    """Add the keys of a file, but for those that have expired ``now`` (Unix milliseconds; 0 for none); returns where it
+    ends: commands may follow. Raises :class:`LogCorrupt` with the offset, and ``OSError``."""
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise LogCorrupt(f"{path}: it is empty, not an RDB file")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _load_mapped(keyspace, path, data, limits, now)
 
 
-def _load(keyspace: Keyspace, reader: Reader, limits: Limits) -> None:
-    database = keyspace.databases[0]
-    expiry: int | None = None
-    while True:
-        code = reader.byte()
-        if code == END:
+def _load_mapped(keyspace: Keyspace, path: Path, data: mmap.mmap, limits: Limits, now: int) -> int:
+    reader = Reader(data)
+    try:
+        version = data[5:9]
+        if data[:5] != b"REDIS" or not version.isdigit() or not OLDEST <= int(version) <= NEWEST:
+            raise ValueError(f"not an RDB file of a version up to {NEWEST}")
+        reader.at = 9
+        _Loading(keyspace, reader, limits, now).run()
+        if int(version) >= 5:
+            _check_sum(data, reader)
+    except MALFORMED as error:
+        raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
+    return reader.at
+
+
+class _Loading:
+    """Adds the keys of a file to the databases."""
+
+    def __init__(self, keyspace: Keyspace, reader: Reader, limits: Limits, now: int) -> None:
+        self._keyspace = keyspace
+        self._reader = reader
+        self._limits = limits
+        self._now = now
+        self._database = keyspace.databases[0]
+        self._expiry: int | None = None
+
+    def run(self) -> None:
+        """Read to the end. Raises one of ``MALFORMED``."""
+        reader, limits = self._reader, self._limits
+        while True:
+            code = reader.byte()
+            if code < LOWEST:
+                key = reader.string()
+                self._add(key, reader.string() if code == STRING else read_value(reader, code, limits))
+            elif code == END:
+                return
+            else:
+                self._note(code)
+
+    def _add(self, key: bytes, value: Any) -> None:
+        database, expiry = self._database, self._expiry
+        self._expiry = None
+        if type(value) is not bytes and not value:
+            log.warning("skipping the empty key %r", key)
             return
-        if code == SELECT:
-            database = keyspace.databases[reader.length()]
-        elif code == EXPIRE_MS:
-            expiry = int.from_bytes(reader.take(8), "little", signed=True)
+        if expiry is not None:
+            if expiry <= self._now:
+                return
+            database.set_expiry(key, expiry)
+        if key in database.data:
+            raise ValueError(f"a key twice, {key[:64]!r},")
+        database.data[key] = value
+
+    def _note(self, code: int) -> None:
+        """What is said about the key that follows, or the file."""
+        reader = self._reader
+        if code == EXPIRE_MS:
+            self._expiry = int.from_bytes(reader.take(8), "little", signed=True)
         elif code == EXPIRE:
-            expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
+            self._expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
+        elif code == SELECT:
+            index, databases = reader.length(), self._keyspace.databases
+            if index >= len(databases):
+                raise ValueError(f"database {index}, though there are {len(databases)} (see 'databases'),")
+            self._database = databases[index]
         elif code == AUX:
             reader.string()
             reader.string()
@@ -65,15 +128,15 @@ def _load(keyspace: Keyspace, reader: Reader, limits: Limits) -> None:
             reader.length()
         elif code == FREQUENCY:
             reader.byte()
+        elif code == FUNCTION:
+            source = reader.string()
+            self._keyspace.functions.append(bytes((FUNCTION,)) + string(source))
+            log.warning("a library of functions is kept for the next snapshot, but cannot be called here")
+        elif code in (MODULE_AUX, FUNCTION_OLD):
+            what = "data of a module" if code == MODULE_AUX else "functions of a release candidate of Redis 7"
+            raise ValueError(f"{what}, which this server does not have,")
         else:
-            key, value = reader.string(), read_value(reader, code, limits)
-            if not value and not isinstance(value, bytes):
-                log.warning("skipping the empty key %r", key)
-            else:
-                database.add(key, value)
-                if expiry is not None:
-                    database.set_expiry(key, expiry)
-            expiry = None
+            raise ValueError(f"unknown type {code}")
 
 
 def _check_sum(data: mmap.mmap, reader: Reader) -> None:

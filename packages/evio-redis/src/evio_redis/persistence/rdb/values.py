@@ -32,7 +32,7 @@ VERSION = 10
 
 STRING, LIST, SET, ZSET_TEXT, HASH, ZSET = 0, 1, 2, 3, 4, 5
 HASH_ZIPMAP, LIST_ZIPLIST, SET_INTSET, ZSET_ZIPLIST, HASH_ZIPLIST, LIST_ZIPLISTS = 9, 10, 11, 12, 13, 14
-HASH_LISTPACK, ZSET_LISTPACK, LIST_NODES = 16, 17, 18
+HASH_LISTPACK, ZSET_LISTPACK, LIST_NODES, SET_LISTPACK = 16, 17, 18, 20
 
 PLAIN_NODE, PACKED_NODE = 1, 2
 """The two kinds of a list's nodes: one long element, or a listpack."""
@@ -70,7 +70,7 @@ def read_value(reader: Reader, code: int, limits: Limits) -> Any:
         return reader.string()
     if code in (LIST, LIST_ZIPLIST, LIST_ZIPLISTS, LIST_NODES):
         return List(_elements(reader, code))
-    if code in (SET, SET_INTSET):
+    if code in (SET, SET_INTSET, SET_LISTPACK):
         return _set(reader, code, limits)
     if code in (HASH, HASH_ZIPMAP, HASH_ZIPLIST, HASH_LISTPACK):
         return _hash(reader, code, limits)
@@ -111,7 +111,10 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
 
 
 def _set(reader: Reader, code: int, limits: Limits) -> Set:
-    members = reader.strings(reader.length()) if code == SET else intset.unpack(reader.string())
+    if code == SET:
+        members = reader.strings(reader.length())
+    else:
+        members = (intset if code == SET_INTSET else listpack).unpack(reader.string())
     value = Set(members, limits.set_max_intset_entries)
     if len(value) != len(members):
         raise ValueError("a set that has a member twice")

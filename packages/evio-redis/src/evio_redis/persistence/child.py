@@ -13,48 +13,25 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ...config.config import Config
-from ...keyspace.keyspace import Keyspace
-from ...model.services import Services
-from ...stats.latency_monitor import Latency
-from ...stats.totals import Totals
-from .encode import commands_of, pieces
+from ..model.services import Services
+from ..stats.latency_monitor import Latency
+from ..stats.totals import Totals
 
-__all__ = ["Child", "write_base"]
-
-CHUNK = 1 << 20
-"""Bytes written at once."""
+__all__ = ["Child"]
 
 HIGHEST_FD = 1 << 20
 """``fs.nr_open`` of an ordinary Linux: no descriptor is higher."""
 
 
-def write_base(config: Config, keyspace: Keyspace, path: Path) -> None:
-    """Write the keyspace to a new file as commands, and sync it. Raises ``OSError``."""
-    path.unlink(missing_ok=True)  # an orphan of a server that was killed may be writing to it still
-    delay = config.rdb_key_save_delay / 1e6
-    with open(path, "xb", buffering=CHUNK) as file:
-        if config.aof_timestamp_enabled:
-            file.write(b"#TS:%d\r\n" % time.time())
-        for args in commands_of(keyspace.databases):
-            file.writelines(pieces(args))
-            if delay:
-                file.flush()
-                time.sleep(delay)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 class Child:
     """The child, if there is one. ``seconds`` is how long the last one took."""
 
-    def __init__(self, services: Services) -> None:
-        self._config = services[Config]
-        self._keyspace = services[Keyspace]
+    def __init__(self, services: Services, task: str) -> None:
+        self._task = task  # what it does, for the log
         self._totals = services[Totals]
         self._latency = services[Latency]
         self._begun = 0.0
@@ -72,8 +49,8 @@ class Child:
         """Seconds since it was begun; -1 if there is none."""
         return int(time.monotonic() - self._begun) if self.pid else -1
 
-    def begin(self, path: Path) -> None:
-        """Fork one that writes the keyspace to ``path``. Raises ``OSError``."""
+    def begin(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Fork one that calls ``write(path)``. Raises ``OSError``."""
         if sys.platform == "win32":
             raise OSError("this system cannot fork")
         self.path = path
@@ -83,21 +60,23 @@ class Child:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
-                self._run(path)
+                self._run(path, write)
         self.pid = pid
         self._totals.total_forks += 1
         taken = time.monotonic() - self._begun
         self._totals.latest_fork_usec = int(taken * 1e6)
         self._latency.sample("fork", taken)
 
-    def _run(self, path: Path) -> None:
+    def _run(self, path: Path, write: Callable[[Path], None]) -> None:
         status = 1
         try:
             _leave_the_server()
-            write_base(self._config, self._keyspace, path)
+            write(path)
             status = 0
+        except OSError as error:
+            os.write(2, f"{self._task}: {error.strerror or error}\n".encode())
         except BaseException:
-            os.write(2, f"rewriting the append-only file: {traceback.format_exc()}".encode())
+            os.write(2, f"{self._task}: {traceback.format_exc()}".encode())
         finally:
             os._exit(status)
 

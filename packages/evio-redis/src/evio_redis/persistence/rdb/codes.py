@@ -1,0 +1,12 @@
+"""What may stand in an RDB file where the type of a value could: see Redis's ``rdb.h``."""
+
+from __future__ import annotations
+
+__all__ = ["AUX", "END", "EXPIRE", "EXPIRE_MS", "FREQUENCY", "FUNCTION", "FUNCTION_OLD", "IDLE", "MODULE_AUX"]
+__all__ += ["LOWEST", "RESIZE", "SELECT"]
+
+LOWEST = 0xF0
+"""Types of values are below."""
+
+FUNCTION, FUNCTION_OLD, MODULE_AUX, IDLE, FREQUENCY, AUX = 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA
+RESIZE, EXPIRE_MS, EXPIRE, SELECT, END = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF

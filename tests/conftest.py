@@ -1,4 +1,4 @@
-"""What holds for all tests. With ``EVIO_REQUIRE_TOOLS=1`` a test that lacks a tool fails instead of being skipped."""
+"""Common parts of all tests. With ``EVIO_REQUIRE_TOOLS=1`` a test that lacks a tool fails instead of being skipped."""
 
 from __future__ import annotations
 

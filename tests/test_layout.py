@@ -92,7 +92,7 @@ NEVER: list[tuple[str, str]] = [
         for module in ("socket", "ssl", "select", "selectors", "asyncio", "evio_core")
     ),
 ]
-"""Who never imports what, whatever becomes of the layers."""
+"""Imports that never are, whatever becomes of the layers."""
 
 PUBLIC = {*evio_core.__all__, "stdlib"}
 

@@ -1,1 +1,1 @@
-"""What people run by hand on the project: benchmarks and other measurements."""
+"""Programs that people run by hand on the project: benchmarks and other measurements."""

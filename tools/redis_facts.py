@@ -39,7 +39,7 @@ def ask(port: int, *command: str) -> Any:
 
 
 def facts(row: list[Any], docs: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """What is kept of a command and its subcommands, by name."""
+    """Return the facts that are kept of a command and its subcommands, by name."""
     name = row[NAME]
     kept: dict[str, Any] = {"categories": sorted(word.removeprefix("@") for word in row[CATEGORIES])}
     keys = [{field: value for field, value in spec.items() if field != "notes"} for spec in row[KEYS]]

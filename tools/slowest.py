@@ -1,4 +1,4 @@
-"""How long the loop is blocked by one command on a value of 10,000 elements, beside redis-server.
+"""The time for which the loop is blocked by one command on a value of 10,000 elements, beside redis-server.
 
 ``python -m tools.slowest [NAME ...]`` prints a table of all commands, or of those whose text contains one of the words:
 milliseconds of CPU time of evio-redis and of redis-server (the best of several runs), and their ratio. It exits with 1

@@ -71,7 +71,7 @@ PROGRAM: dict[str, Callable[[Scene], object]] = {
 """On the connection's loop."""
 
 THREADS = ("writes", "writes much", "wakes", "closes", "aborts")
-"""What other threads may do too."""
+"""Steps that other threads may do too."""
 
 PEER: dict[str, Callable[[Scene], object]] = {
     "sends": lambda scene: scene.peer.send(b"input"),

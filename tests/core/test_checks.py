@@ -60,7 +60,7 @@ def test_options_refuse_what_the_kernel_would(name: str, value: float) -> None:
 
 
 def in_callback(action: Callable[[Conn], object]) -> BaseException:
-    """What doing something with a connection in its callback raises; the connection lives on."""
+    """Return the error of doing something with a connection in its callback; the connection lives on."""
     record = Recorder()
 
     def data(conn: Conn, chunk: bytes) -> bytes:

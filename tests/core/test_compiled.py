@@ -1,4 +1,4 @@
-"""Which of the two builds is tested: ``make test-compiled`` is the whole suite over the other one."""
+"""The build that is tested: ``make test-compiled`` is the whole suite over the other one."""
 
 from __future__ import annotations
 

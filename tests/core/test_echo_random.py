@@ -15,11 +15,11 @@ from .conftest import Variant
 from .harness import TIMEOUT, Recorder, Running, connect, exchange, running
 
 BYTES = random.Random(1).randbytes((1 << 20) + 4096)
-"""What messages are cut from."""
+"""The bytes from which messages are cut."""
 
 SIZES = (0, 1, 100, 16 * 1024, 65_537, 1 << 20)
 LARGEST_DATAGRAM = 65_507
-"""What fits into an IPv4 packet besides its header and that of UDP."""
+"""Bytes that fit into an IPv4 packet besides its header and that of UDP."""
 
 
 def messages(seed: int, count: int) -> list[bytes]:

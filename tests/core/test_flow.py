@@ -40,14 +40,14 @@ def settle(run: Running) -> None:
 
 
 def rests(run: Running, seconds: float = 0.2) -> bool:
-    """Whether no turn happens in that time. Go's evio woke ten times a second; a spinning loop makes thousands."""
+    """Tell whether no turn happens in that time. Go's evio woke ten times a second; a spinning loop makes thousands."""
     before = turns(run)
     time.sleep(seconds)
     return turns(run) == before
 
 
 def rest_of_block(sent: int) -> memoryview:
-    """What comes next in an endless repetition of ``BLOCK``, of which ``sent`` bytes have been sent."""
+    """Return the next bytes in an endless repetition of ``BLOCK``, of which ``sent`` bytes have been sent."""
     return memoryview(BLOCK * 2)[sent % len(BLOCK) :][: len(BLOCK)]
 
 
@@ -503,7 +503,7 @@ def test_a_large_file_leaves_with_flat_memory(
 
 
 def nothing_arrived(peers: list[socket.socket]) -> bool:
-    """Whether none of these, which do not block, has anything to read."""
+    """Tell whether none of these, which do not block, has anything to read."""
     for peer in peers:
         with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
             assert not peer.getblocking()

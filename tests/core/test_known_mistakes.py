@@ -321,7 +321,7 @@ def listening_descriptors() -> set[int]:
 
 
 def test_a_listener_is_closed_once(poller: str, address: str) -> None:
-    """What else gets the listener's number while the server stops is still open afterwards."""
+    """Another descriptor that gets the listener's number while the server stops is still open afterwards."""
     others = listening_descriptors()
     ours: set[int] = set()
     opened: list[int] = []
@@ -376,7 +376,7 @@ class Watching:
 
 
 def after_each(name: str, events: list[str]) -> list[str]:
-    """What comes right after each ``name``."""
+    """Return the events right after each ``name``."""
     return [follower for event, follower in itertools.pairwise(events) if event == name]
 
 

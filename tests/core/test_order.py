@@ -110,7 +110,8 @@ class Player:
 
 
 def play(player: Player, address: str, trust: str | None, pauses: list[int]) -> bytes:
-    """What a peer receives that reads a little, then the rest, through the smallest buffers there are."""
+    """Return the bytes that a peer receives which reads a little, then the rest, through the smallest buffers there
+    are."""
     events = Events(data=player.data, options=Options(send_buffer=4096))
     last = {"with output": b"last", "peer": b"end"}.get(player.end, b"")
     expected = expected_of(player.script) + last

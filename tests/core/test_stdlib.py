@@ -1,4 +1,4 @@
-"""What is particular to the fallback: mixed servers, and serving inside an asyncio program."""
+"""Particulars of the fallback: mixed servers, and serving inside an asyncio program."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Source:
 
     @property
     def serves(self) -> bool:
-        """Whether it runs until it is stopped."""
+        """True if it runs until it is stopped."""
         return SERVES.search(self.code) is not None
 
     @contextmanager

@@ -37,7 +37,7 @@ def test_example(name: str, code: str, tmp_path: Path) -> None:
 
 
 def runs(source: Source) -> None:
-    """What every example does: it comes up and ends in good order."""
+    """Run an example as every one: it comes up and ends in good order."""
     (source.directory / "public").mkdir()  # what the HTTP server's example serves
     with source.started() as program:
         if source.serves:

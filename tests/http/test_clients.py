@@ -25,7 +25,7 @@ from .serving import BLOB, FILES, TEXT, Served, make_site, serving
 
 @dataclass
 class Answer:
-    """What a client made of a response; ``content`` is decoded."""
+    """A response as a client read it; ``content`` is decoded."""
 
     status: int
     content: bytes

@@ -1,4 +1,4 @@
-"""Who may ask, and how often."""
+"""Limits of requests."""
 
 from __future__ import annotations
 

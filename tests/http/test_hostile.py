@@ -1,4 +1,4 @@
-"""What nobody asks for by accident, against a server in a thread: nothing outside is given, and nothing is leaked."""
+"""Hostile requests against a server in a thread: nothing outside is given, and nothing is leaked."""
 
 from __future__ import annotations
 

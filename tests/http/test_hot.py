@@ -60,7 +60,7 @@ def descriptors(*answers: HotAnswer) -> list[int]:
 
 
 def is_open(fd: int, path: Path) -> bool:
-    """Whether FD is of the file at PATH; its number may be another's by now."""
+    """Tell whether FD is of the file at PATH; its number may be another's by now."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except OSError:

@@ -27,7 +27,7 @@ ENTRIES = [
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser makes of a page: elements with attributes, links, visible text."""
+    """A page as a browser reads it: elements with attributes, links, visible text."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()

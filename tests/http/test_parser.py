@@ -374,7 +374,7 @@ def described(request: Request) -> tuple[Any, ...]:
 
 
 def statuses(events: list[Any]) -> list[int]:
-    """What each event comes to: 200 for a request."""
+    """Return the status of each event: 200 for a request."""
     return [event.status if isinstance(event, BadRequest) else 100 if event is CONTINUE else 200 for event in events]
 
 

@@ -165,7 +165,7 @@ def test_an_encoded_path_never_names_a_host() -> None:
 
 @pytest.fixture(params=["openat2", "walk", "portable"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the platform may offer: the kernel's own resolution, O_PATH alone, neither."""
+    """The abilities of the platform: the kernel's own resolution, O_PATH alone, neither."""
     name: str = request.param
     if name == "openat2" and resolve._openat2 is None:
         pytest.skip("no openat2 here")
@@ -235,7 +235,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def read(root: Root, path: str) -> bytes | str | None:
-    """What the root gives for a path: content, "directory" or None. No descriptor may be left open."""
+    """Return what the root gives for a path: content, "directory" or None. No descriptor may be left open."""
     before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     opened = root.open(decode_target_path(path.encode()))
     try:

@@ -587,7 +587,7 @@ def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
 
 
 def open_files(path: Path) -> int:
-    """How many descriptors of this process lead to the file."""
+    """Count the descriptors of this process that lead to the file."""
     wanted, count = os.fsencode(path.resolve()), 0
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):

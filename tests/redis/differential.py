@@ -386,7 +386,7 @@ TIME_IN_DUMP = rb"[\x00-\xff]{5}\x01\x00\x00"
 
 
 def without_times(reply: Any) -> Any:
-    """What XINFO and XPENDING reply, without moments and without the time since then."""
+    """Return the reply of XINFO and XPENDING without moments and without the time since then."""
     if not isinstance(reply, list):
         return "a time" if isinstance(reply, int) and reply > 10**11 else reply
     if len(reply) == 4 and isinstance(reply[0], bytes) and isinstance(reply[2], int):  # of XPENDING

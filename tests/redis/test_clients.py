@@ -32,7 +32,7 @@ BENCHMARKS = 20
 
 
 def cli(server: evio_redis.Server, *arguments: str, send: str | bytes | None = None) -> str:
-    """What redis-cli prints."""
+    """Return the output of redis-cli."""
     given = send.encode() if isinstance(send, str) else send
     done = subprocess.run(
         [needs("redis-cli"), "-p", str(server.port), *arguments],

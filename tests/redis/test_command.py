@@ -14,7 +14,7 @@ import evio_redis
 from .wire import Wire, redis_server
 
 NOT_IN_7_0 = {"client|no-touch", "client|setinfo"}
-"""What later clients ask for and 7.0 does not have."""
+"""Commands that later clients ask for and 7.0 does not have."""
 
 
 class Pair:
@@ -82,8 +82,8 @@ def test_every_command_is_told_of_as_redis_does(both: Pair) -> None:
 
 
 def documented(docs: Any) -> dict[str, Any]:
-    """What is compared of COMMAND DOCS, by name. Summaries and what explains a complexity or a change are each
-    server's own words."""
+    """Return the parts of COMMAND DOCS that are compared, by name. Summaries and what explains a complexity or a change
+    are each server's own words."""
     pairs = docs.items() if isinstance(docs, dict) else zip(docs[::2], docs[1::2], strict=True)
     found = {}
     for name, each in pairs:

@@ -18,7 +18,7 @@ from evio_redis.errors import ConfigError
 from .wire import Wire, redis_server
 
 OWN = {"loops", "balance"}
-"""What only this server has."""
+"""Directives that only this server has."""
 
 NOT_COMPARED = {
     # each server has its own
@@ -51,7 +51,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Wire, Wire]
 
 
 def pairs(wire: Wire, *patterns: str) -> dict[str, str]:
-    """What CONFIG GET says."""
+    """Return the reply of CONFIG GET."""
     words = wire.ask(["CONFIG", "GET", *patterns]).split(b"\r\n")[2::2]
     return {words[at].decode(): words[at + 1].decode() for at in range(0, len(words), 2)}
 

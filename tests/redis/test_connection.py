@@ -74,7 +74,7 @@ def test_what_comes_with_the_password_may_be_as_large_as_what_comes_after_it(ser
 
 
 def run(port: int, script: Script) -> list[bytes]:
-    """What each command is answered, with ids taken out."""
+    """Return the reply to each command, with ids taken out."""
     with Wire(port) as wire:
         return [re.sub(rb"(id\r\n):\d+", rb"\1:N", wire.ask(command)) for command in script]
 

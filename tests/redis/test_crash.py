@@ -53,8 +53,8 @@ class Writer(threading.Thread):
 
 
 def found(wire: Wire, name: str) -> int:
-    """How far a client had come by what the server has. What it sent as one is there as one, or not at all; what it
-    sent in order is there in order."""
+    """Return how far a client had come by what the server has. What it sent as one is there as one, or not at all; what
+    it sent in order is there in order."""
     counted = int(wire.ask(f"INCR n:{name}")[1:-2]) - 1
     listed = int(wire.ask(f"LLEN l:{name}")[1:-2])
     hashed = wire.ask(f"HGET h {name}")

@@ -43,7 +43,7 @@ class Client:
             self._reader.feed(received)
 
     def replies(self, args: list[bytes]) -> list[tuple[bytes, Any]]:
-        """What was answered to which command, several in the case of EXEC, without what Redis does not promise."""
+        """Return each reply with its command, several in the case of EXEC, without what Redis does not promise."""
         reply = self.call(args)
         if reply == b"QUEUED":
             self._queued.append(args)
@@ -103,7 +103,7 @@ def keys_of(client: Client) -> list[Any]:
 
 
 def changes(client: Client) -> int:
-    """How often anything was modified since the start, by which snapshots are made."""
+    """Return the number of modifications since the start, by which snapshots are made."""
     found = re.search(rb"rdb_changes_since_last_save:(\d+)", client.call([b"INFO", b"persistence"]))
     assert found
     return int(found[1])
@@ -148,7 +148,7 @@ def normalised_call(args: list[bytes]) -> list[bytes]:
 
 
 class Log:
-    """What a server has logged since it was last read."""
+    """The lines that a server has logged since it was last read."""
 
     def __init__(self, directory: Path) -> None:
         (self._path,) = directory.glob("appendonlydir/*.incr.aof")
@@ -245,7 +245,7 @@ def test_the_same_is_logged_of_those_who_waited(logging: list[tuple[int, Log]], 
 
 
 def same(one: tuple[bytes, Any], other: tuple[bytes, Any]) -> bool:
-    """Whether two servers said the same, or two times that were counted from two moments."""
+    """Tell whether two servers said the same, or two times that were counted from two moments."""
     (command, reply), (_, expected) = one, other
     if command in (b"EXPIRETIME", b"TTL") and isinstance(reply, int) and isinstance(expected, int):
         return abs(reply - expected) < 3

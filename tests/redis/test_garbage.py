@@ -1,4 +1,4 @@
-"""What comes and goes is freed at once: ``python -m evio_redis`` makes no full collections."""
+"""Sessions and their parts are freed at once: ``python -m evio_redis`` makes no full collections."""
 
 from __future__ import annotations
 

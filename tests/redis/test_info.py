@@ -1,4 +1,4 @@
-"""What INFO counts of commands and errors, beside a real redis-server."""
+"""The counts of commands and errors in INFO, beside a real redis-server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def line(wire: Wire, section: str, field: str) -> str:
-    """What follows the field's name."""
+    """Return the text after the field's name."""
     lines = wire.ask(f"INFO {section}").decode().split("\r\n")
     return next((line.partition(":")[2] for line in lines if line.startswith(f"{field}:")), "")
 

@@ -13,7 +13,7 @@ from .wire import Wire
 
 SIZE = 64 << 20
 TIMES = 2.3
-"""How many times a value may be held, at the worst moment: as it is stored, and as it arrives, leaves or is changed."""
+"""Copies of a value that may be held at the worst moment: as it is stored, and as it arrives, leaves or is changed."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak")
 

@@ -220,7 +220,7 @@ def wait_for(address: Path, running: subprocess.Popen[Any]) -> None:
 
 
 def rest(running: subprocess.Popen[str]) -> list[str]:
-    """What else it logs, up to its end, without the time."""
+    """Return the rest of its log, up to its end, without the time."""
     assert running.stdout is not None
     return [line.partition(" * ")[2] or line.partition(" # ")[2] for line in running.stdout.read().splitlines()]
 

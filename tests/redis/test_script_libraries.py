@@ -37,7 +37,7 @@ NUMBERS = words_of("""0 -0 1 -1 127 128 255 256 65535 65536 2^31 2^32-1 2^32 2^5
 2^-150 1e-310 3.4028234663852886e38 3.4028236e38 16777217 tonumber('nan') 4503599627370497.5""")
 
 NOT_INTEGERS = {"2^64", "1e300", "-1e300", "1/0", "-1/0", "0/0", "-(0/0)", "tonumber('nan')", "-2^63-2048"}
-"""What C does not say how to convert to an integer."""
+"""Numbers of which C does not say how they convert to an integer."""
 
 
 def literal(data: bytes) -> str:

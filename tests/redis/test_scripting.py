@@ -190,7 +190,7 @@ API = [
     "return redis.acl_check_cmd('nosuch')",
     "return redis.acl_check_cmd({})",
 ]
-"""What the functions of ``redis`` make of arguments of all kinds."""
+"""The results of ``redis``' functions for arguments of all kinds."""
 
 FIRST_LINES = [
     "#!lua",

@@ -511,7 +511,8 @@ def test_blocked_clients_get_the_same(both: tuple[int, int], waiting: str, then:
 
 
 def freed(port: int, waiting: str, then: str, protocol: int) -> list[bytes]:
-    """What is replied to the commands, to two clients that have been waiting, and which errors that is counted as."""
+    """Return the replies to the commands, to two clients that have been waiting, and which errors that is counted
+    as."""
     with Wire(port) as wire, Wire(port) as first, Wire(port) as second:
         wire.ask("FLUSHALL")
         wire.ask("CONFIG RESETSTAT")

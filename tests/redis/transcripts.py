@@ -19,7 +19,7 @@ from .wire import Wire, redis_server
 __all__ = ["SERVERS", "Line", "check", "conversations", "exchange", "running", "shown"]
 
 SERVERS = ["evio-redis", "redis-server"]
-"""What every transcript is true of."""
+"""The servers of which every transcript is true."""
 
 Line = tuple[str, str, str]
 """A command, its reply in RESP2, and in RESP3."""
@@ -48,7 +48,7 @@ def shown(reply: bytes) -> str:
 
 
 def exchange(port: int, commands: list[str], protocol: int) -> list[str]:
-    """What an empty server replies."""
+    """Return the replies of an empty server."""
     with Wire(port) as wire:
         assert wire.ask("FLUSHALL") == b"+OK\r\n"
         wire.ask(["HELLO", protocol])

@@ -87,7 +87,7 @@ def run_suite(asked: argparse.Namespace) -> int:
 
 
 def run_short(asked: argparse.Namespace) -> int:
-    """What is most telling of every suite, in one table and one chart."""
+    """Measure what is most telling of every suite, for one table and one chart."""
     require([MATPLOTLIB])
     # Importing it takes a second, which the suites by themselves do without.
     from .charts import summary_chart

@@ -1,4 +1,4 @@
-"""What the servers are loaded with: redis-benchmark for small requests, blocking sockets for the rest.
+"""The load on the servers: redis-benchmark for small requests, blocking sockets for the rest.
 
 A load generator in C costs little beside the server, so requests per second and latencies mean something,
 and it can be trusted to be the same for all. Where only the server's CPU time is looked at, plain blocking

@@ -22,7 +22,7 @@ WARM_UP_REQUESTS = 5_000
 """Enough for CPython to have specialised the byte code it runs."""
 
 MESSAGE = b"hello, world\n"
-"""What is echoed where the content does not matter."""
+"""The bytes that are echoed where the content does not matter."""
 
 
 @dataclass(slots=True)

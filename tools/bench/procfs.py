@@ -1,4 +1,4 @@
-"""What Linux knows about a process, from ``/proc`` (proc(5)): CPU time, context switches, memory.
+"""The figures of Linux about a process, from ``/proc`` (proc(5)): CPU time, context switches, memory.
 
 Figures are sums over the threads of a process and, but for memory, of its descendants, as they are now: what has ended
 no longer counts.
@@ -42,7 +42,7 @@ def tasks(pid: int) -> Iterator[Path]:
 
 
 def context_switches(pid: int) -> int:
-    """How often its threads left a CPU, on their own (``voluntary``) and by force."""
+    """Count how often its threads left a CPU, on their own (``voluntary``) and by force."""
     return sum(
         int(line.split()[1])
         for task in tasks(pid)

@@ -76,7 +76,7 @@ def heading(outcome: Outcome) -> str:
 
 
 def conditions(result: Result) -> str:
-    """Where and how: two results are comparable only if these agree."""
+    """Return the conditions of a run: two results are comparable only if these agree."""
     settings, machine = result.settings, machine_json()
     core = "the same" if settings.pin == "same" else "another"
     load = ", ".join(f"{average:.1f}" for average in machine["load_average"])

@@ -1,4 +1,4 @@
-"""What was measured: the best of the rounds, their median, and whether the targets are reached."""
+"""The results: the best of the rounds, their median, and whether the targets are reached."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Result:
         return [Verdict(target, self.value(target)) for target in self.suite.targets]
 
     def value(self, target: Target) -> float | None:
-        """What TARGET limits; None when its workloads or one of its servers were left out."""
+        """Return the figure that TARGET limits; None when its workloads or one of its servers were left out."""
         subject, other = self.suite.subject, target.against
         values: list[float] = []
         for key, outcome in self.outcomes.items():

@@ -21,7 +21,7 @@ __all__ = ["Step", "run", "steps"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is measured on one process of a server."""
+    """The measurements on one process of a server."""
 
     workloads: tuple[Workload, ...]
     """One, or several that share servers."""

@@ -31,7 +31,7 @@ STOP_TIMEOUT = 10.0
 """Seconds for a server to accept, and to end after SIGTERM."""
 
 OUTPUT_SHOWN = 2000
-"""How much of a failed server's output an error shows: the end of it, in characters."""
+"""Characters, from the end of a failed server's output, that an error shows."""
 
 
 class BenchError(Exception):
@@ -48,7 +48,7 @@ class Requirement:
     program: bool = False
 
     def met(self) -> bool:
-        """Whether it is there."""
+        """True if it is there."""
         if self.program:
             return shutil.which(self.name) is not None
         return importlib.util.find_spec(self.name) is not None
@@ -74,7 +74,7 @@ class Server:
     pid: int
     port: int
     directory: Path
-    """What the workload prepared."""
+    """The folder that the workload prepared."""
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a benchmark is made of: workloads, the servers each runs on, what is read, what is to be reached.
+"""The parts of a benchmark: workloads, the servers each runs on, what is read, what is to be reached.
 
 ``echo``, ``http`` and ``redis`` fill these in.
 """
@@ -20,13 +20,13 @@ __all__ = ["REQUEST_METRICS", "Group", "Metric", "Settings", "Suite", "Target", 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line decides."""
+    """The decisions of the command line."""
 
     rounds: int = 3
     seconds: float = 2.0
-    """How long a server is under load in one measurement."""
+    """Seconds that a server is under load in one measurement."""
     idle_seconds: float = 10.0
-    """How long it is left alone in one that counts wake-ups."""
+    """Seconds that it is left alone in one that counts wake-ups."""
     pin: str = "same"
     """``same``: the load runs on the server's core; ``split``: on another."""
 
@@ -121,7 +121,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a suite's subject has to reach: a limit for a metric or, with ``against``, for its ratio to that
+    """A goal of a suite's subject: a limit for a metric or, with ``against``, for its ratio to that
     server's."""
 
     workload: str
@@ -131,7 +131,7 @@ class Target:
     limit: float
     against: str | None = None
     of: Literal["worst", "median"] = "worst"
-    """What counts of several workloads."""
+    """The one that counts of several workloads."""
 
     def judged(self, values: Sequence[float]) -> float:
         """The one of VALUES, one of each workload, that the limit is for."""
@@ -140,7 +140,7 @@ class Target:
         return min(values) if self.comparison == ">=" else max(values)
 
     def reached(self, value: float) -> bool:
-        """Whether VALUE is good enough."""
+        """Tell whether VALUE is good enough."""
         if self.comparison == ">=":
             return value >= self.limit
         return value < self.limit or (value == self.limit and self.comparison == "<=")

@@ -27,7 +27,7 @@ READ_SIZE = 1 << 18
 
 
 class Answers(Protocol):
-    """What counts the answers on one connection."""
+    """A counter of the answers on one connection."""
 
     def sent(self, batch: bytes) -> None:
         """Take note of a batch that is sent."""

@@ -22,7 +22,7 @@ from .clients import CLIENTS, Place, Wrong, fill, make_site
 __all__ = ["Sample", "main", "problems", "soak"]
 
 SAMPLES = 60
-"""How often memory and descriptors are looked at."""
+"""Seconds between looks at memory and descriptors."""
 
 HOT_MEMORY = 8 << 20
 """Bytes of answers that the server keeps: less than by default, so that they are there from the beginning."""
@@ -37,7 +37,7 @@ waited for a few seconds."""
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server had at a moment."""
+    """The server's memory and descriptors at a moment."""
 
     seconds: float
     memory: int
@@ -47,22 +47,22 @@ class Sample:
 
 @dataclass(slots=True)
 class Result:
-    """What a soak came to."""
+    """The result of a soak."""
 
     rounds: Counter[str] = field(default_factory=Counter)
-    """How often each client did its round."""
+    """The number of rounds of each client."""
     failures: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     idle: tuple[int, int] = (0, 0)
     """Descriptors with no client there: when all that is kept is full, and at the end."""
     said: str = ""
-    """What the server wrote to standard error."""
+    """The server's standard error."""
     status: int = 0
     """The server's exit status after SIGTERM."""
 
 
 def problems(result: Result) -> list[str]:
-    """What is not as it has to be; empty when all is well."""
+    """Return the findings that are not as they have to be; empty when all is well."""
     found = result.failures[:5]
     last = len(result.samples) * 3 // 4
     before, after = (max(sample.memory for sample in part) for part in (result.samples[:last], result.samples[last:]))
@@ -146,7 +146,8 @@ def _descriptors(pid: int) -> int:
 
 
 def _idle_descriptors(pid: int, most: int = 0) -> int:
-    """How many are open when the server has seen its clients go: when they are MOST, or after a while."""
+    """Count the descriptors that are open when the server has seen its clients go: when they are MOST, or after a
+    while."""
     deadline = time.monotonic() + SETTLING
     while _descriptors(pid) > most and time.monotonic() < deadline:
         time.sleep(LOOK)

@@ -122,7 +122,7 @@ def ranges(place: Place) -> None:
 
 
 def conditions(place: Place) -> None:
-    """What a browser asks that has the file."""
+    """Ask as a browser that has the file."""
     with contextlib.closing(place.connect()) as conn:
         tag = get(conn, "/small.html", 200, SMALL).headers["ETag"]
         for _ in range(ROUND):
@@ -158,7 +158,7 @@ def changes(place: Place) -> None:
 
 
 def junk(place: Place) -> None:
-    """What is refused, what is half of something, and what is no TLS."""
+    """Send what is refused, what is half of something, and what is no TLS."""
     for raw, status in (
         (b"GET / HTTP/1.1\r\nHost: x\r\n bad\r\n\r\n", b"400"),
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", b"414"),
@@ -182,4 +182,4 @@ CLIENTS: tuple[Callable[[Place], None], ...] = (
     changes,
     junk,
 )
-"""What each thread does over and over, one after the other."""
+"""The steps that each thread repeats, one after the other."""

@@ -26,7 +26,7 @@ SMALLEST, LARGEST = 300, 10_000
 """Bytes of a file of the site."""
 
 OLD = 1_700_000_000
-"""When every file was changed last: what is of now, evio does not keep in memory yet."""
+"""The time of every file's last change: what is of now, evio does not keep in memory yet."""
 
 EXTENSIONS = ("html", "css", "js", "svg", "png")
 
@@ -58,7 +58,7 @@ def prepare_many(directory: Path) -> None:
 
 
 def prepare_tls(directory: Path) -> None:
-    """What :func:`prepare` does, and a certificate."""
+    """Do as :func:`prepare`, and make a certificate."""
     prepare(directory)
     certificate.issue(directory)
 
@@ -71,7 +71,7 @@ def prepare_site(directory: Path) -> None:
 
 
 def prepare_site_tls(directory: Path) -> None:
-    """What :func:`prepare_site` does, and a certificate."""
+    """Do as :func:`prepare_site`, and make a certificate."""
     prepare_site(directory)
     certificate.issue(directory)
 

@@ -64,7 +64,7 @@ USER_AGENTS = tuple(map(user_agent, range(200)))
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """What a browser sends with each of its requests."""
+    """The fields that a browser sends with each of its requests."""
 
     agent: bytes
     language: bytes

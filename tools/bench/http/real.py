@@ -1,4 +1,4 @@
-"""What a site is asked for by browsers: 1,000 files, no two heads alike, a third of them conditional."""
+"""Requests of browsers: 1,000 files, no two heads alike, a third of them conditional."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROBED = 20
 
 CONDITIONAL = 1 / 3
 CURRENT = 0.75
-"""How many of the heads have If-None-Match, and how many of those the entity tag of the file as it is."""
+"""The share of heads with If-None-Match, and the share of those with the entity tag of the file as it is."""
 STALE = b'"0-0"'
 
 COLD_WARM_UP = 2_000
@@ -63,10 +63,10 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is asked for and how that is answered."""
+    """A kind of request, and its answer."""
 
     folder: str
-    """What comes before the paths of the site's files."""
+    """The prefix of the paths of the site's files."""
     conditional: float
     """0 to 1: how many of the requests have If-None-Match."""
     current: float

@@ -51,7 +51,7 @@ class Single:
 
     @property
     def replies(self) -> int:
-        """How many there are to one batch."""
+        """Return the number of replies to one batch."""
         return PAIRS * (6 if self.transaction else 2)
 
 

@@ -75,7 +75,7 @@ class _Holding:
         self.descriptor = descriptor
         self.keys: set[tuple[object, ...]] = set()
         self.until = 0.0
-        """When it was used last, as ``HotAnswer.until``."""
+        """The moment of its last use, as ``HotAnswer.until``."""
 
 
 class HotAnswer:
@@ -88,7 +88,7 @@ class HotAnswer:
     ) -> None:
         self.key = key
         self.files = files
-        """What it was made of."""
+        """The files that it was made of."""
         self.status = status
         self.length = length
         """Bytes of content."""

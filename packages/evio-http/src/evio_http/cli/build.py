@@ -296,5 +296,5 @@ def _no_password() -> NoReturn:
 
 
 def _has(address: str, option: str) -> bool:
-    """Whether an address has an option already."""
+    """Tell whether an address has an option already."""
     return any(each.startswith(f"{option}=") for each in address.partition("?")[2].split("&"))

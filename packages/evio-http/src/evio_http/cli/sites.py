@@ -16,7 +16,7 @@ from ..site.site import Site
 __all__ = ["HEADERS_FILE", "REDIRECTS_FILE", "make_site"]
 
 HEADERS_FILE, REDIRECTS_FILE = "_headers", "_redirects"
-"""What ``--site-files`` looks for at the root of a site."""
+"""The files that ``--site-files`` looks for at the root of a site."""
 
 
 def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> Site:

@@ -38,7 +38,7 @@ QUEUED_FROM = 128 * 1024
 """A file shorter than this, in bytes, is mostly taken by the kernel at once, which needs no further descriptor."""
 
 DESCRIPTORS_OF_A_FILE = 3
-"""That it takes to look one up: the directory, what its path leads to, and the file."""
+"""Descriptors that it takes to look one up: the directory, what its path leads to, and the file."""
 
 UNLIMITED = 1 << 20
 """Descriptors where the system has no limit."""
@@ -444,7 +444,7 @@ def _spare(fd: int, count: int) -> bool:
 
 
 def _most_descriptors() -> int:
-    """How many descriptors the process may have."""
+    """Return the number of descriptors that the process may have."""
     if sys.platform == "win32":
         return UNLIMITED
     import resource

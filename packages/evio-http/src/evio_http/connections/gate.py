@@ -1,4 +1,4 @@
-"""Who may ask, and how often: by the address of the client, which a trusted proxy may name (``--trust``)."""
+"""Limits of requests, by the address of the client, which a trusted proxy may name (``--trust``)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .version import Identity
 __all__ = ["COMPRESS_AT_ONCE", "EXTENSIONS", "PREFERENCE", "CompressedCache", "choose"]
 
 PREFERENCE = ("br", "zstd", "gzip")
-"""Which coding is chosen of several that a client likes equally: the smallest first."""
+"""The order of codings that a client likes equally: the smallest first."""
 
 EXTENSIONS = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """The file name extension of a precompressed sibling."""
@@ -26,7 +26,7 @@ _ALIASES = {"x-gzip": "gzip"}  # RFC 9110 section 8.4.1.3
 
 
 def choose(accept_encoding: str | None, available: Iterable[str]) -> str | None:
-    """Which of the AVAILABLE codings to send, or None for none at all ("identity").
+    """Choose one of the AVAILABLE codings, or None for none at all ("identity").
 
     The one with the highest weight, by ``PREFERENCE`` where weights are equal. Without the field any coding
     would be allowed, but only whoever sends it is sure to understand one. A client that refuses identity as
@@ -123,14 +123,14 @@ class CompressedCache:
         self._bytes = 0
         self._lock = threading.Lock()
         self.codings = tuple(coding for coding in PREFERENCE if coding in self._compressors)
-        """What can be made, for ``choose``."""
+        """The codings that can be made, for ``choose``."""
 
     def accepts(self, size: int) -> bool:
-        """Whether a file of SIZE bytes is neither too small nor too large."""
+        """Tell whether a file of SIZE bytes is neither too small nor too large."""
         return self._min_file <= size <= self._max_file
 
     def takes_long(self, version: Identity, size: int, coding: str) -> bool:
-        """Whether ``get`` would take longer than a loop has time for."""
+        """Tell whether ``get`` would take longer than a loop has time for."""
         return size > COMPRESS_AT_ONCE and (version, coding) not in self._kept
 
     def get(self, version: Identity, content: bytes, coding: str) -> bytes | None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 __all__ = ["DEFAULT_TYPE", "MediaTypes", "content_type", "is_compressible"]
 
 DEFAULT_TYPE = "application/octet-stream"
-"""What is not known; a browser offers it for download rather than guess."""
+"""The type of unknown files; a browser offers them for download rather than guess."""
 
 _TABLE = """
 text/html                           html htm
@@ -213,6 +213,6 @@ class MediaTypes:
 
 
 def is_compressible(media_type: str) -> bool:
-    """Whether content of this Content-Type is text, or else shrinks much."""
+    """Tell whether content of this Content-Type is text, or else shrinks much."""
     media_type = media_type.partition(";")[0]
     return media_type.startswith("text/") or media_type.endswith(("+xml", "+json")) or media_type in _COMPRESSIBLE

@@ -41,7 +41,7 @@ _READ: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _SEARCH: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
 _ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EXDEV, errno.ENXIO))
-"""What it means when a path leads to nothing that is ours to give."""
+"""Errors of a path that leads to nothing which is ours to give."""
 
 
 class BadPath(ValueError):
@@ -109,8 +109,9 @@ def encode_path(segments: list[str], *, directory: bool = False) -> str:
 
 
 class _Opened:
-    """What closes its ``fd``. Whoever has it should; when it is dropped it does so by itself, as file objects do: an
-    exception on the way to a peer, or a peer that has gone while a thread was at work, must not cost a descriptor."""
+    """An owner of ``fd``. Whoever has it should close it; when it is dropped it does so by itself, as file objects do:
+    an exception on the way to a peer, or a peer that has gone while a thread was at work, must not cost a
+    descriptor."""
 
     __slots__ = ("fd",)
 
@@ -169,7 +170,7 @@ class OpenedDirectory(_Opened):
     _segments: list[str] = field(repr=False)
 
     def entries(self) -> list[Entry]:
-        """What can be requested below it, in no order: one ``stat`` each. Left out is what ``Root.open`` would
+        """List what can be requested below it, in no order: one ``stat`` each. Left out is what ``Root.open`` would
         not give: hidden names, names that are not UTF-8, links that leave the root, devices.
 
         Raises :class:`PermissionDenied` when the directory may not be read, and ``OSError``.
@@ -233,7 +234,7 @@ class Root:
             raise
 
     def hides(self, segments: list[str]) -> bool:
-        """Whether a name begins with "." and is not to be given, or is hidden by name."""
+        """Tell whether a name begins with "." and is not to be given, or is hidden by name."""
         if self._hidden and len(segments) == 1 and segments[0] in self._hidden:
             return True
         if self._dotfiles:

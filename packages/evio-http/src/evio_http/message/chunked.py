@@ -28,7 +28,7 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class ChunkedCheck:
-    """Where one body has got to."""
+    """The state of one body."""
 
     __slots__ = ("_left", "_max_trailers", "_remaining", "_state")
 
@@ -65,7 +65,7 @@ class ChunkedCheck:
         return start, True
 
     def _line(self, buffer: bytes, start: int) -> int:
-        """Where the line that begins at START ends; -1 if it is not complete."""
+        """Find the end of the line that begins at START; -1 if it is not complete."""
         limit = MAX_SIZE_LINE if self._state == _SIZE else self._max_trailers
         end = buffer.find(b"\n", start, start + limit + 2)
         if end < 0:

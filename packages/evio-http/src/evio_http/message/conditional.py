@@ -38,7 +38,7 @@ _LIST_GAP = re.compile(r"[ \t]*(?:,[ \t]*)*")
 
 
 class Outcome(enum.Enum):
-    """What the conditions of a request come to."""
+    """The outcome of a request's conditions."""
 
     PROCEED = "proceed"
     NOT_MODIFIED = "304"
@@ -71,7 +71,7 @@ def evaluate(method: str, get: Callable[[str], str | None], etag: str, mtime: fl
 
 
 def range_applies(if_range: str | None, etag: str, mtime: float | None, now: float | None = None) -> bool:
-    """Whether Range counts, given If-Range: no such field, or this very representation (RFC 9110 section 13.1.5).
+    """Tell whether Range counts, given If-Range: no such field, or this very representation (RFC 9110 section 13.1.5).
 
     A date has to be exactly Last-Modified, and that second has to be over: a file that is still being written
     could change again within it (section 8.8.2.2). ``now`` is ``time.time()`` when None.
@@ -142,7 +142,7 @@ def _listed(tags: str, etag: str, *, weak: bool) -> bool:
 
 
 def _entity_tags(tags: str) -> list[tuple[bool, str]]:
-    """Whether it is weak, and the opaque tag, of each element of a list; none at all if any of it is malformed."""
+    """Split a list into its entity tags, each with True if it is weak; none at all if any of it is malformed."""
     found: list[tuple[bool, str]] = []
     position = _end(_LIST_GAP, tags, 0)
     while element := _ENTITY_TAG.match(tags, position):

@@ -88,7 +88,7 @@ class Response:
         self.served = ""
         """The decoded path of the site's file that it is made of, if any: of ``/`` this is ``/index.html``."""
         self.fallback = False
-        """That file stands in for whatever was asked for, which does not exist."""
+        """True if that file stands in for whatever was asked for, which does not exist."""
         for name, value in self.headers:
             self._check(name, value)
 

@@ -1,1 +1,1 @@
-"""What a site answers, by path and by rule."""
+"""The answers of a site, by path and by rule."""

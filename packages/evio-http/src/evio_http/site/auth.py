@@ -44,11 +44,11 @@ _PBKDF2 = re.compile(r"\$pbkdf2-sha256\$([0-9]{1,8})\$([A-Za-z0-9./]+)\$([A-Za-z
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[A-Za-z0-9./]{53}")
 
 Check = Callable[[bytes], bool]
-"""Whether a password is the one that was hashed."""
+"""A check of whether a password is the one that was hashed."""
 
 
 class Verdict(enum.Enum):
-    """What is known of a request's credentials."""
+    """The state of a request's credentials."""
 
     ALLOWED = "allowed"
     DENIED = "denied"
@@ -63,7 +63,7 @@ def hash_password(password: str) -> str:
 
 
 class BasicAuth:
-    """Who may come in: USERS maps names to hashes. ``realm`` is shown to the user (RFC 9110 section 11.5).
+    """Basic authentication: USERS maps names to hashes. ``realm`` is shown to the user (RFC 9110 section 11.5).
 
     Raises ``ValueError`` for a hash that cannot be used and a realm that cannot be sent.
     """
@@ -101,7 +101,7 @@ class BasicAuth:
         return cls(users, realm)
 
     def known(self, authorization: str | None) -> Verdict:
-        """What an Authorization field is worth, as far as it can be said at once: about 2 µs. ``UNKNOWN``: ask
+        """Judge an Authorization field as far as it can be said at once: about 2 µs. ``UNKNOWN``: ask
         ``verify``."""
         if authorization is None or _credentials(authorization) is None:
             return Verdict.DENIED
@@ -114,7 +114,7 @@ class BasicAuth:
         return Verdict.UNKNOWN
 
     def verify(self, authorization: str) -> bool:
-        """Whether the credentials are right: slow, and remembered for ``known``. From any thread."""
+        """Tell whether the credentials are right: slow, and remembered for ``known``. From any thread."""
         credentials = _credentials(authorization)
         if credentials is None:
             return False

@@ -10,7 +10,7 @@ from ..pages.error_pages import error_response
 __all__ = ["HttpsRedirect"]
 
 CHALLENGES = [".well-known", "acme-challenge"]
-"""Where a certificate authority looks, over plain HTTP, for what proves who we are (RFC 8555 section 8.3)."""
+"""The path where a certificate authority looks, over plain HTTP, for the proof of who we are (RFC 8555 section 8.3)."""
 
 
 class HttpsRedirect:

@@ -23,7 +23,7 @@ _KEYS: dict[str, Callable[[Entry], Any]] = {
 }
 
 SORTS = tuple(_KEYS)
-"""What a listing can be sorted by: the values of "sort" in the query of its links."""
+"""The keys by which a listing can be sorted: the values of "sort" in the query of its links."""
 
 POLICY = policy(form_action="'self'")
 """The Content-Security-Policy of a listing, which has a form."""
@@ -41,7 +41,7 @@ _COLUMNS = (("name", "Name"), ("size", "Size"), ("date", "Modified (UTC)"))
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a directory is shown, and how; :meth:`parse` reads it from the query of a request."""
+    """A view of a directory; :meth:`parse` reads it from the query of a request."""
 
     sort: str = "name"
     """One of ``SORTS``; directories come first in any case."""
@@ -205,7 +205,7 @@ def _trail(path: str) -> str:
 
 
 def _visible(name: str) -> str:
-    """What is not printable (controls, marks that reverse the text) is shown as what it is."""
+    """Show what is not printable (controls, marks that reverse the text) as what it is."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

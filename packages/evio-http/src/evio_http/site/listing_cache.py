@@ -35,7 +35,7 @@ class ListingCache:
         self._lock = threading.Lock()
 
     def find(self, key: Hashable, version: Identity, now: float) -> Any:
-        """What was kept under KEY, if it was made of this version of its directory and is fresh at NOW,
+        """Return the page that was kept under KEY, if it was made of this version of its directory and is fresh at NOW,
         ``time.monotonic``; else None."""
         with self._lock:
             kept = self._kept.get(key)

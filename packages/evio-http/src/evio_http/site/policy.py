@@ -24,7 +24,7 @@ PREFLIGHT_SECONDS = 86400
 
 
 class Policy:
-    """What is added to the responses of a site.
+    """Fields that are added to the responses of a site.
 
     ``origins`` that may read the site from their scripts, or ``*`` (the CORS protocol, Fetch standard section 3.2).
     ``hsts``: seconds for which browsers are to come over TLS only (RFC 6797); sent over TLS only; 0: not sent.

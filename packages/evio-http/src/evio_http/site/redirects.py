@@ -28,7 +28,7 @@ _PARAMETER = re.compile(r"([A-Za-z0-9_.~-]+)=(.*)")
 
 
 class Move(NamedTuple):
-    """Where a request is to go: ``to`` is a URI reference, or for a rewrite (status 200 or 404) the path of a file."""
+    """The target of a request: ``to`` is a URI reference, or for a rewrite (status 200 or 404) the path of a file."""
 
     to: str
     status: int
@@ -53,7 +53,7 @@ class _Rule:
     forced: bool
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
-        """What the placeholders stand for, percent-encoded; None when the path is another."""
+        """Return the values of the placeholders, percent-encoded; None when the path is another."""
         names, taken = self.names, dict[str, str]()
         if names[-1:] == ("*",):
             names = names[:-1]
@@ -82,7 +82,7 @@ class _Rule:
         return left
 
     def move(self, taken: dict[str, str], query: str) -> Move | None:
-        """Where it leads with what was taken; None if that would be where it came from, again and again."""
+        """Return the target with what was taken; None if that would be where it came from, again and again."""
         made = _PLACEHOLDER.sub(lambda found: taken.get(found[1], found[0]), self.to)
         if not self.to.startswith("/"):
             return Move(with_query(made, query), self.status, self.forced)

@@ -33,7 +33,7 @@ examples:
 log = logging.getLogger("evio_redis")
 
 SAVE_POINTS = "3600 1 300 100 60 10000"
-"""When snapshots are made if there is a redis.conf and it says nothing of them, as in Redis."""
+"""The moments of snapshots if a redis.conf does not set them, as in Redis."""
 
 
 def usage() -> str:

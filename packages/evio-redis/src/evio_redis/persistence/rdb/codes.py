@@ -1,4 +1,4 @@
-"""What may stand in an RDB file where the type of a value could: see Redis's ``rdb.h``."""
+"""The codes that an RDB file has in place of a value's type: see Redis's ``rdb.h``."""
 
 from __future__ import annotations
 

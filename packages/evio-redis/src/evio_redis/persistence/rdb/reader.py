@@ -107,7 +107,7 @@ class _Loading:
         database.data[key] = value
 
     def _note(self, code: int) -> None:
-        """What is said about the key that follows, or the file."""
+        """Read a note about the key that follows, or about the file."""
         reader = self._reader
         if code == EXPIRE_MS:
             self._expiry = int.from_bytes(reader.take(8), "little", signed=True)

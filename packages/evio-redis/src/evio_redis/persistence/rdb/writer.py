@@ -103,7 +103,7 @@ _STRING = bytes((STRING,))
 
 
 def _facts(base: bool) -> list[tuple[bytes, bytes]]:
-    """What a file says of itself, as Redis has it."""
+    """Return the facts that a file has about itself, as Redis has them."""
     return [
         (b"redis-ver", REDIS_VERSION.encode()),
         (b"redis-bits", b"64"),

@@ -70,7 +70,7 @@ def wanted() -> bool:
 
 
 def compile_modules(root: Path, target: Path) -> list[Path]:
-    """Compile into the directory TARGET; returns the extensions. Ends the build, saying why, where that fails."""
+    """Compile into the directory ``target``; returns the extensions. Ends the build, saying why, where that fails."""
     problem = missing()
     if problem:
         raise SystemExit(f"EVIO_COMPILE=1: {problem}")

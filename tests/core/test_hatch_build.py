@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[2] / "packages" / "evio-core"
 
 
 def build(target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Build the wheel into TARGET, with what is installed here."""
+    """Build the wheel into ``target``, with what is installed here."""
     return subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)],
         cwd=PACKAGE,

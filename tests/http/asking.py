@@ -44,7 +44,7 @@ def ask(
     scheme: str = "http",
     host: str = "localhost",
 ) -> Asked:
-    """Return the answer of HANDLER, even if it comes later."""
+    """Return the answer of ``handler``, even if it comes later."""
     response = handler(make_request(target, *fields, method=method, scheme=scheme, host=host))
     if isinstance(response, Deferred):
         response = response.work()

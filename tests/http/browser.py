@@ -82,7 +82,7 @@ class Browser:
         return done["result"].get("value")
 
     def screenshot(self, path: Path) -> bytes:
-        """A picture of the page (PNG), also written to PATH."""
+        """A picture of the page (PNG), also written to ``path``."""
         content = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         path.write_bytes(content)
         return content

@@ -94,7 +94,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(*arguments: str, count: int = 1) -> Iterator[Served]:
-    """Run ``python -m evio_http`` with these arguments until the block ends; COUNT is how many addresses it has."""
+    """Run ``python -m evio_http`` with these arguments until the block ends; ``count`` is how many addresses it has."""
     process = subprocess.Popen(
         [sys.executable, "-m", "evio_http", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

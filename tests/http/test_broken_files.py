@@ -39,7 +39,7 @@ def site(tmp_path: Path) -> Path:
 
 @dataclasses.dataclass
 class Transport:
-    """The way in which clients connect; TRUST is a certificate authority's file, or None."""
+    """The way in which clients connect; ``trust`` is a certificate authority's file, or None."""
 
     address: str
     trust: str | None

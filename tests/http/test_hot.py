@@ -46,7 +46,7 @@ def keep(
 
 
 def hold(cache: HotCache, path: Path, offset: int = 0, until: float = 1.0) -> HotAnswer:
-    """An answer out of the file at PATH, from OFFSET."""
+    """An answer out of the file at ``path``, from ``offset``."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return keep(cache, source(path), body=Span(fd, offset, len(BODY) - offset), until=until)
@@ -60,7 +60,7 @@ def descriptors(*answers: HotAnswer) -> list[int]:
 
 
 def is_open(fd: int, path: Path) -> bool:
-    """Tell whether FD is of the file at PATH; its number may be another's by now."""
+    """Tell whether ``fd`` is of the file at ``path``; its number may be another's by now."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except OSError:

@@ -62,7 +62,7 @@ def exchange(sock: socket.socket, path: str, *fields: str) -> bytes:
 
 
 def issue(directory: Path, *names: str) -> tuple[trustme.CA, Path, Path]:
-    """A certificate in files of DIRECTORY."""
+    """A certificate in files of ``directory``."""
     authority = trustme.CA()
     certificate = authority.issue_cert(*names)
     cert, key = directory / f"{names[0]}.pem", directory / f"{names[0]}.key"

@@ -341,7 +341,7 @@ MALFORMED: list[tuple[bytes, int, str]] = [
 
 
 def run(data: bytes, *, splits: list[int] | None = None, limits: Limits = LIMITS) -> list[Any]:
-    """The events of a stream, given in pieces that end at SPLITS; requests as what they say. Common heads are
+    """The events of a stream, given in pieces that end at ``splits``; requests as what they say. Common heads are
     recognised, which changes nothing."""
     by_h11, events = (parsed(data, splits or [], limits, each) for each in (None, recogniser(limits)))
     assert events == by_h11

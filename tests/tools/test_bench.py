@@ -576,7 +576,7 @@ def test_interrupted_it_stops_its_servers(number: signal.Signals) -> None:
 
 
 def wait_for_child(pid: int) -> int:
-    """The pid of the first process that process PID starts."""
+    """The pid of the first process that process ``pid`` starts."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     while True:
         found = children.read_text().split()

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what ARGUMENTS ask for.
+    """Run what ``arguments`` ask for.
 
     Returns the exit status: 0, or 1 when a target was missed and ``--check`` was given, 2 when it could not
     be measured or written, 130 when interrupted.
@@ -286,7 +286,7 @@ def names(allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
 
 
 def patterns(keys: Sequence[str], kinds: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of comma-separated patterns for KEYS; the error lists their KINDS, since there are many keys."""
+    """A parser of comma-separated patterns for ``keys``; the error lists their ``kinds``, since there are many keys."""
 
     def parse(text: str) -> tuple[str, ...]:
         given = text.split(",")

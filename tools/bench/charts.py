@@ -93,8 +93,8 @@ class Panel:
 
 
 def panel(title: str, data: dict[str, Any], keys: Sequence[str]) -> Panel:
-    """The workloads KEYS of a suite's DATA, as :func:`~tools.bench.report.as_json` has them, without those that the
-    reference was not measured on."""
+    """The workloads ``keys`` of a suite's ``data``, as :func:`~tools.bench.report.as_json` has them, without those that
+    the reference was not measured on."""
     rows = []
     for key in keys:
         workload = data["workloads"][key]
@@ -114,7 +114,7 @@ def panel(title: str, data: dict[str, Any], keys: Sequence[str]) -> Panel:
 
 
 def group_charts(data: dict[str, Any], directory: Path) -> list[Path]:
-    """A chart of each group of a suite's DATA. Returns the files."""
+    """A chart of each group of a suite's ``data``. Returns the files."""
 
     def group_of(key: str) -> tuple[str, str] | None:
         group = data["workloads"][key]["group"]
@@ -138,8 +138,8 @@ def summary_chart(suites: Sequence[dict[str, Any]], directory: Path) -> list[Pat
 
 
 def draw(panels: Sequence[Panel], directory: Path, name: str) -> list[Path]:
-    """Write NAME-light.svg and NAME-dark.svg into DIRECTORY. Returns the files. Raises OSError where they cannot be
-    written."""
+    """Write ``name``-light.svg and ``name``-dark.svg into ``directory``. Returns the files. Raises OSError where they
+    cannot be written."""
     written = []
     for theme_name, theme in THEMES.items():
         path = directory / f"{name}-{theme_name}.svg"

@@ -63,10 +63,11 @@ class RedisBenchmark:
         ca: Path | None = None,
         timeout: float = TIMEOUT,
     ) -> RedisBenchmark:
-        """Send REQUESTS in all over CLIENTS connections, over TLS when the authority CA is given; each
-        connection waits for its PIPELINE replies before it goes on. With a KEYSPACE, keys are drawn from that many.
+        """Send ``requests`` in all over ``clients`` connections, over TLS when the authority ``ca`` is given; each
+        connection waits for its ``pipeline`` replies before it goes on. With a ``keyspace``, keys are drawn from that
+        many.
 
-        Raises :class:`BenchError` when it fails, takes longer than TIMEOUT seconds or is too old
+        Raises :class:`BenchError` when it fails, takes longer than ``timeout`` seconds or is too old
         (before 6.2) to report percentiles.
         """
         command = ["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", str(clients)]
@@ -96,7 +97,7 @@ class RedisBenchmark:
 
 
 def allow_files(count: int) -> None:
-    """Let this process, and the servers that it starts from now on, have COUNT connections open.
+    """Let this process, and the servers that it starts from now on, have ``count`` connections open.
 
     Raises :class:`BenchError` when the hard limit forbids it.
     """
@@ -122,13 +123,13 @@ def connected(port: int) -> socket.socket:
 
 @contextmanager
 def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """COUNT connections, opened back to back, closed at the end."""
+    """``count`` connections, opened back to back, closed at the end."""
     with ExitStack() as stack:
         yield [stack.enter_context(connected(port)) for _ in range(count)]
 
 
 def echo_once(clients: list[socket.socket], message: bytes, into: bytearray) -> None:
-    """Send MESSAGE on every connection, then read it back, into a buffer of its length, from every one.
+    """Send ``message`` on every connection, then read it back, into a buffer of its length, from every one.
 
     Raises :class:`BenchError` when something else comes back.
     """

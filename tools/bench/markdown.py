@@ -11,8 +11,8 @@ __all__ = ["tables"]
 
 
 def tables(data: dict[str, Any]) -> Iterator[str]:
-    """A table of each group of a suite's DATA, as :func:`~tools.bench.report.as_json` has them: the best round of each
-    server, and the subject's CPU time as a multiple of its, by the best rounds and by the median of the rounds."""
+    """A table of each group of a suite's ``data``, as :func:`~tools.bench.report.as_json` has them: the best round of
+    each server, and the subject's CPU time as a multiple of its, by the best rounds and by the median of the rounds."""
     workloads = data["workloads"]
     for title, keys in groupby(workloads, lambda key: heading(workloads[key])):
         yield f"### {title[:1].upper()}{title[1:]}\n\n{table(data, list(keys))}"
@@ -24,7 +24,7 @@ def heading(workload: dict[str, Any]) -> str:
 
 
 def table(data: dict[str, Any], keys: Sequence[str]) -> str:
-    """The workloads KEYS, a row for each of their servers."""
+    """The workloads ``keys``, a row for each of their servers."""
     metrics: dict[str, str] = data["workloads"][keys[0]]["metrics"]
     headline = next(iter(metrics))
     subject = data["subject"]

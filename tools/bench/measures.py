@@ -50,7 +50,7 @@ def requests(
     keyspace: int = 0,
     ca: Path | None = None,
 ) -> dict[str, float]:
-    """Small requests for about SECONDS, by redis-benchmark's TEST: ``cpu`` in µs per request, ``rate`` per
+    """Small requests for about ``seconds``, by redis-benchmark's ``test``: ``cpu`` in µs per request, ``rate`` per
     second, ``p50``, ``p99`` and ``p999`` in ms.
 
     Connecting (over TLS: hundreds of µs a connection) is not part of a request: what a run of one request a
@@ -81,7 +81,7 @@ def requests(
 
 
 def bulk(server: Server, seconds: float, *, size: int, clients: int) -> dict[str, float]:
-    """Messages of SIZE bytes echoed for SECONDS: ``per_cpu``, MB echoed per second of the server's CPU time,
+    """Messages of ``size`` bytes echoed for ``seconds``: ``per_cpu``, MB echoed per second of the server's CPU time,
     and ``rate``, MB per second."""
     message, received = b"evio" * (size // 4), bytearray(size)
     with connections(server.port, clients) as opened:
@@ -98,7 +98,7 @@ def bulk(server: Server, seconds: float, *, size: int, clients: int) -> dict[str
 
 
 def idle_memory(server: Server, *, count: int) -> dict[str, float]:
-    """COUNT connections opened back to back, each used once, then idle: ``memory``, bytes of the server's
+    """``count`` connections opened back to back, each used once, then idle: ``memory``, bytes of the server's
     per connection; ``retries``, segments (a SYN or what follows it) that a client had to send again because
     the server did not take the connection; ``connecting``, seconds until all were open; ``cpu``, µs a
     connection for accepting it and for the one echo."""
@@ -117,7 +117,7 @@ def idle_memory(server: Server, *, count: int) -> dict[str, float]:
 
 
 def idle(server: Server, seconds: float, *, count: int) -> dict[str, float]:
-    """COUNT open connections that were used once, left alone for SECONDS: ``wakeups``, how often a thread of
+    """``count`` open connections that were used once, left alone for ``seconds``: ``wakeups``, how often a thread of
     the server left the CPU, which it can only do after it was woken."""
     with connections(server.port, count) as opened:
         echo_once(opened, MESSAGE, bytearray(len(MESSAGE)))

@@ -28,7 +28,7 @@ class Restless(Exception):
 
 def cpu_seconds(pid: int) -> float:
     """Time on a CPU, user and kernel, in seconds, from ``schedstat``: exact to the nanosecond, where
-    ``/proc/PID/stat`` counts clock ticks of 10 ms. The kernel brings it up to date when a thread leaves the
+    ``/proc/``pid``/stat`` counts clock ticks of 10 ms. The kernel brings it up to date when a thread leaves the
     CPU, so read it through :func:`settled`."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks(pid)) / 1e9
 

@@ -64,7 +64,7 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
 
 
 def compared(outcome: Outcome, subject: str, others: Sequence[str], key: str) -> str:
-    """The ratios of a metric to each of the OTHERS'."""
+    """The ratios of a metric to each of the ``others``'."""
     ratios = {server: outcome.ratio(subject, server, key) for server in others}
     return "  ".join(f"{server} {ratio:.2f}" for server, ratio in ratios.items() if ratio is not None)
 

@@ -69,7 +69,7 @@ class Result:
         return [Verdict(target, self.value(target)) for target in self.suite.targets]
 
     def value(self, target: Target) -> float | None:
-        """Return the figure that TARGET limits; None when its workloads or one of its servers were left out."""
+        """Return the figure that ``target`` limits; None when its workloads or one of its servers were left out."""
         subject, other = self.suite.subject, target.against
         values: list[float] = []
         for key, outcome in self.outcomes.items():

@@ -51,8 +51,8 @@ def run(
     servers: Collection[str],
     track: Callable[[Sequence[Step]], Iterable[Step]],
 ) -> Result:
-    """Measure these of the suite's workloads on these of its servers. TRACK yields the steps that it is given, one by
-    one, and may show how far it is.
+    """Measure these of the suite's workloads on these of its servers. ``track`` yields the steps that it is given, one
+    by one, and may show how far it is.
 
     Raises :class:`BenchError` when nothing is to be measured, when something that is needed is missing and
     when a server fails.

@@ -78,7 +78,7 @@ class Server:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs MODULE with the interpreter that runs this."""
+    """The command that runs ``module`` with the interpreter that runs this."""
     return [sys.executable, "-m", module, *arguments]
 
 
@@ -102,7 +102,7 @@ def pinned(cores: Collection[int]) -> Iterator[None]:
 
 @contextmanager
 def running(peer: Peer, cores: Collection[int], directory: Path) -> Iterator[Server]:
-    """PEER, accepting, pinned to CORES; stopped at the end of the block.
+    """``peer``, accepting, pinned to ``cores``; stopped at the end of the block.
 
     Raises :class:`BenchError`, with what the server printed, when it does not start, when the block fails and
     when it does not end on SIGTERM.

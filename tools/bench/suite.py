@@ -84,8 +84,8 @@ class Group:
 
 
 def matches(key: str, pattern: str) -> bool:
-    """True if PATTERN names the workload KEY: by itself, by how it begins (``cache`` for ``cache:16``), or with the
-    wildcards of :mod:`fnmatch` (``*:16``)."""
+    """True if ``pattern`` names the workload ``key``: by itself, by how it begins (``cache`` for ``cache:16``), or with
+    the wildcards of :mod:`fnmatch` (``*:16``)."""
     return fnmatchcase(key, pattern) or key.startswith(f"{pattern}:")
 
 
@@ -134,13 +134,13 @@ class Target:
     """The one that counts of several workloads."""
 
     def judged(self, values: Sequence[float]) -> float:
-        """The one of VALUES, one of each workload, that the limit is for."""
+        """The one of ``values``, one of each workload, that the limit is for."""
         if self.of == "median":
             return median(values)
         return min(values) if self.comparison == ">=" else max(values)
 
     def reached(self, value: float) -> bool:
-        """Tell whether VALUE is good enough."""
+        """Tell whether ``value`` is good enough."""
         if self.comparison == ">=":
             return value >= self.limit
         return value < self.limit or (value == self.limit and self.comparison == "<=")
@@ -162,7 +162,7 @@ class Suite:
     targets: tuple[Target, ...]
 
     def chosen(self, patterns: Collection[str]) -> tuple[Workload, ...]:
-        """Its workloads that one of the PATTERNS names, in the suite's order."""
+        """Its workloads that one of the ``patterns`` names, in the suite's order."""
         return tuple(each for each in self.workloads if any(matches(each.key, pattern) for pattern in patterns))
 
     def servers(self) -> tuple[str, ...]:

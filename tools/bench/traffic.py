@@ -47,7 +47,7 @@ class Run:
     """Seconds from sending to the last byte of the answer, one of each batch."""
 
     def percentile(self, part: float) -> float:
-        """The latency in ms that PART (0 to 1) of the batches did not exceed."""
+        """The latency in ms that ``part`` (0 to 1) of the batches did not exceed."""
         ranked = sorted(self.latencies)
         return ranked[min(len(ranked) - 1, int(len(ranked) * part))] * 1e3
 
@@ -60,8 +60,8 @@ def drive(
     *,
     in_flight: int = 1,
 ) -> Run:
-    """Send BATCHES over the connections, so many of them IN_FLIGHT on each, for SECONDS or until there are no more;
-    every one that was sent is answered when this returns.
+    """Send ``batches`` over the connections, so many of them ``in_flight`` on each, for ``seconds`` or until there are
+    no more; every one that was sent is answered when this returns.
 
     Raises :class:`BenchError` when the server closes a connection, gives a wrong answer or none within TIMEOUT.
     """
@@ -141,8 +141,8 @@ def measured(
     warm_up: int,
     seconds: float,
 ) -> dict[str, float]:
-    """The figures of a load of BATCHES of so many REQUESTS each. The first WARM_UP of them are not measured, so that
-    CPython has specialised the byte code that it runs; nor is connecting."""
+    """The figures of a load of ``batches`` of so many ``requests`` each. The first ``warm_up`` of them are not
+    measured, so that CPython has specialised the byte code that it runs; nor is connecting."""
     with connections(server.port, clients) as opened:
         drive(opened, answers, islice(batches, warm_up), TIMEOUT)
         with measures.cpu(server) as spent:
@@ -151,7 +151,7 @@ def measured(
 
 
 def figures(run: Run, cpu_seconds: float, requests: int) -> dict[str, float]:
-    """Those of :data:`~tools.bench.suite.REQUEST_METRICS`, for REQUESTS a batch; latencies are of whole batches."""
+    """Those of :data:`~tools.bench.suite.REQUEST_METRICS`, for ``requests`` a batch; latencies are of whole batches."""
     count = run.batches * requests
     return {
         "cpu": cpu_seconds / count * 1e6,

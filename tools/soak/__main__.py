@@ -78,7 +78,7 @@ def problems(result: Result) -> list[str]:
 
 
 def soak(seconds: float, threads: int, flags: list[str]) -> Result:
-    """Run the server with FLAGS under the load of THREADS clients."""
+    """Run the server with ``flags`` under the load of ``threads`` clients."""
     with tempfile.TemporaryDirectory(prefix="evio-soak-") as name:
         directory, site = Path(name), Path(name) / "site"
         site.mkdir()
@@ -146,7 +146,7 @@ def _descriptors(pid: int) -> int:
 
 
 def _idle_descriptors(pid: int, most: int = 0) -> int:
-    """Count the descriptors that are open when the server has seen its clients go: when they are MOST, or after a
+    """Count the descriptors that are open when the server has seen its clients go: when they are ``most``, or after a
     while."""
     deadline = time.monotonic() + SETTLING
     while _descriptors(pid) > most and time.monotonic() < deadline:

@@ -49,7 +49,7 @@ class Echoes:
         self._whole = 0
 
     def sent(self, batch: bytes) -> None:
-        """Expect BATCH."""
+        """Expect ``batch``."""
         self._expected += batch
         self._lengths.append(len(batch))
 
@@ -68,7 +68,7 @@ class Echoes:
 
 
 def sizes(clients: int, in_flight: int) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of messages of random sizes, so many IN_FLIGHT on each of the connections."""
+    """A measurement of messages of random sizes, so many ``in_flight`` on each of the connections."""
 
     def run(server: Server, settings: Settings) -> dict[str, float]:
         with connections(server.port, clients) as opened:

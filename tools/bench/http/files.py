@@ -32,7 +32,7 @@ EXTENSIONS = ("html", "css", "js", "svg", "png")
 
 
 def paths(folder: str, count: int) -> tuple[str, ...]:
-    """Paths of COUNT files, a fifth of them with each extension."""
+    """Paths of ``count`` files, a fifth of them with each extension."""
     return tuple(f"/{folder}/{number}.{EXTENSIONS[number % len(EXTENSIONS)]}" for number in range(count))
 
 
@@ -84,7 +84,7 @@ def prepare_cold(directory: Path) -> None:
 
 
 def write(directory: Path, path: str, size: int) -> None:
-    """A file of SIZE random bytes at PATH on the site."""
+    """A file of ``size`` random bytes at ``path`` on the site."""
     file = directory / "files" / path[1:]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(os.urandom(min(size, 1 << 20)) * max(1, size >> 20))

@@ -83,7 +83,7 @@ class Visitor:
         return cls(random.choice(USER_AGENTS), random.choice(LANGUAGES).encode(), b"; ".join(cookies))
 
     def head(self, path: str, referer: bytes, tag: bytes = b"") -> bytes:
-        """A request for PATH that REFERER led to; with a TAG, of what the browser has kept."""
+        """A request for ``path`` that ``referer`` led to; with a ``tag``, of what the browser has kept."""
         destination, accept = ACCEPT[path.rpartition(".")[2]]
         fields = [
             b"Host: localhost",
@@ -104,7 +104,7 @@ class Visitor:
 
 
 def draw(random: Random, path: str, pages: Sequence[str], tag: bytes = b"") -> bytes:
-    """A head of some visitor who asks for PATH, from one of PAGES or from elsewhere."""
+    """A head of some visitor who asks for ``path``, from one of ``pages`` or from elsewhere."""
     if random.random() < 0.2:
         referer = random.choice(ELSEWHERE) + b"%d" % random.randrange(10**6)
     else:

@@ -55,7 +55,7 @@ NGINX_TLS = f""" ssl;
 
 
 def evio(*flags: str) -> Callable[[int, Path], list[str]]:
-    """The command of evio_http; in FLAGS, {directory} is the folder of the workload."""
+    """The command of evio_http; in ``flags``, {directory} is the folder of the workload."""
 
     def command(port: int, directory: Path) -> list[str]:
         given = [flag.replace("{directory}", str(directory)) for flag in flags]

@@ -106,7 +106,7 @@ def drawn(kind: Kind) -> list[tuple[str, bytes]]:
 
 
 def measure(kind: Kind, tls: bool) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of requests of that KIND."""
+    """A measurement of requests of that ``kind``."""
 
     def run(server: Server, settings: Settings) -> dict[str, float]:
         with secured(server) if tls else connected(server.port) as sock:

@@ -20,6 +20,6 @@ def trusting(authority: Path) -> ssl.SSLContext:
 
 
 def secured(server: Server, session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
-    """A new connection; one that resumes SESSION, if the server agrees."""
+    """A new connection; one that resumes ``session``, if the server agrees."""
     context = trusting(server.directory / certificate.AUTHORITY)
     return context.wrap_socket(connected(server.port), server_hostname="localhost", session=session)

@@ -108,8 +108,8 @@ def page_tls(server: Server, number: int) -> None:
 
 
 def load(number: int, first: socket.socket, another: Callable[[socket.socket], socket.socket]) -> None:
-    """The HTML over the FIRST connection; then five more are opened, and each has a request under way until there are
-    no more."""
+    """The HTML over the ``first`` connection; then five more are opened, and each has a request under way until there
+    are no more."""
     html, *parts = [numbered(head, number) for head in pages()[number % PAGES]]
     with ExitStack() as stack:
         stack.enter_context(first)
@@ -124,7 +124,7 @@ def load(number: int, first: socket.socket, another: Callable[[socket.socket], s
 
 
 def visits(server: Server, visit: Visit, first: int, seconds: float) -> Run:
-    """Visits for SECONDS, one after the other, numbered from FIRST."""
+    """Visits for ``seconds``, one after the other, numbered from ``first``."""
     run = Run()
     clock = time.perf_counter
     started = now = clock()

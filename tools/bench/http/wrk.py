@@ -21,7 +21,7 @@ class Wrk:
 
     def __init__(self, text: str, *, refused: bool = False) -> None:
         """From what the script's last lines print. Raises :class:`BenchError` for anything else, and for answers that
-        are errors; with REFUSED, for any that is none."""
+        are errors; with ``refused``, for any that is none."""
         found = re.search(r"^evio((?: [0-9]+){8})$", text, re.MULTILINE)
         if found is None:
             raise BenchError(f"not what wrk prints: {text!r}")
@@ -52,8 +52,8 @@ def wrk(
     tls: bool = False,
     refused: bool = False,
 ) -> Wrk:
-    """Load the server for about SECONDS, which wrk takes whole. SCRIPT is in Lua. With REFUSED, every answer has to
-    be a status of 400 or more."""
+    """Load the server for about ``seconds``, which wrk takes whole. ``script`` is in Lua. With ``refused``, every
+    answer has to be a status of 400 or more."""
     lua = server.directory / "load.lua"
     lua.write_text(script + DONE)
     duration = max(1, round(seconds))

@@ -33,7 +33,8 @@ class Scores(dict[bytes, float]):
 
 
 def live(key: bytes, kind: type) -> Any:
-    """The value of KEY, None without one or when it has expired. Raises TypeError when it is of another KIND."""
+    """The value of ``key``, None without one or when it has expired. Raises TypeError when it is of another
+    ``kind``."""
     if key in deadlines and deadlines[key] <= time.monotonic():
         del keys[key], deadlines[key]
     value = keys.get(key)

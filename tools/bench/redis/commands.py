@@ -189,7 +189,7 @@ SINGLES = (
 
 @cache
 def batches(single: Single, count: int) -> list[bytes]:
-    """A load of COUNT commands."""
+    """A load of ``count`` commands."""
     random = Random(single.name)
     pairs = [single.encoded(random, number) for number in range(count)]
     return [b"".join(pairs[start : start + PAIRS]) for start in range(0, count, PAIRS)]

@@ -48,7 +48,7 @@ def valkey_server() -> str:
 
 
 def peers(*flags: str) -> tuple[Peer, ...]:
-    """The servers that have every command, started with FLAGS."""
+    """The servers that have every command, started with ``flags``."""
     return (
         Peer("evio", evio(*flags), (EVIO,)),
         Peer("redis", in_c(lambda: "redis-server", *flags), (REDIS_SERVER,)),

@@ -50,7 +50,7 @@ class Replies:
 
 
 def exchange(sock: socket.socket, commands: Sequence[bytes]) -> None:
-    """Send COMMANDS and read their replies."""
+    """Send ``commands`` and read their replies."""
     replies = Replies(len(commands))
     sock.sendall(b"".join(commands))
     while True:
@@ -62,8 +62,8 @@ def exchange(sock: socket.socket, commands: Sequence[bytes]) -> None:
 
 
 def fill(server: Server, commands: Iterable[bytes]) -> None:
-    """Send COMMANDS, which have a reply each, over one connection and wait for the replies. Raises :class:`BenchError`
-    for a server that replies with an error or not at all."""
+    """Send ``commands``, which have a reply each, over one connection and wait for the replies. Raises
+    :class:`BenchError` for a server that replies with an error or not at all."""
     with connected(server.port) as sock:
         batch: list[bytes] = []
         for each in commands:

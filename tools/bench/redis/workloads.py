@@ -140,14 +140,14 @@ MIXES = (
 
 @cache
 def pipelines(mix: Mix, depth: int) -> list[bytes]:
-    """The load in batches of DEPTH commands."""
+    """The load in batches of ``depth`` commands."""
     random = Random(mix.name)
     drawn = [mix.draw(random) for _ in range(COMMANDS)]
     return [b"".join(drawn[start : start + depth]) for start in range(0, COMMANDS - depth + 1, depth)]
 
 
 def measure(mix: Mix, depth: int) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of MIX with DEPTH commands pipelined."""
+    """A measurement of ``mix`` with ``depth`` commands pipelined."""
 
     def run(server: Server, settings: Settings) -> dict[str, float]:
         fill(server, mix.filling(Random(mix.name)))
@@ -165,7 +165,7 @@ def measure(mix: Mix, depth: int) -> Callable[[Server, Settings], dict[str, floa
 
 
 def workloads(group: Group, peers: tuple[Peer, ...], prefix: str = "") -> tuple[Workload, ...]:
-    """Each mix at each depth on PEERS."""
+    """Each mix at each depth on ``peers``."""
     return tuple(
         Workload(
             key=f"{prefix}{mix.name}:{depth}",

@@ -260,7 +260,7 @@ class Server(Protocol):
         Raises ``ValueError`` for a time below 0 or NaN."""
 
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
-        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ADDRESS. It fires the same events.
+        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ``address``. It fires the same events.
         Called on a loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be
         written at once; ``close`` before ``opened`` sends it first. An attempt that fails, or has not opened in
         ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.

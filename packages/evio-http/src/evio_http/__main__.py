@@ -20,8 +20,8 @@ log = logging.getLogger("evio_http")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve as ARGUMENTS ask. Returns the exit status: 0, 1 when an address cannot be had, 2 when what was asked for
-    cannot be."""
+    """Serve as ``arguments`` ask. Returns the exit status: 0, 1 when an address cannot be had, 2 when what was asked
+    for cannot be."""
     flags = parse_arguments(arguments)
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s", level=logging.DEBUG if flags.verbose else logging.WARNING

@@ -11,8 +11,8 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """ARGUMENTS is the name of a user. The password is asked for twice, or read from a line of standard input if that
-    is no terminal. Returns the exit status: 1 for a password that cannot be, 2 for a name that cannot."""
+    """``arguments`` is the name of a user. The password is asked for twice, or read from a line of standard input if
+    that is no terminal. Returns the exit status: 1 for a password that cannot be, 2 for a name that cannot."""
     if len(arguments) != 1 or not arguments[0] or ":" in arguments[0] or not arguments[0].isprintable():
         print("usage: python -m evio_http.passwd USER  (a name without colon)", file=sys.stderr)
         return 2

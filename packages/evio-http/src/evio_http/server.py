@@ -44,7 +44,7 @@ def http_events(
 ) -> Events:
     """The events of an HTTP server: give them to :func:`evio_core.serve` or :func:`evio_core.workers`.
 
-    Each request is given to HANDLERS in turn until one returns a response; 404 if none does. A :class:`Site` is a
+    Each request is given to ``handlers`` in turn until one returns a response; 404 if none does. A :class:`Site` is a
     handler. They run on the loops and must not block. An exception in one is logged and answered with 500.
 
     ``hot_bytes`` bounds the answers kept in memory; ``revalidate``: for how many seconds one is sent without looking at

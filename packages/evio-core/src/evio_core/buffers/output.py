@@ -182,7 +182,7 @@ class Output:
             self.drop_file(span)
 
     def drop_file(self, span: FileSpan) -> None:
-        """All of SPAN, the oldest piece, has left."""
+        """All of ``span``, the oldest piece, has left."""
         span.close()
         self._drop_head()
 

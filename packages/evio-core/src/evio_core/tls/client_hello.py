@@ -14,8 +14,8 @@ _HANDSHAKE, _CLIENT_HELLO, _ALPN = 22, 1, 16
 
 
 def offered_protocols(received: bytes) -> list[str] | None:
-    """The names in the ALPN extension of the ClientHello that RECEIVED, the first records of a connection, ends with;
-    None if it has no such extension. It has been read by OpenSSL already: what is malformed does not get here."""
+    """The names in the ALPN extension of the ClientHello that ``received``, the first records of a connection, ends
+    with; None if it has no such extension. It has been read by OpenSSL already: what is malformed does not get here."""
     message = _message(received)
     if message[:1] != bytes((_CLIENT_HELLO,)):
         return None

@@ -117,7 +117,7 @@ class Variants:
         return self._records.get(self._key(coding, origin))
 
     def keep(self, coding: bytes | None, origin: bytes | None, record: Record) -> None:
-        """Have RECORD found."""
+        """Have ``record`` found."""
         if len(self._records) >= MOST_VARIANTS:
             self._records.clear()
         self._records[self._key(coding, origin)] = record
@@ -157,7 +157,7 @@ class Records(dict[Key, "Record | Variants"]):
         self._old: dict[Key, Record | Variants] = {}
 
     def find(self, key: Key) -> Record | Variants | None:
-        """Return what is known under KEY, in either generation."""
+        """Return what is known under ``key``, in either generation."""
         known = self.get(key)
         if known is None:
             known = self._old.pop(key, None)
@@ -166,21 +166,21 @@ class Records(dict[Key, "Record | Variants"]):
         return known
 
     def keep(self, key: Key, known: Record | Variants) -> None:
-        """Remember KNOWN under KEY."""
+        """Remember ``known`` under ``key``."""
         if len(self) >= MOST and key not in self:
             self._old = dict(self)
             self.clear()
         self[key] = known
 
     def drop(self, key: Key) -> None:
-        """Forget what is known under KEY."""
+        """Forget what is known under ``key``."""
         self.pop(key, None)
         self._old.pop(key, None)
 
 
 class KnownAnswers:
-    """Answers by request, in at most HOT_BYTES of memory; 0 disables it. For REVALIDATE seconds after a look at
-    its file a record is right without another. DESCRIPTORS is how many the process may have."""
+    """Answers by request, in at most ``hot_bytes`` of memory; 0 disables it. For ``revalidate`` seconds after a look at
+    its file a record is right without another. ``descriptors`` is how many the process may have."""
 
     def __init__(self, hot_bytes: int, revalidate: float, clock: DateClock, descriptors: int) -> None:
         self._revalidate = revalidate
@@ -194,7 +194,7 @@ class KnownAnswers:
         return self._kept[scheme, True]
 
     def find(self, request: Request, now: float) -> HotAnswer | None:
-        """Return the answer to REQUEST, if it is in memory and still right at NOW, ``time.monotonic``."""
+        """Return the answer to ``request``, if it is in memory and still right at ``now``, ``time.monotonic``."""
         if request.has_body:
             return None
         records, key = self._place(request)
@@ -216,7 +216,7 @@ class KnownAnswers:
         return answer
 
     def renew(self, record: Record, answer: HotAnswer, now: float) -> bool:
-        """Do what is due once a second: look for what was not there, and set Date. False: ANSWER cannot be used."""
+        """Do what is due once a second: look for what was not there, and set Date. False: ``answer`` cannot be used."""
         if now >= record.until:
             if record.source.has_appeared():
                 self._forget(record)
@@ -252,7 +252,7 @@ class KnownAnswers:
         return self._hot.release()
 
     def _record(self, request: Request, names: frozenset[str], source: FileSource) -> Record:
-        """Return the record for what was made of SOURCE, a new one if there is none."""
+        """Return the record for what was made of ``source``, a new one if there is none."""
         records, key = self._place(request)
         known = records.find(key)
         record: Record | None
@@ -301,6 +301,6 @@ def _encoded(request: Request, name: str) -> bytes | None:
 
 
 def _span(body: FileBody) -> Span | None:
-    """Return the one part of a file that BODY is; None if it is none."""
+    """Return the one part of a file that ``body`` is; None if it is none."""
     piece = body.pieces[0]
     return None if len(body.pieces) != 1 or isinstance(piece, bytes) else Span(body.file.fd, *piece)

@@ -46,7 +46,7 @@ class Descriptor:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        """Duplicates FD. Raises ``OSError``."""
+        """Duplicates ``fd``. Raises ``OSError``."""
         self.fd = os.dup(fd)
 
     def __del__(self) -> None:
@@ -103,8 +103,8 @@ class HotAnswer:
 
 
 class HotCache:
-    """Answers in at most MAX_BYTES, with at most MAX_FILES open: one descriptor for all answers that are made of one
-    version of a file. Those renewed least recently go first. For several threads."""
+    """Answers in at most ``max_bytes``, with at most ``max_files`` open: one descriptor for all answers that are made
+    of one version of a file. Those renewed least recently go first. For several threads."""
 
     def __init__(self, max_bytes: int, max_files: int) -> None:
         self._max_bytes = max_bytes
@@ -123,8 +123,8 @@ class HotCache:
         date_at: int,
         until: float,
     ) -> HotAnswer:
-        """Return the answer with this head and body, which was made of FILES just now. Raises ``OSError`` when there is
-        no descriptor for it."""
+        """Return the answer with this head and body, which was made of ``files`` just now. Raises ``OSError`` when
+        there is no descriptor for it."""
         length = body.length if isinstance(body, Span) else len(body)
         # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
         key = (files, head[:date_at], head[date_at + DATE_SIZE :], length)

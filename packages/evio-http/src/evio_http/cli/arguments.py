@@ -82,8 +82,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse ARGUMENTS (``sys.argv`` when None), and the file of ``--config``: flags come before what is in there. The
-    options of each virtual host are in ``sites``, pairs of name and namespace. Leaves with status 2 when they are
+    """Parse ``arguments`` (``sys.argv`` when None), and the file of ``--config``: flags come before what is in there.
+    The options of each virtual host are in ``sites``, pairs of name and namespace. Leaves with status 2 when they are
     wrong."""
     parser = make_parser()
     defaults = {action.dest: action.default for action in parser._actions}

@@ -47,8 +47,8 @@ class ConfigError(ValueError):
 def read_config(
     path: str, parser: argparse.ArgumentParser, of_a_site: frozenset[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Read the file at PATH with the options of PARSER: their values by ``dest``, and those of each host, which has
-    only options OF_A_SITE. Raises :class:`ConfigError`, and ``OSError``."""
+    """Read the file at ``path`` with the options of ``parser``: their values by ``dest``, and those of each host, which
+    has only options ``of_a_site``. Raises :class:`ConfigError`, and ``OSError``."""
     try:
         content = tomllib.loads(Path(path).read_bytes().decode())
     except UnicodeDecodeError:
@@ -74,14 +74,14 @@ def read_config(
 
 
 class _Reader:
-    """Values out of tables of the file at PATH."""
+    """Values out of tables of the file at ``path``."""
 
     def __init__(self, path: str, options: dict[str, argparse.Action]) -> None:
         self._path = path
         self._options = options
 
     def read(self, table: dict[str, Any], prefix: str) -> dict[str, Any]:
-        """The options of a table, by ``dest``; PREFIX is what stands before their names in messages."""
+        """The options of a table, by ``dest``; ``prefix`` is what stands before their names in messages."""
         found = {}
         for name, value in table.items():
             option = self._options.get(name)

@@ -9,8 +9,8 @@ __all__ = ["make_certificate"]
 
 
 def make_certificate(directory: str, names: Iterable[str]) -> tuple[str, str, str]:
-    """Write a certificate for NAMES (hosts and addresses) into DIRECTORY, which is for nobody else to read. Returns
-    the files of the chain, of the key, and of the authority that clients have to trust.
+    """Write a certificate for ``names`` (hosts and addresses) into ``directory``, which is for nobody else to read.
+    Returns the files of the chain, of the key, and of the authority that clients have to trust.
 
     Raises ``ImportError`` without ``trustme``.
     """

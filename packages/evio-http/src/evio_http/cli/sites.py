@@ -20,7 +20,7 @@ HEADERS_FILE, REDIRECTS_FILE = "_headers", "_redirects"
 
 
 def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> Site:
-    """Make the site that FLAGS ask for. Raises ``ValueError`` and ``OSError`` for what cannot be."""
+    """Make the site that ``flags`` ask for. Raises ``ValueError`` and ``OSError`` for what cannot be."""
     headers = _rule_file(flags, flags.headers_file, HEADERS_FILE)
     redirects = _rule_file(flags, flags.redirects_file, REDIRECTS_FILE)
     return Site(

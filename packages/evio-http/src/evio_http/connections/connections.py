@@ -177,7 +177,7 @@ class Connections:
     # -- requests
 
     def asked(self, conn: Conn, session: HTTPSession, request: Request) -> Reply:
-        """Answer REQUEST, which arrived alone and whole while nothing else was to be done."""
+        """Answer ``request``, which arrived alone and whole while nothing else was to be done."""
         session.ready = False
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
@@ -253,7 +253,7 @@ class Connections:
     def send_held(
         self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
     ) -> bytes | None:
-        """Send ANSWER, whose content is in a held file; returns what to say instead if that cannot be done."""
+        """Send ``answer``, whose content is in a held file; returns what to say instead if that cannot be done."""
         if file.count >= QUEUED_FROM and not self._can_be_queued(file.fd, 1):
             response = error_response(503)
             assert isinstance(response.body, bytes)
@@ -297,7 +297,8 @@ class Connections:
     def _send(
         self, conn: Conn, session: HTTPSession, request: Request, response: Response, output: list[bytes]
     ) -> None:
-        """Put RESPONSE into OUTPUT or, if it is out of a file, into the connection behind all that is in there."""
+        """Put ``response`` into ``output`` or, if it is out of a file, into the connection behind all that is in
+        there."""
         if type(response.body) is FileBody and request.method != "HEAD":
             spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
             if not self._can_be_queued(response.body.file.fd, spans):
@@ -430,7 +431,7 @@ def _cannot_send(request: Request, session: HTTPSession, error: OSError) -> None
 
 
 def _spare(fd: int, count: int) -> bool:
-    """Tell whether COUNT descriptors can be had."""
+    """Tell whether ``count`` descriptors can be had."""
     spare: list[int] = []
     try:
         for _ in range(count):

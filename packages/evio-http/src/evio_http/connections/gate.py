@@ -68,8 +68,9 @@ class AddressRules:
 
 
 class RateLimit:
-    """At most RATE requests a second of one client, and BURST at once: a bucket that holds BURST and is filled at RATE
-    (the generic cell rate algorithm of ITU-T I.371). Of IPv6, a client is a network of 64 bits. For several threads.
+    """At most ``rate`` requests a second of one client, and ``burst`` at once: a bucket that holds ``burst`` and is
+    filled at ``rate`` (the generic cell rate algorithm of ITU-T I.371). Of IPv6, a client is a network of 64 bits. For
+    several threads.
 
     Operations: ``wait``; O(1). Who has not asked for so long that the bucket is full is forgotten first.
     """
@@ -84,7 +85,8 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def wait(self, address: str, now: float) -> float:
-        """Count a request at NOW, ``time.monotonic``; 0, or for how many seconds it is too early, and not counted."""
+        """Count a request at ``now``, ``time.monotonic``; 0, or for how many seconds it is too early, and not
+        counted."""
         client = _client(address)
         with self._lock:
             full_at = max(self._full_at.get(client, now), now)
@@ -121,8 +123,8 @@ class Gate:
         return self._limit is not None or (bool(self._rules) and self._trusted.trusts_peer(address))
 
     def check(self, address: str, request: Request, now: float) -> Response | None:
-        """The refusal of a request that came from a peer with this address at NOW, ``time.monotonic``; None if it may
-        be answered."""
+        """The refusal of a request that came from a peer with this address at ``now``, ``time.monotonic``; None if it
+        may be answered."""
         client = self._trusted.client(address, request)
         if not self._rules.allows(client):
             return error_response(403)

@@ -38,7 +38,7 @@ class Handlers:
         """True if one may look at the content of requests."""
 
     def ask(self, address: str, request: Request) -> Response | Deferred:
-        """The response to a request from ADDRESS, whatever happens."""
+        """The response to a request from ``address``, whatever happens."""
         try:
             own = None
             for handler, shared in self._handlers:
@@ -56,8 +56,8 @@ class Handlers:
         return error_response(404)
 
     def begin(self, request: Request, later: Deferred, done: Callable[[Response], None]) -> bool:
-        """Have LATER's work done in another thread, and DONE called there with the response. False if too much waits
-        already."""
+        """Have ``later``'s work done in another thread, and ``done`` called there with the response. False if too much
+        waits already."""
         key = object() if later.key is None else later.key
         with self._lock:
             queue = self._queues.get(key)
@@ -73,7 +73,7 @@ class Handlers:
         return True
 
     def _work(self, key: Hashable) -> None:
-        """Do what waits under KEY."""
+        """Do what waits under ``key``."""
         queue = self._queues[key]
         while True:
             with self._lock:

@@ -18,7 +18,7 @@ class Observer(Protocol):
     when it has left or the connection has ended."""
 
     def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
-        """REQUEST is None if it could not be read; LENGTH is bytes of content, those that left. It must
+        """``request`` is None if it could not be read; ``length`` is bytes of content, those that left. It must
         not raise."""
 
 
@@ -31,7 +31,8 @@ class Observers:
         """True if there are any."""
 
     def observe(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
-        """Tell the observers of a response with LENGTH bytes of content; REQUEST is None if it could not be read."""
+        """Tell the observers of a response with ``length`` bytes of content; ``request`` is None if it could not be
+        read."""
         for observer in self._observers:
             observer.answered(session, request, status, length)
 
@@ -44,7 +45,7 @@ class Observers:
             self.observe(session, request, status, length)
 
     def settle(self, session: HTTPSession, pending: int) -> None:
-        """All output has left, or the connection has ended and PENDING bytes have not."""
+        """All output has left, or the connection has ended and ``pending`` bytes have not."""
         now = session.started
         kept: list[int] = []
         for _, _, length, _ in reversed(session.unfinished):  # what was queued last is missing first

@@ -26,7 +26,7 @@ _ALIASES = {"x-gzip": "gzip"}  # RFC 9110 section 8.4.1.3
 
 
 def choose(accept_encoding: str | None, available: Iterable[str]) -> str | None:
-    """Choose one of the AVAILABLE codings, or None for none at all ("identity").
+    """Choose one of the ``available`` codings, or None for none at all ("identity").
 
     The one with the highest weight, by ``PREFERENCE`` where weights are equal. Without the field any coding
     would be allowed, but only whoever sends it is sure to understand one. A client that refuses identity as
@@ -107,11 +107,11 @@ COMPRESS_AT_ONCE = 128 * 1024
 
 
 class CompressedCache:
-    """Compressed versions of files, each made once, in at most MAX_BYTES; the least recently used go first.
+    """Compressed versions of files, each made once, in at most ``max_bytes``; the least recently used go first.
 
-    Compressing happens in the caller, so a file above ``COMPRESS_AT_ONCE`` is for another thread. One above MAX_FILE
-    bytes is left alone: for those there are precompressed siblings. Below MIN_FILE bytes there is nothing to gain: a
-    response fits one segment either way. It may be shared by threads.
+    Compressing happens in the caller, so a file above ``COMPRESS_AT_ONCE`` is for another thread. One above
+    ``max_file`` bytes is left alone: for those there are precompressed siblings. Below ``min_file`` bytes there is
+    nothing to gain: a response fits one segment either way. It may be shared by threads.
     """
 
     def __init__(self, max_bytes: int = 16 << 20, max_file: int = 4 << 20, min_file: int = 256) -> None:
@@ -126,7 +126,7 @@ class CompressedCache:
         """The codings that can be made, for ``choose``."""
 
     def accepts(self, size: int) -> bool:
-        """Tell whether a file of SIZE bytes is neither too small nor too large."""
+        """Tell whether a file of ``size`` bytes is neither too small nor too large."""
         return self._min_file <= size <= self._max_file
 
     def takes_long(self, version: Identity, size: int, coding: str) -> bool:
@@ -134,7 +134,7 @@ class CompressedCache:
         return size > COMPRESS_AT_ONCE and (version, coding) not in self._kept
 
     def get(self, version: Identity, content: bytes, coding: str) -> bytes | None:
-        """CONTENT, of this version of a file, in one of ``codings``; None when that saves less than a tenth, or
+        """``content``, of this version of a file, in one of ``codings``; None when that saves less than a tenth, or
         ``accepts`` says no."""
         if not self.accepts(len(content)):
             return None

@@ -180,8 +180,9 @@ _MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN
 
 
 class MediaTypes:
-    """The Content-Type for a file name: the table above behind a site's OWN, from ".foo", which is how names end, or a
-    whole name ("LICENSE") to a media type. Of several endings the longest counts. Text without parameters is UTF-8.
+    """The Content-Type for a file name: the table above behind a site's ``own``, from ".foo", which is how names end,
+    or a whole name ("LICENSE") to a media type. Of several endings the longest counts. Text without parameters is
+    UTF-8.
 
     Raises ``ValueError`` for what can be no name and for what is no media type (RFC 9110 section 8.3.1).
     """

@@ -69,9 +69,9 @@ class Representations:
     def respond(
         self, request: Request, segments: list[str], opened: OpenedFile, *, lasting: bool = True
     ) -> Response | Deferred:
-        """Make the response to GET or HEAD for the file that SEGMENTS lead to; OPENED is used up. Not ``lasting``: the
-        file was only found because others do not exist. Deferred when more is to be read, or compressed, than a loop
-        has time for. Raises ``OSError``."""
+        """Make the response to GET or HEAD for the file that ``segments`` lead to; ``opened`` is used up. Not
+        ``lasting``: the file was only found because others do not exist. Deferred when more is to be read, or
+        compressed, than a loop has time for. Raises ``OSError``."""
         chosen = self._choose(request, segments, opened)
         if self._takes_long(chosen):
             key = (self, chosen.opened.version)
@@ -217,7 +217,7 @@ class Representations:
 
 
 def _response(status: int, fields: Fields, body: bytes | FileBody = b"") -> Response:
-    """A response with FIELDS, which are made here and need no check."""
+    """A response with ``fields``, which are made here and need no check."""
     response = Response(status, body=body)
     response.headers = fields
     return response

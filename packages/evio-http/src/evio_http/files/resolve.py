@@ -77,7 +77,7 @@ _openat2 = _syscall()
 
 
 def beneath(root: int, names: list[bytes]) -> Held | None:
-    """Resolve NAMES below the directory ROOT in the kernel. None: it cannot say, ask ``walk``.
+    """Resolve ``names`` below the directory ``root`` in the kernel. None: it cannot say, ask ``walk``.
 
     Raises ``OSError`` as ``openat2`` does.
     """
@@ -96,10 +96,10 @@ def beneath(root: int, names: list[bytes]) -> Held | None:
 
 
 def walk(root: int, names: list[bytes], aliases: Callable[[], Iterable[bytes]]) -> Held:
-    """Resolve NAMES below the directory ROOT one component at a time. ALIASES gives the absolute paths of
-    ROOT: an absolute link that begins with one of them leads back inside.
+    """Resolve ``names`` below the directory ``root`` one component at a time. ``aliases`` gives the absolute paths of
+    ``root``: an absolute link that begins with one of them leads back inside.
 
-    Raises ``OSError``: ``EXDEV`` for what leaves ROOT, ``ELOOP`` for too many links, and as ``open`` does.
+    Raises ``OSError``: ``EXDEV`` for what leaves ``root``, ``ELOOP`` for too many links, and as ``open`` does.
     """
     pending = names[::-1] or [b"."]
     held = [root]  # from ROOT down to where we are: ".." is the one before, whatever was renamed meanwhile
@@ -140,12 +140,13 @@ def walk(root: int, names: list[bytes], aliases: Callable[[], Iterable[bytes]]) 
 
 
 def follow(root: int, names: list[bytes]) -> Held:
-    """Resolve NAMES from the directory ROOT, links to anywhere included. Raises ``OSError`` as ``open`` does."""
+    """Resolve ``names`` from the directory ``root``, links to anywhere included. Raises ``OSError`` as ``open``
+    does."""
     return _hold(b"/".join(names) or b".", root, 0)
 
 
 def reopen(fd: int) -> int:
-    """Open for reading the very file that FD holds, and close FD. Raises ``OSError`` as ``open`` does."""
+    """Open for reading the very file that ``fd`` holds, and close ``fd``. Raises ``OSError`` as ``open`` does."""
     if not _HOLDS:
         return fd
     try:

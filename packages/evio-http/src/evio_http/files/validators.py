@@ -61,7 +61,7 @@ NO_VALIDATORS = ValidatorPair("", None)
 
 
 class Validators:
-    """The validators of a site's files; KIND is one of ``ETAGS``. For several threads."""
+    """The validators of a site's files; ``kind`` is one of ``ETAGS``. For several threads."""
 
     def __init__(self, kind: str = "stat") -> None:
         if kind not in ETAGS:

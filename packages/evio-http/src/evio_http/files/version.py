@@ -46,9 +46,9 @@ def is_past(ctime_ns: int, now_ns: int) -> bool:
 
 
 def is_current(path: bytes, version: Identity) -> bool:
-    """Tell whether PATH (of ``Root.locate``) still leads to this version of a file: one ``stat``.
+    """Tell whether ``path`` (of ``Root.locate``) still leads to this version of a file: one ``stat``.
 
-    Why that is enough to answer from memory: VERSION was read through a safe ``Root.open``, and the path
+    Why that is enough to answer from memory: ``version`` was read through a safe ``Root.open``, and the path
     leads to the same inode with the same size and times, so a fresh read would give the same bytes. A file
     that is replaced has another inode; one that is written to has another mtime; one that is chmod-ed,
     renamed, linked over, or has its mtime set back has another ctime, which nobody can set; one that is
@@ -68,7 +68,7 @@ def is_current(path: bytes, version: Identity) -> bool:
 
 
 def is_missing(path: bytes) -> bool:
-    """Tell whether PATH leads to nothing: one ``stat``. False if the system does not say so plainly."""
+    """Tell whether ``path`` leads to nothing: one ``stat``. False if the system does not say so plainly."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -79,7 +79,8 @@ def is_missing(path: bytes) -> bool:
 
 
 class FileVersion:
-    """The version of the file at ``path`` that STATUS is of. Equal are versions of the same file at the same path."""
+    """The version of the file at ``path`` that ``status`` is of. Equal are versions of the same file at the same
+    path."""
 
     __slots__ = ("_settled", "identity", "path")
 

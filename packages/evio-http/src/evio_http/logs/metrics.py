@@ -35,7 +35,7 @@ class Metrics:
         self._counters: dict[tuple[str, int], Any] = {}
 
     def watch_connections(self, count: Callable[[], int]) -> None:
-        """Show as open connections what COUNT says."""
+        """Show as open connections what ``count`` says."""
         self._connections.set_function(count)
 
     def __call__(self, request: Request) -> Response | None:

@@ -39,8 +39,8 @@ class ChunkedCheck:
         self._remaining = 0
 
     def walk(self, buffer: bytes, start: int) -> tuple[int, bool]:
-        """Go on at START; returns up to where BUFFER is well-formed and complete, and whether that is the end of the
-        body. Raises :class:`BadRequest`."""
+        """Go on at ``start``; returns up to where ``buffer`` is well-formed and complete, and whether that is the end
+        of the body. Raises :class:`BadRequest`."""
         while self._state != _DONE:
             if self._state == _DATA:
                 size = min(self._remaining, len(buffer) - start)
@@ -65,7 +65,7 @@ class ChunkedCheck:
         return start, True
 
     def _line(self, buffer: bytes, start: int) -> int:
-        """Find the end of the line that begins at START; -1 if it is not complete."""
+        """Find the end of the line that begins at ``start``; -1 if it is not complete."""
         limit = MAX_SIZE_LINE if self._state == _SIZE else self._max_trailers
         end = buffer.find(b"\n", start, start + limit + 2)
         if end < 0:

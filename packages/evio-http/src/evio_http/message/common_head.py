@@ -64,7 +64,7 @@ _DECIDING = (
 
 
 def _once(group: int, name: bytes, value: bytes) -> bytes:
-    """A field line that is taken if GROUP, the one of its value, is still empty."""
+    """A field line that is taken if ``group``, the one of its value, is still empty."""
     return rb"(?(%d)(?!))(?i:%b):[\t ]*+(%b)" % (group, name, value)
 
 
@@ -88,7 +88,7 @@ def _pattern(most_fields: int) -> re.Pattern[bytes]:
 
 
 def recogniser(limits: Limits) -> Recogniser:
-    """Return a function that recognises heads within LIMITS: whole ones, up to and including the empty line."""
+    """Return a function that recognises heads within ``limits``: whole ones, up to and including the empty line."""
     fullmatch = _pattern(limits.fields).fullmatch
     longest = min(limits.request_line, limits.head)  # then the request line is within its limit, too
 

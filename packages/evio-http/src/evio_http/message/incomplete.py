@@ -33,8 +33,8 @@ _IMPOSSIBLE = re.compile(
 
 
 def check_incomplete(window: bytes, searched: int, longest_request_line: int) -> None:
-    """Raise :class:`BadRequest` if WINDOW, the beginning of a head, cannot become one. SEARCHED is how much of it has
-    passed already, less the three bytes that may be a part of the head's end; 0 the first time."""
+    """Raise :class:`BadRequest` if ``window``, the beginning of a head, cannot become one. ``searched`` is how much of
+    it has passed already, less the three bytes that may be a part of the head's end; 0 the first time."""
     end = window.find(b"\n") + 1
     if not end or searched < end:
         _check_request_line(window[: end or len(window)], longest_request_line)
@@ -43,7 +43,7 @@ def check_incomplete(window: bytes, searched: int, longest_request_line: int) ->
 
 
 def _check_request_line(line: bytes, longest: int) -> None:
-    """LONGEST is without the LF."""
+    """``longest`` is without the LF."""
     found = _REQUEST_LINE.match(line, 0, longest + 1)
     possible = found.end() if found is not None else 0
     too_long = len(line) > longest and line[longest] != 0x0A

@@ -56,5 +56,5 @@ class Limits:
             raise ValueError("rate_grace must be more than 0; for no limit, min_rate is 0")
 
     def transfer_time(self, size: int) -> float | None:
-        """Return the seconds that SIZE bytes may take; None: any time."""
+        """Return the seconds that ``size`` bytes may take; None: any time."""
         return self.rate_grace + size / self.min_rate if self.min_rate else None

@@ -91,9 +91,8 @@ class RequestParser:
     def __init__(
         self, limits: Limits, recognise: Recogniser | None, *, scheme: str = "http", keep_body: bool = False
     ) -> None:
-        """RECOGNISE, of ``common_head`` for the same LIMITS, spares h11 what it knows; None: h11 sees every head.
-        ``keep_body``: give requests
-        their content."""
+        """``recognise``, of ``common_head`` for the same ``limits``, spares h11 what it knows; None: h11 sees every
+        head. ``keep_body``: give requests their content."""
         self._limits = limits
         self._recognise = recognise
         self.scheme = scheme
@@ -269,7 +268,7 @@ def _framing(head: bytes) -> dict[str, list[str]]:
 
 
 def _check_framing(framing: dict[str, list[str]], *, modern: bool) -> None:
-    """Refuse what two servers could understand differently; MODERN is HTTP/1.1."""
+    """Refuse what two servers could understand differently; ``modern`` is HTTP/1.1."""
     hosts = framing.get("host", [])
     # RFC 9112 section 3.2: exactly one in HTTP/1.1.
     if len(hosts) > 1 or (modern and not hosts) or not all(map(is_host, hosts)):

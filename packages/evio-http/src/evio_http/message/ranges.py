@@ -19,7 +19,7 @@ _BOUNDARY = secrets.token_hex(16)  # 128 random bits: no file has them
 
 
 def parse_range(header: str, size: int) -> list[tuple[int, int]] | None:
-    """The ranges of a representation of SIZE bytes that a Range field asks for, as (start, stop) with stop
+    """The ranges of a representation of ``size`` bytes that a Range field asks for, as (start, stop) with stop
     exclusive, in the order in which they were asked for.
 
     None: the field is to be ignored and the whole sent, because its unit is not "bytes", it is malformed
@@ -100,7 +100,7 @@ class Multipart:
 
 
 def multipart(ranges: list[tuple[int, int]], size: int, content_type: str) -> Multipart:
-    """Frame several ranges (RFC 9110 section 14.6) of a representation of SIZE bytes with this Content-Type."""
+    """Frame several ranges (RFC 9110 section 14.6) of a representation of ``size`` bytes with this Content-Type."""
     heads = [
         (
             f"\r\n--{_BOUNDARY}\r\nContent-Type: {content_type}\r\n"

@@ -19,11 +19,11 @@ class Headers:
     __slots__ = ("_fields",)
 
     def __init__(self, fields: dict[str, str]) -> None:
-        """FIELDS has lower-case names."""
+        """``fields`` has lower-case names."""
         self._fields = fields
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The value of a field, or DEFAULT."""
+        """The value of a field, or ``default``."""
         return self._fields.get(name.lower(), default)
 
     def has_any(self, names: frozenset[str]) -> bool:
@@ -122,7 +122,7 @@ class Request:
 def make_request(
     method: str, raw_target: bytes, target: Target, version: str, fields: dict[str, str], scheme: str
 ) -> Request:
-    """Make a request of what was parsed. FIELDS has lower-case names; the lines of one field are joined by ", "."""
+    """Make a request of what was parsed. ``fields`` has lower-case names; the lines of one field are joined by ", "."""
     connection = fields.get("connection")
     options = () if connection is None else {option.strip() for option in connection.lower().split(",")}
     return Request(

@@ -132,7 +132,7 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
-        """VALUE as JSON (RFC 8259). Raises what ``json.dumps`` raises."""
+        """``value`` as JSON (RFC 8259). Raises what ``json.dumps`` raises."""
         return cls(status, [("Content-Type", "application/json")], json.dumps(value).encode())
 
     @classmethod
@@ -146,16 +146,16 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A response that takes longer than a loop may wait: WORK is called in another thread and returns it. Works of one
-    ``key`` are done one after the other and count as one among those that wait: the first may leave to the others what
-    spares them most of it."""
+    """A response that takes longer than a loop may wait: ``work`` is called in another thread and returns it. Works of
+    one ``key`` are done one after the other and count as one among those that wait: the first may leave to the others
+    what spares them most of it."""
 
     work: Callable[[], Response]
     key: Hashable = None
 
 
 def then(response: Response | Deferred, change: Callable[[Response], Response]) -> Response | Deferred:
-    """Apply CHANGE to a response: at once, or when it is there."""
+    """Apply ``change`` to a response: at once, or when it is there."""
     if isinstance(response, Response):
         return change(response)
     work = response.work
@@ -163,7 +163,7 @@ def then(response: Response | Deferred, change: Callable[[Response], Response]) 
 
 
 def without_source(response: Response) -> Response:
-    """Have RESPONSE made anew for each request: it depends on more than a source says."""
+    """Have ``response`` made anew for each request: it depends on more than a source says."""
     response.source = None
     return response
 
@@ -177,7 +177,7 @@ class DateClock:
     until: float = field(default=0.0)
 
     def tell(self, now: float) -> bytes:
-        """The value at NOW, ``time.monotonic``."""
+        """The value at ``now``, ``time.monotonic``."""
         if now >= self.until:
             wall = time.time()
             self.date = http_date(wall).encode("ascii")
@@ -193,7 +193,8 @@ def date_offset(status: int) -> int:
 def render_head(
     response: Response, date: bytes, server: bytes, *, connection: str = "", send_length: bool = True
 ) -> bytes:
-    """The head of a response (RFC 9112 section 4). SERVER is a whole line or empty; CONNECTION is a value, if any."""
+    """The head of a response (RFC 9112 section 4). ``server`` is a whole line or empty; ``connection`` is a value, if
+    any."""
     lines = [f"{name}: {value}\r\n" for name, value in response.headers]
     # RFC 9110 section 8.6: none with 204; with 304 it would be that of a 200, which nobody has made.
     if send_length and response.status not in (204, 304):

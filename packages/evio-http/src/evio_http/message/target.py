@@ -50,7 +50,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def parse_target(method: str, target: bytes) -> Target:
-    """Raises :class:`BadRequest` for what is no target of METHOD."""
+    """Raises :class:`BadRequest` for what is no target of ``method``."""
     if b"#" in target:
         # No form of a target has one (RFC 9112 section 3.2), and an invalid request line is 400 (section 3). What is
         # in front of it could be served, as some servers do; a cache that takes the whole for a path would disagree.

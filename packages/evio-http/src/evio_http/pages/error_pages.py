@@ -63,5 +63,5 @@ def error_response(status: int, *, retry_after: int = RETRY_AFTER) -> Response:
 
 
 def retry_fields(status: int, retry_after: int = RETRY_AFTER) -> list[tuple[str, str]]:
-    """The field that says when to come again, where a status is about that; RETRY_AFTER is in seconds."""
+    """The field that says when to come again, where a status is about that; ``retry_after`` is in seconds."""
     return [("Retry-After", str(retry_after))] if status in (429, 503) else []

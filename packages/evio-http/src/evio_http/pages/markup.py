@@ -53,7 +53,7 @@ _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 
 def policy(form_action: str = "'none'") -> str:
-    """A Content-Security-Policy that allows nothing but the stylesheet, and forms that lead to FORM_ACTION."""
+    """A Content-Security-Policy that allows nothing but the stylesheet, and forms that lead to ``form_action``."""
     return (
         f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action {form_action}; "
         "frame-ancestors 'none'"
@@ -70,8 +70,8 @@ PAGE_FIELDS = (("Content-Type", HTML), ("Content-Security-Policy", CONTENT_SECUR
 
 
 def document(title: str, body: str, *, robots: str = "noindex") -> bytes:
-    """A whole page in UTF-8. TITLE is text; BODY is HTML, in which the caller has escaped what is not his; ROBOTS says
-    what search engines may do with it."""
+    """A whole page in UTF-8. ``title`` is text; ``body`` is HTML, in which the caller has escaped what is not his;
+    ``robots`` says what search engines may do with it."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

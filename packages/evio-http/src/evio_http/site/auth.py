@@ -63,7 +63,7 @@ def hash_password(password: str) -> str:
 
 
 class BasicAuth:
-    """Basic authentication: USERS maps names to hashes. ``realm`` is shown to the user (RFC 9110 section 11.5).
+    """Basic authentication: ``users`` maps names to hashes. ``realm`` is shown to the user (RFC 9110 section 11.5).
 
     Raises ``ValueError`` for a hash that cannot be used and a realm that cannot be sent.
     """

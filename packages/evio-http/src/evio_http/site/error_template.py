@@ -19,7 +19,7 @@ _NAMES = ("status", "reason", "explanation")
 
 class ErrorTemplate:
     """HTML in which ``{{status}}`` is the number, ``{{reason}}`` its name ("Not Found") and ``{{explanation}}`` a
-    sentence. SOURCE names it in the :class:`LineError` that is raised for anything else in such braces."""
+    sentence. ``source`` names it in the :class:`LineError` that is raised for anything else in such braces."""
 
     def __init__(self, text: str, source: str) -> None:
         for found in _PLACEHOLDER.finditer(text):

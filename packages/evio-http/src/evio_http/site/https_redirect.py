@@ -14,7 +14,7 @@ CHALLENGES = [".well-known", "acme-challenge"]
 
 
 class HttpsRedirect:
-    """A handler that answers every request over plain HTTP with where to go; PORT is that of TLS."""
+    """A handler that answers every request over plain HTTP with where to go; ``port`` is that of TLS."""
 
     shared_requests = True
 

@@ -87,8 +87,8 @@ DEFAULT_VIEW = View()
 
 
 def html_listing(path: str, entries: Iterable[Entry], view: View = DEFAULT_VIEW) -> bytes:
-    """A page for the directory at PATH, decoded and ending in "/". Its columns link to "?sort=name", "?sort=size" and
-    "?sort=date", with "&order=desc" the other way round; a form asks for "?filter=TEXT". It is to be sent with
+    """A page for the directory at ``path``, decoded and ending in "/". Its columns link to "?sort=name", "?sort=size"
+    and "?sort=date", with "&order=desc" the other way round; a form asks for "?filter=TEXT". It is to be sent with
     ``POLICY``.
     """
     matching = _matching(entries, view)

@@ -26,7 +26,7 @@ OVERHEAD = 512
 
 
 class ListingCache:
-    """Values made of directories, in at most MAX_BYTES; those found least recently go first."""
+    """Values made of directories, in at most ``max_bytes``; those found least recently go first."""
 
     def __init__(self, max_bytes: int = 4 << 20) -> None:
         self._max_bytes = max_bytes
@@ -35,8 +35,8 @@ class ListingCache:
         self._lock = threading.Lock()
 
     def find(self, key: Hashable, version: Identity, now: float) -> Any:
-        """Return the page that was kept under KEY, if it was made of this version of its directory and is fresh at NOW,
-        ``time.monotonic``; else None."""
+        """Return the page that was kept under ``key``, if it was made of this version of its directory and is fresh at
+        ``now``, ``time.monotonic``; else None."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is None or kept[0] != version or now >= kept[1]:
@@ -45,7 +45,7 @@ class ListingCache:
             return kept[3]
 
     def keep(self, key: Hashable, version: Identity, now: float, value: Any, size: int) -> None:
-        """Keep VALUE, of about SIZE bytes, which was made of VERSION from NOW on."""
+        """Keep ``value``, of about ``size`` bytes, which was made of ``version`` from ``now`` on."""
         with self._lock:
             gone = self._kept.pop(key, None)
             if gone is not None:

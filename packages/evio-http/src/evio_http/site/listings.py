@@ -34,7 +34,7 @@ class _Page:
 
 
 class Listings:
-    """The listings of a site's directories: those below ROOT, which is at the path MOUNT."""
+    """The listings of a site's directories: those below ``root``, which is at the path ``mount``."""
 
     def __init__(self, root: Root, mount: list[str]) -> None:
         self._root = root

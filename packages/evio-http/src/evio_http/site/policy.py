@@ -46,11 +46,11 @@ class Policy:
         self._hsts = f"max-age={hsts}" if hsts else ""
 
     def apply(self, request: Request, response: Response, path: str | None) -> Response:
-        """Add to RESPONSE what is due; PATH is the decoded path of what was asked for, None if that is malformed. The
-        more special comes first: what is there already stays. Patterns are for what was asked for and for the file that
-        answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers. But how long that
-        page may be kept depends on its own file alone, and on nothing what is no success: or caches would keep it under
-        the name of an asset that may be there a moment later."""
+        """Add to ``response`` what is due; ``path`` is the decoded path of what was asked for, None if that is
+        malformed. The more special comes first: what is there already stays. Patterns are for what was asked for and
+        for the file that answers it: ``*.html`` is for ``/``, too, and ``/app/*`` for all that a single page answers.
+        But how long that page may be kept depends on its own file alone, and on nothing what is no success: or caches
+        would keep it under the name of an asset that may be there a moment later."""
         if path is not None:
             paths = {path, response.served or path}
             lasting = {response.served} if response.fallback else paths

@@ -69,7 +69,8 @@ class _Rule:
         return taken
 
     def take(self, fields: list[tuple[str, str]], taken: dict[str, str]) -> list[tuple[str, str]] | None:
-        """Add what the parameters stand for to TAKEN; the fields of the query that are left, None if one is missing."""
+        """Add what the parameters stand for to ``taken``; the fields of the query that are left, None if one is
+        missing."""
         left = list(fields)
         for name, value in self.parameters:
             wanted = _PLACEHOLDER.fullmatch(value)
@@ -155,7 +156,7 @@ class Redirects:
 
 
 def with_query(location: str, query: str) -> str:
-    """LOCATION with the query of the request, unless it has its own."""
+    """``location`` with the query of the request, unless it has its own."""
     before, mark, fragment = location.partition("#")
     return f"{before}?{query}{mark}{fragment}" if query and "?" not in before else location
 

@@ -182,7 +182,7 @@ class Site:
         return then(response, without_source) if found.by_query else response
 
     def _respond_to(self, request: Request, segments: list[str], move: Move | None) -> Response | Deferred:
-        """Serve the file at a path, or follow MOVE."""
+        """Serve the file at a path, or follow ``move``."""
         if move is not None and move.forced:
             return self._move(request, move)
         opened = self._root.open(segments)
@@ -286,7 +286,7 @@ class Site:
         return then(response, _vary_by_accept) if self._depends_on_accept(segments) else response
 
     def _routed(self, request: Request, segments: list[str], page: list[str]) -> Response | Deferred | None:
-        """The page of a site that routes in the browser, if SEGMENTS may be one of its routes."""
+        """The page of a site that routes in the browser, if ``segments`` may be one of its routes."""
         if not self._is_route(request, segments):
             return None
         found = self._root.open(page)
@@ -313,8 +313,8 @@ class Site:
     def _error(
         self, request: Request, status: int, page: list[str] | None = None, *, missing: tuple[bytes, ...] = ()
     ) -> Response:
-        """Return the site's own page for STATUS, or else ours. It may be given from memory for as long as there is
-        nothing at MISSING, if that is given."""
+        """Return the site's own page for ``status``, or else ours. It may be given from memory for as long as there is
+        nothing at ``missing``, if that is given."""
         page = page or self._error_pages.get(status)
         if page is not None:
             try:
@@ -330,7 +330,7 @@ class Site:
         return response
 
     def _made_error(self, status: int) -> Response:
-        """The page for STATUS that needs no file."""
+        """The page for ``status`` that needs no file."""
         return error_response(status) if self._error_template is None else self._error_template.response(status)
 
     def _own_page(self, page: list[str], found: OpenedFile, status: int, missing: tuple[bytes, ...]) -> Response:

@@ -13,7 +13,7 @@ __all__ = ["VirtualHosts"]
 
 
 class VirtualHosts:
-    """A handler that gives each request to the site of its host, and to DEFAULT if there is none.
+    """A handler that gives each request to the site of its host, and to ``default`` if there is none.
 
     Raises ``ValueError`` for a name that is no host.
     """

@@ -50,7 +50,8 @@ def local_peer(conn: Conn) -> bool:
 
 
 def is_allowed(session: Session, whom: str) -> bool:
-    """Tell whether a client may do what is allowed to WHOM: ``yes``, ``no``, or ``local`` for those on this machine."""
+    """Tell whether a client may do what is allowed to ``whom``: ``yes``, ``no``, or ``local`` for those on this
+    machine."""
     return whom == "yes" or (whom == "local" and (session.conn is None or local_peer(session.conn)))
 
 

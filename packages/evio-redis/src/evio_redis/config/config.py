@@ -179,7 +179,7 @@ class Config:
         self._watchers.setdefault(name, []).append(watcher)
 
     def set(self, pairs: Iterable[tuple[str, str]], protected: bool = False) -> None:
-        """Change directives, all or none (CONFIG SET), the protected ones only if PROTECTED. Raises
+        """Change directives, all or none (CONFIG SET), the protected ones only if ``protected``. Raises
         :class:`ConfigError` in Redis's words."""
         changes: dict[str, tuple[Directive, Any]] = {}
         given = list(pairs)

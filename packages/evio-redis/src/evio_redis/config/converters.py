@@ -53,7 +53,7 @@ UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g"
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
-    """For an integer from LOW to HIGH."""
+    """For an integer from ``low`` to ``high``."""
 
     def parse(text: str) -> int:
         number = to_int(text.encode("utf-8", "surrogateescape"))
@@ -78,7 +78,7 @@ def parse_memory(text: str) -> int:
 
 
 def memory(low: int, high: int = LLONG_MAX) -> Callable[[str], int]:
-    """For a size of LOW bytes or more."""
+    """For a size of ``low`` bytes or more."""
 
     def parse(text: str) -> int:
         size = parse_memory(text)
@@ -90,7 +90,7 @@ def memory(low: int, high: int = LLONG_MAX) -> Callable[[str], int]:
 
 
 def clamped(low: int, high: int) -> Callable[[str], int]:
-    """For an integer that is taken for LOW or HIGH when it is beyond."""
+    """For an integer that is taken for ``low`` or ``high`` when it is beyond."""
     any_number = number(0, INT_MAX)
     return lambda text: min(max(any_number(text), low), high)
 
@@ -201,7 +201,7 @@ def show_octal(mode: int) -> str:
 
 
 def numbers(count: int, low: int, high: int) -> Callable[[str], str]:
-    """For COUNT integers from LOW to HIGH."""
+    """For ``count`` integers from ``low`` to ``high``."""
     each = number(low, high)
 
     def parse(text: str) -> str:

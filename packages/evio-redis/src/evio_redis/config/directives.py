@@ -185,7 +185,7 @@ _add("balance", "round-robin", one_of(*_balances), "which loop gets a client", m
 
 
 def _text(parse: Callable[[str], Any]) -> Callable[[str], str]:
-    """The value that PARSE finds as text, as nobody asks for more."""
+    """The value that ``parse`` finds as text, as nobody asks for more."""
 
     def parse_to_text(text: str) -> str:
         value = parse(text)

@@ -198,7 +198,7 @@ ACCEPTED_ALIASES = {
 
 
 def missed(values: Callable[[str], str]) -> list[str]:
-    """Return the effects that are missing with VALUES: a text for each directive."""
+    """Return the effects that are missing with ``values``: a text for each directive."""
     return [
         f"{each.name} {values(each.name)} ({each.missing})"
         for each in ACCEPTED

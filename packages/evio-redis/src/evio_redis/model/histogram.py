@@ -48,8 +48,8 @@ class Latencies:
         return 0.0
 
     def steps(self, calls: int) -> list[tuple[int, int]]:
-        """Microseconds, each about twice the one before, and how many of CALLS took so long at most; a step that adds
-        none is left out."""
+        """Microseconds, each about twice the one before, and how many of ``calls`` took so long at most; a step that
+        adds none is left out."""
         found: list[tuple[int, int]] = []
         step, counted = FIRST_STEP, 0
         for time in sorted(self._counts):

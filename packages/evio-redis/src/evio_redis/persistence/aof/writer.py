@@ -77,7 +77,7 @@ class LogWriter:
         self._disk = DiskThread()
 
     def _append_to(self, fd: int) -> None:
-        """Append to FD from now on."""
+        """Append to ``fd`` from now on."""
         if self._fd >= 0:
             self._disk.sync_and_close(self._fd)
         self._fd = fd

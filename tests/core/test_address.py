@@ -43,6 +43,8 @@ VALID: list[tuple[str, dict[str, Any]]] = [
 ]
 
 INVALID: list[tuple[str, str]] = [
+    ("http://localhost:1", "unknown scheme 'http'; use tcp://"),
+    ("rediss://localhost:1", "unknown scheme 'rediss'; use tls://"),
     ("tpc://localhost:1", "unknown scheme 'tpc'; did you mean tcp? allowed are tcp, tcp4"),
     ("", "expected host:port"),
     ("tcp://localhost", "expected host:port, as in localhost:5000"),

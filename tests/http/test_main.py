@@ -691,12 +691,12 @@ def test_client_certificates(site: str, tmp_path: Path) -> None:
 
 
 def test_flags_of_tls_are_for_inherited_sockets_with_a_certificate_too(site: str) -> None:
-    addresses = ["systemd://a?cert=c&key=k", "fd://7?key=k", "fd://8?cert=c&alpn=x&client_ca=y", "systemd://plain"]
+    addresses = ["systemd://a?cert=c&key=k", "fd://7", "fd://8?cert=c&alpn=x&client_ca=y", "systemd://plain"]
     setup = Setup(parse_arguments([site, *addresses, "--tls-client-ca", "ca"]))
     assert setup.addresses == [
-        "systemd://a?cert=c&key=k&alpn=http/1.1,http/1.0&client_ca=ca",
-        "fd://7?key=k",
-        "fd://8?cert=c&alpn=x&client_ca=y",
+        "systemd://a?cert=c&key=k&client_ca=ca&alpn=http/1.1,http/1.0",
+        "fd://7",
+        "fd://8?cert=c&client_ca=y&alpn=x",
         "systemd://plain",
     ]
     setup.close()

@@ -294,7 +294,13 @@ def test_the_log_file_may_be_moved_away_at_any_time(tmp_path: Path) -> None:
 def test_a_log_file_that_cannot_be_opened_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none" / "server.log"
     assert main(["--port", "0", "--logfile", str(path)]) == 1
-    assert capsys.readouterr().err == f"evio-redis: [Errno 2] No such file or directory: '{path}'\n"
+    assert capsys.readouterr().err == f"evio-redis: {path}: No such file or directory\n"
+
+
+def test_a_port_in_the_place_of_a_file_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["7000"]) == 1
+    expected = "evio-redis: 7000: No such file or directory; a port is given as --port 7000\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
@@ -325,7 +331,7 @@ def test_what_is_asked_for_and_cannot_be_printed_is_one_line_and_status_1(asked:
         done = subprocess.run(
             [sys.executable, "-m", "evio_redis", asked], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False
         )
-    assert (done.returncode, done.stderr) == (1, b"evio-redis: [Errno 28] No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, b"evio-redis: No space left on device\n")
 
 
 def test_a_pid_file_that_cannot_be_written_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -68,7 +68,7 @@ class ListenError(EvioError, OSError):
         return str(self.filename)
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.filename}: {self.strerror}"
+        return f"cannot listen on {self.address.partition('?')[0]}: {self.strerror}"
 
 
 class WorkerError(EvioError, RuntimeError):

@@ -122,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the help has seen enough
         return 0
     except OSError as error:
-        print(f"evio-redis: {error}", file=sys.stderr)
+        hint = f"; a port is given as --port {given[0]}" if error.filename and given[:1] and given[0].isdigit() else ""
+        print(f"evio-redis: {describe(error)}{hint}", file=sys.stderr)
         return 1
     except ConfigError as error:
         print(f"evio-redis: {error}", file=sys.stderr)
@@ -162,14 +163,21 @@ def run(server: Server) -> int:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 2
     except (evio_core.EvioError, LogCorrupt, OSError) as error:
-        log.critical("%s", error)
+        log.critical("%s", describe(error))
         if server.config.logfile:
-            print(f"evio-redis: {error}", file=sys.stderr)
+            print(f"evio-redis: {describe(error)}", file=sys.stderr)
         return 1
     log.info("evio-redis is now ready to exit, bye bye...")
     # All is written and closed; the interpreter's own way would free each key first, which takes a second for every few
     # million.
     os._exit(0)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line, without the number of an ``OSError``."""
+    if isinstance(error, OSError) and not isinstance(error, evio_core.EvioError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def say(text: str) -> None:

@@ -86,7 +86,9 @@ class Address:
             scheme, rest = "tcp", text
         stem = scheme.removesuffix("-net")
         if stem not in SCHEMES:
-            raise AddressError(f"{text}: unknown scheme {scheme!r}; {_allowed(stem, SCHEMES)}, each also with -net")
+            near = {"http": "tcp", "redis": "tcp", "https": "tls", "rediss": "tls"}.get(stem)
+            allowed = f"use {near}://" if near else f"{_allowed(stem, SCHEMES)}, each also with -net"
+            raise AddressError(f"{text}: unknown scheme {scheme!r}; {allowed}")
         base = BASES.get(stem, stem)
         target, _, query = rest.partition("?")
         fields: dict[str, Any] = _target(text, base, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import logging
 import math
 import os
@@ -11,8 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NoReturn
-from urllib.parse import quote
+from typing import Any, NoReturn
 
 from evio_core import Action, Address, Events, Server, TLSError, url
 
@@ -36,8 +36,13 @@ __all__ = ["Setup", "UsageError"]
 DEFAULT_PORT = 8080
 FLUSH_SECONDS = 1.0
 
-SPOKEN = "http/1.1,http/1.0"
+SPOKEN = ("http/1.1", "http/1.0")
 """By their names for ALPN (IANA's registry): who offers others only is refused."""
+
+EVERYBODY = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+Certificate = tuple[str, str | None]
+"""The files of a chain and its key; None for a key that is in the chain's."""
 
 log = logging.getLogger("evio_http")
 
@@ -109,42 +114,38 @@ class Setup:
         if "://" in flags.directory:
             raise UsageError(f"the directory comes first: evio-http . {flags.directory}")
         certificates = self._certificates()
-        addresses = list(flags.addresses)
+        addresses = [Address.parse(text) for text in flags.addresses]
+        if flags.tls_client_ca and not (certificates or any(each.certs for each in addresses)):
+            raise UsageError("--tls-client-ca needs --tls-cert")
         if not addresses or flags.port is not None or flags.bind is not None:
-            host = "127.0.0.1" if flags.bind is None else flags.bind
-            host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+            host = "127.0.0.1" if flags.bind is None else flags.bind.removeprefix("[").removesuffix("]")
             port = DEFAULT_PORT if flags.port is None else flags.port
-            addresses.insert(0, f"{'tls' if certificates else 'tcp'}://{host}:{port}")
-        if certificates and all(not each.startswith("tls") or _has(each, "cert") for each in addresses):
+            addresses.insert(0, Address.make("tls" if certificates else "tcp", (host, port)))
+        if certificates and all(each.base != "tls" or each.certs for each in addresses):
             raise UsageError("no address uses the certificate: tls://HOST:PORT does; systemd://NAME?cert=FILE&key=FILE")
-        return [self._complete(address, certificates) for address in addresses]
+        return [str(self._complete(address, certificates)) for address in addresses]
 
-    def _complete(self, address: str, certificates: list[str]) -> str:
-        """The address with the options that flags ask for."""
-        scheme = address.partition("://")[0]
-        if scheme.startswith("udp"):
+    def _complete(self, address: Address, certificates: list[Certificate]) -> Address:
+        """Add the options that flags ask for."""
+        if address.base == "udp":
             raise UsageError(f"{address}: HTTP/1.1 is not spoken over udp; tcp, tls, unix, fd and systemd are allowed")
-        if scheme.startswith("tls") and not certificates and not _has(address, "cert"):
+        if address.base == "tls" and not certificates and not address.certs:
             raise UsageError(f"{address} needs --tls-cert FILE, ?cert=FILE in the address, or --tls-self-signed")
-        options = []
-        if scheme.startswith("tls") and not _has(address, "cert"):
-            options += certificates
-        if scheme.startswith("tls") or _has(address, "cert"):
-            options += [f"alpn={SPOKEN}"] if not _has(address, "alpn") else []
-            if self._flags.tls_client_ca and not _has(address, "client_ca"):
-                options.append(f"client_ca={quote(self._flags.tls_client_ca)}")
-        if self._flags.reuseport and scheme.startswith(("tcp", "tls")):
-            options.append("reuseport=true")
+        options: dict[str, Any] = {}
+        if address.base == "tls" or address.certs:
+            options["certs"] = address.certs or certificates
+            options["alpn"] = address.alpn or SPOKEN
+            options["client_ca"] = address.client_ca or self._flags.tls_client_ca
+        if self._flags.reuseport and address.allows("reuseport"):
+            options["reuseport"] = True
         if self._flags.proxy_protocol:
-            networks = [network for network in self._flags.trust if network != UNIX]
-            if self._flags.trust and not networks and scheme.startswith(("tcp", "tls")):
+            networks = [ipaddress.ip_network(network, strict=False) for network in self._flags.trust if network != UNIX]
+            if self._flags.trust and not networks and address.base in ("tcp", "tls"):
                 raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
-            options.append(f"proxy_protocol={','.join(networks) or 'true'}")
-        if not options:
-            return address
-        return address + ("&" if "?" in address else "?") + "&".join(options)
+            options["proxy_protocol"] = tuple(networks) or EVERYBODY
+        return address.with_options(**options)
 
-    def _certificates(self) -> list[str]:
+    def _certificates(self) -> list[Certificate]:
         flags = self._flags
         if flags.tls_self_signed:
             if flags.tls_cert:
@@ -152,15 +153,10 @@ class Setup:
             return [self._self_signed()]
         if len(flags.tls_key) not in (0, len(flags.tls_cert)):
             raise UsageError("each --tls-cert needs its --tls-key, unless the files hold both")
-        if flags.tls_client_ca and not (flags.tls_cert or any(_has(each, "cert") for each in flags.addresses)):
-            raise UsageError("--tls-client-ca needs --tls-cert")
         keys = flags.tls_key or [None] * len(flags.tls_cert)
-        return [
-            f"cert={quote(cert)}" + (f"&key={quote(key)}" if key else "")
-            for cert, key in zip(flags.tls_cert, keys, strict=True)
-        ]
+        return list(zip(flags.tls_cert, keys, strict=True))
 
-    def _self_signed(self) -> str:
+    def _self_signed(self) -> Certificate:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
         names = ["localhost", "127.0.0.1", "::1", *(name for name, _ in self._flags.sites)]
         if self._flags.bind and self._flags.bind not in names:
@@ -169,7 +165,7 @@ class Setup:
             chain, key, self.trusted_file = make_certificate(directory, names)
         except ImportError:
             raise UsageError("--tls-self-signed needs trustme: pip install evio-http[self-signed]") from None
-        return f"cert={quote(chain)}&key={quote(key)}"
+        return chain, key
 
     # -- what to answer
 
@@ -279,7 +275,7 @@ class Setup:
     def _banner(self, server: Server) -> None:
         directory, lines = os.path.abspath(self._flags.directory), []
         for address, bound in zip(self.addresses, server.addrs, strict=True):
-            secure = address.startswith("tls") or _has(address, "cert")
+            secure = bool(Address.parse(address).certs)
             where = url("https" if secure else "http", bound) + "/" if isinstance(bound, tuple) else url("unix", bound)
             lines.append(f"serving {directory} on {where}\n")
         if self.trusted_file:
@@ -293,8 +289,3 @@ class Setup:
 
 def _no_password() -> NoReturn:
     raise ValueError("the key is encrypted, and a server cannot ask for its password")
-
-
-def _has(address: str, option: str) -> bool:
-    """Tell whether an address has an option already."""
-    return any(each.startswith(f"{option}=") for each in address.partition("?")[2].split("&"))

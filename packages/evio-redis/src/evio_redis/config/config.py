@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from glob import glob
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from evio_core import url
+from evio_core import Address
 
 from ..errors import ConfigError
 from ..protocol.glob import matcher
@@ -260,19 +259,17 @@ class Config:
     def addresses(self) -> list[str]:
         """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Raises
         :class:`ConfigError` for TLS without a certificate."""
-        found: list[str] = []
-        backlog = {"backlog": str(self.tcp_backlog)}
+        found: list[Address] = []
         hosts = self._hosts()
         if self.port or not (self.unixsocket or self.tls_port):
-            found += [_address(url("tcp", (host, self.port)), backlog) for host in hosts]
+            found += [Address.make("tcp", (host, self.port)) for host in hosts]
         if self.tls_port:
             if not (self.tls_cert_file and self.tls_key_file):
                 raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
-            found += [_address(url("tls", (host, self.tls_port)), backlog | self._tls_options()) for host in hosts]
+            found += [Address.make("tls", (host, self.tls_port), **self._tls_options()) for host in hosts]
         if self.unixsocket:
-            mode = {"mode": f"{self.unixsocketperm:o}"} if self.unixsocketperm else {}
-            found.append(_address(f"unix://{quote(self.unixsocket)}", backlog | mode))
-        return found
+            found.append(Address.make("unix", self.unixsocket, mode=self.unixsocketperm or None))
+        return [str(address.with_options(backlog=self.tcp_backlog)) for address in found]
 
     def _hosts(self) -> list[str]:
         found = []
@@ -287,8 +284,8 @@ class Config:
                 found.append(host)
         return found
 
-    def _tls_options(self) -> dict[str, str]:
-        options = {"cert": self.tls_cert_file, "key": self.tls_key_file}
+    def _tls_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"certs": [(self.tls_cert_file, self.tls_key_file)]}
         if self.tls_ca_cert_file and self.tls_auth_clients == "yes":
             options["client_ca"] = self.tls_ca_cert_file
         return options
@@ -303,7 +300,3 @@ def _is_there(host: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _address(base: str, options: Mapping[str, str]) -> str:
-    return base + "?" + "&".join(f"{name}={quote(value)}" for name, value in options.items())

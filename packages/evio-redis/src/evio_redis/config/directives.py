@@ -96,7 +96,14 @@ def _add(
 
 
 # -- where to listen
-_add("port", 6380, port, "TCP port; 0 for none, or for a free one if nothing else is listened on", mutable=False, metavar="PORT")
+_add(
+    "port",
+    6380,
+    port,
+    "TCP port; 0 for none, or for a free one if nothing else is listened on",
+    mutable=False,
+    metavar="PORT",
+)
 _add("bind", ("127.0.0.1",), hosts, "hosts to listen on; * for all", " ".join, mutable=False, metavar="HOST")
 _add("unixsocket", "", str, "path of a unix socket to listen on as well", mutable=False, metavar="PATH")
 _add("unixsocketperm", 0, octal, "its permissions, octal", show_octal, False, "MODE")

@@ -239,6 +239,14 @@ def proxy(source: Source) -> None:
                 accepted.sendall(reply)
                 accepted.close()
                 assert receive_all(client) == reply
+            with program.connect() as client, target.accept()[0] as accepted:  # the end of a request is passed on
+                accepted.settimeout(TIMEOUT)
+                client.sendall(b"request")
+                client.shutdown(socket.SHUT_WR)
+                assert receive_all(accepted) == b"request"
+                accepted.sendall(b"reply")
+                accepted.close()
+                assert receive_all(client) == b"reply"
             assert program.stop() == ""
     with source.started(("127.0.0.1:8080", address)) as program:  # nobody listens there any more
         with program.connect() as client:

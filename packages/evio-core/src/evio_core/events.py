@@ -153,11 +153,12 @@ class Options:
 class Conn(Protocol):
     """A connection, or the peer that a datagram came from.
 
-    ``write``, ``wake``, ``close`` and ``abort`` may be called from any thread and at any time; on a
+    ``write``, ``wake``, ``shutdown_write``, ``close`` and ``abort`` may be called from any thread and at any time; on a
     connection that is gone they do nothing. Everything else belongs to the connection's callbacks.
 
-    A UDP peer has no connection: it fires ``data`` alone, each ``write`` is one datagram, and ``close``,
-    ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to later.
+    A UDP peer has no connection: it fires ``data`` alone, each ``write`` is one datagram, and
+    ``shutdown_write``, ``close``, ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to
+    later.
     """
 
     context: Any
@@ -219,6 +220,15 @@ class Conn(Protocol):
         all been handed to the kernel; soon, if none is pending. For the rare connection that has to wait for its
         peer, where a ``drained`` callback would be paid for by every reply of every connection. From the
         connection's own callbacks."""
+
+    def shutdown_write(self) -> None:
+        """End the output and go on reading (half-close, shutdown(2) with ``SHUT_WR``): what is queued is sent, then
+        the peer sees the end of it. Over TLS that is a ``close_notify`` (RFC 8446 section 6.1), and the socket stays
+        open. Output that is returned or written after it in the same callback is still sent; later output is dropped.
+
+        The connection is open until the peer ends, too, or already had, and then closes as ``close`` does, after
+        ``eof``. ``close_timeout`` begins there: a peer that never ends is a matter of ``idle_timeout`` or of
+        ``set_deadline``. ``close``, ``abort`` and ``DETACH`` remain possible."""
 
     def close(self) -> None:
         """Close as ``Action.CLOSE`` does: send what is queued, then close. Output that is returned or written after it
@@ -336,7 +346,7 @@ class Events:
 
     eof: Callable[[Conn], Reply] | None = None
     """The peer finished sending. Without this callback the connection is flushed and closed; with it,
-    it stays open for output until it is closed by an action."""
+    it stays open for output until it is closed by an action, or by ``shutdown_write``."""
 
     drained: Callable[[Conn], Reply] | None = None
     """Output has all been handed to the kernel: the moment to produce more of a long stream. It fires

@@ -55,6 +55,7 @@ from .state import (
     DETACHED,
     DETACHING,
     END,
+    END_OUTPUT,
     GONE,
     INPUT_ENDED,
     NOT_POLLED,
@@ -62,6 +63,7 @@ from .state import (
     OPEN,
     OPENED,
     OPENING,
+    OUTPUT_ENDED,
     OUTPUT_FAILED,
     PAUSED_BY_OUTPUT,
     PAUSED_BY_USER,
@@ -226,6 +228,9 @@ class Connection(Handler):
         else:
             span.close()
 
+    def shutdown_write(self) -> None:
+        self._in_loop(self._shutdown_write)
+
     def close(self) -> None:
         self._in_loop(self._close)
 
@@ -325,6 +330,8 @@ class Connection(Handler):
             self._schedule_flush()  # a dialled connection may be written to before it is open
         elif self._channel.pending:
             self._queue()  # the end of the handshake found no room
+        if self._flags & END_OUTPUT:
+            self._schedule_flush()
         self._update()
         if self._flags & CLOSE_WHEN_OPEN:
             self._begin_close()
@@ -456,6 +463,8 @@ class Connection(Handler):
         else:
             self._update()
             self._fire(self.loop.events.eof)
+            if self._flags & (END_OUTPUT | OUTPUT_ENDED):
+                self._begin_close()  # both directions have ended
 
     def _on_hangup(self) -> None:
         """Both directions are closed, or the connection failed, while we are not reading."""
@@ -538,6 +547,7 @@ class Connection(Handler):
             and not self._dirty
             and self._channel.native
             and not self.options.reuse_input_buffer
+            and not flags & OUTPUT_ENDED
         )
 
     # -- output
@@ -548,13 +558,13 @@ class Connection(Handler):
         return self._out
 
     def _takes_output(self) -> bool:
-        """True while it is open, from the dial on and until the end of the turn in which it was closed."""
+        """True while it is open: from the dial on until the end of the turn in which it, or its output, was ended."""
         phase = self._phase
         if phase == OPENING:
-            return not self._flags & CLOSE_WHEN_OPEN
+            return not self._flags & (CLOSE_WHEN_OPEN | END_OUTPUT)
         if phase == OPEN:
-            return not self._flags & OUTPUT_FAILED
-        return phase == CLOSING and self._flags & CLOSING_TURN > 0
+            return not self._flags & (OUTPUT_FAILED | OUTPUT_ENDED)
+        return phase == CLOSING and self._flags & (CLOSING_TURN | OUTPUT_ENDED) == CLOSING_TURN
 
     def _write(self, data: Buffer) -> None:
         if data and self._takes_output():
@@ -570,6 +580,8 @@ class Connection(Handler):
 
     def _send_now(self, output: bytes) -> None:
         """Send a reply with nothing before it."""
+        if self._flags & OUTPUT_ENDED:
+            return
         try:
             sent = self._channel.send_now(self.fd, output)
         except OSError as error:
@@ -631,11 +643,14 @@ class Connection(Handler):
             if phase != OPEN:
                 self.drop(self._reason)
             return
+        ending = self._flags & END_OUTPUT
+        if ending:
+            self._flags |= OUTPUT_ENDED
         out = self._out
         if out is not None:
             channel = self._channel
             try:
-                sent = channel.send(self.fd, out, phase == CLOSING)
+                sent = channel.send(self.fd, out, phase == CLOSING or ending > 0)
             except OSError as error:
                 self._output_failed(error)
                 return
@@ -653,6 +668,11 @@ class Connection(Handler):
             self._out = None
             if timeouts is not None:
                 timeouts.send_due = 0.0
+        if ending and phase != CLOSING:
+            self._end_output()
+            if self._out is not None or self._phase == GONE:
+                return
+        if out is not None:
             self._flushed()
         if self._phase == OPEN:
             self._update()
@@ -744,6 +764,34 @@ class Connection(Handler):
         return HandshakeTimeout("handshake not complete in time")
 
     # -- ending
+
+    def _shutdown_write(self, _: object) -> None:
+        phase = self._phase
+        if phase not in (OPENING, OPEN) or self._flags & (END_OUTPUT | OUTPUT_ENDED | OUTPUT_FAILED):
+            return
+        if self._flags & INPUT_ENDED:
+            self._begin_close()  # both directions have ended
+            return
+        self._flags |= END_OUTPUT
+        if phase == OPEN:
+            self._schedule_flush()
+
+    def _end_output(self) -> None:
+        """All output is with the kernel: announce its end, by end-of-file, or over TLS by ``close_notify`` alone, as
+        the socket may still have to carry what TLS itself has to say."""
+        self._flags &= ~END_OUTPUT
+        channel = self._channel
+        if channel.tls is None:
+            self._half_close()  # in vain if the peer is gone, which the input then says
+        elif channel.finish():
+            try:
+                channel.flush(self.fd)
+            except OSError as error:
+                self._output_failed(error)
+                return
+            if channel.pending:
+                self._queue()
+                self._blocked(self.pending)
 
     def _close(self, _: object) -> None:
         if self._phase == OPENING and self._out is not None:

@@ -25,6 +25,7 @@ __all__ = [
     "DETACHED",
     "DETACHING",
     "END",
+    "END_OUTPUT",
     "GONE",
     "INPUT_ENDED",
     "NOT_POLLED",
@@ -32,6 +33,7 @@ __all__ = [
     "OPEN",
     "OPENED",
     "OPENING",
+    "OUTPUT_ENDED",
     "OUTPUT_FAILED",
     "PAUSED_BY_OUTPUT",
     "PAUSED_BY_USER",
@@ -77,6 +79,10 @@ CLOSING_TURN: Final = 32
 """It was closed in this turn of the loop: what is written until the flush at its end still counts."""
 OUTPUT_FAILED: Final = 64
 """The peer takes no more output, and input that it sent before is still to be delivered."""
+END_OUTPUT: Final = 128
+"""The end of the output is to be announced once all of it is with the kernel; that done, it is taken back."""
+OUTPUT_ENDED: Final = 256
+"""The turn in which the program ended its output is over: no more is taken, while input goes on."""
 
 NOT_POLLED: Final = 1 << 8
 """The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

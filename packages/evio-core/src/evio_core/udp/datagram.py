@@ -249,6 +249,9 @@ class DatagramPeer:
     def drop(self, error: BaseException | None) -> None:
         """A callback failed: there is nothing to end."""
 
+    def shutdown_write(self) -> None:
+        """Nothing to end: a datagram is complete in itself."""
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from evio_core import (
     TLSError,
 )
 from evio_core.addresses.address import Address
+from evio_core.addresses.candidates import alternate
 from evio_core.tls.credentials import _client_context
 
 from .conftest import Certificates, Variant
@@ -556,3 +557,128 @@ def test_the_peer_of_a_dial_is_what_getpeername_says(poller: str, monkeypatch: p
         port = run.addr[1]
         run.server.dial(f"tcp://0.0.0.0:{port}")
         assert names.get(timeout=TIMEOUT) == ("127.0.0.1", port)
+
+
+# -- names with several addresses
+
+
+def sockets_open() -> int:
+    """Sockets that this process has."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return count
+
+
+def name_service(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[int]:
+    """Let the host ``dual.test`` stand for the addresses of these; returns the threads in which it is looked up."""
+    threads: list[int] = []
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        flags = options.get("flags", arguments[4] if len(arguments) > 4 else 0)
+        if host not in ("dual.test", b"dual.test") or flags & socket.AI_NUMERICHOST:
+            return real(host, *arguments, **options)
+        threads.append(threading.get_ident())
+        ports = [int(each.rpartition(":")[2]) for each in answers]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return threads
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """An address that refuses: bound, and not listening."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{sock.getsockname()[1]}"
+
+
+@POLLERS
+def test_the_next_address_is_tried_beside_one_that_does_not_answer(
+    poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    events = Events(
+        opened=lambda conn: record.add("opened", conn.remote_addr, threading.get_ident()),
+        closed=lambda conn, error: record.add("closed", error),
+    )
+    with accepting("tcp", None) as (listener, good), full_listener() as hole, refusing() as refused:
+        threads = name_service(monkeypatch, hole, refused, good, hole)
+        with running(events, server_address(poller, monkeypatch)) as run:
+            before = sockets_open()
+            conn = run.server.dial("tcp://dual.test:1", timeout=TIMEOUT)
+            conn.configure(tcp_keepalive=3.0)
+            accepted, _ = listener.accept()
+            with accepted:
+                _, remote, loop_thread = record.wait_for("opened")[0]
+                assert remote == listener.getsockname()
+                done = threading.Event()
+                for _ in range(2):  # turns: descriptors are closed at the end of one
+                    done.clear()
+                    run.server.call(done.set)
+                    assert done.wait(TIMEOUT)
+                assert sockets_open() == before + 2  # both ends of one connection
+                assert len(threads) == 1
+                assert threads[0] != loop_thread
+            assert record.wait_for("closed") == [("closed", None)]
+
+
+@POLLERS
+def test_when_no_address_connects_the_last_failure_or_the_timeout_is_reported(
+    poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    events = Events(closed=lambda conn, error: record.add("closed", type(error)))
+    with full_listener() as hole, refusing() as refused:
+        with running(events, server_address(poller, monkeypatch)) as run:
+            before = sockets_open()
+            name_service(monkeypatch, refused, refused)
+            run.server.dial("tcp://dual.test:1", timeout=TIMEOUT)
+            assert record.wait_for("closed") == [("closed", ConnectionRefusedError)]
+            name_service(monkeypatch, hole, refused)
+            run.server.dial("tcp://dual.test:1", timeout=0.4)
+            assert record.wait_for("closed", 2)[1] == ("closed", ConnectTimeout)
+        assert sockets_open() < before
+
+
+@POLLERS
+@pytest.mark.parametrize("way", ["close", "abort", "stop"])
+def test_attempts_beside_each_other_are_given_up_together(
+    way: str, poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    events = Events(closed=lambda conn, error: record.add("closed", type(error)))
+    with full_listener() as hole, running(events, server_address(poller, monkeypatch)) as run:
+        name_service(monkeypatch, hole, hole)
+        monkeypatch.setattr("evio_core.stream.dial.ATTEMPT_DELAY", 0.01)
+        monkeypatch.setattr("evio_core.fallback.dial.ATTEMPT_DELAY", 0.01)
+        before = sockets_open()
+        conn = run.server.dial("tcp://dual.test:1", timeout=TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while sockets_open() < before + 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        if way == "stop":
+            run.server.stop()
+            run.join()
+        else:
+            getattr(conn, way)()
+        assert record.wait_for("closed") == [("closed", Aborted if way == "abort" else type(None))]
+        while sockets_open() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_families_take_turns_that_of_the_first_address_first() -> None:
+    six, four = socket.AF_INET6, socket.AF_INET
+    assert alternate([(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]) == [
+        (six, 1),
+        (four, 4),
+        (six, 2),
+        (four, 5),
+        (six, 3),
+    ]
+    assert alternate([]) == []

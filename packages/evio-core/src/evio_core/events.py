@@ -272,8 +272,9 @@ class Server(Protocol):
     def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
         """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ``address``. It fires the same events.
         Called on a loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be
-        written at once; ``close`` before ``opened`` sends it first. An attempt that fails, or has not opened in
-        ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
+        written at once; ``close`` before ``opened`` sends it first. Of a name's addresses each has 250 ms before
+        the next one is tried beside it, IPv6 and IPv4 in turn, and the first to connect is taken (RFC 8305). An attempt
+        that fails, or has not opened in ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
 
         The first ``tls`` address without ``ca`` loads the authorities that the system trusts, which takes some
         30 ms; they are kept. A changed file of an address is noticed.

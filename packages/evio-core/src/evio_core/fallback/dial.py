@@ -7,13 +7,14 @@ import socket
 from typing import Any
 
 from ..addresses.address import Address
+from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options
 from ..errors import ConnectTimeout
-from ..events import SocketAddress
 from ..loop.channel import Channel
 from ..loop.poller import WRITE
 from ..stream.connection import Connection
+from ..stream.half_open import HalfOpen
 from ..stream.state import NOT_POLLED
 from ..tls.channel import TLSChannel
 from ..tls.credentials import client_session
@@ -35,12 +36,25 @@ def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout:
             conn.close_now()
             return
         conn.use_descriptor(-1 - loop.started, NOT_POLLED)
-        loop.handlers[conn.fd] = conn
+        loop.handlers[conn.fd] = _Dialling(conn, loop.begin_task(_dial(loop, conn, wire, address, timeout)))
         conn.limit_opening(timeout)
-        loop.begin_task(_dial(loop, conn, wire, address, timeout))
 
     loop.submit(start)
     return conn
+
+
+class _Dialling(HalfOpen):
+    """The task that dials, which ends with its connection."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, conn: Connection, task: asyncio.Task[None]) -> None:
+        super().__init__(conn)
+        self._task = task
+
+    def abandon(self) -> None:
+        if self._task is not asyncio.current_task(self._task.get_loop()):
+            self._task.cancel()
 
 
 async def _dial(loop: NetLoop, conn: Connection, wire: NetChannel, address: Address, timeout: float) -> None:
@@ -64,23 +78,45 @@ async def _dial(loop: NetLoop, conn: Connection, wire: NetChannel, address: Addr
 
 
 async def _open_socket(loop: NetLoop, address: Address) -> socket.socket:
-    """A connected socket, the first of the host's addresses that answers."""
+    """A connected socket, of the address of the host that answers first."""
     if address.base == "unix":
-        targets: list[tuple[int, SocketAddress]] = [(socket.AddressFamily["AF_UNIX"], address.path)]
-    else:
-        infos = await loop.aio.getaddrinfo(
-            address.host, address.port, family=address.socket_family, type=socket.SOCK_STREAM
-        )
-        targets = [(info[0], info[4]) for info in infos]
-    for left, (kind, name) in zip(range(len(targets) - 1, -1, -1), targets, strict=True):
-        sock = socket.socket(kind, socket.SOCK_STREAM)
+        return await _connect(loop, (socket.AddressFamily["AF_UNIX"], address.path))
+    infos = await loop.aio.getaddrinfo(
+        address.host, address.port, family=address.socket_family, type=socket.SOCK_STREAM
+    )
+    candidates = alternate((info[0], info[4]) for info in infos)
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    failure = OSError("the host has no address")
+    try:
+        while candidates or attempts:
+            if candidates:
+                attempts.add(loop.aio.create_task(_connect(loop, candidates.pop(0))))
+            ended, _ = await asyncio.wait(
+                attempts, timeout=ATTEMPT_DELAY if candidates else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in ended:
+                attempts.remove(attempt)
+                try:
+                    return attempt.result()
+                except OSError as error:
+                    failure = error
+        raise failure
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+        for late in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(late, socket.socket):
+                late.close()
+
+
+async def _connect(loop: NetLoop, candidate: Candidate) -> socket.socket:
+    """A socket connected to this address."""
+    family, name = candidate
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
         sock.setblocking(False)
-        try:
-            await loop.aio.sock_connect(sock, name)
-        except BaseException as error:
-            sock.close()
-            if not left or not isinstance(error, OSError):
-                raise
-        else:
-            return sock
-    raise OSError("the host has no address")
+        await loop.aio.sock_connect(sock, name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -41,6 +41,10 @@ class Handler:
         """Finish in good order, as the server stops; one with nothing to finish ends at once."""
         self.close_now()
 
+    def abandon(self) -> None:
+        """Let go of what there is, as the connection has ended. For a stage that stands for a connection without a
+        descriptor."""
+
     def close_now(self) -> None:
         """End at once: there is nothing to finish, or the time for that is over."""
         raise NotImplementedError

@@ -876,7 +876,9 @@ class Connection(Handler):
     def _leave(self) -> bool:
         """Take the descriptor out of the loop. False if there is none, as while a name is looked up."""
         if self._mask == NOT_POLLED:
-            self.loop.handlers.pop(self.fd, None)
+            handler = self.loop.handlers.pop(self.fd, None)
+            if handler is not None:
+                handler.abandon()
         else:
             self.loop.remove(self.fd)
         return self.fd >= 0

@@ -7,16 +7,16 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 from ..addresses.address import Address
+from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options, borrowed
 from ..events import SocketAddress
 from ..loop.channel import Channel
-from ..loop.loop import Loop
+from ..loop.loop import Loop, Timer
 from ..loop.poller import WRITE
 from ..tls.channel import TLSChannel
 from ..tls.credentials import client_session
@@ -31,8 +31,6 @@ UNIX_RETRY = 0.02
 """Seconds before trying again when the backlog of a unix socket is full: unlike TCP's, such a connect does not
 wait in the kernel, and the descriptor never becomes ready (connect(2), EAGAIN)."""
 
-Target = tuple[int, SocketAddress]
-
 
 def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: float) -> Connection:
     """A connection in its opening state. From any thread. Raises :class:`TLSError` for a bad certificate."""
@@ -40,13 +38,6 @@ def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: fl
     conn = Connection(loop, -1, origin, None, channel, context)
     loop.submit(_Resolving(conn, address, timeout).start)
     return conn
-
-
-def _wait_in_loop(handler: HalfOpen, conn: Connection) -> None:
-    """Take a place among the loop's handlers without a descriptor, as the loop has to know of every connection to
-    wait for its end when it stops: below 0, and no other connection's."""
-    conn.use_descriptor(~id(conn), NOT_POLLED)
-    conn.loop.handlers[conn.fd] = handler
 
 
 class _Resolving(HalfOpen):
@@ -66,7 +57,10 @@ class _Resolving(HalfOpen):
         if conn.gone or loop.stopping:
             conn.close_now()
             return
-        _wait_in_loop(self, conn)
+        # A place among the loop's handlers without a descriptor, as the loop has to know of every connection to wait
+        # for its end when it stops: below 0, and no other connection's.
+        conn.use_descriptor(~id(conn), NOT_POLLED)
+        loop.handlers[conn.fd] = self
         conn.limit_opening(self._timeout)
         if sys.platform != "win32" and self._address.base == "unix":
             self._resolved([(socket.AF_UNIX, self._address.path)])
@@ -76,50 +70,63 @@ class _Resolving(HalfOpen):
         except socket.gaierror:
             threading.Thread(target=self._look_up_slowly, name="evio-resolve", daemon=True).start()
 
-    def _look_up(self, flags: int) -> list[Target]:
+    def _look_up(self, flags: int) -> list[Candidate]:
         address = self._address
         infos = socket.getaddrinfo(address.host, address.port, address.socket_family, socket.SOCK_STREAM, 0, flags)
         return [(info[0], info[4]) for info in infos]
 
     def _look_up_slowly(self) -> None:
         try:
-            found: list[Target] | OSError = self._look_up(0)
+            found: list[Candidate] | OSError = self._look_up(0)
         except OSError as error:
             found = error
         self._conn.loop.submit(self._resolved, found)
 
-    def _resolved(self, found: list[Target] | OSError) -> None:
+    def _resolved(self, found: list[Candidate] | OSError) -> None:
         if self._conn.gone:
             return
         if isinstance(found, OSError):
             self._conn.drop(found)
             return
-        _Connecting(self._conn, found).next()
+        _Connecting(self._conn, found).start()
 
 
 class _Connecting(HalfOpen):
-    """Tries the addresses one after the other."""
+    """Tries the addresses: the next one when an attempt fails or ``ATTEMPT_DELAY`` has passed, all beside each other.
+    The first to connect is the connection's descriptor, the others are closed."""
 
-    __slots__ = ("_error", "_targets")
+    __slots__ = ("_attempts", "_candidates", "_error", "_timer")
 
-    def __init__(self, conn: Connection, targets: Iterable[Target]) -> None:
+    def __init__(self, conn: Connection, candidates: list[Candidate]) -> None:
         super().__init__(conn)
-        self._targets = list(targets)
+        self._attempts: list[_Attempt] = []
+        self._candidates = alternate(candidates)
         self._error: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Take the place of the stage before and try the first address."""
+        self._conn.loop.handlers[self._conn.fd] = self
+        self.next()
 
     def next(self) -> None:
-        """Try the next address."""
-        while self._targets:
-            target = self._targets.pop(0)
+        """Try the next address; with none left, and no attempt under way, give up."""
+        self._stop_timer()
+        while self._candidates:
+            family, name = self._candidates.pop(0)
             try:
-                if self._connect(*target):
-                    return
+                delay = self._try(family, name)
             except OSError as error:
                 self._error = error
-        self._conn.drop(self._error)
+                continue
+            if self._candidates:
+                self._timer = self._conn.loop.arm(self, monotonic() + delay)
+            return
+        if not self._attempts:
+            self._conn.drop(self._error)
 
-    def _connect(self, family: int, name: SocketAddress) -> bool:
-        """Begin one attempt. Raises ``OSError`` if it fails at once."""
+    def _try(self, family: int, name: SocketAddress) -> float:
+        """Begin an attempt; returns the seconds until the next one. Raises ``OSError`` if it fails at once."""
         conn, loop = self._conn, self._conn.loop
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -128,42 +135,81 @@ class _Connecting(HalfOpen):
             code = sock.connect_ex(name)
             if code == errno.EAGAIN and family == getattr(socket, "AF_UNIX", None):
                 sock.close()
-                self._targets.insert(0, (family, name))
-                loop.arm(self, monotonic() + UNIX_RETRY)
-                return True
+                self._candidates.insert(0, (family, name))
+                return UNIX_RETRY
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
-            loop.add(sock.fileno(), self, WRITE)
+            attempt = _Attempt(conn, sock.fileno(), self)
+            loop.add(attempt.fd, attempt, WRITE)
         except BaseException:
             sock.close()
             raise
-        loop.handlers.pop(conn.fd, None)
-        conn.use_descriptor(sock.detach(), WRITE)
+        sock.detach()
+        self._attempts.append(attempt)
         conn.set_addresses(name, None)
-        return True
+        return ATTEMPT_DELAY
 
     def on_timer(self, now: float) -> None:
-        if not self._conn.gone:
-            self.next()
+        self._timer = None
+        self.next()
+
+    def failed(self, attempt: _Attempt, error: OSError) -> None:
+        """Go on after the failure of an attempt: at once."""
+        self._error = error
+        self._attempts.remove(attempt)
+        attempt.close()
+        self.next()
+
+    def connected(self, attempt: _Attempt, peer: SocketAddress) -> None:
+        """Open the connection on this attempt's descriptor."""
+        conn = self._conn
+        self._attempts.remove(attempt)
+        self.abandon()
+        del conn.loop.handlers[conn.fd]
+        conn.use_descriptor(attempt.fd, WRITE)
+        conn.set_addresses(peer, None)  # which dialling 0.0.0.0, say, does not tell
+        conn.begin()
+
+    def abandon(self) -> None:
+        self._stop_timer()
+        for attempt in self._attempts:
+            attempt.close()
+        self._attempts.clear()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._conn.loop.cancel(self._timer)
+            self._timer = None
+
+
+class _Attempt(HalfOpen):
+    """One address and its descriptor, which becomes ready when the attempt has succeeded or failed."""
+
+    __slots__ = ("_options", "_race", "fd")
+
+    def __init__(self, conn: Connection, fd: int, race: _Connecting) -> None:
+        super().__init__(conn)
+        self._options = conn.options
+        self._race = race
+        self.fd = fd
 
     def on_event(self, mask: int) -> None:
         conn = self._conn
         try:
-            with borrowed(conn.fd) as sock:
+            with borrowed(self.fd) as sock:
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                peer = None if code else sock.getpeername()
-            if code:
-                raise OSError(code, os.strerror(code))
-            conn.set_addresses(peer, None)  # which dialling 0.0.0.0, say, does not tell
+                if code:
+                    raise OSError(code, os.strerror(code))
+                peer = sock.getpeername()
+                if conn.options is not self._options:
+                    apply_options(sock, conn.options, self._options)  # changed meanwhile
         except OSError as error:
-            self._error = error
-            self._give_up_descriptor()
-            self.next()
+            self._race.failed(self, error)
             return
-        conn.begin()
+        self._race.connected(self, peer)
 
-    def _give_up_descriptor(self) -> None:
-        conn, loop = self._conn, self._conn.loop
-        loop.remove(conn.fd)
-        loop.close_later(conn.fd)
-        _wait_in_loop(self, conn)
+    def close(self) -> None:
+        """Close the descriptor."""
+        loop = self._conn.loop
+        loop.remove(self.fd)
+        loop.close_later(self.fd)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evio_redis.keyspace.cursors import Scans
 from tests.extent import examples
 
 from .transcripts import Line, check, conversations
@@ -237,3 +240,34 @@ def test_many_iterations_at_once(port: int) -> None:
                 cursor, found = scan(wire, "SCAN", cursor, 100)
                 seen |= set(found)
             assert seen == names
+
+
+class Counted(dict[int, None]):
+    """A dictionary that counts the elements that were taken of it."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for element in super().__iter__():
+            self.taken += 1
+            yield element
+
+
+def test_beginning_an_iteration_costs_what_it_returns() -> None:
+    scans, elements = Scans(), Counted((number, None) for number in range(1000))
+    cursor, found = scans.scan(elements, lambda: elements, 0, 10)
+    assert found == list(range(10))
+    assert elements.taken <= 11
+    elements[1000] = None
+    del elements[500]
+    while cursor:
+        cursor, more = scans.scan(elements, lambda: elements, cursor, 100)
+        found += more
+    assert sorted(found) == sorted({*range(1001)} - {500}), "each once"
+
+
+def test_an_iteration_may_go_on_from_the_same_cursor_again() -> None:
+    scans, elements = Scans(), dict.fromkeys(range(100))
+    cursor, _ = scans.scan(elements, lambda: elements, 0, 10)
+    once = scans.scan(elements, lambda: elements, cursor, 10)
+    assert scans.scan(elements, lambda: elements, cursor, 10) == once

@@ -224,6 +224,6 @@ def hscan(session: Session, args: Args) -> bytes:
         args,
         Hash,
         lambda value: None if value.large else list(value),  # a listpack is returned whole
-        list,
+        lambda value: value,
         lambda value, field: (field, value[field]) if field in value else (),
     )

@@ -121,7 +121,7 @@ def scan(session: Session, args: Args) -> bytes:
     cursor = parse_cursor(args[1])
     match, count, kind = parse_options(args, 2, with_type=True)
     database = session.db
-    cursor, found = session.services[Scans].scan(database, lambda: list(database.data), cursor, count)
+    cursor, found = session.services[Scans].scan(database, lambda: database.data, cursor, count)
     if match is not None:
         found = [key for key in found if match(key)]
     values = [(key, database.lookup(key)) for key in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 
 from ..keyspace.cursors import Scans, parse_cursor, parse_options
@@ -22,7 +22,7 @@ def scan_value(
     args: Args,
     kind: type[Value],
     packed: Callable[[Value], list[bytes] | None],
-    members: Callable[[Value], list[bytes]],
+    members: Callable[[Value], Collection[bytes]],
     shown: Callable[[Value, bytes], tuple[bytes, ...]],
 ) -> bytes:
     """The reply of a scan. ``packed`` returns all members of a value that is small enough to be returned at once, else

@@ -293,6 +293,6 @@ def sscan(session: Session, args: Args) -> bytes:
         args,
         Set,
         lambda value: None if value.plain else value.listed(),  # an intset is returned whole
-        list,
+        lambda value: value,
         lambda value, member: (member,) if member in value else (),
     )

@@ -323,6 +323,6 @@ def zscan(session: Session, args: Args) -> bytes:
         args,
         SortedSet,
         lambda value: None if value.large else list(value),  # a listpack is returned whole
-        lambda value: list(value.scores),
+        lambda value: value.scores,
         shown,
     )

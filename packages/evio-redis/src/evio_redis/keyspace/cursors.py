@@ -2,9 +2,9 @@
 
 SCAN promises to return at least once whatever is there from the beginning of an iteration to its end. A ``dict`` may be
 compacted between two calls, so a position in it promises nothing. A cursor is therefore a position in a list of the
-elements made when the iteration began: 8 bytes an element, and the callers skip what is gone. The lists are few and
-the oldest are dropped; a cursor whose list is gone begins anew, which may repeat elements (that is allowed) and loses
-none.
+elements: 8 bytes an element, and the callers skip what is gone. The list is made when the iteration goes on, of all but
+what its first call has returned, so that a first call alone costs what it returns. The lists are few and the oldest are
+dropped; a cursor whose list is gone begins anew, which may repeat elements (that is allowed) and loses none.
 
 https://redis.io/docs/latest/commands/scan/
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Any
 
 from ..errors import INVALID_CURSOR, CommandError
@@ -29,41 +30,70 @@ MOST_ELEMENTS = 4_000_000
 _CURSOR = re.compile(rb"(?:[+-]?[0-9]{1,100})?\Z").match
 
 POSITION_BITS = 32
-"""A cursor is the number of its list and, in this many low bits, the position."""
+"""A cursor is the number of its iteration and, in this many low bits, the position."""
+
+
+class _Iteration:
+    """One under way, of ``owner``. Its first call has returned ``returned``; ``rest``, made by the second, is the
+    list of all others."""
+
+    __slots__ = ("owner", "rest", "returned")
+
+    def __init__(self, owner: object, returned: list[Any]) -> None:
+        self.owner = owner
+        self.returned = returned
+        self.rest: list[Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of elements that are kept for it."""
+        return len(self.returned if self.rest is None else self.rest)
 
 
 class Scans:
     """The iterations under way."""
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[int, tuple[Any, list[Any]]] = OrderedDict()  # number: of what, elements
+        self._iterations: OrderedDict[int, _Iteration] = OrderedDict()  # by number
         self._count = 0
+        self._elements = 0  # kept for all of them
 
-    def scan(self, owner: object, elements: Callable[[], list[Any]], cursor: int, count: int) -> tuple[int, list[Any]]:
+    def scan(
+        self, owner: object, elements: Callable[[], Collection[Any]], cursor: int, count: int
+    ) -> tuple[int, list[Any]]:
         """The next cursor, 0 at the end, and ``count`` elements of ``owner``, some of which may be gone."""
         number, position = cursor >> POSITION_BITS, cursor & ((1 << POSITION_BITS) - 1)
-        known = self._lists.get(number) if cursor else None
-        if known is None or known[0] is not owner:
-            found = elements()
-            if len(found) <= count:
-                return 0, found
-            self._count += 1
-            number, position = self._count, 0
-            self._lists[number] = owner, found
-            self._drop()
-        found = self._lists[number][1]
-        self._lists.move_to_end(number)
+        iteration = self._iterations.get(number) if cursor else None
+        if iteration is None or iteration.owner is not owner:
+            return self._begin(owner, elements(), count)
+        rest = iteration.rest
+        if rest is None:
+            returned = set(iteration.returned)
+            self._elements -= len(iteration)
+            rest = iteration.rest = [element for element in elements() if element not in returned]
+            self._elements += len(iteration)
+        self._iterations.move_to_end(number)
         after = position + count
-        if after >= len(found):
-            del self._lists[number]
-            return 0, found[position:]
-        return (number << POSITION_BITS) | after, found[position:after]
+        if after >= len(rest):
+            del self._iterations[number]
+            self._elements -= len(iteration)
+            return 0, rest[position:]
+        self._drop()
+        return (number << POSITION_BITS) | after, rest[position:after]
+
+    def _begin(self, owner: object, elements: Collection[Any], count: int) -> tuple[int, list[Any]]:
+        if len(elements) <= count:
+            return 0, list(elements)
+        found = list(islice(elements, count))
+        self._count += 1
+        self._iterations[self._count] = _Iteration(owner, found)
+        self._elements += count
+        self._drop()
+        return self._count << POSITION_BITS, found
 
     def _drop(self) -> None:
-        while len(self._lists) > 1 and (
-            len(self._lists) > MOST_LISTS or sum(len(each) for _, each in self._lists.values()) > MOST_ELEMENTS
-        ):
-            self._lists.popitem(last=False)
+        while len(self._iterations) > 1 and (len(self._iterations) > MOST_LISTS or self._elements > MOST_ELEMENTS):
+            _, dropped = self._iterations.popitem(last=False)
+            self._elements -= len(dropped)
 
 
 def parse_cursor(text: bytes) -> int:

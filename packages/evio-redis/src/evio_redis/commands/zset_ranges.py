@@ -58,8 +58,9 @@ def store(session: Session, target: bytes, pairs: list[Pair], event: str, change
 
 def score_bound(text: bytes) -> tuple[float, bool]:
     """A score and whether it is excluded, ``(1.5``. Raises :class:`CommandError`."""
-    exclusive = text[:1] == b"("
-    return parse_double(text[1:] if exclusive else text, NOT_A_RANGE), exclusive
+    if text.startswith(b"("):
+        return parse_double(text[1:], NOT_A_RANGE), True
+    return parse_double(text, NOT_A_RANGE), False
 
 
 def by_score(value: SortedSet, low: tuple[float, bool], high: tuple[float, bool]) -> tuple[int, int]:
@@ -291,7 +292,8 @@ def zlexcount(session: Session, args: Args) -> bytes:
 def _remove_range(session: Session, args: Args, by: str) -> bytes:
     database, key = session.db, args[1]
     query = Query(by)
-    query.span(None, args[2], args[3])  # bad bounds are told of before a wrong type
+    if type(database.data.get(key)) is not SortedSet:
+        query.span(None, args[2], args[3])  # bad bounds are told of before a wrong type
     value = database.typed(key, SortedSet)
     found = value.remove_ranks(*query.span(value, args[2], args[3])) if value is not None else []
     if value is None or not found:

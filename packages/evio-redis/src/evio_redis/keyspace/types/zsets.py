@@ -97,8 +97,9 @@ class SortedSet:
         """Remove and return those of rank ``start`` to ``stop``, exclusive, in order."""
         found = self.between(start, stop)
         if len(found) <= FEW:
-            for _, member in found:
-                self.discard(member)
+            for score, member in found:
+                del self.scores[member]
+                self._take_out(score, member)
             return found
         for _, member in found:
             del self.scores[member]
@@ -123,16 +124,21 @@ class SortedSet:
 
     def position(self, pair: Pair) -> int:
         """Return the number of members before ``(score, member)``, which need not be there."""
-        blocks = self._order()
+        blocks = self.blocks or self._order()
+        if len(blocks) == 1:
+            return bisect_left(blocks[0], pair)
         at = self._block_of(blocks, pair)
-        return sum(len(block) for block in blocks[:at]) + bisect_left(blocks[at], pair)
+        return sum(map(len, blocks[:at])) + bisect_left(blocks[at], pair)
 
     def between(self, start: int, stop: int) -> list[Pair]:
         """Those of rank ``start`` to ``stop``, exclusive; ``start`` is not negative."""
         if stop <= start:
             return []
+        blocks = self.blocks or self._order()
+        if stop <= len(blocks[0]) or len(blocks) == 1:
+            return blocks[0][start:stop]
         found: list[Pair] = []
-        for block in self._order():
+        for block in blocks:
             size = len(block)
             if start < size:
                 found += block[max(start, 0) : stop]

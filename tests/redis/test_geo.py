@@ -198,6 +198,6 @@ def test_a_geohash_is_near_what_it_was_made_of(position: tuple[float, float]) ->
 
 def test_neighbours_of_the_last_cell_are_at_the_other_edge() -> None:
     cell = geohash.Cell(geohash.encode(-179.9, 0.1, 5), 5)
-    assert cell.moved(-1, 0).area()[0][1] == 180.0
+    assert cell.moved(-1, 0).sides()[0][2] == 180.0
     assert cell.moved(-1, 0).moved(1, 0) == cell
     assert cell.moved(1, 1).moved(-1, -1) == cell

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CommandError
 from ..keyspace.geohash import Shape, decode, decode_all, ranges
-from ..keyspace.types.zsets import SortedSet
+from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
@@ -143,13 +143,24 @@ def _check_count(query: _Query) -> None:
         raise CommandError("ERR the ANY argument requires COUNT argument")
 
 
+def _candidates(query: _Query, value: SortedSet) -> list[list[Pair]]:
+    """Return the members of the cells that the shape may reach into, in the order of the cells. Those of small cells
+    are together: to look at a list of positions costs more than to look at a position."""
+    found: list[list[Pair]] = []
+    for low, high in ranges(query.shape):
+        pairs = value.between(value.position((low, b"")), value.position((high, b"")))
+        if found and len(found[-1]) + len(pairs) <= AT_ONCE:
+            found[-1] += pairs
+        elif pairs:
+            found.append(pairs)
+    return found
+
+
 def _search(query: _Query, value: SortedSet) -> list[_Found]:
     found: list[_Found] = []
     enough = query.count if query.any else 0
     distance_to = query.shape.measure()
-    for low, high in ranges(query.shape):
-        first = value.position((low, b""))
-        pairs = value.between(first, value.position((high, b"")))
+    for pairs in _candidates(query, value):
         for start in range(0, len(pairs), AT_ONCE):
             some = pairs[start : start + AT_ONCE]
             positions = decode_all([score for score, _ in some])

@@ -135,14 +135,16 @@ class Cell:
         shift = 2 * (STEPS - self.step)
         return (self.bits << shift) & MASK, ((self.bits + 1) << shift) & MASK
 
-    def area(self) -> tuple[Range, Range]:
-        """Its longitudes and latitudes."""
-        return self._side(_gather(self.bits >> 1), LONGITUDES), self._side(_gather(self.bits), LATITUDES)
+    def sides(self) -> tuple[list[float], list[float]]:
+        """Return the longitudes at which its neighbour in the west begins, it begins and ends, and its neighbour in the
+        east ends; and likewise the latitudes, from south to north."""
+        return self._edges(_gather(self.bits >> 1), LONGITUDES), self._edges(_gather(self.bits), LATITUDES)
 
-    def _side(self, place: int, whole: Range) -> Range:
+    def _edges(self, place: int, whole: Range) -> list[float]:
         low, high = whole
         parts, size = 1 << self.step, high - low
-        return low + (place / parts) * size, low + ((place + 1 & 0xFFFFFFFF) / parts) * size
+        places = (place - 1) % parts, place, place + 1 & 0xFFFFFFFF, (place + 1) % parts + 1
+        return [low + (each / parts) * size for each in places]
 
     def moved(self, east: int, north: int) -> Cell:
         """The neighbour so many cells away, at the edge of the world the one at the other edge."""
@@ -314,15 +316,12 @@ def ranges(shape: Shape) -> Iterator[tuple[int, int]]:
     longitude, latitude = shape.centre
     step = _estimated_step(shape.reach(), latitude)
     cell = Cell(encode(longitude, latitude, step), step)
-    if step > 1 and (
-        cell.moved(0, 1).area()[1][1] < north
-        or cell.moved(0, -1).area()[1][0] > south
-        or cell.moved(1, 0).area()[0][1] < east
-        or cell.moved(-1, 0).area()[0][0] > west
-    ):
+    longitudes, latitudes = cell.sides()
+    if step > 1 and (latitudes[3] < north or latitudes[0] > south or longitudes[3] < east or longitudes[0] > west):
         step -= 1
         cell = Cell(encode(longitude, latitude, step), step)
-    (cell_west, cell_east), (cell_south, cell_north) = cell.area()
+        longitudes, latitudes = cell.sides()
+    (_, cell_west, cell_east, _), (_, cell_south, cell_north, _) = longitudes, latitudes
     useless: set[tuple[int, int]] = set()
     if step >= 2:  # where the cell alone reaches further than the shape
         sides = [(cell_south < south, (0, -1)), (cell_north > north, (0, 1))]

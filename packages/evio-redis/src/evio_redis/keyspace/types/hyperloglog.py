@@ -381,7 +381,7 @@ class HyperLogLog:
             elif code < 0x40:
                 size, width = code + 1, 1
             else:
-                size, width = self._size(at), 2
+                size, width = ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1, 2
             if register < first + size:
                 return at, first, size, before, before_first
             before, before_first = at, first

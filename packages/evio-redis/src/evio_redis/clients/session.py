@@ -130,7 +130,9 @@ class Session:
             and not self.backlog
             and not self.closing
             and not self.monitor
-            and not self.subscribed
+            and not self.channels
+            and not self.patterns
+            and not self.shard_channels
             and self.reply_mode == "on"
         )
         self.way = (DIRECT if self.queue is None else QUEUE) if usual else None
@@ -164,6 +166,8 @@ class Session:
 
     def watched_expired(self) -> bool:
         """True if a watched key has expired since it is watched, though nobody has noticed yet."""
+        if not self.watching:
+            return False
         now = self.db.keyspace.clock.ms()
         return any(
             not expired and database.expires.get(key, now + 1) <= now
@@ -173,8 +177,9 @@ class Session:
     def leave_multi(self) -> None:
         """Forget the transaction and what it watches."""
         self.queue = None
-        self.dirty_exec = False
-        self.unwatch()
+        self.dirty_exec = self.dirty_cas = False
+        if self.watching:
+            self.unwatch()
         self.update_plain()
 
     def reset(self) -> None:

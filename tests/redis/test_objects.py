@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 import evio_redis
+from evio_redis.clients.session import DIRECT
+from evio_redis.execution.dispatcher import Dispatcher
+from evio_redis.keyspace import idle_times
 from evio_redis.keyspace.types.strings import EMBEDDED_MAX, embedded, encoding_of, raw
+from evio_redis.model.route import Route
 
 from .transcripts import Line, check, conversations
 from .wire import Wire
@@ -362,3 +366,27 @@ def test_strings_changed_in_place_are_written_to_the_log_and_digested_as_strings
         assert wire.ask("DEBUG RELOAD") == b"+OK\r\n"
         assert wire.ask("DEBUG DIGEST") == digest
         assert wire.ask("MGET a b c") == b"*3\r\n$2\r\n12\r\n$1\r\n@\r\n$1\r\n3\r\n"
+
+
+def test_idle_times_are_those_since_the_last_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(idle_times, "monotonic", lambda: now)
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
+        wire.ask("MSET a 1 b 1 c 1 d 1")
+        assert wire.ask("OBJECT IDLETIME a") == b":0\r\n"
+        now += 100
+        for command in ("GET a", "gEt b", "MULTI", "GET c", "EXEC", "EXISTS d"):
+            wire.ask(command)
+        now += 20
+        idle = [wire.ask(f"OBJECT IDLETIME {key}") for key in "abcd"]
+        assert idle == [b":20\r\n", b":20\r\n", b":20\r\n", b":120\r\n"]
+        assert wire.ask("MSET a 1 b 2") == b"+OK\r\n"
+        assert [wire.ask(f"OBJECT IDLETIME {key}") for key in "abc"] == [b":0\r\n", b":0\r\n", b":20\r\n"]
+
+
+def test_after_asking_for_an_idle_time_commands_are_run_directly() -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
+        wire.ask("SET k v")
+        assert wire.ask("OBJECT IDLETIME k") == b":0\r\n"
+        assert not server.services[Route].long
+        assert b"GET" in server.services[Dispatcher].ways[DIRECT][2]

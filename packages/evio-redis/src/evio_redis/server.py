@@ -98,7 +98,7 @@ class Server:
         self.keyspace = add(Keyspace(config.databases, route))
         self._expirer = add(Expirer(self.keyspace))
         add(Scans())
-        add(Accesses(route))
+        add(Accesses())
         add(LastSave())
         add(Checksums())
         self._running = add(Running(config))

@@ -92,7 +92,7 @@ class Dispatcher:
         self._uncounted: Times = defaultdict(int)  # of commands that are only queued
         self._blocking.runner = self
         self._pause.resume = self.resume
-        self._route.on_change = self.choose_tables
+        self._route.on_change = self._accesses.on_begin = self.choose_tables
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold"):
             self._config.on_change(name, self.update_limit)
         self.update_limit()
@@ -118,9 +118,12 @@ class Dispatcher:
     def choose_tables(self) -> None:
         """Leave to the direct way what may take it now."""
         route = self._route
+        recording = self._accesses.recording
         direct = self._none if route.long else self._followed if route.writes_followed else self._direct
+        if recording and not route.long:
+            direct = self._registry.tables(self._recording_entry)
         self.ways = {DIRECT: direct, QUEUE: self._none if route.long else self._queueing, NO_WAY: self._none}
-        self.batches = {} if route.long or route.writes_followed else self._batches
+        self.batches = {} if route.long or route.writes_followed or recording else self._batches
 
     def _follow_up(self, command: Command) -> Function:
         """Return the command's function, which if it writes also logs what it has changed."""
@@ -149,6 +152,21 @@ class Dispatcher:
 
         # Without keys, or with two databases, it may change another one than the session's.
         return followed if command.keys[0] and command.name != "copy" else followed_everywhere
+
+    def _recording_entry(self, command: Command) -> Entry:
+        """Return what a command does while it is recorded when keys are used."""
+        function = self._follow_up(command) if self._route.writes_followed else command.function
+        if command.name in NO_USE or (command.get_keys is None and not command.keys[0]):
+            return function, command.times
+        accesses, one_key = self._accesses, command.get_keys is None and command.keys[:2] == (1, 1)
+
+        def recorded(session: Session, args: Args) -> bytes:
+            if not session.no_touch:
+                keys = [args[1]] if one_key else [args[at] for at in command.key_positions(args) if at < len(args)]
+                accesses.record(session.db, keys)
+            return function(session, args)
+
+        return recorded, command.times
 
     def _queueing_entry(self, command: Command) -> Entry | None:
         """Return what a command does in a transaction that is being queued."""
@@ -373,9 +391,10 @@ class Dispatcher:
             if logged_from is not None and aof.logging:
                 aof.end(session, command, args, logged_from)
             shown, session.redacted = session.redacted or args, None
+            if self._accesses.recording:
+                self._record_use(session, command, args)
             if long:
                 self._keyspace.absent.clear()
-                self._record_use(session, command, args)
                 self._show(session, command, shown)
             if taken >= self._limit or session.blocked is not None:
                 self._judge(session, shown, taken)
@@ -387,7 +406,7 @@ class Dispatcher:
             self._keyspace.absent = {key for key in keys if not session.db.has(key)}
 
     def _record_use(self, session: Session, command: Command, args: Args) -> None:
-        if self._accesses.recording and command.name not in NO_USE and not session.no_touch:
+        if command.name not in NO_USE and not session.no_touch:
             keys = [args[at] for at in command.key_positions(args) if at < len(args)]
             self._accesses.record(session.db, keys)
 

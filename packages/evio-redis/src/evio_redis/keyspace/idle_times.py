@@ -1,16 +1,15 @@
 """The moments when keys were last used, for OBJECT IDLETIME.
 
 To write down the time of every access would cost more than the access itself, so nothing is until somebody asks for the
-first time; from then on commands take the long way, which does. A key not used since then was last used, as far as is
-known, when the recording began.
+first time; from then on what the dispatcher calls does. A key not used since then was last used, as far as is known,
+when the recording began.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
-
-from ..model.route import Route
 
 if TYPE_CHECKING:
     from .database import Database
@@ -33,8 +32,8 @@ NO_USE = frozenset(
 class Accesses:
     """The times of last use, by database and key."""
 
-    def __init__(self, route: Route) -> None:
-        self._route = route
+    def __init__(self) -> None:
+        self.on_begin: Callable[[], None] = lambda: None  # set by the dispatcher
         self._begun = 0.0
         self._times: dict[Database, dict[bytes, float]] = {}
 
@@ -51,7 +50,7 @@ class Accesses:
     def _begin(self) -> None:
         if not self._begun:
             self._begun = monotonic()
-            self._route.hold("idle times")
+            self.on_begin()
 
     def set_idle(self, database: Database, key: bytes, seconds: int) -> None:
         """A key that was made now was last used so long ago."""

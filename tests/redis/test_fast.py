@@ -303,3 +303,24 @@ def test_gets_that_are_cut_anywhere(server: evio_redis.Server) -> None:
             wire.send(whole[:cut])
             wire.send(whole[cut:])
             assert b"".join(wire.reply() for _ in range(12)) == expected
+
+
+def test_what_an_own_command_redacts_is_shown_of_nothing_else() -> None:
+    with evio_redis.Server(port=0, slowlog_log_slower_than=0) as server:
+
+        @server.command("LOGIN", arity=2)
+        def login(session: Session, args: list[bytes]) -> bytes:
+            session.redact(args, 1)
+            return b"+OK\r\n"
+
+        with Wire(server.port) as wire:
+            assert wire.ask("LOGIN secret") == b"+OK\r\n"
+            assert wire.ask("eChO shown") == b"$5\r\nshown\r\n"  # an unusual case: the long way
+            wire.ask("MULTI")
+            wire.ask("LOGIN secret")
+            wire.ask("EXEC")
+            log = wire.ask("SLOWLOG GET 10")
+        assert b"secret" not in log
+        assert log.startswith(b"*4\r\n"), "LOGIN, ECHO, MULTI, LOGIN: neither that it was queued nor EXEC"
+        assert log.count(b"*2\r\n$5\r\nLOGIN\r\n$10\r\n(redacted)\r\n") == 2
+        assert b"*2\r\n$4\r\neChO\r\n$5\r\nshown\r\n" in log

@@ -111,7 +111,7 @@ class Session:
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
         self.blocked: Any = None  # what it waits for
-        self.redacted: Args | None = None  # how MONITOR and the slow log show the command that runs
+        self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
         self.backlog_bytes = 0  # in which so much input went
@@ -205,10 +205,15 @@ class Session:
 
     def redact(self, args: list[bytes], *positions: int) -> None:
         """Have MONITOR and the slow log not show these arguments of the command that runs: they are secrets."""
-        shown = list(self.redacted or args)
+        shown = list(self.shown(args))
         for position in positions:
             shown[position] = b"(redacted)"
-        self.redacted = shown
+        self.redacted = args, shown
+
+    def shown(self, args: Args) -> Args:
+        """Return how MONITOR and the slow log show a command that has just run. What another one has redacted, and may
+        have left behind, says nothing of this one."""
+        return self.redacted[1] if self.redacted is not None and self.redacted[0] == args else args
 
     # -- output
 

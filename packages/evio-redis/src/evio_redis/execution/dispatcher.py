@@ -221,7 +221,7 @@ class Dispatcher:
                 taken, before = now - before, now
                 times[taken] += 1
                 if taken >= limit or session.way is not way:
-                    self._judge(session, args, taken)
+                    self._judge(session, session.shown(args), taken)
                 if ready_keys:
                     self._blocking.serve()
                     before = clock()
@@ -390,7 +390,7 @@ class Dispatcher:
             command.times[taken] += 1
             if logged_from is not None and aof.logging:
                 aof.end(session, command, args, logged_from)
-            shown, session.redacted = session.redacted or args, None
+            shown, session.redacted = session.shown(args), None
             if self._accesses.recording:
                 self._record_use(session, command, args)
             if long:
@@ -418,8 +418,8 @@ class Dispatcher:
         """Tell the latency monitor and the slow log of a command that took so many nanoseconds, if that is much. One
         that waits is slow or not when it has been served."""
         command = self._registry.find(args)
-        if command is None:
-            return
+        if command is None or (session.queue is not None and command.name not in NEVER_QUEUED):
+            return  # it was only queued, which is not what these are about
         self._latency.sample("fast-command" if "fast" in command.flags else "command", taken / 1e9)
         if isinstance(session.blocked, Waiter):
             session.blocked.args, session.blocked.taken = args, taken
@@ -469,7 +469,7 @@ class Dispatcher:
             taken, before = now - before, now
             times[taken] += 1
             if taken >= limit:
-                self._judge(session, args, taken)
+                self._judge(session, session.shown(args), taken)
         return replies
 
     # -- clients that wait

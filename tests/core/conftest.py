@@ -5,6 +5,7 @@ A daily run has the cells that differ in their code, a full one has all.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from tests.extent import FULL
 
@@ -22,10 +24,14 @@ DAILY: list[Cell] = [
     # Several loops and select know nothing of the family of an address.
     *itertools.product(["epoll"], [3], ["tcp", "tls"]),
     *itertools.product(["select"], [1], ["tcp", "tls"]),
+    # What programs that run asyncio mostly run it on.
+    ("uvloop", 1, "tls"),
 ]
 
 ALL: list[Cell] = [
-    *dict.fromkeys([*DAILY, *itertools.product(["epoll", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"])])
+    *dict.fromkeys(
+        [*DAILY, *itertools.product(["epoll", "select", "asyncio", "uvloop"], [1, 2, 5], ["tcp", "unix", "tls"])]
+    )
 ]
 
 
@@ -79,6 +85,9 @@ def variant(
     certificates: Certificates,
 ) -> Variant:
     poller, num_loops, transport = request.param
+    if poller == "uvloop":
+        poller = "asyncio"
+        monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
     monkeypatch.setenv("EVIO_POLLER", poller)
     numbers = itertools.count()
 

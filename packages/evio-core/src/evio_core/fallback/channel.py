@@ -133,6 +133,7 @@ class StreamProtocol(asyncio.Protocol):
                 self._read_proxy_header(self._parser, data)
             else:
                 self._conn.feed(data)
+                self._conn.pause_if_blocked()
         else:
             self._discard(len(data))
         self._loop.turn_soon()

@@ -628,6 +628,12 @@ class Connection(Handler):
             self._timeouts.send_due = 0.0
         self._update()
 
+    def pause_if_blocked(self) -> None:
+        """Read no more over the high-water mark, before the flush would see to it: uvloop reads on in the same turn."""
+        if self._phase == OPEN and self._dirty and self.pending > self.options.high_water:
+            self._flags |= PAUSED_BY_OUTPUT
+            self._update()
+
     def write_rest(self, output: bytes, sent: int) -> None:
         self._queue().append_rest(output, sent)
         self._blocked(self.pending)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
+import sys
 from typing import Any, cast
 
 import pytest
@@ -185,3 +187,72 @@ def test_a_draining_server_takes_no_more_datagrams_and_sends_late_answers() -> N
             peers[0].write(b"late")
             assert asking.recv(100) == b"late"
     assert [event for event in record.events if event[:2] == ("data", 1)] == [("data", 1, b"before")]
+
+
+# -- a socket bound to all addresses
+
+WILDCARDS = {
+    "udp4": ("udp4://:0", socket.AF_INET, ("127.0.0.1", "127.0.0.5", "127.1.2.3")),
+    "udp": ("udp://0.0.0.0:0", socket.AF_INET, ("127.0.0.1", "127.0.0.5")),
+    "udp6": ("udp6://[::]:0", socket.AF_INET6, ("::1",)),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.5 is an address of Linux' loopback without being set up")
+@pytest.mark.parametrize("scheme", WILDCARDS)
+def test_a_wildcard_socket_answers_from_the_address_that_was_asked(scheme: str) -> None:
+    address, family, hosts = WILDCARDS[scheme]
+    peers: queue.Queue[Conn] = queue.Queue()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        peers.put(conn)
+        conn.write(b"written")
+        return chunk
+
+    with running(Events(data=data), address) as run, client(family) as peer:
+        port = run.addr[1]
+        for host in hosts:
+            peer.sendto(b"returned", (host, port))
+            assert peer.recvfrom(100) == (b"written", peer_name(family, host, port))
+            assert peer.recvfrom(100) == (b"returned", peer_name(family, host, port))
+            conn = peers.get(timeout=TIMEOUT)
+            assert conn.local_addr == peer_name(family, host, port)
+            assert conn.remote_addr[1] == peer.getsockname()[1]
+            conn.write(b"from another thread")
+            assert peer.recvfrom(100) == (b"from another thread", peer_name(family, host, port))
+
+
+def peer_name(family: int, host: str, port: int) -> Any:
+    return (host, port, 0, 0) if family == socket.AF_INET6 else (host, port)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.5 is an address of Linux' loopback without being set up")
+def test_answers_of_a_wildcard_socket_that_wait_leave_from_the_address_that_was_asked() -> None:
+    events = Events(data=lambda conn, chunk: chunk, pre_write=lambda: None)
+    with running(events, "udp4://:0") as run, client() as peer:
+        for chunk in (b"x", b""):
+            peer.sendto(chunk, ("127.0.0.5", run.addr[1]))
+            assert peer.recvfrom(100) == (chunk, ("127.0.0.5", run.addr[1]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.5 is an address of Linux' loopback without being set up")
+def test_a_wildcard_socket_that_came_as_a_descriptor_answers_both_families_from_there() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as both:
+        both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        both.bind(("::", 0))
+        port = both.getsockname()[1]
+        with running(Events(data=lambda conn, chunk: conn.local_addr[0].encode()), f"fd://{os.dup(both.fileno())}"):
+            with client() as four, client(socket.AF_INET6) as six:
+                four.sendto(b"x", ("127.0.0.5", port))
+                assert four.recvfrom(100) == (b"::ffff:127.0.0.5", ("127.0.0.5", port))
+                six.sendto(b"x", ("::1", port))
+                assert six.recvfrom(100) == (b"::1", ("::1", port, 0, 0))
+
+
+def test_a_stopped_wildcard_socket_leaves_nothing() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        with running(Events(data=lambda conn, chunk: chunk), "udp4://:0") as run, client() as peer:
+            peer.sendto(b"x", ("127.0.0.1", run.addr[1]))
+            assert peer.recv(10) == b"x"
+    assert len(os.listdir("/proc/self/fd")) == before

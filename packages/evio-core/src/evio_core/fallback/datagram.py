@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from ..events import SocketAddress
 from ..loop.poller import READ, WRITE
@@ -24,7 +25,10 @@ class NetDatagramSocket(DatagramSocket):
     def start(self) -> None:
         self._transport = None
         self._loop.add(self._sock.fileno(), self, READ)
-        self._loop.begin_task(self._open())
+        if self._info is None:
+            self._loop.begin_task(self._open())
+        else:  # asyncio's transport would not say which address was asked
+            self._loop.aio.add_reader(self._sock, self._on_readable)
 
     async def _open(self) -> None:
         # A copy, as the transport closes its socket some time after it is told to.
@@ -35,12 +39,17 @@ class NetDatagramSocket(DatagramSocket):
         else:
             self._transport = transport
 
+    def _on_readable(self) -> None:
+        self._loop.now = monotonic()
+        self._receive()
+        self._loop.turn_soon()
+
     def received(self, chunk: bytes, remote: SocketAddress) -> None:
         """Take a datagram from the transport."""
         if self._receiving:
             self._loop.stats.datagrams_in += 1
             self._loop.stats.bytes_in += len(chunk)
-            self.fire(DatagramPeer(self, remote), chunk)
+            self.fire(DatagramPeer(self, remote, None), chunk)
         self._loop.turn_soon()
 
     def on_event(self, mask: int) -> None:
@@ -48,15 +57,19 @@ class NetDatagramSocket(DatagramSocket):
             super().on_event(mask & WRITE)
 
     def stop_accepting(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._stop_receiving()
         super().stop_accepting()
 
     def close_now(self) -> None:
         self._receiving = False
+        self._stop_receiving()
+        super().close_now()
+
+    def _stop_receiving(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-        super().close_now()
+        elif self._info is not None and self._sock.fileno() >= 0:
+            self._loop.aio.remove_reader(self._sock)
 
 
 class _DatagramProtocol(asyncio.DatagramProtocol):

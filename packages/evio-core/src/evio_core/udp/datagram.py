@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 from collections import deque
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from ..loop.loop import Loop
 from ..loop.poller import READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
+from .pktinfo import ANCILLARY_SIZE, Ancillary, PacketInfo, Path
 
 __all__ = ["DATAGRAMS_PER_TURN", "DatagramPeer", "DatagramSocket"]
 
@@ -28,13 +30,14 @@ class DatagramSocket(Handler):
     """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
     beyond that is dropped and counted, as a router would."""
 
-    __slots__ = ("_dirty", "_limit", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
+    __slots__ = ("_dirty", "_info", "_limit", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
 
     def __init__(self, loop: Loop, sock: socket.socket, origin: Origin) -> None:
         self._loop = loop
         self._sock = sock
         self._origin = origin
-        self._out: deque[tuple[bytes, SocketAddress]] = deque()
+        self._info = PacketInfo.of(sock)
+        self._out: deque[tuple[bytes, SocketAddress, Ancillary | None]] = deque()
         self._queued = 0
         self._dirty = False
         self._receiving = True
@@ -76,10 +79,15 @@ class DatagramSocket(Handler):
             self._receive()
 
     def _receive(self) -> None:
-        stats = self._loop.stats
+        stats, info = self._loop.stats, self._info
+        path = None
         for _ in range(DATAGRAMS_PER_TURN):
             try:
-                chunk, remote = self._sock.recvfrom(LARGEST_DATAGRAM)
+                if info is None or sys.platform == "win32":
+                    chunk, remote = self._sock.recvfrom(LARGEST_DATAGRAM)
+                else:
+                    chunk, ancillary, _, remote = self._sock.recvmsg(LARGEST_DATAGRAM, ANCILLARY_SIZE)
+                    path = info.path(ancillary)
             except BlockingIOError:
                 return
             except OSError as error:  # an ICMP error that an earlier datagram provoked
@@ -87,7 +95,7 @@ class DatagramSocket(Handler):
                 continue
             stats.datagrams_in += 1
             stats.bytes_in += len(chunk)
-            self.fire(DatagramPeer(self, remote), chunk)
+            self.fire(DatagramPeer(self, remote, path), chunk)
             if self._sock.fileno() < 0:
                 return
 
@@ -101,17 +109,20 @@ class DatagramSocket(Handler):
         except BaseException as error:
             self._loop.callback_failed(peer, error)
 
-    def send(self, data: bytes, remote: SocketAddress) -> None:
+    def send(self, data: bytes, remote: SocketAddress, ancillary: Ancillary | None) -> None:
         """Send one datagram now or, if it has to wait, in order."""
-        if self._loop.collecting or self._out or not self._send_now(data, remote):
-            self._enqueue(data, remote)
+        if self._loop.collecting or self._out or not self._send_now(data, remote, ancillary):
+            self._enqueue(data, remote, ancillary)
 
-    def _send_now(self, data: bytes, remote: SocketAddress) -> bool:
+    def _send_now(self, data: bytes, remote: SocketAddress, ancillary: Ancillary | None) -> bool:
         """False if the kernel has no room."""
         if self._sock.fileno() < 0:
             return True
         try:
-            self._sock.sendto(data, remote)
+            if ancillary and sys.platform != "win32":
+                self._sock.sendmsg((data,), ancillary, 0, remote)
+            else:
+                self._sock.sendto(data, remote)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -124,11 +135,11 @@ class DatagramSocket(Handler):
         self._loop.stats.bytes_out += len(data)
         return True
 
-    def _enqueue(self, data: bytes, remote: SocketAddress) -> None:
+    def _enqueue(self, data: bytes, remote: SocketAddress, ancillary: Ancillary | None) -> None:
         if self._queued and self._queued + len(data) > self._origin.options.high_water:
             self._loop.stats.datagrams_dropped += 1
             return
-        self._out.append((data, remote))
+        self._out.append((data, remote, ancillary))
         self._queued += len(data)
         self._mark()
 
@@ -169,10 +180,15 @@ class DatagramSocket(Handler):
 class DatagramPeer:
     """The sender of a datagram; implements :class:`evio_core.events.Conn`."""
 
-    __slots__ = ("_remote", "_socket", "_waking", "context")
+    __slots__ = ("_ancillary", "_local", "_remote", "_socket", "_waking", "context")
 
-    def __init__(self, sock: DatagramSocket, remote: SocketAddress) -> None:
+    def __init__(self, sock: DatagramSocket, remote: SocketAddress, path: Path | None) -> None:
+        """``path``: our end, where the socket has several."""
         self.context: Any = None
+        if path is None:
+            self._local = self._ancillary = None
+        else:
+            self._local, self._ancillary = path
         self._socket = sock
         self._remote = remote
         self._waking = False
@@ -190,7 +206,7 @@ class DatagramPeer:
 
     @property
     def local_addr(self) -> SocketAddress:
-        return self._socket.name
+        return self._socket.name if self._local is None else self._local
 
     @property
     def turn(self) -> int:
@@ -215,12 +231,12 @@ class DatagramPeer:
     def write(self, data: Buffer) -> None:
         datagram = bytes(memoryview(data))
         if threading.get_ident() == self._socket.loop.ident:
-            self._socket.send(datagram, self._remote)
+            self._socket.send(datagram, self._remote, self._ancillary)
         else:
             self._socket.loop.submit(self._write, datagram)
 
     def _write(self, datagram: bytes) -> None:
-        self._socket.send(datagram, self._remote)
+        self._socket.send(datagram, self._remote, self._ancillary)
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         raise TypeError("a datagram cannot be sent from a file")
@@ -242,7 +258,7 @@ class DatagramPeer:
         """Do what a callback returned; closing and detaching mean nothing here."""
         output, action = parse_reply(reply)
         if output is not None:
-            self._socket.send(bytes(output), self._remote)
+            self._socket.send(bytes(output), self._remote, self._ancillary)
         if action is Action.SHUTDOWN:
             self._socket.loop.request_stop()
 

@@ -484,6 +484,8 @@ def test_who_is_too_slow_is_dropped(site: Path, request_: bytes, clock: Clock) -
     with serving(Site(str(site)), limits=limits) as run, small_buffer(run.addr) as sock:
         sock.sendall(request_)
         bytes_in(run, len(request_))
+        if request_.startswith(b"GET"):
+            assert sock.recv(1)  # the answer is under way
         clock.forward(601, server=run.server)
         with contextlib.suppress(ConnectionResetError):
             assert len(receive_all(sock)) < len(BIG)

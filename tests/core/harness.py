@@ -142,7 +142,12 @@ class Clock:
         return time.monotonic() + self._ahead
 
     def forward(self, seconds: float, *conns: Conn, server: Server | None = None) -> None:
-        """Put the clock forward and have the loops of these connections, and the server's first one, look at it."""
+        """Put the clock forward and have the loops of these connections, and the server's first one, look at it. That
+        one has ended the turn that was under way."""
+        if server is not None:
+            ended = threading.Event()
+            server.call(ended.set)
+            assert ended.wait(TIMEOUT)
         self._ahead += seconds
         for conn in conns:
             conn.wake()

@@ -488,7 +488,8 @@ def test_a_large_file_leaves_with_flat_memory(
     address = f"{scheme}://127.0.0.1:0"
     if scheme == "tls":
         address += f"?cert={certificates.cert}&key={certificates.key}"
-    with running(Events(opened=opened), address) as run:
+    events = Events(opened=opened, options=Options(close_timeout=600))
+    with running(events, address) as run:
         with connect(run.addr, certificates.ca if scheme == "tls" else None) as peer:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             received = 0

@@ -480,7 +480,7 @@ def test_an_idle_connection_is_closed(site: Path) -> None:
 
 @pytest.mark.parametrize("request_", [get("/big.bin"), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx"])
 def test_who_is_too_slow_is_dropped(site: Path, request_: bytes, clock: Clock) -> None:
-    limits = Limits(min_rate=1 << 30, rate_grace=600)
+    limits = Limits(min_rate=1 << 30, rate_grace=600, keep_alive=6000)
     with serving(Site(str(site)), limits=limits) as run, small_buffer(run.addr) as sock:
         sock.sendall(request_)
         bytes_in(run, len(request_))

@@ -6,6 +6,7 @@ session's own parser.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import re
@@ -56,7 +57,7 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
         """Take a new reader after a chunk that ended in the middle of a command."""
         nonlocal feed, gets, reader, careful
         if not careful and session.parser.error is not None and oversized(chunk):
-            keep_for_ever(reader)
+            empty_lists()
             careful = True
         reader = hiredis.Reader()
         feed, gets = (_cautious(reader.feed) if careful else reader.feed), reader.gets
@@ -160,15 +161,21 @@ def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -
     return dispatcher.run_batch(session, name, columns[:-1], columns[-1])
 
 
-def keep_for_ever(reader: hiredis.Reader) -> None:
-    """Take a reader with a list of up to 2**32 elements from the garbage collector.
+def empty_lists() -> None:
+    """Empty the lists that hiredis made for elements which were only announced, at no cost.
 
-    The collector would visit every element in each collection, which takes 10 s for 24 GB, and freeing the list takes
-    as long. Frozen objects are not visited, and a cycle of them is never freed, not even when the interpreter ends.
+    The collector would visit every element in each collection, which takes 10 s for 24 GB; to free the list takes as
+    long, and a process with so much memory may be unable to fork. CPython has such a list as ``PyListObject``: its
+    size, then the address of its elements. Only a list that is not finished ends with NULL; nothing is lost with it.
     """
-    kept: list[object] = [reader]
-    kept.append(kept)
-    gc.freeze()
+    for each in gc.get_objects():
+        if type(each) is list and len(each) >= ANNOUNCED:
+            head = id(each) + object.__basicsize__
+            size, items = ctypes.c_ssize_t.from_address(head), ctypes.c_void_p.from_address(head + POINTER)
+            if size.value == len(each) and items.value is not None:
+                last = ctypes.c_void_p.from_address(items.value + (size.value - 1) * POINTER)
+                if last.value is None:
+                    size.value = 0
 
 
 def _cautious(feed: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -222,9 +229,13 @@ def _one_by_one(dispatcher: Dispatcher, session: Session, chunk: bytes) -> list[
 
 oversized = re.compile(rb"\*\d{7}").search
 """Find what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up to
-2**32, which takes seconds to be collected or freed, though 13 bytes are enough to ask for it. A search in every chunk
-would cost up to a tenth of a request's time, so it begins once somebody has sent such a number; that one's reader is
-kept for ever."""
+2**32, though 13 bytes are enough to ask for it. A search in every chunk would cost up to a tenth of a request's time,
+so it begins once somebody has sent such a number."""
+
+ANNOUNCED = 10_000_000
+"""Elements from which the list that hiredis makes for a command is looked for; a command may have 2**20 arguments."""
+
+POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 SPLIT_FROM = 4096
 """Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""

@@ -103,7 +103,7 @@ class Player:
             in_thread(conn.close)
         elif self.end == "method":
             conn.close()
-            conn.write(b"after its end nothing is sent")
+            conn.write(b"of the same callback")
         else:
             return b"end"  # and the peer closes
         return None
@@ -113,7 +113,7 @@ def play(player: Player, address: str, trust: str | None, pauses: list[int]) -> 
     """Return the bytes that a peer receives which reads a little, then the rest, through the smallest buffers there
     are."""
     events = Events(data=player.data, options=Options(send_buffer=4096))
-    last = {"with output": b"last", "peer": b"end"}.get(player.end, b"")
+    last = {"with output": b"last", "peer": b"end", "method": b"of the same callback"}.get(player.end, b"")
     expected = expected_of(player.script) + last
     with running(events, address) as run:
         with small_client(run.addr, trust) as peer:

@@ -43,6 +43,7 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
+html_static_path = ["_static"]
 html_title = f"{project} {version}"
 html_copy_source = False
 html_show_copyright = False

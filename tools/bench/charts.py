@@ -25,7 +25,7 @@ SUMMARY = "summary"
 MEASURES = (("cpu", "CPU time"), ("p99", "99th percentile of latency"))
 """The metrics that are drawn, side by side, with the titles of their columns."""
 
-WIDTH, ROW, HEADER, FOOTER = 10.0, 0.27, 0.72, 0.5
+WIDTH, ROW, HEADER, FOOTER = 9.0, 0.27, 0.72, 0.5
 """Inches: the whole, a row, what is above a panel's rows, what is below the last panel."""
 LEFT, GAP, RIGHT = 0.30, 0.05, 0.05
 """Parts of the width: what labels take, what is between the columns, what is beyond them."""

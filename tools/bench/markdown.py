@@ -11,11 +11,13 @@ __all__ = ["tables"]
 
 
 def tables(data: dict[str, Any]) -> Iterator[str]:
-    """A table of each group of a suite's ``data``, as :func:`~tools.bench.report.as_json` has them: the best round of
-    each server, and the subject's CPU time as a multiple of its, by the best rounds and by the median of the rounds."""
+    """A table of each group of a suite's DATA, as :func:`~tools.bench.report.as_json` has them, and of each workload
+    that is in none."""
     workloads = data["workloads"]
     for title, keys in groupby(workloads, lambda key: heading(workloads[key])):
-        yield f"### {title[:1].upper()}{title[1:]}\n\n{table(data, list(keys))}"
+        chosen = [workloads[key] for key in keys]
+        rows = by_workload(data, chosen) if comparable(data, chosen) else by_server(data["subject"], chosen[0])
+        yield f"{title[:1].upper()}{title[1:]}:\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def heading(workload: dict[str, Any]) -> str:
@@ -23,32 +25,49 @@ def heading(workload: dict[str, Any]) -> str:
     return str(workload["group"]["title"] if workload["group"] else workload["title"])
 
 
-def table(data: dict[str, Any], keys: Sequence[str]) -> str:
-    """The workloads ``keys``, a row for each of their servers."""
-    metrics: dict[str, str] = data["workloads"][keys[0]]["metrics"]
+def comparable(data: dict[str, Any], workloads: Sequence[dict[str, Any]]) -> bool:
+    """True for a group whose workloads were measured on the subject and on the reference."""
+    both = {data["subject"], data["reference"]}
+    return all(workload["group"] and both <= workload["servers"].keys() for workload in workloads)
+
+
+def by_workload(data: dict[str, Any], workloads: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """A row for each workload: each figure of the subject and of the reference, and the subject's CPU time (or what is
+    the first metric) as a multiple of each server's: of the best rounds, and, in brackets, the median of the rounds."""
+    subject, reference = data["subject"], data["reference"]
+    metrics: dict[str, str] = workloads[0]["metrics"]
     headline = next(iter(metrics))
-    subject = data["subject"]
-    rows = ["| | server | " + " | ".join([*metrics.values(), f"{subject} / it", "by round"]) + " |"]
-    rows.append("|" + "---|" * (len(metrics) + 4))
-    for key in keys:
-        workload = data["workloads"][key]
-        name = workload["label"] if workload["group"] else ""
-        for server, figures in workload["servers"].items():
-            cells = [name, f"**{server}**" if server == subject else server]
-            cells += [number(figures[metric]["best"]) for metric in metrics]
-            cells += ["", ""] if server == subject else ratios(workload["servers"], subject, server, headline)
-            rows.append("| " + " | ".join(cells) + " |")
-            name = ""
-    return "\n".join(rows) + "\n"
+    others = list(dict.fromkeys(server for each in workloads for server in each["servers"] if server != subject))
+    others.sort(key=lambda server: server != reference)
+    yield [f"{subject}, {reference}", *metrics.values(), *(f"/ {server}" for server in others)]
+    yield ["---"] * (1 + len(metrics) + len(others))
+    for workload in workloads:
+        servers = workload["servers"]
+        figures = [
+            f"{number(servers[subject][key]['best'])}, {number(servers[reference][key]['best'])}" for key in metrics
+        ]
+        yield [workload["label"], *figures, *(ratio(servers, subject, other, headline) for other in others)]
 
 
-def ratios(servers: dict[str, Any], subject: str, other: str, metric: str) -> list[str]:
-    """The subject's figure as a multiple of another server's: of the best rounds, and the median of all rounds."""
-    if subject not in servers or not servers[other][metric]["best"]:
-        return ["", ""]
+def by_server(subject: str, workload: dict[str, Any]) -> Iterator[list[str]]:
+    """A row for each server of one workload."""
+    metrics: dict[str, str] = workload["metrics"]
+    headline = next(iter(metrics))
+    yield ["", *metrics.values(), f"{subject} / it"]
+    yield ["---"] * (2 + len(metrics))
+    for server, figures in workload["servers"].items():
+        compared = "" if server == subject else ratio(workload["servers"], subject, server, headline)
+        yield [server, *(number(figures[key]["best"]) for key in metrics), compared]
+
+
+def ratio(servers: dict[str, Any], subject: str, other: str, metric: str) -> str:
+    """The subject's figure as a multiple of another server's; nothing where one was not measured or is 0."""
+    if not {subject, other} <= servers.keys() or not servers[other][metric]["best"]:
+        return ""
     ours, theirs = servers[subject][metric], servers[other][metric]
     by_round = [one / another for one, another in zip(ours["rounds"], theirs["rounds"], strict=True) if another]
-    return [f"{ours['best'] / theirs['best']:.2f}", f"{median(by_round):.2f}"]
+    best = f"{ours['best'] / theirs['best']:.2f}"
+    return f"**{best}** ({median(by_round):.2f})" if len(by_round) > 1 else f"**{best}**"
 
 
 def number(value: float) -> str:

@@ -68,6 +68,16 @@ def test_an_error_among_the_replies_is_one_of_the_benchmark(replies: bytes) -> N
         Replies(due=2).received(replies)
 
 
+def test_a_server_has_a_new_folder_although_its_port_comes_again(tmp_path: Path) -> None:
+    folders = set()
+    for peer in PLAIN_AND_FLOOR[:2]:
+        for _ in range(2):
+            command_line = peer.command(6379, tmp_path)
+            folders.add(command_line[command_line.index("--dir") + 1])
+    assert len(folders) == 4
+    assert all(Path(folder).is_dir() for folder in folders)
+
+
 def test_servers_are_filled_before_they_are_read() -> None:
     with evio_redis.Server(port=0) as server, redis.Redis(port=server.port) as client:
         fill_keys(benched(server), 3_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,21 +23,19 @@ APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-r
 Command = Callable[[int, Path], list[str]]
 
 
-def fresh(directory: Path, port: int) -> str:
-    """A new folder for what a server writes: it must not read what the last one left."""
-    path = directory / f"data-{port}"
-    path.mkdir()
-    return str(path)
+def fresh(directory: Path) -> str:
+    """A new folder for what a server writes: it must not read what the last one left, and ports come again."""
+    return tempfile.mkdtemp(prefix="data-", dir=directory)
 
 
 def evio(*flags: str) -> Command:
     """The command of evio_redis."""
-    return lambda port, folder: python("evio_redis", "--port", str(port), "--dir", fresh(folder, port), *flags)
+    return lambda port, folder: python("evio_redis", "--port", str(port), "--dir", fresh(folder), *flags)
 
 
 def in_c(program: Callable[[], str], *flags: str) -> Command:
     """The command of redis-server or of what descends from it, which snapshots by default."""
-    return lambda port, folder: [program(), "--port", str(port), "--dir", fresh(folder, port), "--save", "", *flags]
+    return lambda port, folder: [program(), "--port", str(port), "--dir", fresh(folder), "--save", "", *flags]
 
 
 def valkey_server() -> str:

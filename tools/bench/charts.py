@@ -1,7 +1,7 @@
 """Charts of results that were kept as JSON: SVG, for a light and for a dark page.
 
-A row is a workload, a mark a server: what it takes as a multiple of the suite's reference, on a logarithmic scale, so
-that half as much and twice as much are equally far from the line at 1.
+A row is a workload, a mark a server: what it takes as a multiple of the suite's reference, the median of the rounds.
+The scale is logarithmic, so that half as much and twice as much are equally far from the line at 1.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib import rc_context
@@ -103,9 +104,12 @@ def panel(title: str, data: dict[str, Any], keys: Sequence[str]) -> Panel:
             continue
         ratios = {
             measure: {
-                server: figures[measure]["best"] / reference[measure]["best"]
+                server: median(
+                    one / other
+                    for one, other in zip(figures[measure]["rounds"], reference[measure]["rounds"], strict=True)
+                )
                 for server, figures in workload["servers"].items()
-                if server != data["reference"] and reference[measure]["best"]
+                if server != data["reference"] and all(reference[measure]["rounds"])
             }
             for measure, _ in MEASURES
         }

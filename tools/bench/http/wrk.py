@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from contextlib import ExitStack
 
 from .. import measures
-from ..load import TIMEOUT
+from ..load import TIMEOUT, connected
 from ..server import BenchError, Requirement, Server
+from .tls import secured
 
 __all__ = ["CLIENTS", "WRK", "Wrk", "measured", "wrk"]
 
@@ -73,16 +75,17 @@ def wrk(
 def measured(
     server: Server, seconds: float, path: str, *, script: str = "", tls: bool = False, refused: bool = False
 ) -> dict[str, float]:
-    """The figures of small requests. Connecting is not part of a request: what a run of a second costs is taken off,
-    requests and all. That run is the second one, behind one to warm up."""
+    """The figures of small requests, behind a second to warm up. Connecting is not part of a request: what it costs to
+    open as many connections is taken off."""
 
     def load(seconds: float) -> Wrk:
         return wrk(server, seconds, path, clients=CLIENTS, script=script, tls=tls, refused=refused)
 
     load(1)
-    with measures.cpu(server) as short:
-        few = load(1)
-    with measures.cpu(server) as long:
-        many = load(1 + seconds)
-    each = (long.seconds - short.seconds) / (many.requests - few.requests)
-    return {"cpu": each * 1e6, "rate": many.rate, "p50": many.p50, "p99": many.p99, "p999": many.p999}
+    with measures.cpu(server) as connecting, ExitStack() as opened:
+        for _ in range(CLIENTS):
+            opened.enter_context(secured(server) if tls else connected(server.port))
+    with measures.cpu(server) as all_of_it:
+        run = load(seconds)
+    each = (all_of_it.seconds - connecting.seconds) / run.requests
+    return {"cpu": each * 1e6, "rate": run.rate, "p50": run.p50, "p99": run.p99, "p999": run.p999}

@@ -209,7 +209,7 @@ def fill(axes: Axes, panel: Panel, measure: str, limits: tuple[float, float], th
     if not ours:
         return
     ends, positions = zip(*ours, strict=True)
-    axes.hlines(positions, 1, ends, color=theme.servers[panel.subject], linewidth=3, alpha=0.55)
+    axes.hlines(positions, 1, ends, color=theme.servers[panel.subject], linewidth=3, alpha=0.55, zorder=1)
     axes.plot(ends, positions, **mark(panel.subject, theme))
     for position, row in enumerate(panel.rows):
         ratios = row.ratios[measure]

@@ -11,8 +11,8 @@ __all__ = ["tables"]
 
 
 def tables(data: dict[str, Any]) -> Iterator[str]:
-    """A table of each group of a suite's DATA, as :func:`~tools.bench.report.as_json` has them, and of each workload
-    that is in none."""
+    """A table of each group of a suite's ``data``, as :func:`~tools.bench.report.as_json` has them, and of each
+    workload that is in none."""
     workloads = data["workloads"]
     for title, keys in groupby(workloads, lambda key: heading(workloads[key])):
         chosen = [workloads[key] for key in keys]

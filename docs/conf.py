@@ -37,9 +37,9 @@ toc_object_entries = False
 nitpicky = True
 # The standard library's names, and what the servers' packages do not offer to others.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|socket|ssl|typing)\..+"),
+    ("py:.*", r"(collections|ipaddress|socket|ssl|typing)\..+"),
     ("py:.*", r"evio_(http|redis)\.[a-z_]+(\..+)?"),
-    ("py:.*", r"Representations|Function|TypeAliasForwardRef"),
+    ("py:.*", r"Representations|Function|Services|TypeAliasForwardRef"),
 ]
 
 html_theme = "furo"

@@ -57,7 +57,8 @@ def name(action: argparse.Action) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Format a Markdown table."""
+    """Format a Markdown table. Braces are escaped, which would be substitutions."""
     heads = [*head]
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    escaped = ([cell.replace("|", "\\|").replace("{", "&#123;") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

@@ -120,10 +120,10 @@ class Validators:
             if version in self._digests:
                 self._digests.move_to_end(version)
                 return self._digests[version]
-        state, at = hashlib.blake2b(digest_size=12), 0
-        while piece := os.pread(opened.fd, _PIECE, at):
+        state = hashlib.blake2b(digest_size=12)
+        os.lseek(opened.fd, 0, os.SEEK_SET)
+        while piece := os.read(opened.fd, _PIECE):
             state.update(piece)
-            at += len(piece)
         if identity(os.fstat(opened.fd)) != version:
             return ""
         with self._lock:

@@ -337,7 +337,7 @@ def test_a_file_that_shrinks_while_it_is_taken_ends_the_connection(variant: Vari
 
 
 def test_while_a_file_is_taken_reading_goes_on_at_the_low_mark(variant: Variant, tmp_path: Path) -> None:
-    size = 48 << 20
+    size = 24 << 20
     path = tmp_path / "file"
     path.write_bytes(bytes(size))
     record = Recorder()

@@ -125,7 +125,7 @@ def test_servers_that_fail_to_start_leave_nothing_behind(poller: str, addresses:
 def test_hundreds_of_connections_leave_nothing_behind(
     poller: str, kind: str, addresses: list[str], certificates: Certificates
 ) -> None:
-    batch = 10 if kind == "tls" else 20
+    batch = 10
     record = Recorder()
     events = Events(
         data=lambda conn, chunk: chunk if conn.addr_index >= 0 else conn.close(),

@@ -21,10 +21,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from typing import Any
 
 from .limits import Limits
-from .request import Request, make_request
-from .target import Target
+from .request import Headers, Request
 
 __all__ = [
     "CLOSE",
@@ -101,23 +101,40 @@ def recogniser(limits: Limits) -> Recogniser:
 _FIELD = re.compile(r"\n([^:\r]++):[\t ]*+([^\r]*+)")
 
 
-def _joined(lines: list[tuple[str, str]]) -> dict[str, str]:
-    """Return fields by lower-case name; the values of several lines of one are joined (RFC 9110 section 5.3)."""
-    fields: dict[str, str] = {}
-    for each, text in lines:
-        name, value = each.lower(), text.rstrip("\t ")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
+class HeadFields(Headers):
+    """The fields of a head that was recognised, parsed when one is asked for: an answer from memory needs none."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_fields":  # the only slot that is set late
+            raise AttributeError(name)
+        fields: dict[str, str] = {}
+        for each, value in _FIELD.findall(self._head.decode("latin-1")):
+            each, value = each.lower(), value.rstrip("\t ")
+            fields[each] = f"{fields[each]}, {value}" if each in fields else value
+        self._fields = fields
+        return fields
 
 
 def request_of(head: Head, scheme: str) -> Request:
     """Make the request that a head says."""
+    method, path, minor, host, *_, close, _ = head.groups()
     text = head.string
-    method, target, _ = text.split(b" ", 2)
-    path, _, query = target.partition(b"?")
-    lines = _FIELD.findall(text.decode("latin-1"))
-    fields = {name.lower(): value.rstrip("\t ") for name, value in lines}
-    if len(fields) < len(lines):
-        fields = _joined(lines)
-    version = "1.1" if head[3] == b"1" else "1.0"
-    return make_request(method.decode("ascii"), target, Target(path, query, ""), version, fields, scheme)
+    target = text[head.start(2) : text.index(b" ", head.end(2))]
+    headers = HeadFields(text)
+    return Request(
+        method.decode("ascii"),
+        target,
+        "1.1" if minor == b"1" else "1.0",
+        headers,
+        path=path,
+        query=target[len(path) + 1 :],
+        host=host.decode("ascii"),
+        scheme=scheme,
+        # Connection has nothing but "keep-alive" and "close" in it.
+        keep_alive=close is None and (minor == b"1" or "connection" in headers),
+    )

@@ -19,6 +19,7 @@ import trustme
 from evio_http import Request, Site, http_events
 from evio_http.connections.session import HTTPSession
 from tests.core.harness import TIMEOUT, Recorder, Running, receive, resident, running
+from tests.core.test_faults import wait_until
 
 from .serving import wait_until_settled
 
@@ -255,7 +256,10 @@ def test_no_descriptor_for_the_rest_ends_the_connection(
             try:
                 run.server.call(lambda: run.server.call(fill))  # in the turn after the next: this one still closes some
                 assert filled.wait(TIMEOUT)
+                before = run.server.stats().total("bytes_in")
                 sock.sendall(get("/held.bin"))
+                # Read while it is sent, all of it might find room in the kernel.
+                assert wait_until(lambda: run.server.stats().total("bytes_in") > before)
                 got = until_the_end(sock)
             finally:
                 for fd in taken:

@@ -24,13 +24,18 @@ DAILY: list[Cell] = [
     # Several loops and select know nothing of the family of an address.
     *itertools.product(["epoll"], [3], ["tcp", "tls"]),
     *itertools.product(["select"], [1], ["tcp", "tls"]),
-    # What programs that run asyncio mostly run it on.
+    # What programs that run asyncio mostly run it on. Over tcp and unix its transports read on within a turn after
+    # pause_reading(), which some of the tests do not allow; the guide says so.
     ("uvloop", 1, "tls"),
 ]
 
 ALL: list[Cell] = [
     *dict.fromkeys(
-        [*DAILY, *itertools.product(["epoll", "select", "asyncio", "uvloop"], [1, 2, 5], ["tcp", "unix", "tls"])]
+        [
+            *DAILY,
+            *itertools.product(["epoll", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"]),
+            *itertools.product(["uvloop"], [1, 2, 5], ["tls"]),
+        ]
     )
 ]
 

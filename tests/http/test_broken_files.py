@@ -239,10 +239,15 @@ def test_no_descriptor_for_the_rest_ends_the_connection(
     told = Told()
     with serving(site, transport, told) as run:
         with transport.connect(run) as sock:
+            # With what the kernel takes by itself on this side, an answer of 100 kB might leave at once.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.sendall(get("/a.txt"))
             head(sock)
             assert receive(sock, 3) == b"aaa"
             hot(run, transport, "/held.bin")  # and it is held as long as somebody is connected
+            # A connection that closes later would give its descriptor back.
+            assert wait_until(lambda: run.server.stats().total("connections") == 1)
+            assert wait_until(lambda: run.server.stats().total("lingering") == 0)
             taken: list[int] = []
             filled = threading.Event()
 

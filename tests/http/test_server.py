@@ -238,7 +238,7 @@ def test_a_sibling_that_is_made_is_found(site: Path) -> None:
         deadline = time.monotonic() + TIMEOUT
         while "content-encoding" not in (found := ask(sock, "/a.txt", "Accept-Encoding: gzip")).fields:
             assert found.body == b"aaa"
-            assert time.monotonic() < deadline  # it is a second; see hot.py
+            assert time.monotonic() < deadline  # it is a second; see answers/by_request.py
         assert gzip.decompress(found.body) == b"aaa"
         (site / "a.txt").write_bytes(b"changed")
         assert ask(sock, "/a.txt", "Accept-Encoding: gzip").body == b"changed"  # the sibling is older now

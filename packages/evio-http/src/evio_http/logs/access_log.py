@@ -176,8 +176,8 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-# A client sends the same head again and again, and the request that was remembered for it holds the very same
-# strings, whose hashes are known: finding their escaped form costs less than looking for what to escape.
+# Most requests of a client differ in little that the log shows: finding the escaped form of texts that were logged
+# before costs less than looking for what to escape.
 
 
 @functools.lru_cache(maxsize=512)

@@ -17,6 +17,9 @@ import uvloop
 
 from tests.extent import FULL
 
+POLLERS = ["epoll", "select", "asyncio"]
+"""The pollers of tests that are about one server of one loop."""
+
 Cell = tuple[str, int, str]
 
 DAILY: list[Cell] = [

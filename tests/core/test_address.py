@@ -15,6 +15,7 @@ from evio_core.addresses.proxy_header import EVERYBODY
 
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),
+    ("tcp://b\u00fccher.example.:1", {"host": "b\u00fccher.example."}),
     ("localhost:5000", {"scheme": "tcp", "host": "localhost", "port": 5000}),
     ("tcp://:0", {"host": "", "port": 0}),
     ("tcp4://127.0.0.1:65535", {"base": "tcp", "family": 4, "port": 65535}),
@@ -56,6 +57,10 @@ INVALID: list[tuple[str, str]] = [
     ("tcp://[]:5", "expected host:port"),
     ("tcp://a b:5", "expected host:port"),
     ("tcp://a/b:5", "expected host:port"),
+    ("tcp://a..b:5", "not a host name"),
+    (f"tcp://{'a' * 64}.example:5", "not a host name"),
+    ("udp://xn--\u00fc.example:5", "not a host name"),
+    ("tls://\udce4:5", "not a host name"),
     ("tcp://user@host:5", "expected host:port"),
     ("tcp://:1?reuseprot=true", "tcp has no option 'reuseprot'; did you mean reuseport? allowed are"),
     ("tcp://:1?", "tcp has no option ''"),

@@ -228,9 +228,18 @@ def _host_port(text: str, target: str) -> tuple[str, int]:
         _check_ipv6(text, match["six"])
     if port > 65535:
         raise AddressError(f"{text}: port {port} is not between 0 and 65535")
-    if "\0" in host or len(host) > 255:
+    if "\0" in host or len(host) > 255 or not (match["six"] or not host or _is_host_name(host)):
         raise AddressError(f"{text}: not a host name")
     return host, port
+
+
+def _is_host_name(host: str) -> bool:
+    """True if the resolver can be asked for it: ``getaddrinfo`` raises ``UnicodeError`` for labels that are empty, have
+    more than 63 bytes (RFC 1035 section 2.3.4), or have no form in ASCII (RFC 3490)."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _check_ipv6(text: str, host: str) -> None:

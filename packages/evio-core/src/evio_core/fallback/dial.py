@@ -9,6 +9,7 @@ from typing import Any
 from ..addresses.address import Address
 from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
+from ..addresses.resolver import look_up_numeric, resolve
 from ..addresses.sockopt import apply_options
 from ..errors import ConnectTimeout
 from ..loop.channel import Channel
@@ -81,10 +82,7 @@ async def _open_socket(loop: NetLoop, address: Address) -> socket.socket:
     """A connected socket, of the address of the host that answers first."""
     if address.base == "unix":
         return await _connect(loop, (socket.AddressFamily["AF_UNIX"], address.path))
-    infos = await loop.aio.getaddrinfo(
-        address.host, address.port, family=address.socket_family, type=socket.SOCK_STREAM
-    )
-    candidates = alternate((info[0], info[4]) for info in infos)
+    candidates = alternate(await _look_up(loop, address))
     attempts: set[asyncio.Task[socket.socket]] = set()
     failure = OSError("the host has no address")
     try:
@@ -107,6 +105,28 @@ async def _open_socket(loop: NetLoop, address: Address) -> socket.socket:
         for late in await asyncio.gather(*attempts, return_exceptions=True):
             if isinstance(late, socket.socket):
                 late.close()
+
+
+async def _look_up(loop: NetLoop, address: Address) -> list[Candidate]:
+    """The addresses of the host."""
+    numeric = look_up_numeric(address, socket.SOCK_STREAM)
+    if numeric is not None:
+        return numeric
+    future: asyncio.Future[list[Candidate]] = loop.aio.create_future()
+
+    def settle(found: list[Candidate] | OSError) -> None:
+        if future.done():
+            return  # cancelled
+        if isinstance(found, OSError):
+            future.set_exception(found)
+        else:
+            future.set_result(found)
+
+    look_up = resolve(address, socket.SOCK_STREAM, lambda found: loop.submit(settle, found))
+    try:
+        return await future
+    finally:
+        look_up.cancel()
 
 
 async def _connect(loop: NetLoop, candidate: Candidate) -> socket.socket:

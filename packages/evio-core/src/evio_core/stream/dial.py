@@ -6,13 +6,13 @@ import errno
 import os
 import socket
 import sys
-import threading
 from time import monotonic
 from typing import Any
 
 from ..addresses.address import Address
 from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
+from ..addresses.resolver import LookUp, look_up_numeric, resolve
 from ..addresses.sockopt import apply_options, borrowed
 from ..events import SocketAddress
 from ..loop.channel import Channel
@@ -41,14 +41,14 @@ def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: fl
 
 
 class _Resolving(HalfOpen):
-    """Looks the host up. Numeric addresses are ready at once; a name is looked up in a thread of its own, as
-    ``getaddrinfo`` may take seconds."""
+    """Looks the host up. Numeric addresses are ready at once, a name is looked up in a thread."""
 
-    __slots__ = ("_address", "_timeout")
+    __slots__ = ("_address", "_look_up", "_timeout")
 
     def __init__(self, conn: Connection, address: Address, timeout: float) -> None:
         super().__init__(conn)
         self._address = address
+        self._look_up: LookUp | None = None
         self._timeout = timeout
 
     def start(self, _: object) -> None:
@@ -65,22 +65,15 @@ class _Resolving(HalfOpen):
         if sys.platform != "win32" and self._address.base == "unix":
             self._resolved([(socket.AF_UNIX, self._address.path)])
             return
-        try:
-            self._resolved(self._look_up(socket.AI_NUMERICHOST))
-        except socket.gaierror:
-            threading.Thread(target=self._look_up_slowly, name="evio-resolve", daemon=True).start()
+        numeric = look_up_numeric(self._address, socket.SOCK_STREAM)
+        if numeric is not None:
+            self._resolved(numeric)
+        else:
+            self._look_up = resolve(self._address, socket.SOCK_STREAM, lambda found: loop.submit(self._resolved, found))
 
-    def _look_up(self, flags: int) -> list[Candidate]:
-        address = self._address
-        infos = socket.getaddrinfo(address.host, address.port, address.socket_family, socket.SOCK_STREAM, 0, flags)
-        return [(info[0], info[4]) for info in infos]
-
-    def _look_up_slowly(self) -> None:
-        try:
-            found: list[Candidate] | OSError = self._look_up(0)
-        except OSError as error:
-            found = error
-        self._conn.loop.submit(self._resolved, found)
+    def abandon(self) -> None:
+        if self._look_up is not None:
+            self._look_up.cancel()
 
     def _resolved(self, found: list[Candidate] | OSError) -> None:
         if self._conn.gone:

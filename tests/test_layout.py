@@ -30,6 +30,7 @@ LAYERS: dict[str, list[str]] = {
         "loop",
         "addresses buffers",
         "events errors",
+        "systemd",
         "checks logs _version",
     ],
     "evio_redis": [

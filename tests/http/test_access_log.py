@@ -219,6 +219,45 @@ def test_a_rotation_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "e" / "log").read_text().count("\n") == 1
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_file_that_is_moved_away_or_removed_is_followed(tmp_path: Path, removed: bool) -> None:
+    path, moved = tmp_path / "log", tmp_path / "log.1"
+    log = AccessLog(str(path))
+    entry(log, target="/one")
+    log.flush()
+    log.follow()
+    if removed:
+        path.unlink()
+    else:
+        path.rename(moved)
+        path.write_text("")  # as logrotate's "create" does
+    log.follow()
+    entry(log, target="/two")
+    log.close()
+    assert re.findall("/one|/two", path.read_text()) == ["/two"]
+    assert removed or re.findall("/one|/two", moved.read_text()) == ["/one"]
+
+
+def test_a_file_that_cannot_be_followed_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "d").mkdir()
+    log = AccessLog(str(tmp_path / "d" / "log"))
+    (tmp_path / "d").rename(tmp_path / "e")
+    log.follow()
+    log.follow()
+    entry(log)
+    log.close()
+    assert len(caplog.messages) == 1
+    assert "was moved and cannot be opened anew: No such file or directory" in caplog.text
+    assert (tmp_path / "e" / "log").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("path", ["-", os.devnull])
+def test_what_is_no_file_is_not_followed(path: str) -> None:
+    log = AccessLog(path)
+    log.follow()
+    log.close()
+
+
 def test_what_could_not_be_written_is_in_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AccessLog(str(tmp_path / "log"))
     full, write = (tmp_path / "log").stat().st_ino, os.write

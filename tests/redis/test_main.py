@@ -21,6 +21,7 @@ import evio_redis
 from evio_redis.__main__ import main, parse_arguments
 from evio_redis.config.config import Config
 from evio_redis.errors import ConfigError
+from tests.core.harness import needs
 
 from .conftest import execute
 from .wire import Wire, redis_server
@@ -40,6 +41,10 @@ WRONG = [
     (["--aclfile", "users.acl"], "ACL rules are not offered"),
     (["--tls-protocols", "TLSv1.3"], "no choice among them"),
     (["--port", "1", "file.conf"], "argument couldn't be parsed"),
+    (["--bind", "tcp://127.0.0.1:1"], "bind takes hosts, systemd://NAME and fd://NUMBER, not tcp://127.0.0.1:1"),
+    (["--bind", "sytemd://"], "unknown scheme 'sytemd'; did you mean systemd?"),
+    (["--bind", "fd://x"], "'x' is not a descriptor number, as in fd://3"),
+    (["--supervised", "yes"], "must be one of the following: no, upstart, systemd, auto"),
     (["--rename-command", "NOSUCH", "X"], "there is no command NOSUCH"),
 ]
 
@@ -301,6 +306,92 @@ def test_a_port_in_the_place_of_a_file_is_told_of(capsys: pytest.CaptureFixture[
     assert main(["7000"]) == 1
     expected = "evio-redis: 7000: No such file or directory; a port is given as --port 7000\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("mode", "told"), [("systemd", True), ("auto", True), ("no", False)])
+def test_systemd_is_told_if_it_is_wanted(
+    mode: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20 if told else 0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with process("--supervised", mode) as (running, port), redis.Redis(port=port) as client:
+            assert client.info("server")["process_supervised"] == ("systemd" if told else "no")
+            if told:
+                assert manager.recv(100) == b"READY=1"
+                running.send_signal(signal.SIGHUP)
+                assert manager.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                assert manager.recv(100) == b"READY=1"
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+            if told:
+                assert manager.recv(100) == b"STOPPING=1"
+            else:
+                with pytest.raises(BlockingIOError):
+                    manager.recv(100)
+
+
+def test_systemd_is_told_once_all_is_loaded(tmp_path: Path) -> None:
+    directory = tmp_path / "appendonlydir"
+    directory.mkdir()
+    (directory / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    os.mkfifo(directory / "appendonly.aof.1.incr.aof")
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", "--appendonly", "yes", "--dir", str(tmp_path)]
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        command += ["--supervised", "systemd"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+            try:
+                assert running.stdout is not None
+                while "Server initialized" not in running.stdout.readline():
+                    pass
+                manager.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    manager.recv(100)
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(20) == 0
+            finally:
+                running.kill()
+
+
+def test_inherited_sockets(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        command = [sys.executable, "-m", "evio_redis", "--bind", f"fd://{listener.fileno()}", "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()]) as running:
+            try:
+                with redis.Redis(unix_socket_path=str(tmp_path / "s")) as client:
+                    assert client.ping()
+                    assert client.config_get("bind") == {"bind": f"fd://{listener.fileno()}"}
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(20) == 0
+                assert [line for line in rest(running) if line.startswith("Ready")] == [
+                    f"Ready to accept connections on unix://{tmp_path / 's'}"
+                ]
+            finally:
+                running.kill()
+
+
+def test_socket_activation(tmp_path: Path) -> None:
+    tool = needs("systemd-socket-activate")
+    command = [tool, "-l", str(tmp_path / "s"), sys.executable, "-m", "evio_redis", "--bind", "systemd://"]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        try:
+            assert running.stderr is not None
+            assert b"Listening on" in running.stderr.readline()
+            with redis.Redis(unix_socket_path=str(tmp_path / "s")) as client:
+                assert client.ping()
+            running.send_signal(signal.SIGUSR1)  # for servers that have to reopen their logs
+            with redis.Redis(unix_socket_path=str(tmp_path / "s")) as client:
+                assert client.ping()
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+        finally:
+            running.kill()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

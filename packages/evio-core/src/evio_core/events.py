@@ -372,6 +372,11 @@ class Events:
     tick: Callable[[], TickReply] | None = None
     """Right after ``serving``, on loop 0, then after each delay it returns."""
 
+    reopen_logs: Callable[[], None] | None = None
+    """SIGUSR1 came, by which log files are to be reopened after they were moved: on loop 0, and with
+    :func:`evio_core.workers` in each worker. An exception is logged. Without this callback the
+    signal does nothing, unless the program has a handler of its own."""
+
     stopped: Callable[[], None] | None = None
     """Once, when the server has ended, for whatever reason: no other event follows. In the thread that served; with
     :func:`evio_core.workers`, in each worker, which has no other place for what is to be done at its end."""
@@ -390,4 +395,10 @@ class Events:
     """Seconds that pending output may take to leave when the server stops."""
 
     handle_signals: bool = True
-    """Stop on SIGINT and SIGTERM when ``serve`` runs in the main thread; the handlers are put back."""
+    """Stop on SIGINT and SIGTERM, and heed SIGUSR1 (``reopen_logs``), when ``serve`` runs in the main thread; the
+    handlers are put back."""
+
+    notify_systemd: bool = True
+    """Tell a service manager that asks for it (``NOTIFY_SOCKET``, ``WATCHDOG_USEC``: sd_notify(3)) ``READY`` after
+    ``serving``, ``RELOADING`` and ``READY`` around ``Server.reload_certificates`` and a roll of workers, ``STOPPING``,
+    and ``WATCHDOG`` while all loops go round. By ``workers``, and by ``serve`` in the main thread."""

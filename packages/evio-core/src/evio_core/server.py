@@ -29,8 +29,10 @@ from .loop.loop import Loop
 from .loop.poller import choice, make_poller
 from .loop.signal_pipe import SignalPipe
 from .loop.ticker import Ticker
+from .loop.watchdog import Watchdog
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
+from .systemd import ServiceManager
 from .tls.credentials import ServerCredentials
 from .udp.datagram import DatagramSocket
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fa
 __all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
 
 CALLBACKS = ("opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
-"""The callbacks that run on loops; ``serving`` runs before them and ``stopped`` after."""
+"""The callbacks that run on loops by themselves; ``serving`` runs before them and ``stopped`` after."""
 
 
 def serve(events: Events, *addresses: str) -> None:
@@ -131,6 +133,7 @@ class RunningServer:
         self._stop_calls = 0
         self._signals_seen = 0
         self._turns_at_signal = -1
+        self._manager: ServiceManager | None = None
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
         per_loop = [events] * num_loops
@@ -194,6 +197,15 @@ class RunningServer:
         return Stats([_snapshot(loop) for loop in self._loops])
 
     def reload_certificates(self) -> None:
+        if self._manager is not None:
+            self._manager.reloading()
+        try:
+            self._reload_certificates()
+        finally:
+            if self._manager is not None:
+                self._manager.ready()
+
+    def _reload_certificates(self) -> None:
         failed = []
         for credentials in self._credentials:
             try:
@@ -220,6 +232,11 @@ class RunningServer:
             loop.submit(Drain(loop, look).begin)
         self._loops[0].interrupt()
 
+    def reopen_logs(self) -> None:
+        """Have ``Events.reopen_logs`` called on loop 0. From any thread and from a signal handler."""
+        if self._events.reopen_logs is not None:
+            self.call(self._events.reopen_logs)
+
     def watch(self, lifeline: Lifeline) -> None:
         """Stop when the supervisor of this worker is gone."""
         lifeline.watch(self._loops[0])
@@ -227,6 +244,8 @@ class RunningServer:
     def run(self) -> None:
         """Serve until stopped, then raise what ended the server, if anything did."""
         with self._signals():
+            if self._events.notify_systemd and threading.current_thread() is threading.main_thread():
+                self._manager = ServiceManager.from_environment()
             threads = self._start()
             self._loops[0].run()
             for thread in threads:
@@ -259,6 +278,12 @@ class RunningServer:
         try:
             self._listen()
             self._serving()
+            if self._manager is not None and not self._stopping:
+                self._manager.ready()
+                if self._manager.watchdog:
+                    # Twice as often as it has to be heard, which is what sd_watchdog_enabled(3) advises.
+                    watchdog = Watchdog(self._loops, self._manager.watchdog / 2, self._manager.alive)
+                    first.submit(watchdog.start)
         except BaseException as error:
             first.fail(error)
         if self._events.tick is not None:
@@ -324,6 +349,8 @@ class RunningServer:
         # No lock: a signal handler may interrupt this very code, and doing it twice does no harm.
         if not self._stopping:
             self._stopping = True
+            if self._manager is not None:
+                self._manager.stopping()
             deadline = monotonic() + timeout
             for loop in self._loops:
                 loop.submit(loop.shut_down, deadline)
@@ -337,6 +364,10 @@ class RunningServer:
         numbers = (signal.SIGINT, signal.SIGTERM) if self._events.handle_signals else ()
         pipe = SignalPipe(self._loops[0]) if sys.platform != "win32" else None
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        if sys.platform != "win32" and self._events.handle_signals:
+            theirs = signal.getsignal(signal.SIGUSR1)
+            if self._events.reopen_logs is not None or theirs is signal.SIG_DFL:
+                before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.reopen_logs())
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from evio_core import EvioError, ListenError, WorkerError, serve, workers
 
 from .cli.arguments import parse_arguments
 from .cli.build import Setup
+from .cli.describe import describe
 
 __all__ = ["main"]
 
@@ -78,15 +79,6 @@ def allow_files() -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(OSError, ValueError):  # macOS says "no limit" and then has one: what there is has to do
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line."""
-    if type(error) in (OSError, FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError):
-        assert isinstance(error, OSError)
-        name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-        return f"{name}: {error.strerror}" if name else str(error.strerror)
-    return str(error)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from .clients.monitor import Monitors
 from .clients.pause import Pause
 from .clients.pubsub import PubSub
 from .clients.session import Session
-from .config.config import Config
+from .config.config import INHERITED, Config
 from .errors import ConfigError, LogCorrupt
 from .execution.dispatcher import Dispatcher
 from .execution.fast_path import make_data
@@ -266,6 +266,7 @@ class Server:
             options=Options(tcp_keepalive=self.config.tcp_keepalive, high_water=UNLIMITED, max_pending=0),
             shutdown_timeout=self.config.shutdown_timeout,
             handle_signals=self.handle_signals,
+            notify_systemd=self.config.supervised in ("systemd", "auto"),
         )
 
     def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,7 +291,10 @@ class Server:
         else:
             self._snapshots.load()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
-            log.info("Ready to accept connections on %s", evio_core.url(address.partition("://")[0], name))
+            scheme = address.partition("://")[0]
+            if scheme in INHERITED:
+                scheme = "tcp" if isinstance(name, tuple) else "unix"
+            log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
         self._running.ready.set()
 
     def _opened(self, conn: Conn) -> Any:

@@ -19,10 +19,11 @@ from ..addresses.bind import BoundAddress
 from ..errors import EvioError, WorkerError
 from ..events import Events
 from ..logs import log
+from ..systemd import ServiceManager
 
 assert sys.platform != "win32"
 
-from .worker import DRAIN_SIGNAL, READY, STOP, serve_as_worker  # noqa: E402  # needs what the assertion is about
+from .worker import DRAIN_SIGNAL, READY, REOPEN_SIGNAL, STOP, serve_as_worker  # noqa: E402  # needs what the assertion is about
 
 __all__ = ["Supervisor"]
 
@@ -38,7 +39,7 @@ MOST_EARLY_DEATHS = 5
 KILL_AFTER = 2.0
 """Seconds beyond ``shutdown_timeout`` that a worker has to end."""
 
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, REOPEN_SIGNAL)
 
 
 @dataclass(slots=True)
@@ -64,6 +65,10 @@ class Supervisor:
         self._pause = FIRST_PAUSE
         self._early_deaths = 0
         self._was_ready = False
+        self._manager = ServiceManager.from_environment() if events.notify_systemd else None
+        self._unready = set(range(count))  # slots of which no worker was ever ready
+        self._next_beat = 0.0
+        self._rolling = False
         self._roll: list[int] = []
         self._stops = 0
         self._error: WorkerError | None = None
@@ -109,11 +114,25 @@ class Supervisor:
             if worker.kill_at and now >= worker.kill_at:
                 worker.kill_at = 0.0
                 self._send(worker, signal.SIGKILL)
+        if self._manager is not None:
+            self._tell(self._manager, now)
+
+    def _tell(self, manager: ServiceManager, now: float) -> None:
+        """Tell the service manager that a roll has ended, and that we live: every worker is replaced when it dies, and
+        one that hangs is left to its own time-outs."""
+        if self._rolling and not self._roll and all(worker.replaces is None for worker in self._workers.values()):
+            self._rolling = False
+            manager.ready()
+        if manager.watchdog and now >= self._next_beat and not self._unready:
+            self._next_beat = now + manager.watchdog / 2
+            manager.alive()
 
     def _timeout(self) -> float | None:
         moments = [worker.kill_at for worker in self._workers.values() if worker.kill_at]
         if not self._stops:
             moments += self._due.values()
+        if self._manager is not None and self._manager.watchdog and not self._unready:
+            moments.append(self._next_beat)
         return max(0.0, min(moments) - monotonic()) if moments else None
 
     @contextmanager
@@ -135,7 +154,13 @@ class Supervisor:
             for number in os.read(self._signal_pipe, 4096):
                 if number in (signal.SIGTERM, signal.SIGINT):
                     self._stop()
+                elif number == REOPEN_SIGNAL:
+                    for worker in self._workers.values():
+                        self._send(worker, REOPEN_SIGNAL)
                 elif number == signal.SIGHUP and not self._stops:
+                    if self._manager is not None:
+                        self._rolling = True
+                        self._manager.reloading()
                     self._roll = [slot for slot in range(self._count) if slot not in self._roll] + self._roll
                     self._roll_next()
 
@@ -181,6 +206,10 @@ class Supervisor:
     def _heed(self, worker: _Worker, message: bytes) -> None:
         if READY in message:
             self._was_ready = True
+            if worker.slot in self._unready:
+                self._unready.remove(worker.slot)
+                if not self._unready and self._manager is not None and not self._stops:
+                    self._manager.ready()
             if worker.replaces is not None:
                 self._drain(worker.replaces)
                 worker.replaces = None
@@ -248,6 +277,8 @@ class Supervisor:
     def _stop(self) -> None:
         """Let all end in good order; called a second time, at once."""
         self._stops += 1
+        if self._stops == 1 and self._manager is not None:
+            self._manager.stopping()
         self._due.clear()
         for worker in self._workers.values():
             worker.stopping = True

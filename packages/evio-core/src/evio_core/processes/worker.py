@@ -15,13 +15,16 @@ from ..server import RunningServer, loop_count
 
 assert sys.platform != "win32"
 
-__all__ = ["DRAIN_SIGNAL", "READY", "STOP", "serve_as_worker"]
+__all__ = ["DRAIN_SIGNAL", "READY", "REOPEN_SIGNAL", "STOP", "serve_as_worker"]
 
 READY, STOP = b"r", b"s"
 """The messages of a worker to its supervisor, through its pipe."""
 
 DRAIN_SIGNAL = signal.SIGQUIT
 """Has a worker drain, as it has nginx's."""
+
+REOPEN_SIGNAL = signal.SIGUSR1
+"""Has log files reopened, as it has nginx's and gunicorn's. The supervisor passes it on."""
 
 
 def serve_as_worker(
@@ -46,7 +49,7 @@ def serve_as_worker(
         running.drain()
 
     own.serving = ready
-    own.handle_signals = False
+    own.handle_signals = own.notify_systemd = False  # both are the supervisor's
     mine = [BoundAddress(each.address, [each.sets[slot]] if len(each.sets) > 1 else each.sets) for each in bound]
     running = RunningServer(own, mine, loop_count(own), exclusive=True)
     # A terminal's SIGINT reaches the whole group: it is the supervisor's, which then sends SIGTERM.
@@ -55,6 +58,7 @@ def serve_as_worker(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(DRAIN_SIGNAL, on_drain)
+    signal.signal(REOPEN_SIGNAL, lambda number, frame: running.reopen_logs())
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     running.watch(Lifeline(lifeline, on_term))
     running.run()

@@ -49,7 +49,7 @@ examples:
   evio-http public --cache '*.css=public, max-age=3600' --header '/*=X-Robots-Tag: noindex'
 
 signals: SIGTERM and SIGINT stop in good order; SIGHUP reads certificates anew and reopens the access log, and with
---workers replaces the workers one by one.
+--workers replaces the workers one by one; SIGUSR1 reopens the access log. A log that was moved away is also noticed.
 """
 
 
@@ -277,7 +277,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
         "--config", metavar="FILE", help="more options, and those of each host, in TOML: named as the flags are"
     )
     group.add_argument("--check", action="store_true", help="say whether all of it would work, and end")
-    group.add_argument("--access-log", metavar="FILE", help="- is standard output; reopened on SIGHUP")
+    group.add_argument("--access-log", metavar="FILE", help="- is standard output; it may be moved away at any time")
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(
         "--shutdown-timeout",

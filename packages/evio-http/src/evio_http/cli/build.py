@@ -28,6 +28,7 @@ from ..server import http_events
 from ..site.auth import BasicAuth
 from ..site.https_redirect import HttpsRedirect
 from ..site.virtual_hosts import VirtualHosts
+from .describe import describe
 from .self_signed import make_certificate
 from .sites import make_site
 
@@ -78,18 +79,26 @@ class Setup:
     def reload(self) -> list[Exception]:
         """Reopen the access log, read certificates anew. Returns what did not succeed, ``OSError`` and
         :class:`evio_core.TLSError`; the rest did."""
-        failed: list[Exception] = []
-        try:
-            if self._access_log is not None:
-                self._access_log.reopen()
-        except OSError as error:
-            failed.append(error)
+        failed: list[Exception] = self._reopen()
         try:
             if self.server is not None:
                 self.server.reload_certificates()
         except TLSError as error:
             failed.append(error)
         return failed
+
+    def reopen_logs(self) -> None:
+        """Reopen the access log. An ``OSError`` is logged, and the file in use stays."""
+        for error in self._reopen():
+            log.error("%s; what is in use stays", describe(error))
+
+    def _reopen(self) -> list[Exception]:
+        try:
+            if self._access_log is not None:
+                self._access_log.reopen()
+        except OSError as error:
+            return [error]
+        return []
 
     def check(self) -> None:
         """Look at what is only read when the server listens. Raises :class:`evio_core.EvioError`."""
@@ -203,6 +212,7 @@ class Setup:
         events.shutdown_timeout = flags.shutdown_timeout
         if self._access_log is not None:
             events.tick = self._tick(self._access_log)
+            events.reopen_logs = self.reopen_logs
             events.stopped = self._access_log.close  # a worker ends without ``close``
         return events
 
@@ -249,6 +259,7 @@ class Setup:
     def _tick(self, access_log: AccessLog) -> Callable[[], float]:
         def tick() -> float:
             access_log.flush()
+            access_log.follow()
             return FLUSH_SECONDS
 
         return tick

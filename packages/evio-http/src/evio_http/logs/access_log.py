@@ -17,6 +17,7 @@ import functools
 import json
 import logging
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -53,6 +54,7 @@ class AccessLog:
         self._held = b""  # what could not be written yet, from the middle of a line perhaps
         self._lost = 0
         self._failing = False
+        self._lagging = False  # the path is another file, which cannot be opened
         self._lock = threading.Lock()  # of whoever flushes or reopens
 
     def log(
@@ -119,6 +121,37 @@ class AccessLog:
             # is lost.
             self._write()
         _close(old)
+
+    def follow(self) -> None:
+        """Open the path anew if it is no longer the file that was opened: moved away, or removed. To be called once a
+        second or so. It raises nothing: the old file stays in use if there can be no new one, which is logged once."""
+        if self._path == "-" or self._fd < 0:
+            return
+        try:
+            here = os.stat(self._path)
+            if stat.S_ISREG(here.st_mode) and os.path.samestat(here, os.fstat(self._fd)):
+                return
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                return  # a pipe or a device
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._cannot_follow(error)
+            return
+        try:
+            self.reopen()
+            self._lagging = False
+        except OSError as error:
+            self._cannot_follow(error)
+
+    def _cannot_follow(self, error: OSError) -> None:
+        if not self._lagging:
+            self._lagging = True
+            _LOGGER.error(
+                "the access log %s was moved and cannot be opened anew: %s; the old file stays in use",
+                self._path,
+                error.strerror,
+            )
 
     def close(self) -> None:
         """Write what was collected and close the file. A second call does nothing."""

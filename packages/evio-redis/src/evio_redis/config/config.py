@@ -21,7 +21,7 @@ from .converters import OutputLimits
 from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
 from .ignored import missed
 
-__all__ = ["STDIN", "Config", "find_directive", "read_file"]
+__all__ = ["INHERITED", "STDIN", "Config", "find_directive", "read_file"]
 
 
 def find_directive(name: str) -> Directive:
@@ -33,6 +33,9 @@ def find_directive(name: str) -> Directive:
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise ConfigError(f"unknown directive '{name}'{hint}")
 
+
+INHERITED = ("systemd", "fd")
+"""Schemes of addresses that ``bind`` takes beside hosts."""
 
 STDIN = "-"
 """The word in place of a file's name to have the directives read from standard input."""
@@ -127,6 +130,7 @@ class Config:
     stop_writes_on_bgsave_error: bool
     stream_node_max_bytes: int
     stream_node_max_entries: int
+    supervised: str
     shutdown_timeout: int
     slowlog_log_slower_than: int
     slowlog_max_len: int
@@ -258,10 +262,11 @@ class Config:
 
     def addresses(self) -> list[str]:
         """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Raises
-        :class:`ConfigError` for TLS without a certificate."""
-        found: list[Address] = []
+        :class:`ConfigError` for TLS without a certificate and for what ``bind`` does not take, and
+        :class:`evio_core.AddressError`."""
         hosts = self._hosts()
-        if self.port or not (self.unixsocket or self.tls_port):
+        found = self._inherited()
+        if self.port or not (self.unixsocket or self.tls_port or found):
             found += [Address.make("tcp", (host, self.port)) for host in hosts]
         if self.tls_port:
             if not (self.tls_cert_file and self.tls_key_file):
@@ -269,11 +274,25 @@ class Config:
             found += [Address.make("tls", (host, self.tls_port), **self._tls_options()) for host in hosts]
         if self.unixsocket:
             found.append(Address.make("unix", self.unixsocket, mode=self.unixsocketperm or None))
-        return [str(address.with_options(backlog=self.tcp_backlog)) for address in found]
+        backlog = self.tcp_backlog
+        return [str(each.with_options(backlog=backlog) if each.allows("backlog") else each) for each in found]
+
+    def _inherited(self) -> list[Address]:
+        """The sockets that are not ours to bind. Raises :class:`ConfigError` for other addresses: they have directives
+        of their own."""
+        found = [Address.parse(given) for given in self.bind if "://" in given]
+        for each in found:
+            if each.base not in INHERITED:
+                raise ConfigError(
+                    f"bind takes hosts, systemd://NAME and fd://NUMBER, not {each}; see port, tls-port and unixsocket"
+                )
+        return found
 
     def _hosts(self) -> list[str]:
         found = []
         for given in self.bind:
+            if "://" in given:
+                continue
             host = given.removeprefix("-")
             if host == "*":
                 found.append("")

@@ -104,7 +104,8 @@ _add(
     mutable=False,
     metavar="PORT",
 )
-_add("bind", ("127.0.0.1",), hosts, "hosts to listen on; * for all", " ".join, mutable=False, metavar="HOST")
+_bind = "hosts to listen on; * for all, systemd://[NAME] for inherited sockets"
+_add("bind", ("127.0.0.1",), hosts, _bind, " ".join, mutable=False, metavar="HOST")
 _add("unixsocket", "", str, "path of a unix socket to listen on as well", mutable=False, metavar="PATH")
 _add("unixsocketperm", 0, octal, "its permissions, octal", show_octal, False, "MODE")
 _add("tcp-backlog", 511, number(0, INT_MAX), "connections that may wait to be accepted", mutable=False, metavar="N")
@@ -140,15 +141,39 @@ _add("databases", 16, number(1, INT_MAX), "number of databases", mutable=False, 
 _add("maxmemory", 0, memory(0, ULLONG_MAX), "memory above which writes are refused; 0 for no limit", metavar="SIZE")
 _add("notify-keyspace-events", "", events, "events to publish: Ag$lshzxeKEtmdn", show_events, metavar="LETTERS")
 _add("active-expire-effort", 1, number(1, 10), "how eagerly expired keys are looked for", metavar="N")
-_add("list-max-listpack-size", -2, number(-5, INT_MAX), "when a list is no listpack any more", metavar="N")
-_add("hash-max-listpack-entries", 512, number(0, LLONG_MAX), "when a hash is no listpack any more", metavar="N")
-_add("hash-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
+_add(
+    "list-max-listpack-size",
+    -2,
+    number(-5, INT_MAX),
+    "largest listpack of a list: entries, or -1 to -5 for 4 to 64 KiB",
+    metavar="N",
+)
+_add(
+    "hash-max-listpack-entries",
+    512,
+    number(0, LLONG_MAX),
+    "entries of a hash up to which it is a listpack",
+    metavar="N",
+)
+_add("hash-max-listpack-value", 64, memory(0), "longest entry of such a listpack", metavar="BYTES")
 _add("stream-node-max-bytes", 4096, memory(0), "when entries of a stream go to a new node; 0 for never", metavar="SIZE")
 _add("stream-node-max-entries", 100, number(0, LLONG_MAX), "the same, by number", metavar="N")
-_add("set-max-intset-entries", 512, number(0, LLONG_MAX), "when a set of integers is no intset any more", metavar="N")
-_add("zset-max-listpack-entries", 128, number(0, LLONG_MAX), "when a sorted set is no listpack any more", metavar="N")
+_add(
+    "set-max-intset-entries",
+    512,
+    number(0, LLONG_MAX),
+    "entries of a set of integers up to which it is an intset",
+    metavar="N",
+)
+_add(
+    "zset-max-listpack-entries",
+    128,
+    number(0, LLONG_MAX),
+    "entries of a sorted set up to which it is a listpack",
+    metavar="N",
+)
 _add("hll-sparse-max-bytes", 3000, memory(0), "up to when a HyperLogLog is sparse", metavar="BYTES")
-_add("zset-max-listpack-value", 64, memory(0), "the same, by length", metavar="BYTES")
+_add("zset-max-listpack-value", 64, memory(0), "longest entry of such a listpack", metavar="BYTES")
 
 # -- persistence
 _add("save", "", save_points, "snapshot after so many seconds if so many keys have changed", metavar="SECONDS CHANGES")
@@ -173,6 +198,14 @@ _add("aof-load-truncated", True, yes_no, "cut off a command that was half writte
 # -- operation
 _add("loglevel", "notice", one_of("debug", "verbose", "notice", "warning"), "how much to log", metavar="LEVEL")
 _add("logfile", "", str, "file to log to rather than standard output", mutable=False, metavar="FILE")
+_add(
+    "supervised",
+    "no",
+    one_of("no", "upstart", "systemd", "auto"),
+    "whether to tell systemd (sd_notify) when it is ready, reloads and stops; auto: if systemd asks",
+    mutable=False,
+    metavar="systemd|auto|no",
+)
 _add("pidfile", "", str, "file to write the process id to", mutable=False, metavar="FILE")
 _add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second", metavar="N")
 _add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")

@@ -50,7 +50,7 @@ _POLICIES = one_of(
 )  # fmt: skip
 _FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
-_NO_REPLICAS = "replication is not offered, and a replica that takes writes is none"
+_NO_REPLICAS = "replication is not offered"
 _NO_CLUSTER = "cluster mode is not offered"
 _NO_RULES = "ACL rules are not offered, see requirepass"
 _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
@@ -86,7 +86,6 @@ ACCEPTED = (
     Accepted("tracking-table-max-keys", "1000000", number(0, LLONG_MAX)),
     # -- the process
     Accepted("daemonize", "no", yes_no, "the server stays in the foreground", mutable=False),
-    Accepted("supervised", "no", one_of("no", "upstart", "systemd", "auto"), mutable=False),
     Accepted("syslog-enabled", "no", yes_no, "there is no log but logfile", mutable=False),
     Accepted("syslog-ident", "redis", mutable=False),
     Accepted("syslog-facility", "local0", _FACILITIES, mutable=False),

@@ -55,9 +55,10 @@ class Running:
             assert core is not None
             try:
                 core.reload_certificates()
-                log.info("certificates reloaded")
+                if self._config.tls_port:
+                    log.info("certificates reloaded")
             except evio_core.TLSError as error:
                 log.error("%s; the certificates in use stay", error)
 
-        if core is not None and self._config.tls_port:
+        if core is not None:
             core.call(reload)

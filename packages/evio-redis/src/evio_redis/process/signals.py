@@ -1,6 +1,7 @@
 """Signals to the process, as redis-server takes them, and the file that has its id.
 
 ``SIGTERM`` and ``SIGINT`` end it in good order, a second ``SIGINT`` at once; ``SIGHUP`` reads the certificates anew.
+``SIGUSR1`` does nothing: it has other servers reopen their logs, and ours is opened for every line.
 
 https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/
 """
@@ -48,6 +49,7 @@ def install(running: Running) -> None:
     signal.signal(signal.SIGINT, on_signal)
     if sys.platform != "win32":  # which has no SIGHUP
         signal.signal(signal.SIGHUP, lambda number, frame: running.reload_certificates())
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)  # not SIG_IGN, which children inherit
 
 
 @contextmanager

@@ -145,7 +145,7 @@ class Info:
             "python_version": platform.python_version(),
             "evio_loops": self._config.loops,
             "process_id": os.getpid(),
-            "process_supervised": "no",
+            "process_supervised": self._supervised(),
             "run_id": self._running.run_id,
             "tcp_port": self._running.port,
             "server_time_usec": time.time_ns() // 1000,
@@ -158,6 +158,12 @@ class Info:
             "config_file": self._config.path,
             "io_threads_active": 0,
         }
+
+    def _supervised(self) -> str:
+        """As Redis has it: what ``auto`` came to."""
+        wanted = self._config.supervised
+        asked = "NOTIFY_SOCKET" in os.environ
+        return "systemd" if asked and wanted in ("systemd", "auto") else "no"
 
     def _clients_fields(self) -> Mapping[str, Any]:
         return {

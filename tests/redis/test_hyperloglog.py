@@ -10,7 +10,16 @@ import pytest
 import redis
 
 import evio_redis
-from evio_redis.keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate, highest
+from evio_redis.keyspace.types.hyperloglog import (
+    KNOWN,
+    NEW,
+    REGISTERS,
+    Corrupt,
+    HyperLogLog,
+    Sketches,
+    estimate,
+    highest,
+)
 from tests.extent import examples
 
 from .test_dump import changes
@@ -156,6 +165,12 @@ def test_it_is_byte_by_byte_what_redis_makes() -> None:
                 if not number % 7:
                     both("GET", name)
                     both("PFCOUNT", name)
+        for number in range(examples(1500)):  # nothing in between: where its runs are is remembered
+            both("PFADD", f"alone{number % 3}", choose.randbytes(8).hex())
+            if not number % 50:
+                both("GET", f"alone{number % 3}")
+        for name in ("alone0", "alone1", "alone2"):
+            both("GET", name)
         names = [f"k{size}" for size in (1, 2, 3, 10, 200)]
         for number in range(25):
             both("PFADD", f"small{number}", *(str(choose.random()) for _ in range(choose.randrange(1, 400))))
@@ -208,7 +223,8 @@ def test_no_bytes_make_it_fail_otherwise() -> None:
     choose = random.Random(2)
     for _ in range(500):
         data = bytearray(b"HYLL\x01" + bytes(11) + choose.randbytes(choose.randrange(200)))
-        for act in (HyperLogLog.count, HyperLogLog.to_dense, lambda value: value.add([b"x"], 3000)):
+        elements = [choose.randbytes(3) for _ in range(3)]
+        for act in (HyperLogLog.count, HyperLogLog.to_dense, lambda value: value.add(elements, 3000)):
             value = HyperLogLog(bytes(data))
             try:
                 act(value)
@@ -227,6 +243,29 @@ def test_many_elements_at_once_do_the_same_as_one_by_one(sparse_max: int) -> Non
         assert updated == sum(one_by_one.add([element], sparse_max) for element in elements)
         assert at_once.sparse == one_by_one.sparse
         assert at_once.data[16:] == one_by_one.data[16:]
+
+
+@pytest.mark.parametrize("sparse_max", [300, 3000])
+def test_runs_that_are_remembered_are_those_that_are_there(sparse_max: int) -> None:
+    draw = random.Random(sparse_max)
+    sketches, data, kept = Sketches(), NEW, HyperLogLog(NEW)
+    for number in range(examples(2000)):
+        elements = [draw.randbytes(draw.randrange(20)) for _ in range(draw.choice((1, 1, 1, 2, 5)))]
+        if not number % 500:
+            data = bytes(bytearray(data))  # the same bytes in another object, as SET would leave
+        data, updated = sketches.add(b"key", data, elements, sparse_max)
+        assert updated == kept.add(elements, sparse_max)
+        assert data[16:] == kept.data[16:]
+    assert not kept.sparse
+    assert len(sketches) == 0
+
+
+def test_runs_of_few_keys_are_remembered() -> None:
+    sketches = Sketches()
+    for number in range(KNOWN + 10):
+        sketches.add(b"%d" % number, NEW, [b"x"], 3000)
+    assert len(sketches) == KNOWN
+    assert b"0" not in sketches
 
 
 def test_the_higher_registers_of_two() -> None:

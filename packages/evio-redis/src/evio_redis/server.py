@@ -32,6 +32,7 @@ from .keyspace.expirer import Expirer
 from .keyspace.idle_times import Accesses
 from .keyspace.keyspace import Keyspace
 from .keyspace.last_save import LastSave
+from .keyspace.types.hyperloglog import Sketches
 from .model.command import Function, Registry
 from .model.route import Route
 from .model.services import Services
@@ -98,6 +99,7 @@ class Server:
         self.keyspace = add(Keyspace(config.databases, route))
         self._expirer = add(Expirer(self.keyspace))
         add(Scans())
+        add(Sketches())
         add(Accesses())
         add(LastSave())
         add(Checksums())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..config.config import Config
 from ..errors import WRONGTYPE, CommandError
-from ..keyspace.types.hyperloglog import REGISTERS, Corrupt, HyperLogLog, estimate, highest
+from ..keyspace.types.hyperloglog import NEW, REGISTERS, Corrupt, HyperLogLog, Sketches, estimate, highest
 from ..keyspace.types.strings import raw
 from ..model.command import Args, command
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
@@ -24,16 +24,21 @@ CORRUPT = "INVALIDOBJ Corrupted HLL object detected"
 NOT_ONE = "WRONGTYPE Key is not a valid HyperLogLog string value."
 
 
-def _get(session: Session, key: bytes, read: bool = False) -> HyperLogLog | None:
-    """The one at a key, a copy; ``read`` if that counts as reading it. Raises :class:`CommandError`."""
-    value = session.db.read(key) if read else session.db.lookup(key)
+def _value(value: object) -> bytes | None:
+    """Return what was found at a key if that is one, or nothing. Raises :class:`CommandError`."""
     if value is None:
         return None
     if not isinstance(value, bytes):
         raise CommandError(WRONGTYPE)
     if not HyperLogLog.valid(value):
         raise CommandError(NOT_ONE)
-    return HyperLogLog(value)
+    return value
+
+
+def _get(session: Session, key: bytes, read: bool = False) -> HyperLogLog | None:
+    """The one at a key, a copy; ``read`` if that counts as reading it. Raises :class:`CommandError`."""
+    value = _value(session.db.read(key) if read else session.db.lookup(key))
+    return None if value is None else HyperLogLog(value)
 
 
 def _put(session: Session, key: bytes, value: HyperLogLog) -> None:
@@ -44,19 +49,20 @@ def _put(session: Session, key: bytes, value: HyperLogLog) -> None:
 @command("PFADD", arity=-2, flags="write denyoom fast", keys=(1,), group="hyperloglog", since="2.8.9")
 def pfadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
-    value, limit = _get(session, key), session.services[Config].hll_sparse_max_bytes
-    updated = 0
-    if value is None:
-        value = HyperLogLog()
-        updated = 1
+    data, services = database.lookup(key), session.services
+    sketches = services[Sketches]
+    runs = sketches.get(key)
+    if runs is None or runs.data is not data:
+        data = _value(data)
     try:
-        updated += value.add(args[2:], limit)
+        new, updated = sketches.add(key, data or NEW, args[2:], services[Config].hll_sparse_max_bytes)
     except Corrupt:
         raise CommandError(CORRUPT) from None
+    if data is None:
+        updated += 1
     if not updated:
         return ZERO
-    value.invalidate()
-    _put(session, key, value)
+    database.data[key] = new
     database.changed(key, "$", "pfadd", updated)
     return ONE
 

@@ -20,7 +20,9 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 
-__all__ = ["REGISTERS", "Corrupt", "HyperLogLog", "estimate", "highest", "patterns"]
+from .strings import EMBEDDED_MAX, raw
+
+__all__ = ["NEW", "REGISTERS", "Corrupt", "HyperLogLog", "Sketches", "estimate", "highest", "patterns"]
 
 HASH_BITS = 14
 REGISTERS = 1 << HASH_BITS
@@ -34,6 +36,8 @@ ENCODING, CARDINALITY, STALE = 4, slice(8, 16), 15
 
 DENSE, SPARSE = 0, 1
 EMPTY = b"HYLL" + bytes((SPARSE,)) + bytes(11) + b"\x7f\xff"
+NEW = raw(EMPTY[:STALE] + b"\x80" + EMPTY[STALE + 1 :])
+"""One without elements, whose count does not hold."""
 
 SPARSE_MAX_VALUE = 32
 SPARSE_MAX_RUN = 4
@@ -55,17 +59,38 @@ class Corrupt(Exception):
 
 def _hash(data: bytes) -> int:
     """MurmurHash64A."""
-    hashed = SEED ^ (len(data) * MULTIPLIER & MASK)
-    whole = len(data) & ~7
-    for at in range(0, whole, 8):
-        part = int.from_bytes(data[at : at + 8], "little") * MULTIPLIER & MASK
-        part = (part ^ part >> 47) * MULTIPLIER & MASK
-        hashed = (hashed ^ part) * MULTIPLIER & MASK
-    if len(data) > whole:
-        hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * MULTIPLIER & MASK
+    size = len(data)
+    if size < 16:
+        hashed = _SEEDS[size]
+        number = int.from_bytes(data, "little")
+        if size >= 8:
+            part = (number & MASK) * MULTIPLIER & MASK
+            part = (part ^ part >> 47) * MULTIPLIER & MASK
+            hashed = (hashed ^ part) * MULTIPLIER & MASK
+            number >>= 64
+        if size & 7:
+            hashed = (hashed ^ number) * MULTIPLIER & MASK
+    else:
+        hashed = SEED ^ (size * MULTIPLIER & MASK)
+        whole = size & ~7
+        for at in range(0, whole, 8):
+            part = int.from_bytes(data[at : at + 8], "little") * MULTIPLIER & MASK
+            part = (part ^ part >> 47) * MULTIPLIER & MASK
+            hashed = (hashed ^ part) * MULTIPLIER & MASK
+        if size > whole:
+            hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * MULTIPLIER & MASK
     hashed = (hashed ^ hashed >> 47) * MULTIPLIER & MASK
     return hashed ^ hashed >> 47
 
+
+_SEEDS = [SEED ^ (size * MULTIPLIER & MASK) for size in range(16)]
+
+
+APART = 8
+"""Runs between two of which it is remembered where they are."""
+
+KNOWN = 256
+"""Sparse ones of which it is remembered, at most some 8 KiB each."""
 
 WORTH_RUNS = 16
 """Changes from which it pays to take a sparse one apart."""
@@ -116,6 +141,10 @@ def _hash_lanes(group: list[bytes], length: int) -> tuple[int, ...]:
 
 def patterns(elements: list[bytes]) -> list[tuple[int, int]]:
     """The register of each element, and its value at least."""
+    if len(elements) == 1:
+        hashed = _hash(elements[0])
+        rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
+        return [(hashed & REGISTERS - 1, (rest & -rest).bit_length())]
     found = []
     for hashed in _hash_all(elements) if len(elements) >= WORTH_LANES else map(_hash, elements):
         rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
@@ -219,7 +248,6 @@ class HyperLogLog:
 
     def __init__(self, data: bytes = EMPTY) -> None:
         self.data = bytearray(data)
-        self._near = (HEADER, 0)  # a run before the last that was changed, and its first register
 
     @staticmethod
     def valid(data: bytes) -> bool:
@@ -293,7 +321,13 @@ class HyperLogLog:
         if not self.sparse:
             return self._raise_all_dense(values)
         if len(values) < WORTH_RUNS:
-            return sum(self._raise_to(register, value, sparse_max) for register, value in values)
+            few = SparseRuns(bytes(self.data))
+            updated = few.raise_all(values, sparse_max)
+            self.data[:] = few.data
+            if few.full:
+                self.to_dense()
+                updated += self._raise_all_dense(values)
+            return updated
         if len(values) >= WORTH_UNPACKING and (raised := self._raise_and_promote(values, sparse_max)):
             return raised
         runs, updated, done = _Runs(self.data), 0, 0
@@ -304,7 +338,6 @@ class HyperLogLog:
             updated += changed
             done += 1
         self.data[HEADER:] = b"".join(runs.pieces)
-        self._near = (HEADER, 0)
         if updated:
             self.invalidate()
         if done < len(values):
@@ -336,13 +369,6 @@ class HyperLogLog:
         self.data[HEADER:] = _pack(registers)
         return updated
 
-    def _raise_to(self, register: int, value: int, sparse_max: int) -> bool:
-        if not self.sparse:
-            return self._raise_dense(register, value)
-        if value > SPARSE_MAX_VALUE:
-            return self._promote(register, value)
-        return self._raise_sparse(register, value, sparse_max)
-
     def _raise_dense(self, register: int, value: int) -> bool:
         at, shift = HEADER + register * 6 // 8, register * 6 % 8
         both = int.from_bytes(self.data[at : at + 2], "little")
@@ -362,66 +388,6 @@ class HyperLogLog:
         self.data[HEADER:] = _pack(registers)
         self.data[ENCODING] = DENSE
 
-    def _promote(self, register: int, value: int) -> bool:
-        self.to_dense()
-        return self._raise_dense(register, value)
-
-    def _find(self, register: int) -> tuple[int, int, int, int, int]:
-        """Find the run that has a register: its place, its first register, its size, and the same of the run before
-        it."""
-        data = self.data
-        start, first = self._near
-        if register < first or (start > HEADER and register < first + self._size(start)):
-            start, first = HEADER, 0
-        at, before, before_first, end = start, start, first, len(data)
-        while at < end:
-            code = data[at]  # this loop takes nearly all the time of a sparse one
-            if code & 0x80:
-                size, width = (code & 3) + 1, 1
-            elif code < 0x40:
-                size, width = code + 1, 1
-            else:
-                size, width = ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1, 2
-            if register < first + size:
-                return at, first, size, before, before_first
-            before, before_first = at, first
-            at += width
-            first += size
-        raise Corrupt
-
-    def _raise_sparse(self, register: int, value: int, sparse_max: int) -> bool:
-        at, first, size, before, before_first = self._find(register)
-        data, code = self.data, self.data[at]
-        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
-        if old >= value:
-            return False
-        width = 2 if 0x40 <= code < 0x80 else 1
-        new = _run(old, register - first) + _run(value, 1) + _run(old, first + size - 1 - register)
-        if len(new) > width and len(data) - width + len(new) > sparse_max:
-            return self._promote(register, value)
-        data[at : at + width] = new
-        self._near = before, before_first
-        self._merge(before)
-        self.invalidate()
-        return True
-
-    def _merge(self, at: int) -> None:
-        """Merge runs of the same value, of a few from ``at`` on."""
-        data = self.data
-        for _ in range(SCANNED):
-            if at >= len(data):
-                return
-            code = data[at]
-            if 0x40 <= code < 0x80:
-                at += 2
-                continue
-            if code & 0x80 and at + 1 < len(data) and (data[at + 1] ^ code) & 0xFC == 0:
-                size = (code & 3) + 1 + (data[at + 1] & 3) + 1
-                if size <= SPARSE_MAX_RUN:
-                    data[at : at + 2] = bytes((code & 0xFC | size - 1,))
-                    continue
-            at += 1
-
 
 def _raise(registers: bytearray, values: list[tuple[int, int]]) -> int:
     updated = 0
@@ -435,9 +401,195 @@ def _raise(registers: bytearray, values: list[tuple[int, int]]) -> int:
 def _run(value: int, size: int) -> bytes:
     if not size:
         return b""
-    if value:
-        return bytes((0x80 | value - 1 << 2 | size - 1,))
-    return bytes((size - 1,)) if size <= SHORT_ZEROS else bytes((0x40 | size - 1 >> 8, size - 1 & 0xFF))
+    return bytes((0x80 | value - 1 << 2 | size - 1,)) if value else _zeros(size)
+
+
+class SparseRuns:
+    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over all of them:
+    of about every ``APART``th the first register and the place. A change costs O(size / ``APART``) besides the copy of
+    the bytes."""
+
+    __slots__ = ("_firsts", "_places", "data", "full")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.full = False  # True once a register could not be raised: it has to be dense
+        self._firsts: list[int] = []
+        self._places: list[int] = []
+        at, first, end, count = HEADER, 0, len(data), 0
+        while at < end:
+            if not count % APART:
+                self._firsts.append(first)
+                self._places.append(at)
+            count += 1
+            code = data[at]
+            if code & 0x80:
+                first += (code & 3) + 1
+            elif code < 0x40:
+                first += code + 1
+            else:
+                first += ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1
+                at += 1
+            at += 1
+
+    def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
+        """Have each of these registers be so much at least, in order; returns how many were less. It is ``full`` where
+        a value is too large or there would be more than ``sparse_max`` bytes, and the rest of the values is left.
+        Raises :class:`Corrupt`."""
+        updated = 0
+        for register, value in values:
+            if value > SPARSE_MAX_VALUE:
+                self.full = True
+                break
+            updated += self._raise_to(register, value, sparse_max)
+            if self.full:
+                break
+        return updated
+
+    def _raise_to(self, register: int, value: int, sparse_max: int) -> bool:
+        data = self.data
+        block = bisect_right(self._firsts, register) - 1
+        if block < 0:
+            raise Corrupt
+        before = at = self._places[block]
+        first, end, steps = self._firsts[block], len(data), 0
+        while True:
+            if at >= end:
+                raise Corrupt
+            code = data[at]
+            if code & 0x80:
+                following, width = first + (code & 3) + 1, 1
+            elif code < 0x40:
+                following, width = first + code + 1, 1
+            else:
+                following, width = first + ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1, 2
+            if register < following:
+                break
+            before, first = at, following
+            at += width
+            steps += 1
+            if steps == 2 * APART:  # runs were added here
+                block, steps = block + 1, 0
+                self._firsts.insert(block, first)
+                self._places.insert(block, at)
+        left, right = register - first, following - register - 1
+        rest = at + width
+        if left and right and code < 0x80 and (rest >= end or data[rest] < 0x80 or not _alike(data, rest)):
+            # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always.
+            new = _zeros(left) + _VALUES[value] + _zeros(right)
+            grown = len(new) - width
+            if end + grown > sparse_max:
+                self.full = True
+                return False
+            self.data = b"".join((data[:at], new, data[rest:]))
+            block += 1
+            places = self._places
+            places[block:] = [place + grown for place in places[block:]]
+        else:
+            old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
+            if old >= value:
+                return False
+            new = _run(old, left) + _VALUES[value] + _run(old, right)
+            grown = len(new) - width
+            if grown > 0 and end + grown > sparse_max:
+                self.full = True
+                return False
+            if before == at and block:
+                before = self._last_run(block - 1)
+            rest += 2 * SCANNED
+            near = bytearray(data[before:at] + new + data[at + width : rest])
+            merged = _merge(near)
+            self.data = b"".join((data[:before], near, data[rest:]))
+            self._moved(block, before, rest, grown - merged, bool(merged))
+        if not data[STALE] & 0x80:
+            data = self.data
+            self.data = b"".join((data[:STALE], bytes((data[STALE] | 0x80,)), data[STALE + 1 :]))
+        return True
+
+    def _last_run(self, block: int) -> int:
+        """Return the place of the last run before the next block."""
+        at, end = self._places[block], self._places[block + 1]
+        while True:
+            following = at + (2 if 0x40 <= self.data[at] < 0x80 else 1)
+            if following >= end:
+                return at
+            at = following
+
+    def _moved(self, block: int, before: int, rest: int, grown: int, merged: bool) -> None:
+        """Follow a change after ``before``: what came from ``rest`` on is so many bytes further; with ``merged``, runs
+        in front of it may be gone."""
+        places, block = self._places, block + 1
+        if merged:
+            begin = block - 1 if block > 1 and places[block - 1] > before else block
+            end = begin
+            while end < len(places) and places[end] < rest:
+                end += 1
+            del places[begin:end], self._firsts[begin:end]
+            block = begin
+        if grown:
+            places[block:] = [place + grown for place in places[block:]]
+
+
+def _alike(data: bytes, at: int) -> bool:
+    """Tell whether a run of a value is followed by another of the same."""
+    return at + 1 < len(data) and (data[at] ^ data[at + 1]) & 0xFC == 0
+
+
+def _merge(near: bytearray) -> int:
+    """Merge runs of the same value, of a few from the first on; returns how many bytes less there are."""
+    at = merged = 0
+    for _ in range(SCANNED):
+        if at >= len(near):
+            break
+        code = near[at]
+        if 0x40 <= code < 0x80:
+            at += 2
+            continue
+        if code & 0x80 and at + 1 < len(near) and (near[at + 1] ^ code) & 0xFC == 0:
+            size = (code & 3) + 1 + (near[at + 1] & 3) + 1
+            if size <= SPARSE_MAX_RUN:
+                near[at : at + 2] = bytes((code & 0xFC | size - 1,))
+                merged += 1
+                continue
+        at += 1
+    return merged
+
+
+class Sketches(dict[bytes, SparseRuns]):
+    """The runs of the sparse values that were changed last, by key. Clients may replace a value at any time, so they
+    hold for the same ``bytes`` object only."""
+
+    __slots__ = ()
+
+    def add(self, key: bytes, data: bytes, elements: list[bytes], sparse_max: int) -> tuple[bytes, int]:
+        """Add elements to the value of a key; returns its new value and how many of them changed a register. Raises
+        :class:`Corrupt`."""
+        values = patterns(elements)
+        if data[ENCODING] == SPARSE and len(values) < WORTH_RUNS:
+            runs = self.get(key)
+            if runs is None or runs.data is not data:
+                runs = self[key] = SparseRuns(data)
+                if len(self) > KNOWN:
+                    del self[next(iter(self))]
+            updated = runs.raise_all(values, sparse_max)
+            if not runs.full:
+                data = runs.data
+                if len(data) <= EMBEDDED_MAX:
+                    data = runs.data = raw(data)
+                return data, updated
+            del self[key]
+        value = HyperLogLog(data)
+        updated = value.raise_all(values, sparse_max)
+        if updated:
+            value.invalidate()
+        return bytes(value.data), updated
+
+
+def _zeros(size: int) -> bytes:
+    return bytes((size - 1,)) if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
+
+
+_VALUES = [_run(value, 1) for value in range(SPARSE_MAX_VALUE + 1)]
 
 
 class _Runs:

@@ -197,7 +197,32 @@ def test_a_geohash_is_near_what_it_was_made_of(position: tuple[float, float]) ->
 
 
 def test_neighbours_of_the_last_cell_are_at_the_other_edge() -> None:
-    cell = geohash.Cell(geohash.encode(-179.9, 0.1, 5), 5)
-    assert cell.moved(-1, 0).sides()[0][2] == 180.0
-    assert cell.moved(-1, 0).moved(1, 0) == cell
-    assert cell.moved(1, 1).moved(-1, -1) == cell
+    for centre, neighbour in (((-179.9, 0.1), 179.9), ((179.9, 0.1), -179.9)):
+        scores = [float(geohash.encode(neighbour, 0.1))]
+        shape = geohash.Shape(centre, radius=30_000.0)
+        assert any(low <= scores[0] < high for low, high in geohash.ranges(shape))
+        assert len(shape.search([(scores[0], b"there")])) == 1
+
+
+def test_what_is_far_is_left_out_and_nothing_else() -> None:
+    draw = random.Random(11)
+
+    def position() -> tuple[float, float]:
+        return draw.choice([-180.0, 180.0, draw.uniform(-180, 180)]), draw.uniform(*geohash.LATITUDES)
+
+    pairs = [(float(geohash.encode(*position())), b"%d" % number) for number in range(300)]
+    pairs += [(score, b"unusual %r" % score) for score in (-1.0, 2.0**52, 2.0**63, 1e300)]
+    positions = geohash.decode_all([score for score, _ in pairs])
+    for _ in range(examples(400)):
+        centre, size = position(), math.exp(draw.uniform(0, 18))
+        circle = geohash.Shape(centre, radius=size)
+        expected = [each for each, at in zip(pairs, positions, strict=True) if geohash.distance(centre, at) <= size]
+        assert [(score, member) for _, member, score, _ in circle.search(pairs)] == expected
+        box = geohash.Shape(centre, width=size, height=draw.uniform(0, 2) * size)
+        expected = [
+            each
+            for each, at in zip(pairs, positions, strict=True)
+            if geohash.distance((centre[0], at[1]), centre) <= box.height / 2
+            and geohash.distance(at, (centre[0], at[1])) <= box.width / 2
+        ]
+        assert [(score, member) for _, member, score, _ in box.search(pairs)] == expected

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError
-from ..keyspace.geohash import Shape, decode, decode_all, ranges
+from ..keyspace.geohash import Found, Shape, decode, ranges
 from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import Options
 from ..model.command import Args, command
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from ..clients.session import Session
 
 __all__: list[str] = []
-
-
-_Found = tuple[float, bytes, float, tuple[float, float]]
-"""A member in the area: its distance in metres, its name, its score, its position."""
 
 
 @dataclass(slots=True)
@@ -147,8 +143,7 @@ def _candidates(query: _Query, value: SortedSet) -> list[list[Pair]]:
     """Return the members of the cells that the shape may reach into, in the order of the cells. Those of small cells
     are together: to look at a list of positions costs more than to look at a position."""
     found: list[list[Pair]] = []
-    for low, high in ranges(query.shape):
-        pairs = value.between(value.position((low, b"")), value.position((high, b"")))
+    for pairs in value.scored(ranges(query.shape)):
         if found and len(found[-1]) + len(pairs) <= AT_ONCE:
             found[-1] += pairs
         elif pairs:
@@ -156,27 +151,18 @@ def _candidates(query: _Query, value: SortedSet) -> list[list[Pair]]:
     return found
 
 
-def _search(query: _Query, value: SortedSet) -> list[_Found]:
-    found: list[_Found] = []
+def _search(query: _Query, value: SortedSet) -> list[Found]:
+    found: list[Found] = []
     enough = query.count if query.any else 0
-    distance_to = query.shape.measure()
     for pairs in _candidates(query, value):
         for start in range(0, len(pairs), AT_ONCE):
-            some = pairs[start : start + AT_ONCE]
-            positions = decode_all([score for score, _ in some])
-            found += [
-                (distance, member, score, position)
-                for distance, (score, member), position in zip(
-                    map(distance_to, positions), some, positions, strict=True
-                )
-                if distance is not None
-            ]
+            found += query.shape.search(pairs[start : start + AT_ONCE])
             if enough and len(found) >= enough:
                 return _ordered(query, found[:enough])
     return _ordered(query, found)
 
 
-def _ordered(query: _Query, found: list[_Found]) -> list[_Found]:
+def _ordered(query: _Query, found: list[Found]) -> list[Found]:
     order = query.order or (b"ASC" if query.count and not query.any else b"")
     if order == b"ASC":
         found.sort(key=itemgetter(0))

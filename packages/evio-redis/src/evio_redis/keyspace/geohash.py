@@ -9,16 +9,18 @@ https://redis.io/docs/latest/commands/geoadd/
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from math import asin, cos, pi, sin, sqrt
 
 __all__ = [
     "LATITUDES",
     "LONGITUDES",
     "STEPS",
-    "Cell",
+    "Found",
     "Shape",
     "decode",
     "decode_all",
@@ -34,6 +36,8 @@ STEPS = 26
 PARTS = 1 << STEPS
 
 Range = tuple[float, float]
+Found = tuple[float, bytes, float, tuple[float, float]]
+"""A member in an area: its distance in metres, its name, its score, its position."""
 
 LONGITUDES: Range = (-180.0, 180.0)
 LATITUDES: Range = (-85.05112878, 85.05112878)
@@ -46,6 +50,12 @@ FINEST = 1 / PARTS
 
 EARTH_RADIUS = 6372797.560856
 """Metres."""
+
+MARGIN = 1 + 1e-9
+"""For what rounding takes away."""
+
+OFTEN = 256
+"""Positions up to which it is remembered for each number of them how they are decoded."""
 
 MERCATOR_MAX = 20037726.37
 DEGREE = pi / 180.0
@@ -89,22 +99,31 @@ SPREADING = (
 """The same for the opposite."""
 
 
-def _gather(number: int) -> int:
-    """The bits at the even places of a 64-bit number."""
-    number &= EVEN
-    for shift, mask in GATHERING:
-        number = (number | number >> shift) & mask
-    return number
-
-
-def _gather_all(numbers: int, count: int) -> tuple[int, ...]:
-    """The same of so many 64-bit numbers that are side by side in one: what a shift brings in from the next one, the
-    mask takes away again."""
+@lru_cache(maxsize=256)
+def _gathering(count: int) -> tuple[int, list[tuple[int, int]]]:
+    """The bits at the even places, and shifts and bits, for so many numbers side by side."""
     each = int.from_bytes((b"\1" + bytes(7)) * count, "little")
-    numbers &= EVEN * each
-    for shift, mask in GATHERING:
-        numbers = (numbers | numbers >> shift) & mask * each
-    return struct.unpack(f"<{count}Q", numbers.to_bytes(8 * count, "little"))
+    return EVEN * each, [(shift, mask * each) for shift, mask in GATHERING]
+
+
+def _grid(scores: list[float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the columns and the rows of the cells of the finest grid that these scores stand for.
+
+    All are 64-bit numbers side by side in one, first the columns and then the rows: what a shift brings in from the
+    next one, the mask takes away again."""
+    count = len(scores)
+    try:
+        packed = struct.pack(f"<{count}Q", *map(int, scores))
+    except (struct.error, OverflowError):
+        packed = struct.pack(f"<{count}Q", *map(_unsigned, scores))
+    bits = int.from_bytes(packed, "little")
+    bits = bits >> 1 | bits << 64 * count
+    even, gathering = _gathering(2 * count) if count <= OFTEN else _gathering.__wrapped__(2 * count)
+    bits &= even
+    for shift, mask in gathering:
+        bits = (bits | bits >> shift) & mask
+    both = struct.unpack(f"<{2 * count}Q", bits.to_bytes(16 * count, "little"))
+    return both[:count], both[count:]
 
 
 def _interleaved(xs: list[int], ys: list[int]) -> tuple[int, ...]:
@@ -122,49 +141,15 @@ def _interleaved(xs: list[int], ys: list[int]) -> tuple[int, ...]:
     return struct.unpack(f"<{count}Q", (spread(ys) | spread(xs) << 1).to_bytes(8 * count, "little"))
 
 
-@dataclass(slots=True, frozen=True)
-class Cell:
-    """A cell of the grid of ``2**step`` by ``2**step``."""
-
-    bits: int
-    step: int
-
-    @property
-    def scores(self) -> tuple[int, int]:
-        """The first score of positions in it, and the first that is not."""
-        shift = 2 * (STEPS - self.step)
-        return (self.bits << shift) & MASK, ((self.bits + 1) << shift) & MASK
-
-    def sides(self) -> tuple[list[float], list[float]]:
-        """Return the longitudes at which its neighbour in the west begins, it begins and ends, and its neighbour in the
-        east ends; and likewise the latitudes, from south to north."""
-        return self._edges(_gather(self.bits >> 1), LONGITUDES), self._edges(_gather(self.bits), LATITUDES)
-
-    def _edges(self, place: int, whole: Range) -> list[float]:
-        low, high = whole
-        parts, size = 1 << self.step, high - low
-        places = (place - 1) % parts, place, place + 1 & 0xFFFFFFFF, (place + 1) % parts + 1
-        return [low + (each / parts) * size for each in places]
-
-    def moved(self, east: int, north: int) -> Cell:
-        """The neighbour so many cells away, at the edge of the world the one at the other edge."""
-        bits = (1 << 2 * self.step) - 1
-        x, y = self.bits & ~EVEN & MASK, self.bits & EVEN
-        if east:
-            fill = EVEN & bits
-            x = (x + fill + 1 if east > 0 else (x | fill) - (fill + 1)) & ~EVEN & bits
-        if north:
-            fill = ~EVEN & bits
-            y = (y + fill + 1 if north > 0 else (y | fill) - (fill + 1)) & EVEN & bits
-        return Cell(x | y, self.step)
-
-
-def encode(longitude: float, latitude: float, step: int = STEPS, latitudes: Range = LATITUDES) -> int:
-    """The geohash of a position that is in range."""
-    (west, east), (south, north) = LONGITUDES, latitudes
+def _cell(longitude: float, latitude: float, step: int) -> tuple[int, int]:
+    """The column and the row of a position that is in range, in the grid of ``2**step`` by ``2**step``."""
     parts = 1 << step
-    y = int((latitude - south) / (north - south) * parts) & 0xFFFFFFFF
-    x = int((longitude - west) / (east - west) * parts) & 0xFFFFFFFF
+    return int((longitude - WEST) / WIDTH * parts) & 0xFFFFFFFF, int((latitude - SOUTH) / HEIGHT * parts) & 0xFFFFFFFF
+
+
+def encode(longitude: float, latitude: float) -> int:
+    """The geohash of a position that is in range."""
+    x, y = _cell(longitude, latitude, STEPS)
     return _spread(y) | _spread(x) << 1
 
 
@@ -176,13 +161,10 @@ def decode(score: float) -> tuple[float, float]:
 
 def decode_all(scores: list[float]) -> list[tuple[float, float]]:
     """The longitudes and latitudes that these scores stand for."""
-    count = len(scores)
-    if not count:
+    if not scores:
         return []
-    usual = min(scores) >= 0 and max(scores) < 1 << 2 * STEPS
-    bits = int.from_bytes(struct.pack(f"<{count}Q", *map(int if usual else _unsigned, scores)), "little")
-    xs, ys = _gather_all(bits >> 1, count), _gather_all(bits, count)
-    if not usual:
+    xs, ys = _grid(scores)
+    if max(xs) >= PARTS or max(ys) >= PARTS:
         return list(map(_middle, xs, ys))
     # the same as ``_middle``, without a call for each
     longitudes = [((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2 for x in xs]
@@ -256,38 +238,73 @@ class Shape:
     width: float = 0.0
     height: float = 0.0
 
-    def measure(self) -> Callable[[tuple[float, float]], float | None]:
-        """A function that returns the metres from the centre to a position that is inside, None for one that is not."""
-        return self._in_circle(self.radius) if self.radius is not None else self._in_box
+    def search(self, pairs: list[tuple[float, bytes]]) -> list[Found]:
+        """Return those of these scores and members that are inside, in the same order, with their distances and
+        positions."""
+        xs, ys = _grid([score for score, _ in pairs])
+        from_x, to_x, from_y, to_y = self._window()
+        near = [  # few are, and trigonometry takes time
+            (x, y, pair)
+            for x, y, pair in zip(xs, ys, pairs, strict=True)
+            if from_x <= x <= to_x and from_y <= y <= to_y
+        ]
+        return self._in_box(near) if self.radius is None else self._in_circle(near, self.radius)
 
-    def _in_circle(self, radius: float) -> Callable[[tuple[float, float]], float | None]:
-        # As ``distance`` does it, from the centre on; what is the same for all positions is computed once.
+    def _in_circle(self, near: list[tuple[int, int, tuple[float, bytes]]], radius: float) -> list[Found]:
+        # As ``_middle`` and ``distance`` do it, from the centre on; what is the same for all is computed once.
         west, south = self.centre[0] * DEGREE, self.centre[1] * DEGREE
         cos_south = cos(south)
-        centre_latitude = self.centre[1]
-        far = radius / EARTH_RADIUS / DEGREE * (1 + 1e-9)  # degrees; rounding shall not exclude what is inside
-
-        def distance_to(position: tuple[float, float]) -> float | None:
-            longitude, latitude = position
-            if not -far <= latitude - centre_latitude <= far:
-                return None
+        found: list[Found] = []
+        for x, y, (score, member) in near:
+            if (x | y) < PARTS:
+                longitude = ((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2
+                latitude = ((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2
+            else:
+                longitude, latitude = _middle(x, y)
             v = sin((longitude * DEGREE - west) / 2)
             if v == 0.0:
-                found = _latitude_distance(centre_latitude, latitude)
+                metres = _latitude_distance(self.centre[1], latitude)
             else:
                 north = latitude * DEGREE
                 u = sin((north - south) / 2)
-                found = 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos_south * cos(north) * v * v))
-            return None if found > radius else found
+                metres = 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos_south * cos(north) * v * v))
+            if metres <= radius:
+                found.append((metres, member, score, (longitude, latitude)))
+        return found
 
-        return distance_to
+    def _in_box(self, near: list[tuple[int, int, tuple[float, bytes]]]) -> list[Found]:
+        found: list[Found] = []
+        for x, y, (score, member) in near:
+            position = _middle(x, y)
+            if (
+                _latitude_distance(position[1], self.centre[1]) <= self.height / 2
+                and distance(position, (self.centre[0], position[1])) <= self.width / 2
+            ):
+                found.append((distance(self.centre, position), member, score, position))
+        return found
 
-    def _in_box(self, position: tuple[float, float]) -> float | None:
-        if _latitude_distance(position[1], self.centre[1]) > self.height / 2:
-            return None
-        if distance(position, (self.centre[0], position[1])) > self.width / 2:
-            return None
-        return distance(self.centre, position)
+    def _window(self) -> tuple[float, float, float, float]:
+        """Return the first and the last column and row of the finest grid in which something may be that is inside. It
+        is somewhat too large, so that rounding excludes nothing.
+
+        Two positions have ``sin(d/2)**2 = sin(dy/2)**2 + cos(y1) cos(y2) sin(dx/2)**2`` (haversine formula), in
+        radians. So with the least cosine of a latitude inside, d gives the largest dx."""
+        longitude, latitude = self.centre
+        circle = self.radius is not None
+        height = (self.radius if self.radius is not None else self.height / 2) / EARTH_RADIUS * MARGIN
+        width = (self.radius if self.radius is not None else self.width / 2) / EARTH_RADIUS * MARGIN
+        y = latitude * DEGREE
+        edge = min(cos(y - height), cos(y + height)) if abs(y) + height < pi / 2 else 0.0
+        least = sqrt(cos(y) * edge) if circle else edge
+        sine = sin(width / 2) / least if least > 0 and width < pi else 1.0
+        east = 2 * asin(sine) / DEGREE * MARGIN if sine < 1 else 360.0
+        north = height / DEGREE
+        from_x, to_x = -math.inf, math.inf
+        if longitude - east > LONGITUDES[0] and longitude + east < LONGITUDES[1]:  # else it goes around the world
+            from_x, to_x = ((longitude + way * east - WEST) / WIDTH * PARTS + 2 * way for way in (-1, 1))
+        from_y = (latitude - north - SOUTH) / HEIGHT * PARTS - 2 if latitude - north > LATITUDES[0] else -math.inf
+        to_y = (latitude + north - SOUTH) / HEIGHT * PARTS + 2 if latitude + north < LATITUDES[1] else math.inf
+        return from_x, to_x, from_y, to_y
 
     def bounds(self) -> tuple[Range, Range]:
         """Longitudes and latitudes that it is within."""
@@ -310,43 +327,55 @@ AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-
 """A cell and its neighbours, east and north, in the order in which Redis searches them."""
 
 
-def ranges(shape: Shape) -> Iterator[tuple[int, int]]:
+def ranges(shape: Shape) -> list[tuple[float, float]]:
     """The ranges of scores, from and before, in which everything in the shape is; other positions are in them too."""
     (west, east), (south, north) = shape.bounds()
     longitude, latitude = shape.centre
     step = _estimated_step(shape.reach(), latitude)
-    cell = Cell(encode(longitude, latitude, step), step)
-    longitudes, latitudes = cell.sides()
-    if step > 1 and (latitudes[3] < north or latitudes[0] > south or longitudes[3] < east or longitudes[0] > west):
-        step -= 1
-        cell = Cell(encode(longitude, latitude, step), step)
-        longitudes, latitudes = cell.sides()
-    (_, cell_west, cell_east, _), (_, cell_south, cell_north, _) = longitudes, latitudes
-    useless: set[tuple[int, int]] = set()
-    if step >= 2:  # where the cell alone reaches further than the shape
-        sides = [(cell_south < south, (0, -1)), (cell_north > north, (0, 1))]
-        sides += [(cell_west < west, (-1, 0)), (cell_east > east, (1, 0))]
-        useless = {side for reaches, side in sides if reaches}
-    last = None
+    x, y = _cell(longitude, latitude, step)
+    if step > 1:
+        (first, last), (lowest, highest) = _around(x, step, WEST, WIDTH), _around(y, step, SOUTH, HEIGHT)
+        if highest < north or lowest > south or last < east or first > west:
+            step -= 1
+            x, y = _cell(longitude, latitude, step)
+    columns, rows = _with_neighbours(x, step), _with_neighbours(y, step)
+    useful_columns = useful_rows = True, True, True
+    if step >= 2:  # there is nothing to look for on a side where the cell alone reaches further than the shape
+        part = 1 / (1 << step)
+        useful_columns = True, WEST + (x + 1) * part * WIDTH <= east, WEST + x * part * WIDTH >= west
+        useful_rows = True, SOUTH + (y + 1) * part * HEIGHT <= north, SOUTH + y * part * HEIGHT >= south
+    found, before, shift = [], None, 2 * (STEPS - step)
     for move in AROUND:
-        if (move[0] and (move[0], 0) in useless) or (move[1] and (0, move[1]) in useless):
-            continue
-        found = cell.moved(*move)
-        if found != last:  # of large cells neighbours are the same
-            yield found.scores
-        if move != (0, 0):
-            last = found
+        right, up = move
+        if useful_columns[right] and useful_rows[up]:
+            bits = columns[right] << 1 | rows[up]
+            if bits != before:  # of large cells neighbours are the same
+                found.append((float(bits << shift), float(bits + 1 << shift)))
+            if right or up:
+                before = bits
+    return found
+
+
+def _around(place: int, step: int, low: float, size: float) -> tuple[float, float]:
+    """Return where, in one direction, the neighbour before a cell begins, and the one behind it ends."""
+    parts = 1 << step
+    return low + ((place - 1) % parts / parts) * size, low + (((place + 1) % parts + 1) / parts) * size
+
+
+def _with_neighbours(place: int, step: int) -> tuple[int, int, int]:
+    """Return the bits at the even places of a column or a row, of the next one, and of the one before; the world is
+    round."""
+    parts = 1 << step
+    return _spread(place), _spread((place + 1) % parts), _spread((place - 1) % parts)
+
+
+STEPS_BY_REACH = [MERCATOR_MAX / (1 << halved) for halved in reversed(range(STEPS + 4))]
+"""Metres from which a cell has a bit less."""
 
 
 def _estimated_step(metres: float, latitude: float) -> int:
     """Bits at which a cell is about as large as the shape."""
-    if metres == 0:
-        return STEPS
-    step = 1
-    while metres < MERCATOR_MAX:
-        metres *= 2
-        step += 1
-    step -= 2
+    step = len(STEPS_BY_REACH) - bisect_right(STEPS_BY_REACH, metres) - 1
     if abs(latitude) > 66:
         step -= 1 if abs(latitude) <= 80 else 2  # wider towards the poles
     return min(max(step, 1), STEPS)

@@ -65,6 +65,8 @@ def parse_double(text: bytes, error: str = NOT_A_FLOAT) -> float:
         return float(text)
     if _FLOAT(text) is not None:
         number = float(text)
+        if number and math.isfinite(number):
+            return number
         digits = text.lower().partition(b"e")[0]
     elif _HEXADECIMAL(text) is not None:
         number = _from_hexadecimal(text)

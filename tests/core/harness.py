@@ -229,6 +229,16 @@ def wait_for(sock: socket.socket, mask: int, seconds: float = TIMEOUT) -> None:
         raise TimeoutError(f"the socket is not ready in {seconds} s")
 
 
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Look until it holds, for what another thread does without telling; False if it never does."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 def resident() -> int:
     """Bytes of memory that this process has, which is the server's and its clients'."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

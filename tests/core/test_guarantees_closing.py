@@ -8,8 +8,6 @@ import queue
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from evio_core import Aborted, Action, CloseTimeout, Conn, Events, Options, Repl
 from evio_core.stream import linger
 
 from .conftest import Variant
-from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
+from .harness import TIMEOUT, Recorder, connect, eventually, receive, receive_all, running
 
 BIG = os.urandom(1 << 20)
 
@@ -405,13 +403,3 @@ def test_input_that_is_discarded_after_the_end_is_bounded(poller: str, monkeypat
             while sent < 1 << 28:
                 sent += peer.send(bytes(1 << 16))
     assert sent >= 1 << 20
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Look until it holds, for what another thread does without telling; False if it never does."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True

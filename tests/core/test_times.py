@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from evio_core import Action, CloseTimeout, Conn, DeadlineExceeded, Events, IdleTimeout, Options, SendTimeout, Server
 
 from .conftest import Variant
-from .harness import Clock, Recorder, connect, receive, receive_all, running
+from .harness import Clock, Recorder, connect, eventually, receive, receive_all, running
 
 
 def test_ticks_come_after_serving_and_after_each_delay(variant: Variant) -> None:
@@ -198,8 +199,11 @@ def test_a_peer_that_takes_enough_in_each_time_has_as_many_as_it_needs(scheme: s
     )
     with running(events, f"{scheme}://127.0.0.1:0") as run, connect(run.addr) as peer:
         [(_, conn)] = record.wait_for("opened")
+        assert eventually(lambda: conn.pending > 0)
         for _ in range(5):  # each time a multiple of what is required
+            left = conn.pending - part // 2
             assert len(receive(peer, part)) == part
+            assert eventually(partial(lambda left: conn.pending < left, left))
             clock.forward(601, conn)
         assert conn.pending > 0
         assert len(receive(peer, size - 5 * part)) == size - 5 * part

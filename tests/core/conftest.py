@@ -17,8 +17,22 @@ import uvloop
 
 from tests.extent import FULL
 
-POLLERS = ["epoll", "select", "asyncio"]
+from . import kqueue
+
+POLLERS = ["epoll", "select", "asyncio", *(["kqueue"] if FULL else [])]
 """The pollers of tests that are about one server of one loop."""
+
+NATIVE = [poller for poller in POLLERS if poller != "asyncio"]
+
+
+def use_poller(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the servers of this process use this poller."""
+    if name == "kqueue":
+        kqueue.install(patch)
+    elif name == "uvloop":
+        patch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
+    patch.setenv("EVIO_POLLER", "asyncio" if name == "uvloop" else name)
+
 
 Cell = tuple[str, int, str]
 
@@ -30,17 +44,25 @@ DAILY: list[Cell] = [
     # What programs that run asyncio mostly run it on. Over tcp and unix its transports read on within a turn after
     # pause_reading(), which some of the tests do not allow; the guide says so.
     ("uvloop", 1, "tls"),
+    # Over a stand-in for the kernel's: what is tested is how the core uses it.
+    ("kqueue", 1, "tcp"),
 ]
 
 ALL: list[Cell] = [
     *dict.fromkeys(
         [
             *DAILY,
-            *itertools.product(["epoll", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"]),
+            *itertools.product(["epoll", "kqueue", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"]),
             *itertools.product(["uvloop"], [1, 2, 5], ["tls"]),
         ]
     )
 ]
+
+
+def needs_the_systems(poller: str) -> None:
+    """Skip a test that runs a process of its own, which has no stand-ins."""
+    if poller == "kqueue":
+        pytest.skip("a process of its own has no kqueue")
 
 
 @dataclass
@@ -93,10 +115,8 @@ def variant(
     certificates: Certificates,
 ) -> Variant:
     poller, num_loops, transport = request.param
-    if poller == "uvloop":
-        poller = "asyncio"
-        monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
+    poller = "asyncio" if poller == "uvloop" else poller
     numbers = itertools.count()
 
     def new_address() -> str:

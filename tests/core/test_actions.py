@@ -12,7 +12,7 @@ import pytest
 
 from evio_core import Action, Conn, Events, Server
 
-from .conftest import Variant
+from .conftest import POLLERS, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 
@@ -130,11 +130,11 @@ def test_detach_without_anybody_to_take_the_socket_closes_it(variant: Variant, w
 
 @pytest.mark.parametrize("action", [Action.NONE, Action.CLOSE, Action.DETACH])
 @pytest.mark.parametrize("where", ["serving", "tick", "detached", "closed"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_where_there_is_nothing_to_close_nothing_happens(
     poller: str, where: str, action: Action, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     if where in ("serving", "tick"):
         events = Events(data=lambda conn, chunk: chunk)

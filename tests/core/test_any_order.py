@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from evio_core import Action, Conn, Events, Options
 from tests.extent import examples
 
-from .conftest import Certificates
+from .conftest import POLLERS, Certificates, use_poller
 from .harness import TIMEOUT, Running, connect, running
 from .test_faults import exchange, reset, wait_until
 
@@ -171,7 +171,7 @@ def play(address: str, trust: str | None, steps: list[tuple[str, str]], callback
 
 
 @pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 @given(steps=STEPS, callbacks=CALLBACKS)
 @example([("program", "pauses"), ("peer", "leaves"), ("program", "closes")], PLAIN)
 @example([("program", "writes much"), ("program", "sends a file"), ("peer", "resets")], PLAIN)
@@ -199,7 +199,7 @@ def test_every_connection_ends_once_and_the_server_goes_on(
     }[transport]
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVIO_POLLER", poller)
+        use_poller(patch, poller)
         names = play(address, certificates.ca if transport == "tls" else None, steps, callbacks)
     assert names.count("opened") == 1
     assert names.count("closed") + names.count("detached") == 1

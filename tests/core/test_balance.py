@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from evio_core import Action, Conn, Events, LoadBalance
 from evio_core.loop.balance import make_balancer
 
+from .conftest import POLLERS, use_poller
 from .harness import Recorder, Running, connect, receive, running
 
 
@@ -84,13 +85,13 @@ def connect_to_loop(run: Running) -> tuple[socket.socket, int]:
     return peer, int(receive(peer, 1))
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize("num_loops", [1, 2, 5])
 @pytest.mark.parametrize("strategy", [LoadBalance.ROUND_ROBIN, LoadBalance.LEAST_CONNECTIONS])
 def test_connections_in_turn_give_exact_counts(
     strategy: LoadBalance, num_loops: int, poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     events, _ = index_server(num_loops, strategy)
     with running(events, "tcp://127.0.0.1:0") as run:
         peers = [connect_to_loop(run) for _ in range(3 * num_loops + 1)]
@@ -103,7 +104,7 @@ def test_connections_in_turn_give_exact_counts(
 
 @pytest.mark.parametrize("poller", ["epoll", "asyncio"])
 def test_least_connections_fills_what_closed_connections_leave(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     events, record = index_server(3, LoadBalance.LEAST_CONNECTIONS)
     with running(events, "tcp://127.0.0.1:0") as run:
         peers = [connect_to_loop(run) for _ in range(9)]
@@ -149,9 +150,9 @@ def test_a_connection_stays_on_its_loop_and_its_thread() -> None:
     assert len(set.union(*threads.values())) == 3
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_reuseport_gives_each_loop_a_listening_socket(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     events, _ = index_server(3, LoadBalance.LEAST_CONNECTIONS)
     with running(events, "tcp://127.0.0.1:0?reuseport=true") as run:
         port = run.addr[1]

@@ -32,7 +32,7 @@ from evio_core.addresses.address import Address
 from evio_core.addresses.candidates import alternate
 from evio_core.tls.credentials import _client_context
 
-from .conftest import Certificates, Variant
+from .conftest import POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 
@@ -66,15 +66,15 @@ def full_listener() -> Iterator[str]:
         yield f"tcp://127.0.0.1:{full.getsockname()[1]}"
 
 
-POLLERS = pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+EACH_POLLER = pytest.mark.parametrize("poller", POLLERS)
 
 
 def server_address(poller: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     return "tcp://127.0.0.1:0"
 
 
-@POLLERS
+@EACH_POLLER
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_a_dialled_connection_fires_the_same_events(
     poller: str, kind: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
@@ -104,7 +104,7 @@ def test_a_dialled_connection_fires_the_same_events(
     assert record.events == [("opened", "mine", -1), ("data", b"hello"), ("closed", None)]
 
 
-@POLLERS
+@EACH_POLLER
 def test_a_refused_attempt_arrives_in_closed(poller: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     events = Events(
@@ -123,7 +123,7 @@ def test_a_refused_attempt_arrives_in_closed(poller: str, tmp_path: Any, monkeyp
     assert record.names() == ["closed"] * 3
 
 
-@POLLERS
+@EACH_POLLER
 def test_an_attempt_without_answer_times_out(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     events = Events(closed=lambda conn, error: record.add("closed", error))
@@ -132,7 +132,7 @@ def test_an_attempt_without_answer_times_out(poller: str, monkeypatch: pytest.Mo
         assert isinstance(record.wait_for("closed")[0][1], ConnectTimeout)
 
 
-@POLLERS
+@EACH_POLLER
 def test_dialling_over_tls_verifies_the_certificate(
     poller: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +151,7 @@ def test_dialling_over_tls_verifies_the_certificate(
         if conn.addr_index < 0:
             record.add("closed", error)
 
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     address = f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
     with running(Events(opened=opened, data=data, closed=closed), address) as run:
         port = run.addr[1]
@@ -317,7 +317,7 @@ def test_an_unreachable_target_closes_the_client_of_the_proxy() -> None:
 # -- before it is open
 
 
-@POLLERS
+@EACH_POLLER
 @pytest.mark.parametrize("kind", ["tcp", "unix", "name"])
 def test_what_is_written_before_it_is_open_leaves_although_it_is_closed_then(
     poller: str, kind: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
@@ -346,7 +346,7 @@ def test_what_is_written_before_it_is_open_leaves_although_it_is_closed_then(
     assert record.events == [("opened",), ("closed", None)]
 
 
-@POLLERS
+@EACH_POLLER
 @pytest.mark.parametrize("way", ["close", "abort", "stop"])
 def test_an_attempt_may_be_given_up(way: str, poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
@@ -365,7 +365,7 @@ def test_an_attempt_may_be_given_up(way: str, poller: str, monkeypatch: pytest.M
     assert record.names() == ["under way", "closed"]
 
 
-@POLLERS
+@EACH_POLLER
 def test_options_and_addresses_before_there_is_a_socket(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
 
@@ -397,7 +397,7 @@ def listener_name(address: str) -> tuple[str, int]:
     return "127.0.0.1", int(address.rpartition(":")[2])
 
 
-@POLLERS
+@EACH_POLLER
 def test_a_wake_and_a_pause_before_it_is_open_take_effect_then(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
 
@@ -427,7 +427,7 @@ def test_a_wake_and_a_pause_before_it_is_open_take_effect_then(poller: str, monk
     assert record.events == [("opened",), ("data", b""), ("data", b"held back until the wake"), ("closed", None)]
 
 
-@POLLERS
+@EACH_POLLER
 def test_the_time_out_holds_for_the_handshake_too(
     poller: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,7 +441,7 @@ def test_the_time_out_holds_for_the_handshake_too(
     assert record.names() == ["closed"]
 
 
-@POLLERS
+@EACH_POLLER
 def test_a_plain_peer_fails_a_tls_attempt_cleanly(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     events = Events(opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", error))
@@ -489,7 +489,7 @@ def test_from_anywhere_but_another_loop_it_belongs_to_loop_0(where: str, num_loo
     assert (context, index, thread) == (where, 0, record.events[0][1])
 
 
-@POLLERS
+@EACH_POLLER
 def test_the_end_of_a_failed_attempt_may_stop_the_server(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         refused = free.getsockname()[1]
@@ -498,7 +498,7 @@ def test_the_end_of_a_failed_attempt_may_stop_the_server(poller: str, monkeypatc
         run.join()
 
 
-@POLLERS
+@EACH_POLLER
 def test_a_failed_attempt_keeps_no_descriptor(poller: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     content = tmp_path / "content"
@@ -524,7 +524,7 @@ def test_a_failed_attempt_keeps_no_descriptor(poller: str, tmp_path: Any, monkey
     assert counts[1] <= counts[0]
 
 
-@POLLERS
+@EACH_POLLER
 def test_an_attempt_given_up_before_it_began_is_none(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder()
     events = Events(closed=lambda conn, error: record.add("closed", error))
@@ -544,7 +544,7 @@ def test_an_attempt_given_up_before_it_began_is_none(poller: str, monkeypatch: p
     assert record.names() == ["closed"] * 2
 
 
-@POLLERS
+@EACH_POLLER
 def test_the_peer_of_a_dial_is_what_getpeername_says(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux connects to the loopback address when the unspecified one is dialled."""
     names: queue.Queue[Any] = queue.Queue()
@@ -596,7 +596,7 @@ def refusing() -> Iterator[str]:
         yield f"tcp://127.0.0.1:{sock.getsockname()[1]}"
 
 
-@POLLERS
+@EACH_POLLER
 def test_the_next_address_is_tried_beside_one_that_does_not_answer(
     poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -626,7 +626,7 @@ def test_the_next_address_is_tried_beside_one_that_does_not_answer(
             assert record.wait_for("closed") == [("closed", None)]
 
 
-@POLLERS
+@EACH_POLLER
 def test_when_no_address_connects_the_last_failure_or_the_timeout_is_reported(
     poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -644,7 +644,7 @@ def test_when_no_address_connects_the_last_failure_or_the_timeout_is_reported(
         assert sockets_open() < before
 
 
-@POLLERS
+@EACH_POLLER
 @pytest.mark.parametrize("way", ["close", "abort", "stop"])
 def test_attempts_beside_each_other_are_given_up_together(
     way: str, poller: str, monkeypatch: pytest.MonkeyPatch

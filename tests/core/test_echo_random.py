@@ -11,7 +11,7 @@ import pytest
 
 from evio_core import Conn, Events, Options
 
-from .conftest import Variant
+from .conftest import POLLERS, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, exchange, running
 
 BYTES = random.Random(1).randbytes((1 << 20) + 4096)
@@ -80,9 +80,9 @@ def test_many_clients_get_their_own_bytes_back(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("way", ["wake", "thread", "pre_write", "drained", "reuse_input_buffer", "small buffers"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_whatever_way_the_output_takes(way: str, poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
 
     def data(conn: Conn, chunk: bytes | memoryview) -> bytes | None:
         if way == "thread":
@@ -117,13 +117,13 @@ def test_whatever_way_the_output_takes(way: str, poller: str, monkeypatch: pytes
 # -- datagrams
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize("scheme", ["udp4", "udp6"])
 @pytest.mark.parametrize("num_loops", [1, 2, 5])
 def test_datagrams_of_every_size_come_back_whole(
     num_loops: int, scheme: str, poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     choose = random.Random(num_loops)
     sizes = [0, 1, 1472, 1473, LARGEST_DATAGRAM, *(choose.randint(0, LARGEST_DATAGRAM) for _ in range(40))]
     events = Events(data=lambda conn, chunk: chunk, num_loops=num_loops)
@@ -134,9 +134,9 @@ def test_datagrams_of_every_size_come_back_whole(
             assert peer.recv(65_536) == BYTES[:size]
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_many_peers_get_their_own_datagrams_back(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
 
     def client(seed: int) -> None:
         choose = random.Random(seed)

@@ -28,7 +28,7 @@ from evio_core.loop.waker import Waker
 from evio_core.stream import listener
 from evio_core.udp import datagram
 
-from .conftest import Certificates, Variant
+from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 
 
@@ -144,14 +144,14 @@ class Faulty:
         return getattr(self._sock, name)
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize(
     "code", [errno.ECONNABORTED, errno.EINTR, errno.ENOMEM, errno.ENFILE, errno.EPROTO, errno.EPERM]
 )
 def test_an_error_of_accept_never_ends_the_server(
     poller: str, code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     before = listener.Listener.__init__
 
     def init(self: listener.Listener, loop: Any, sock: Any, *rest: Any) -> None:
@@ -174,12 +174,12 @@ def test_an_error_of_accept_never_ends_the_server(
         assert told == []
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_an_error_of_accept_that_comes_and_goes_is_not_told_each_time(
     poller: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the limit of descriptors each connection that ends makes room for one."""
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     monkeypatch.setattr(listener, "FIRST_PAUSE", 0.001)
     before = listener.Listener.__init__
 
@@ -337,9 +337,9 @@ def test_thousands_of_aborted_connections_disturb_nobody(variant: Variant) -> No
     assert names.count("opened") == names.count("closed")
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_large_echoes_are_whole_during_thousands_of_aborts(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     message = os.urandom(300_000)
     echoed: list[bool] = []
     over = threading.Event()
@@ -470,13 +470,13 @@ def held(run: Running) -> Iterator[None]:
         release.set()
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
 def test_a_flooding_peer_does_not_starve_others(
     poller: str, transport: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of all that is there to be read, each connection gets a bounded piece before the next one's turn."""
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     events = Events(
         opened=lambda conn: record.add("opened"),
@@ -498,9 +498,9 @@ def test_a_flooding_peer_does_not_starve_others(
     assert before <= largest
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select"])
+@pytest.mark.parametrize("poller", NATIVE)
 def test_a_bounded_number_is_accepted_in_a_turn(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     events = Events(opened=lambda conn: record.add("opened"), data=lambda conn, chunk: record.add("data"))
     with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
@@ -515,9 +515,9 @@ def test_a_bounded_number_is_accepted_in_a_turn(poller: str, monkeypatch: pytest
     assert record.names().index("data") <= 1 + listener.ACCEPTS_PER_TURN
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select"])
+@pytest.mark.parametrize("poller", NATIVE)
 def test_a_bounded_number_of_datagrams_is_taken_in_a_turn(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     events = Events(
         opened=lambda conn: record.add("opened"),
@@ -818,10 +818,10 @@ def test_a_second_sigterm_stops_at_once(poller: str) -> None:
 # -- several at once
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not polled while it waits, and has to hear of the end all the same."""
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     before = listener.Listener.__init__
     faulty: list[Faulty] = []
 
@@ -847,10 +847,10 @@ def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch
         assert run.server.stats().total("accepted") == 1
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select"])
+@pytest.mark.parametrize("poller", NATIVE)
 def test_a_listener_that_cannot_be_polled_again_yet_tries_later(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """epoll_ctl(2) fails with ENOMEM or ENOSPC, when accept did so a moment before."""
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     before = listener.Listener.__init__
     listeners: list[tuple[listener.Listener, Faulty]] = []
 
@@ -1006,11 +1006,11 @@ FAR_AWAY = pytest.mark.parametrize("seconds", [3e6, 1e300, math.inf])
 
 @FAR_AWAY
 @pytest.mark.parametrize("what", ["idle_timeout", "deadline", "tick"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_a_time_too_far_away_for_the_kernel_is_no_error(
     poller: str, what: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     events = Events(data=lambda conn, chunk: chunk)
     if what == "idle_timeout":
         events.options = Options(idle_timeout=seconds)
@@ -1025,11 +1025,11 @@ def test_a_time_too_far_away_for_the_kernel_is_no_error(
 
 
 @FAR_AWAY
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_so_is_a_stop_that_may_take_as_long_as_it_wants(
     poller: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     size = 8 << 20  # more than both kernel buffers take: the stop has to wait for the peer
     events = Events(data=lambda conn, chunk: bytes(size), options=Options(close_timeout=seconds))
     with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:

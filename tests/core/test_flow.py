@@ -18,7 +18,7 @@ import pytest
 
 from evio_core import Aborted, Action, Conn, Events, Options, OutputLimitExceeded
 
-from .conftest import Certificates, Variant
+from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, exchange, receive, receive_all, running, wait_for
 
 BLOCK = os.urandom(64 * 1024)
@@ -164,12 +164,12 @@ def test_a_paused_connection_is_not_read_and_does_not_spin(variant: Variant) -> 
 
 @pytest.mark.parametrize("what", ["close", "abort", "write", "detach", "stop"])
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_a_paused_connection_whose_peer_has_hung_up_can_be_ended(
     poller: str, transport: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hang-up takes the descriptor out of the poller, which then knows nothing of it."""
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     address = "tcp://127.0.0.1:0" if transport == "tcp" else f"unix://{tmp_path}/s"
     record = Recorder()
 
@@ -442,11 +442,11 @@ def test_send_file_counts_as_pending_and_after_the_end_keeps_nothing(variant: Va
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_what_is_no_regular_file_ends_only_its_connection(
     poller: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
 
     def data(conn: Conn, chunk: bytes) -> bytes | None:
@@ -474,7 +474,7 @@ def test_what_is_no_regular_file_ends_only_its_connection(
 def test_a_large_file_leaves_with_flat_memory(
     scheme: str, poller: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     size = 200 << 20
     path = tmp_path / "large"
     with open(path, "wb") as file:
@@ -627,7 +627,7 @@ def barrier(run: Running) -> None:
         assert done.wait(TIMEOUT)
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select"])
+@pytest.mark.parametrize("poller", NATIVE)
 @pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
 @pytest.mark.parametrize("writes", [0, 1, 2, 5])
 def test_input_of_a_peer_that_has_gone_is_delivered_although_a_write_failed(
@@ -638,7 +638,7 @@ def test_input_of_a_peer_that_has_gone_is_delivered_although_a_write_failed(
     certificates: Certificates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     size = 50_000  # more than a turn reads, and no more than the kernel takes while nothing is read
     record = Recorder()
     conns: queue.Queue[Conn] = queue.Queue()

@@ -16,7 +16,7 @@ import pytest
 from evio_core import Aborted, Action, CloseTimeout, Conn, Events, Options, Reply, Server, TLSTruncated
 from evio_core.stream import linger
 
-from .conftest import Variant
+from .conftest import POLLERS, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, eventually, receive, receive_all, running
 
 BIG = os.urandom(1 << 20)
@@ -376,9 +376,9 @@ def test_what_is_written_after_the_turn_of_close_is_not_sent(variant: Variant) -
             assert len(receive_all(peer)) == size - 1
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_descriptors_that_wait_for_the_peers_end_are_counted(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     events = Events(opened=lambda conn: (b"busy", Action.CLOSE), closed=lambda conn, error: record.add("closed", error))
     with running(events, "tcp://127.0.0.1:0") as run:
@@ -392,9 +392,9 @@ def test_descriptors_that_wait_for_the_peers_end_are_counted(poller: str, monkey
         assert eventually(lambda: run.server.stats().total("lingering") == 0)
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_input_that_is_discarded_after_the_end_is_bounded(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     monkeypatch.setattr(linger, "DISCARD_LIMIT", 1 << 20)
     events = Events(opened=lambda conn: Action.CLOSE, options=Options(close_timeout=3600))
     sent = 0

@@ -13,7 +13,7 @@ import pytest
 
 from evio_core import Action, Conn, Events, IdleTimeout, Options
 
-from .conftest import Variant
+from .conftest import POLLERS, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 
@@ -261,9 +261,9 @@ def test_a_stopping_server_does_not_wait_for_the_peer(variant: Variant) -> None:
         assert record.wait_for("closed") == [("closed", None, 0)]
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", POLLERS)
 def test_a_dialled_connection_may_be_half_closed_before_it_opens(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     events = Events(
         data=lambda conn, chunk: record.add("data", bytes(chunk)),

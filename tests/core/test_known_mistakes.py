@@ -61,6 +61,7 @@ from evio_core import Action, Conn, Events, LoadBalance, Options, Server, server
 from evio_core.loop.poller import READ, make_poller
 from evio_core.stream import listener
 
+from .conftest import POLLERS, needs_the_systems, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 from .test_faults import Faulty
 
@@ -68,9 +69,9 @@ BIG = os.urandom(4 << 20)
 """More than the kernel's buffers take from a server whose peer does not read."""
 
 
-@pytest.fixture(params=["epoll", "select", "asyncio"])
+@pytest.fixture(params=POLLERS)
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", request.param)
+    use_poller(monkeypatch, request.param)
     return str(request.param)
 
 
@@ -240,6 +241,7 @@ os.write(1, b"%d\\n" % interrupts)
 
 
 def test_interrupted_system_calls_end_no_connection(poller: str) -> None:
+    needs_the_systems(poller)
     process = subprocess.Popen([sys.executable, "-W", "error", "-c", INTERRUPTED], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

@@ -19,14 +19,14 @@ import pytest
 from evio_core import Events, Server
 from tests.extent import FULL, examples
 
-from .conftest import Certificates
+from .conftest import POLLERS, Certificates, needs_the_systems, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, receive, resident, running
 from .test_faults import exchange, reset
 
 
-@pytest.fixture(params=["epoll", "select", "asyncio"])
+@pytest.fixture(params=POLLERS)
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", request.param)
+    use_poller(monkeypatch, request.param)
     return str(request.param)
 
 
@@ -271,6 +271,7 @@ sys.exit("descriptor 0 was left open")
 
 @pytest.mark.parametrize("who", ["listener", "connection"])
 def test_descriptor_0_is_one_like_others(poller: str, who: str) -> None:
+    needs_the_systems(poller)
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", WITHOUT_DESCRIPTOR_0, who], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from evio_core import Action, Conn, Events, Options
 from tests.extent import examples
 
-from .conftest import Certificates, Variant
+from .conftest import POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, exchange, receive, receive_all, running
 
-POLLERS = pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+EACH_POLLER = pytest.mark.parametrize("poller", POLLERS)
 
 OUTPUT = ("return", "write", "pieces", "thread", "file")
 """Steps that send something; a ``pause`` and a ``wake`` come between them and must not change anything."""
@@ -140,7 +140,7 @@ def small_client(addr: Any, trust: str | None) -> socket.socket:
     return ssl.create_default_context(cafile=trust).wrap_socket(sock, server_hostname="localhost")
 
 
-@POLLERS
+@EACH_POLLER
 @pytest.mark.parametrize("transport", ["tcp", "unix", "tls"])
 @given(script=steps, end=ends, pauses=st.lists(st.integers(1, 5000), max_size=5))
 @settings(
@@ -157,7 +157,7 @@ def test_output_is_what_was_returned_and_written_in_that_order(
     pauses: list[int],
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as directory:
-        monkeypatch.setenv("EVIO_POLLER", poller)
+        use_poller(monkeypatch, poller)
         address = {
             "tcp": "tcp://127.0.0.1:0",
             "unix": f"unix://{directory}/s",

@@ -1,103 +1,28 @@
-"""The pollers: one list of methods, the same meaning. kqueue's logic is tested against a fake of the kernel's."""
+"""The pollers: one list of methods, the same meaning. kqueue's runs over a stand-in for the kernel's."""
 
 from __future__ import annotations
 
-import importlib.util
+import errno
 import os
 import select
 import socket
-import sys
-import types
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from evio_core.loop import poller as poller_package
 from evio_core.loop.poller import HANGUP, READ, WRITE, choice, make_poller
+from evio_core.loop.poller.kqueue import KqueuePoller
 from evio_core.loop.poller.select import FD_SETSIZE, SelectPoller
 
-# -- a fake of select.kqueue (kqueue(2)), over the sockets' real readiness
-
-
-class Kevent(NamedTuple):
-    ident: int
-    filter: int
-    flags: int = 0
-    fflags: int = 0
-
-
-READ_FILTER, WRITE_FILTER, ADD, DELETE, EOF, ERROR_FLAG = -1, -2, 1, 2, 0x8000, 0x4000
-
-
-class FakeKqueue:
-    """Level-triggered; as strict about changes as the kernel: deleting what is not there is ENOENT."""
-
-    def __init__(self) -> None:
-        self.interests: set[tuple[int, int]] = set()
-        self.calls = 0
-        self.closed = False
-
-    def control(self, changes: list[Kevent] | None, most: int, timeout: float | None = None) -> list[Kevent]:
-        self.calls += 1
-        for change in changes or ():
-            os.fstat(change.ident)
-            key = change.ident, change.filter
-            if change.flags & DELETE:
-                if key not in self.interests:
-                    raise FileNotFoundError(2, "No such file or directory")
-                self.interests.remove(key)
-            else:
-                self.interests.add(key)
-        if not most:
-            return []
-        readers = [fd for fd, which in self.interests if which == READ_FILTER]
-        writers = [fd for fd, which in self.interests if which == WRITE_FILTER]
-        readable, writable, _ = select.select(readers, writers, [], timeout)
-        events = [Kevent(fd, READ_FILTER, EOF if ended(fd) else 0) for fd in readable]
-        events += [Kevent(fd, WRITE_FILTER, EOF if gone(fd) else 0) for fd in writable]
-        return events[:most]
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def ended(fd: int) -> bool:
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-
-
-def gone(fd: int) -> bool:
-    polled = select.poll()
-    polled.register(fd, select.POLLOUT)
-    return any(mask & select.POLLHUP for _, mask in polled.poll(0))
-
-
-def load_kqueue(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The class, from its module as it is imported where there is kqueue."""
-    fake = types.ModuleType("select")
-    names = {"KQ_EV_ADD": ADD, "KQ_EV_DELETE": DELETE, "KQ_EV_EOF": EOF, "KQ_EV_ERROR": ERROR_FLAG}
-    names |= {"KQ_FILTER_READ": READ_FILTER, "KQ_FILTER_WRITE": WRITE_FILTER}
-    for name, value in {**names, "kevent": Kevent, "kqueue": FakeKqueue}.items():
-        setattr(fake, name, value)
-    spec = importlib.util.find_spec("evio_core.loop.poller.kqueue")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "select", fake)
-        patched.setattr(sys, "platform", "darwin")
-        spec.loader.exec_module(module)
-    return module.KqueuePoller
+from . import kqueue
+from .conftest import use_poller
 
 
 @pytest.fixture(params=["epoll", "kqueue", "select"])
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    if request.param == "kqueue":
-        made = load_kqueue(monkeypatch)()
-    else:
-        monkeypatch.setenv("EVIO_POLLER", request.param)
-        made = make_poller()
+    use_poller(monkeypatch, request.param)
+    made = make_poller()
     yield made
     made.close()
 
@@ -181,35 +106,73 @@ def test_a_bad_descriptor_is_an_error_and_leaves_nothing_behind(poller: Any) -> 
     assert poller.poll(0) == []
 
 
+@pytest.fixture
+def kqueue_poller(monkeypatch: pytest.MonkeyPatch) -> Iterator[KqueuePoller]:
+    kqueue.install(monkeypatch)
+    made = KqueuePoller()
+    yield made
+    made.close()
+
+
 def test_kqueue_changes_only_what_differs(
-    monkeypatch: pytest.MonkeyPatch, pair: tuple[socket.socket, socket.socket]
+    kqueue_poller: KqueuePoller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    poller = load_kqueue(monkeypatch)()
-    kernel: FakeKqueue = poller._kqueue
+    kernel: kqueue.Kqueue = kqueue_poller._kqueue
     fd = pair[0].fileno()
-    poller.register(fd, READ)
+    kqueue_poller.register(fd, READ)
     calls = kernel.calls
-    poller.modify(fd, READ)
+    kqueue_poller.modify(fd, READ)
     assert kernel.calls == calls
-    poller.modify(fd, WRITE)
-    assert kernel.interests == {(fd, WRITE_FILTER)}
-    poller.unregister(fd)
+    kqueue_poller.modify(fd, WRITE)
+    assert kernel.interests == {(fd, kqueue.WRITE)}
+    kqueue_poller.unregister(fd)
     assert kernel.interests == set()
-    poller.close()
+    kqueue_poller.close()
     assert kernel.closed
 
 
-def test_kqueue_errors_and_ends_in_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    poller = load_kqueue(monkeypatch)()
-    events = [
-        Kevent(7, READ_FILTER, EOF),
-        Kevent(8, WRITE_FILTER, EOF),
-        Kevent(9, READ_FILTER, ERROR_FLAG),
-        Kevent(8, READ_FILTER),
-    ]
-    reply: Callable[..., list[Kevent]] = lambda changes, most, timeout=None: events  # noqa: E731
-    monkeypatch.setattr(poller._kqueue, "control", reply)
-    assert poller.poll(0) == [(7, READ), (8, READ | WRITE | HANGUP), (9, READ | poller_package.ERROR)]
+def test_kqueue_reads_what_there_is_before_the_end(
+    kqueue_poller: KqueuePoller, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, peer = pair
+    kqueue_poller.register(ours.fileno(), READ | WRITE)
+    peer.send(b"last words")
+    peer.close()
+    (fd, mask), *others = kqueue_poller.poll(1)
+    assert (fd, mask, others) == (ours.fileno(), READ | WRITE | HANGUP, [])
+    kqueue_poller.modify(ours.fileno(), READ)
+    assert kqueue_poller.poll(1) == [(ours.fileno(), READ)]
+    assert (ours.recv(100), ours.recv(100)) == (b"last words", b"")
+
+
+@pytest.mark.parametrize("refused", [kqueue.READ, kqueue.WRITE])
+def test_a_change_that_kqueue_refuses_leaves_the_others_known(
+    refused: int,
+    kqueue_poller: KqueuePoller,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory runs out between the two filters of a descriptor."""
+    kernel: kqueue.Kqueue = kqueue_poller._kqueue
+    fd = pair[0].fileno()
+    real = kernel._change
+
+    def change(event: kqueue.Kevent) -> int:
+        return errno.ENOMEM if event.filter == refused and event.flags & kqueue.ADD else real(event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "_change", change)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            kqueue_poller.register(fd, READ | WRITE)
+        assert kernel.interests == set()
+    kqueue_poller.register(fd, READ if refused == kqueue.WRITE else WRITE)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "_change", change)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            kqueue_poller.modify(fd, READ | WRITE)
+    kqueue_poller.modify(fd, READ | WRITE)
+    assert kernel.interests == {(fd, kqueue.READ), (fd, kqueue.WRITE)}
+    kqueue_poller.unregister(fd)
 
 
 def test_select_refuses_descriptors_beyond_its_reach() -> None:
@@ -222,7 +185,7 @@ def test_the_ladder_and_its_override(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choice() == "epoll"
     monkeypatch.delattr(select, "epoll")
     assert choice() == "select"
-    monkeypatch.setattr(select, "kqueue", FakeKqueue, raising=False)
+    kqueue.install(monkeypatch)
     assert choice() == "kqueue"
     monkeypatch.setenv("EVIO_POLLER", "asyncio")
     assert choice() == "asyncio"

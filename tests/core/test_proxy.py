@@ -13,7 +13,7 @@ import pytest
 
 from evio_core import Conn, Events, Options
 
-from .conftest import Certificates
+from .conftest import POLLERS, Certificates, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 51234 443\r\n"
@@ -22,9 +22,9 @@ V2_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"
 REMOTE, LOCAL = ("192.0.2.1", 51234), ("198.51.100.2", 443)
 
 
-@pytest.fixture(params=["epoll", "select", "asyncio"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", request.param)
+    use_poller(monkeypatch, request.param)
     return str(request.param)
 
 

@@ -15,7 +15,7 @@ from evio_core.addresses import resolver
 from evio_core.addresses.address import Address
 from evio_core.addresses.resolver import LookUp, look_up_numeric, resolve
 
-from .conftest import POLLERS
+from .conftest import POLLERS, use_poller
 from .harness import TIMEOUT, Recorder, running
 
 ADDRESS = Address.parse("tcp://name.test:80")
@@ -56,7 +56,7 @@ class Names:
 
 @pytest.mark.parametrize("poller", POLLERS)
 def test_a_thousand_names_have_few_threads(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
@@ -76,7 +76,7 @@ def test_a_thousand_names_have_few_threads(poller: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("poller", POLLERS)
 def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     monkeypatch.setattr(resolver, "MOST_THREADS", 1)
     record = Recorder()
     with socket.socket() as refusing:

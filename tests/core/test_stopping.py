@@ -16,9 +16,11 @@ import pytest
 
 from evio_core import Conn, Events, Server, ServerStopped
 
+from .conftest import POLLERS, use_poller
 from .harness import TIMEOUT, Recorder, connect, running
 
-POLLERS = ["epoll", "select", "asyncio"]
+REAL_POLLERS = ["epoll", "select", "asyncio"]
+"""Of processes of their own, which have no stand-ins."""
 
 SELF_CALLING = {
     "a call that calls itself": """
@@ -78,7 +80,7 @@ def start(code: str, poller: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("poller", REAL_POLLERS)
 @pytest.mark.parametrize("what", SELF_CALLING)
 def test_a_program_that_always_has_something_to_do_ends_with_the_first_signal(what: str, poller: str) -> None:
     process = start(SELF_CALLING[what], poller)
@@ -109,7 +111,7 @@ serve(Events(serving=serving, data=data), "tcp://127.0.0.1:0")
 """
 
 
-@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("poller", REAL_POLLERS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_third_signal_interrupts_an_endless_callback(number: signal.Signals, poller: str) -> None:
     process = start(ENDLESS, poller)
@@ -153,7 +155,7 @@ def test_a_dial_during_the_stop_is_refused() -> None:
 def test_a_dial_that_the_stop_overtakes_is_not_reported_as_a_good_end(
     stage: str, poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVIO_POLLER", poller)
+    use_poller(monkeypatch, poller)
     record = Recorder()
     release = threading.Event()
     real: Callable[..., Any] = socket.getaddrinfo

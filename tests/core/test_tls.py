@@ -17,13 +17,13 @@ import trustme
 
 from evio_core import Action, Conn, Events, Options, TLSError, TLSTruncated, serve
 
-from .conftest import Certificates
+from .conftest import Certificates, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, needs, receive, receive_all, resident, running
 
 
 @pytest.fixture(params=["epoll", "asyncio"], autouse=True)
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", request.param)
+    use_poller(monkeypatch, request.param)
     return str(request.param)
 
 

@@ -13,6 +13,7 @@ import pytest
 from evio_core import Action, Conn, Events
 from evio_core.server import RunningServer
 
+from .conftest import POLLERS, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, running
 
 ADDRESSES = {
@@ -22,9 +23,9 @@ ADDRESSES = {
 }
 
 
-@pytest.fixture(params=["epoll", "select", "asyncio"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EVIO_POLLER", request.param)
+    use_poller(monkeypatch, request.param)
     return str(request.param)
 
 

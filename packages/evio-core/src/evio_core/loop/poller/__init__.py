@@ -57,7 +57,7 @@ def make_poller() -> Poller:
         from .epoll import EpollPoller
 
         return EpollPoller()
-    if sys.platform not in ("linux", "win32") and name == "kqueue":
+    if name == "kqueue":
         from .kqueue import KqueuePoller
 
         return KqueuePoller()

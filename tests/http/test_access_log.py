@@ -87,6 +87,10 @@ def test_json(tmp_path: Path, clock: None) -> None:
     }
 
 
+def test_an_address_that_is_not_known(tmp_path: Path, clock: None) -> None:
+    assert written(tmp_path / "log", "common", address="").startswith("- - - [14/Nov")
+
+
 def test_what_is_absent(tmp_path: Path, clock: None) -> None:
     line = written(tmp_path / "log", "combined", address="", method="", target="", version="", status=400, sent=0)
     assert line == '- - - [14/Nov/2023:17:13:20 -0500] "-" 400 - "-" "-"\n'

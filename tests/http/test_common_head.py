@@ -206,6 +206,9 @@ def test_whatever_is_recognised_is_what_h11_says(head: bytes) -> None:
         return
     request = request_of(found, "http")
     assert [described(request)] == parsed(head, [], LIMITS, None)
+    for field, joined in request_of(found, "http").headers:
+        assert field in request.headers
+        assert request.headers.get(field.title()) == joined
     # What is picked is what the request says.
     said, get = found.groups(), request.headers.get
     version = request.version[2:].encode()
@@ -238,6 +241,23 @@ def test_every_split_of_a_common_head_means_the_same(head: bytes) -> None:
     assert isinstance(whole[0], tuple)
     for at in range(len(head)):
         assert parsed(head, [at], LIMITS, recognise) == whole
+
+
+def test_fields_that_are_looked_up_are_those_that_are_parsed() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-a:1\r\nx-A: \t2 \r\nReferer:\r\nVia: \xfc: Host: b\r\n\r\n"
+    found = recognise(head)
+    assert found is not None
+    looked_up = request_of(found, "http").headers
+    for name, value in (("Host", "a"), ("X-A", "1, 2"), ("referer", ""), ("via", "\xfc: Host: b")):
+        assert name in looked_up
+        assert looked_up.get(name) == value
+    for name in ("a", "ost", "Host: a", "X-a:1\r\nx-A", "GET / HTTP/1.1\r\nHost", "", "\n", "\u20ac", "-a"):
+        assert name not in looked_up
+        assert looked_up.get(name, "none") == "none"
+    assert looked_up.has_any(frozenset(("range", "referer")))
+    assert not looked_up.has_any(frozenset(("range", "refere")))
+    assert dict(looked_up) == {"host": "a", "x-a": "1, 2", "referer": "", "via": "\xfc: Host: b"}
+    assert len(looked_up) == 4
 
 
 def test_a_request_is_a_plain_value() -> None:

@@ -25,6 +25,7 @@ from evio_http import Deferred, Limits, Request, Response, Site, VirtualHosts, h
 from evio_http.connections.handlers import QUEUED_WORK, WORKERS
 from evio_http.connections.session import HTTPSession
 from evio_http.message.response import FileBody
+from evio_http.server import LONGEST_REPEATED
 from evio_http.site.auth import BasicAuth, hash_password
 from tests.core.harness import TIMEOUT, Clock, Recorder, Running, connect, receive, receive_all, resident, running
 
@@ -91,6 +92,67 @@ def once(addr: Any, *arguments: str, method: str = "GET") -> Answer:
 
 
 # -- answers from memory
+
+
+def test_a_head_that_comes_again_is_answered_by_its_own_conditions(site: Path) -> None:
+    """A connection remembers its last head: what it found is looked at again, and another head is another request."""
+    tag = once_tag(site)
+    current, stale = f"If-None-Match: {tag}", 'If-None-Match: "x"'
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        for fields, status in (((), 200), ((current,), 304), ((stale,), 200), ((), 200)):
+            for _ in range(3):
+                assert ask(sock, "/a.txt", *fields).status == status
+        for _ in range(3):
+            assert ask(sock, "/a.txt", method="HEAD").body == b""
+        for _ in range(2):
+            assert ask(sock, "/b.txt").body == b"bbbb"
+            assert ask(sock, "/a.txt").body == b"aaa"
+        for _ in range(3):
+            assert ask(sock, "/a.txt", current).status == 304
+        (site / "a.txt").write_bytes(b"new")
+        assert ask(sock, "/a.txt", current).body == b"new"
+
+
+def once_tag(site: Path) -> str:
+    with serving(Site(str(site))) as run:
+        return once(run.addr, "/a.txt").fields["etag"]
+
+
+def test_a_connection_remembers_short_heads_only(site: Path) -> None:
+    sessions: list[HTTPSession] = []
+    events = http_events(Site(str(site)))
+    assert events.opened is not None
+    opened = events.opened
+
+    def noting(conn: Any) -> Any:
+        reply = opened(conn)
+        sessions.append(conn.context)
+        return reply
+
+    events.opened = noting
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as sock:
+        for size in (10, LONGEST_REPEATED):
+            for _ in range(3):
+                assert ask(sock, "/a.txt", f"Cookie: {'x' * size}").body == b"aaa"
+    (session,) = sessions
+    assert session.repeated == get("/a.txt", f"Cookie: {'x' * 10}")
+
+
+def test_a_head_that_comes_again_is_told_to_observers(site: Path) -> None:
+    told: list[tuple[bytes, str | None, int, int]] = []
+
+    class Telling:
+        def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
+            assert request is not None
+            told.append((request.target, request.headers.get("Referer"), status, length))
+
+    with serving(Site(str(site)), observers=[Telling()]) as run, connect(run.addr) as sock:
+        for path, referer in (("/a.txt?1", "here"), ("/a.txt?1", "there"), ("/big.bin", "here")):
+            for _ in range(3):
+                assert ask(sock, path, f"Referer: {referer}").status == 200
+        assert ask(sock, "/a.txt").status == 200  # so that the file has left
+    expected = [(b"/a.txt?1", "here", 200, 3), (b"/a.txt?1", "there", 200, 3), (b"/big.bin", "here", 200, len(BIG))]
+    assert told == [each for each in expected for _ in range(3)] + [(b"/a.txt", None, 200, 3)]
 
 
 def test_the_same_request_is_answered_from_memory(site: Path) -> None:

@@ -11,6 +11,7 @@ from .. import certificate
 __all__ = [
     "COLD_PATHS",
     "MANY_FILES",
+    "OLD",
     "PATHS",
     "prepare",
     "prepare_cold",

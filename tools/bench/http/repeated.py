@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 
 from .. import measures
@@ -27,7 +28,9 @@ LARGE_AT_LEAST = 0.95
 
 LARGE_CLIENTS = 10
 
-NOT_MODIFIED = 'wrk.headers["If-Modified-Since"] = "Fri, 01 Jan 2100 00:00:00 GMT"\n'
+NOT_MODIFIED = f'wrk.headers["If-Modified-Since"] = "{formatdate(files.OLD, usegmt=True)}"\n'
+LATER = f'wrk.headers["If-Modified-Since"] = "{formatdate(files.OLD + 3600, usegmt=True)}"\n'
+"""The file's own date, as browsers send it, and one that is later, as programs do that remember when they asked."""
 MANY = f"""
 request = function()
     return wrk.format("GET", string.format("/many/%d.bin", math.random(0, {files.MANY_FILES - 1})))
@@ -71,6 +74,7 @@ WORKLOADS = (
     workload("small", "1 KiB", "/small.bin"),
     workload("logged", "1 KiB, access log on", "/small.bin", peers=LOGGED),
     workload("not_modified", "304", "/small.bin", script=NOT_MODIFIED),
+    workload("later", "304, another date", "/small.bin", script=LATER),
     workload("medium", "100 KiB", "/medium.bin"),
     workload("many", "10,000 files of 1 KiB at random", "/", script=MANY, prepare=files.prepare_many),
     workload("tls", "1 KiB over TLS", "/small.bin", peers=TLS, prepare=files.prepare_tls),
@@ -89,6 +93,7 @@ TARGETS = (
     Target("small", "cpu", "<=", SMALL_AT_MOST, against="nginx"),
     Target("logged", "cpu", "<=", LOGGED_AT_MOST, against="nginx"),
     Target("not_modified", "cpu", "<=", NOT_MODIFIED_AT_MOST, against="nginx"),
+    Target("later", "cpu", "<=", NOT_MODIFIED_AT_MOST, against="nginx"),
     Target("medium", "cpu", "<=", MEDIUM_AT_MOST, against="nginx"),
     Target("many", "cpu", "<=", MANY_AT_MOST, against="nginx"),
     Target("tls", "cpu", "<=", TLS_AT_MOST, against="nginx"),

@@ -15,13 +15,14 @@ from typing import Any
 from evio_core import Events, Options, Reply
 
 from .answers.by_request import Record
+from .answers.cache import HotAnswer
 from .connections.connections import Connections
 from .connections.gate import Gate
 from .connections.handlers import Handlers, RequestHandler
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
 from .connections.session import HTTPSession
-from .message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, request_of
+from .message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Head, request_of
 from .message.limits import Limits
 from .pages.markup import document
 
@@ -29,6 +30,10 @@ __all__ = ["http_events"]
 
 REQUEST = re.compile(rb"[A-Za-z]+ ")
 """The beginning of a request in plain HTTP: its method."""
+
+LONGEST_REPEATED = 512
+"""Bytes of a head that a connection remembers, to know it when it comes again. Programs that ask for the same again and
+again send short ones; a browser's is longer mostly, and hardly ever the same."""
 
 
 def http_events(
@@ -84,63 +89,82 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
     recognise, renew, now, stat = server.recognise, server.known.renew, monotonic, os.stat
     observe, observed = server.observers.observe, server.observers.present
 
+    def recognised(chunk: bytes) -> Head:
+        head = recognise(chunk)
+        assert head is not None, "it was when it came first"
+        return head
+
     def data(conn: Any, chunk: bytes) -> Reply:
         session: HTTPSession = conn.context
         if not session.ready:
             return received(conn, chunk)
-        head = recognise(chunk)
-        if head is None:
-            return received(conn, chunk)
-        said = head.groups()
-        known = session.lookup(said[KEY])
-        if known is not None and said[OTHER] is None and said[CLOSE] is None:
-            record: Record | None = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
+        head: Head | None = None
+        record: Record | None = None
+        answer: HotAnswer | None = None
+        if chunk == session.repeated:
+            record = session.record
             if record is not None:
-                tags, since = said[TAGS], said[SINCE]
-                if tags is None and since is None:
-                    answer = record.full
-                elif tags == record.tag or (tags is None and since == record.modified):
-                    answer = record.not_modified
+                answer = record.full if session.in_full else record.not_modified
+        else:
+            head = recognise(chunk)
+            if head is None:
+                return received(conn, chunk)
+            said = head.groups()
+            known = session.lookup(said[KEY])
+            if known is not None and said[OTHER] is None and said[CLOSE] is None:
+                record = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
+                if record is not None:
+                    tags, since = said[TAGS], said[SINCE]
+                    if tags is None and since is None:
+                        answer = record.full
+                    elif tags == record.tag or (tags is None and since == record.modified):
+                        answer = record.not_modified
+                    else:
+                        answer = record.answer(said[0], tags, since)
+        if record is not None and answer is not None:
+            start = now()
+            if (start < record.until and start < answer.until) or renew(record, answer, start):
+                turn = conn.turn
+                if record.turn == turn or start < record.checked_until:
+                    current = True
+                elif record.others:
+                    current = record.source.is_current()
                 else:
-                    answer = record.answer(said[0], tags, since)
-                if answer is not None:
-                    start = now()
-                    if (start < record.until and start < answer.until) or renew(record, answer, start):
-                        turn = conn.turn
-                        if record.turn == turn or start < record.checked_until:
-                            current = True
-                        elif record.others:
-                            current = record.source.is_current()
-                        else:
-                            try:
-                                found = stat(record.path)
-                            except OSError:
-                                current = False
-                            else:
-                                # As ``version.is_current``, without what the ctime says already: no write, truncation,
-                                # rename or utime leaves it as it was.
-                                current = (
-                                    found.st_ctime_ns == record.ctime
-                                    and found.st_ino == record.inode
-                                    and found.st_dev == record.device
-                                )
-                        # In this order: another thread that lets go of an answer empties ``wire`` before ``file``.
-                        file, wire = answer.file, answer.wire
-                        if current and wire:
-                            if record.turn != turn:
-                                record.turn = turn
-                                if revalidate and start >= record.checked_until:
-                                    record.checked_until = start + revalidate
-                            if file is not None:
-                                session.started = start
-                                request = request_of(head, session.parser.scheme)
-                                return send_held(conn, session, request, answer, wire, file)
-                            if observed:
-                                session.started = start
-                                request = request_of(head, session.parser.scheme)
-                                observe(session, request, answer.status, answer.length)
-                            return wire
-        return asked(conn, session, request_of(head, session.parser.scheme))
+                    try:
+                        found = stat(record.path)
+                    except OSError:
+                        current = False
+                    else:
+                        # As ``version.is_current``, without what the ctime says already: no write, truncation, rename
+                        # or utime leaves it as it was.
+                        current = (
+                            found.st_ctime_ns == record.ctime
+                            and found.st_ino == record.inode
+                            and found.st_dev == record.device
+                        )
+                # In this order: another thread that lets go of an answer empties ``wire`` before ``file``.
+                file, wire = answer.file, answer.wire
+                if current and wire:
+                    if record.turn != turn:
+                        record.turn = turn
+                        if revalidate and start >= record.checked_until:
+                            record.checked_until = start + revalidate
+                    if head is not None and len(chunk) <= LONGEST_REPEATED:
+                        session.repeated, session.record, session.repeated_request = chunk, record, None
+                        session.in_full = answer is record.full
+                    if file is None and not observed:
+                        return wire
+                    session.started = start
+                    request = session.repeated_request if head is None else None
+                    if request is None:
+                        request = request_of(head or recognised(chunk), session.parser.scheme)
+                        if chunk == session.repeated:
+                            session.repeated_request = request
+                    if file is not None:
+                        return send_held(conn, session, request, answer, wire, file)
+                    observe(session, request, answer.status, answer.length)
+                    return wire
+        return asked(conn, session, request_of(head or recognised(chunk), session.parser.scheme))
 
     return data
 

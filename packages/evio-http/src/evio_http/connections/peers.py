@@ -39,6 +39,9 @@ class TrustedProxies:
         except ValueError as error:
             raise ValueError(f"{error}, such as 10.0.0.0/8, nor {UNIX!r}") from None
 
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
     def client(self, address: str, request: Request) -> str:
         """The address nearest to us that is not a trusted proxy's. The field is read from its end, which is what
         the nearest proxy wrote; what stands before an address that is not trusted may be anything."""
@@ -58,7 +61,7 @@ class TrustedProxies:
 
     def trusts_peer(self, address: str) -> bool:
         """Tell whether a peer with this address is believed."""
-        if not (self._unix or self._networks):
+        if not self:
             return False
         if address.startswith("unix:"):
             return self._unix

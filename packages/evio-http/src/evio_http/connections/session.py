@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from ..answers.by_request import Records
+from ..answers.by_request import Record, Records
 from ..message.parser import RequestParser
 from ..message.request import Request
 from ..message.response import Response
@@ -42,9 +42,13 @@ class HTTPSession:
         "ended",
         "gone",
         "guarded",
+        "in_full",
         "lookup",
         "parser",
         "ready",
+        "record",
+        "repeated",
+        "repeated_request",
         "request",
         "result",
         "retiring",
@@ -65,6 +69,14 @@ class HTTPSession:
         self.tls = tls
         """``"TLSv1.3"``, or empty."""
         self.ready = False
+        self.repeated: bytes | None = None
+        """A short head that came alone and was answered from memory. Of it are known"""
+        self.record: Record | None = None
+        """the record that was found,"""
+        self.in_full = False
+        """whether the record's full answer was given, or that it is not modified,"""
+        self.repeated_request: Request | None = None
+        """and the request, once one was needed. Whether the record is still right is looked at each time."""
         self.waiting = Waiting.NOTHING
         self.deadline = Deadline.NONE
         self.closing = False

@@ -45,6 +45,7 @@ class AccessLog:
             raise ValueError(f"unknown access log format {format!r}: choose from {', '.join(FORMATS)}")
         self._path = path
         self._format = format
+        self._combined = format == "combined"
         self._fd = _open(path)
         self._second = -1
         self._stamp = ""
@@ -89,9 +90,17 @@ class AccessLog:
                 f"{_request_object(method, target, version, host, referer, user_agent, tls)}}}\n"
             )
         else:
-            request, client = _request_texts(method, target, version, referer, user_agent)
-            line = f"{_word(address)} - {_word(user)} [{self._stamp}] {request} {status} {sent or '-'}"
-            line += f" {client}\n" if self._format == "combined" else "\n"
+            asked = f"{method} {target} {version}"
+            line = f'{address or "-"} - {user or "-"} [{self._stamp}] "{asked}" {status} {sent or "-"}'
+            if self._combined:
+                line += f' "{referer or "-"}" "{user_agent or "-"}"'
+            # Looking once at the whole line costs less than at each text in it.
+            quoted = '"' in asked or '"' in referer or '"' in user_agent
+            if quoted or not method or not _is_plain_line(line) or not _is_word(user) or not _is_word(address):
+                request, client = _request_texts(method, target, version, referer, user_agent)
+                line = f"{_word(address)} - {_word(user)} [{self._stamp}] {request} {status} {sent or '-'}"
+                line += f" {client}" if self._combined else ""
+            line += "\n"
         self._lines.append(line)
         self._collected += len(line)
         if self._collected >= FLUSH_BYTES:
@@ -209,14 +218,13 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-# Most requests of a client differ in little that the log shows: finding the escaped form of texts that were logged
-# before costs less than looking for what to escape.
-
-
-@functools.lru_cache(maxsize=512)
 def _request_texts(method: str, target: str, version: str, referer: str, user_agent: str) -> tuple[str, str]:
     request = f'"{_escaped(method)} {_escaped(target)} {_escaped(version)}"' if method else '"-"'
     return request, f'"{_escaped(referer) or "-"}" "{_escaped(user_agent) or "-"}"'
+
+
+# Most requests of a client differ in little that the log shows: finding the JSON of texts that were logged before costs
+# less than making it.
 
 
 @functools.lru_cache(maxsize=512)
@@ -227,10 +235,21 @@ def _request_object(method: str, target: str, version: str, host: str, referer: 
     )
 
 
-@functools.lru_cache(maxsize=512)
 def _word(text: str) -> str:
     """For a field without quotes."""
     return _escaped(text).replace(" ", "\\x20") or "-"
+
+
+_SHOWN = bytes(byte if 0x20 <= byte <= 0x7E and byte != 0x5C else 0 for byte in range(256))
+
+
+def _is_plain_line(line: str) -> bool:
+    """Tell whether nothing but quotes may have to be escaped in a line."""
+    return line.isascii() and (raw := line.encode("ascii")).translate(_SHOWN) == raw
+
+
+def _is_word(text: str) -> bool:
+    return not text or (" " not in text and '"' not in text)
 
 
 def _is_plain(text: str) -> bool:

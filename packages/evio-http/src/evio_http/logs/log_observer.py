@@ -18,7 +18,7 @@ class LogObserver:
 
     def __init__(self, log: AccessLog, trusted: TrustedProxies, auth: BasicAuth | None) -> None:
         self._log = log
-        self._trusted = trusted
+        self._client = trusted.client if trusted else None
         self._auth = auth
 
     def answered(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:
@@ -29,7 +29,7 @@ class LogObserver:
             return
         get = request.headers.get
         self._log.log(
-            self._trusted.client(session.address, request),
+            session.address if self._client is None else self._client(session.address, request),
             request.method,
             request.target.decode("latin-1"),
             f"HTTP/{request.version}",

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .limits import Limits
-from .request import Headers, Request
+from .request import Headers, Request, join_fields
 
 __all__ = [
     "CLOSE",
@@ -98,26 +98,51 @@ def recogniser(limits: Limits) -> Recogniser:
     return recognise
 
 
-_FIELD = re.compile(r"\n([^:\r]++):[\t ]*+([^\r]*+)")
+_FIELD = re.compile(rb"\n([^:\r]++):[\t ]*+([^\r]*+)")
 
 
 class HeadFields(Headers):
-    """The fields of a head that was recognised, parsed when one is asked for: an answer from memory needs none."""
+    """The fields of a head that was recognised, looked up in its bytes: an answer from memory needs none, others need
+    a few. They are parsed for whoever wants all."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "_lower")
 
     def __init__(self, head: bytes) -> None:
         self._head = head
+        self._lower = b""
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        lower, line = self._lower or self._lowered(), _line(name)
+        start = lower.find(line)
+        if start < 0:
+            return default
+        start += len(line)
+        if lower.find(line, start) >= 0:  # several lines of one field
+            return self._fields.get(name.lower(), default)
+        return self._head[start : lower.index(b"\r", start)].strip(b"\t ").decode("latin-1")
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        lower = self._lower or self._lowered()
+        return any(_line(name) in lower for name in names)
+
+    def __contains__(self, name: str) -> bool:
+        return _line(name) in (self._lower or self._lowered())
+
+    def _lowered(self) -> bytes:
+        self._lower = self._head.lower()
+        return self._lower
 
     def __getattr__(self, name: str) -> Any:
         if name != "_fields":  # the only slot that is set late
             raise AttributeError(name)
-        fields: dict[str, str] = {}
-        for each, value in _FIELD.findall(self._head.decode("latin-1")):
-            each, value = each.lower(), value.rstrip("\t ")
-            fields[each] = f"{fields[each]}, {value}" if each in fields else value
-        self._fields = fields
-        return fields
+        self._fields = join_fields(_FIELD.findall(self._head))
+        return self._fields
+
+
+@functools.lru_cache(maxsize=256)
+def _line(name: str) -> bytes:
+    """Return how a line of this field begins, in lower case; something that no head has for what is no name."""
+    return b"\n%b:" % name.lower().encode("latin-1", "replace") if ":" not in name else b"\n\n"
 
 
 def request_of(head: Head, scheme: str) -> Request:

@@ -29,7 +29,7 @@ from .chunked import ChunkedCheck
 from .common_head import Recogniser, request_of
 from .incomplete import METHOD, check_incomplete
 from .limits import Limits
-from .request import Request, make_request
+from .request import Request, join_fields, make_request
 from .target import is_host, parse_target
 
 __all__ = ["CONTINUE", "Continue", "Event", "RequestParser", "BadRequest"]
@@ -200,10 +200,7 @@ class RequestParser:
         return request
 
     def _request(self, event: h11.Request) -> Request:
-        fields: dict[str, str] = {}
-        for raw_name, raw_value in event.headers:
-            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        fields = join_fields(event.headers)
         method = event.method.decode("ascii")
         target = parse_target(method, event.target)
         return make_request(method, event.target, target, event.http_version.decode("ascii"), fields, self.scheme)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .target import Target
 
-__all__ = ["KNOWN_METHODS", "Headers", "Request", "make_request"]
+__all__ = ["KNOWN_METHODS", "Headers", "Request", "join_fields", "make_request"]
 
 KNOWN_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"))
 """Methods that a server knows (RFC 9110 section 9, RFC 5789); what others ask for cannot be known."""
@@ -41,6 +41,15 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self._fields!r})"
+
+
+def join_fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Make the fields of a message, with lower-case names, of its field lines, which are valid."""
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in lines:
+        name, value = raw_name.decode("ascii").lower(), raw_value.rstrip(b"\t ").decode("latin-1")
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
 
 
 class Request:

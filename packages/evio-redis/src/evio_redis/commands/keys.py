@@ -17,7 +17,7 @@ from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.glob import matcher
 from ..protocol.numbers import parse_int, parse_int32
-from ..protocol.resp import OK, ONE, ZERO, array, bulk, bulks, integer
+from ..protocol.resp import OK, ONE, ZERO, bulk, bulks, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -124,9 +124,16 @@ def scan(session: Session, args: Args) -> bytes:
     cursor, found = session.services[Scans].scan(database, lambda: database.data, cursor, count)
     if match is not None:
         found = [key for key in found if match(key)]
-    values = [(key, database.lookup(key)) for key in found]
-    there = [key for key, value in values if value is not None and kind in (None, type_name(value).encode())]
-    return array([bulk(b"%d" % cursor), bulks(there)])
+    if kind is not None:
+        values = [(key, database.lookup(key)) for key in found]
+        found = [key for key, value in values if value is not None and type_name(value).encode() == kind]
+    elif database.expires:
+        found = [key for key in found if database.lookup(key) is not None]
+    else:
+        data = database.data
+        found = [key for key in found if key in data]
+    text = b"%d" % cursor
+    return b"*2\r\n$%d\r\n%b\r\n%b" % (len(text), text, bulks(found))
 
 
 @command("RENAME", arity=3, flags="write", keys=(1, 2), group="generic")

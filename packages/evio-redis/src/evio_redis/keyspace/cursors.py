@@ -27,6 +27,9 @@ __all__ = ["Scans", "parse_cursor", "parse_options"]
 MOST_LISTS = 64
 MOST_ELEMENTS = 4_000_000
 
+SURELY_64_BITS = 20
+"""Digits that a 64-bit number may not have."""
+
 _CURSOR = re.compile(rb"(?:[+-]?[0-9]{1,100})?\Z").match
 
 POSITION_BITS = 32
@@ -35,18 +38,15 @@ POSITION_BITS = 32
 
 class _Iteration:
     """One under way, of ``owner``. Its first call has returned ``returned``; ``rest``, made by the second, is the
-    list of all others."""
+    list of all others. So many elements are ``kept`` for it."""
 
-    __slots__ = ("owner", "rest", "returned")
+    __slots__ = ("kept", "owner", "rest", "returned")
 
     def __init__(self, owner: object, returned: list[Any]) -> None:
         self.owner = owner
         self.returned = returned
         self.rest: list[Any] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of elements that are kept for it."""
-        return len(self.returned if self.rest is None else self.rest)
+        self.kept = len(returned)
 
 
 class Scans:
@@ -68,14 +68,15 @@ class Scans:
         rest = iteration.rest
         if rest is None:
             returned = set(iteration.returned)
-            self._elements -= len(iteration)
             rest = iteration.rest = [element for element in elements() if element not in returned]
-            self._elements += len(iteration)
+            iteration.returned = []
+            self._elements += len(rest) - iteration.kept
+            iteration.kept = len(rest)
         self._iterations.move_to_end(number)
         after = position + count
         if after >= len(rest):
             del self._iterations[number]
-            self._elements -= len(iteration)
+            self._elements -= iteration.kept
             return 0, rest[position:]
         self._drop()
         return (number << POSITION_BITS) | after, rest[position:after]
@@ -91,13 +92,16 @@ class Scans:
         return self._count << POSITION_BITS, found
 
     def _drop(self) -> None:
-        while len(self._iterations) > 1 and (len(self._iterations) > MOST_LISTS or self._elements > MOST_ELEMENTS):
-            _, dropped = self._iterations.popitem(last=False)
-            self._elements -= len(dropped)
+        iterations = self._iterations
+        while (len(iterations) > MOST_LISTS or self._elements > MOST_ELEMENTS) and len(iterations) > 1:
+            _, dropped = iterations.popitem(last=False)
+            self._elements -= dropped.kept
 
 
 def parse_cursor(text: bytes) -> int:
     """A cursor. Raises :class:`CommandError`."""
+    if text.isdigit() and len(text) < SURELY_64_BITS:  # the usual, without a match
+        return int(text)
     if _CURSOR(text) is None or abs(int(text or b"0")) >= 1 << 64:
         raise CommandError(INVALID_CURSOR)
     return int(text or b"0") % (1 << 64)
@@ -108,6 +112,8 @@ def parse_options(
 ) -> tuple[Callable[[bytes], object] | None, int, bytes | None]:
     """``[MATCH pattern] [COUNT count] [TYPE type]`` from ``args[at]`` on: a matcher or None, the count, the type or
     None. Raises :class:`CommandError`."""
+    if len(args) == at:
+        return None, 10, None
     match: Callable[[bytes], object] | None = None
     count, kind = 10, None
     options = Options(args, at)

@@ -174,13 +174,21 @@ class Session:
             for (database, key), expired in self.watching.items()
         )
 
+    def begin_multi(self) -> None:
+        """Queue commands from now on."""
+        self.queue = []
+        self.dirty_exec = False
+        if self.way is DIRECT:  # of its state, nothing else has changed
+            self.way = QUEUE
+
     def leave_multi(self) -> None:
         """Forget the transaction and what it watches."""
         self.queue = None
         self.dirty_exec = self.dirty_cas = False
         if self.watching:
             self.unwatch()
-        self.update_plain()
+        if self.way is QUEUE:
+            self.way = DIRECT
 
     def reset(self) -> None:
         """Back to how it connected, but for what RESET leaves alone: its name is gone, its id stays."""

@@ -22,9 +22,7 @@ __all__: list[str] = []
 def multi(session: Session, args: Args) -> bytes:
     if session.queue is not None:
         raise CommandError("ERR MULTI calls can not be nested")
-    session.queue = []
-    session.dirty_exec = False
-    session.update_plain()
+    session.begin_multi()
     return OK
 
 
@@ -33,7 +31,7 @@ def exec_(session: Session, args: Args) -> bytes:
     if session.queue is None:
         raise CommandError("ERR EXEC without MULTI")
     queue, failed = session.queue, session.dirty_exec
-    modified = session.dirty_cas or session.watched_expired()
+    modified = session.dirty_cas or (session.watching and session.watched_expired())
     session.leave_multi()
     if failed:
         raise CommandError("EXECABORT Transaction discarded because of previous errors.")

@@ -15,7 +15,7 @@ from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
-from ..protocol.resp import ZERO, array, bulk, bulks, integer
+from ..protocol.resp import HEADS, ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -26,10 +26,21 @@ NOT_A_RANGE = "ERR min or max is not a float"
 NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
 
 
+def members_reply(pairs: list[Pair]) -> bytes:
+    """Return the array of the members."""
+    try:
+        lines = [HEADS[len(member)] + member for _, member in pairs]
+    except IndexError:  # there are long ones
+        return bulks([member for _, member in pairs])
+    lines.insert(0, b"*%d" % len(lines))
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
 def pairs_reply(session: Session, pairs: list[Pair], with_scores: bool) -> bytes:
     """Members, or members with scores: flat in RESP2, pairs in RESP3."""
     if not with_scores:
-        return bulks([member for _, member in pairs])
+        return members_reply(pairs)
     double = session.resp.double
     if session.resp.version == 3:
         return array([array([bulk(member), double(score)]) for score, member in pairs])
@@ -219,7 +230,7 @@ def zrange(session: Session, args: Args) -> bytes:
         first, last, size = parse_int(args[2]), parse_int(args[3]), len(value)
         database.hits += 1
         start = first if first >= 0 else max(first + size, 0)
-        return bulks([member for _, member in value.between(start, (last if last >= 0 else last + size) + 1)])
+        return members_reply(value.between(start, (last if last >= 0 else last + size) + 1))
     return _range(session, args, Query(), NEW)
 
 
@@ -238,7 +249,7 @@ def zrangebyscore(session: Session, args: Args) -> bytes:
     if len(args) == 4 and type(value) is SortedSet and key not in database.expires:  # the usual, without a query
         start, stop = by_score(value, score_bound(args[2]), score_bound(args[3]))
         database.hits += 1
-        return bulks([member for _, member in value.between(start, stop)])
+        return members_reply(value.between(start, stop))
     return _range(session, args, Query("score"), SCORED)
 
 

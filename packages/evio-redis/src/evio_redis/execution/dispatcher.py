@@ -220,7 +220,7 @@ class Dispatcher:
                 now = clock()
                 taken, before = now - before, now
                 times[taken] += 1
-                if taken >= limit or session.way is not way:
+                if taken >= limit or (session.way is not way and session.blocked is not None):
                     self._judge(session, session.shown(args), taken)
                 if ready_keys:
                     self._blocking.serve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -269,11 +270,9 @@ nodeRedis().then(ioredis).then(() => console.log('well'), fail);
 """
 
 
-@pytest.fixture(scope="session")
-def node_project() -> Path:
-    """A folder with the clients of node, which come from the npm registry and are kept in ``build``."""
+def install(directory: Path, script: str, code: str, *packages: str) -> Path:
+    """Return a folder with a script and packages from the npm registry, which are kept in ``build``."""
     needs("node")
-    directory = BUILD / "-".join(NODE_CLIENTS)
     if not directory.exists():
         BUILD.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILD) as temporary:
@@ -281,14 +280,20 @@ def node_project() -> Path:
             made.mkdir()
             command = [needs("npm"), "install", "--no-audit", "--no-fund", "--fetch-retries=0", "--prefix", str(made)]
             done = subprocess.run(
-                [*command, *NODE_CLIENTS], capture_output=True, text=True, timeout=300, cwd=made, check=False
+                [*command, *packages], capture_output=True, text=True, timeout=300, cwd=made, check=False
             )
             if done.returncode:
                 reason = done.stderr.strip().splitlines()[:2]
-                pytest.skip(f"{' and '.join(NODE_CLIENTS)} are not installed, and npm cannot: {' '.join(reason)}")
-            made.rename(directory)
-    (directory / "talk.js").write_text(NODE)
+                pytest.skip(f"{' and '.join(packages)} are not installed, and npm cannot: {' '.join(reason)}")
+            with contextlib.suppress(OSError):  # somebody else was faster
+                made.rename(directory)
+    (directory / script).write_text(code)
     return directory
+
+
+@pytest.fixture(scope="session")
+def node_project() -> Path:
+    return install(BUILD / "-".join(NODE_CLIENTS), "talk.js", NODE, *NODE_CLIENTS)
 
 
 @pytest.mark.timeout(400)

@@ -23,6 +23,7 @@ from .clients.monitor import Monitors
 from .clients.pause import Pause
 from .clients.pubsub import PubSub
 from .clients.session import Session
+from .clients.tracking import Tracking
 from .config.config import INHERITED, Config
 from .errors import ConfigError, LogCorrupt
 from .execution.dispatcher import Dispatcher
@@ -116,7 +117,9 @@ class Server:
         self._blocking = add(Blocking(self.keyspace))
         self._outputs = add(OutputGuard(config))
         monitors = add(Monitors(route))
-        self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs))
+        self._tracking = add(Tracking(config, route, self.keyspace))
+        self._tracking.later = self._later
+        self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs, self._tracking))
         self._aof = add(AppendOnlyFile(services))
         self._snapshots = add(Snapshots(services))
         self._snapshots.others_active = lambda: self._aof.rewrites.active
@@ -281,6 +284,12 @@ class Server:
 
         return guarded
 
+    def _later(self, function: Callable[[], object]) -> None:
+        """Have a function called on the first loop once the events of this turn are done."""
+        assert self._running.core is not None, "there are clients"
+        with_lock = self.config.loops not in (0, 1)
+        self._running.core.call(self._guarded(function) if with_lock else function)
+
     def _serving(self, core: evio_core.Server) -> None:
         self._running.core = core
         log.info("evio-redis %s on Python %s, PID: %d", evio_core.__version__, platform.python_version(), os.getpid())
@@ -332,6 +341,7 @@ class Server:
         self.latency.timed(self._expirer.cycle, "expire-cycle")
         self._blocking.serve()  # those who wait for a stream that has expired
         self._outputs.check(clients.sessions.values(), clients.now)
+        self._tracking.limit()
         self._aof.tick()
         self._snapshots.tick()
         if self.config.maxmemory:

@@ -13,6 +13,7 @@ from .monitor import Monitors
 from .pause import Pause
 from .pubsub import PubSub
 from .session import Session
+from .tracking import Tracking
 
 __all__ = ["Clients"]
 
@@ -21,14 +22,22 @@ class Clients:
     """The sessions of one server, by their id."""
 
     def __init__(
-        self, pubsub: PubSub, pause: Pause, blocking: Blocking, monitors: Monitors, outputs: OutputGuard
+        self,
+        pubsub: PubSub,
+        pause: Pause,
+        blocking: Blocking,
+        monitors: Monitors,
+        outputs: OutputGuard,
+        tracking: Tracking,
     ) -> None:
         self._pubsub = pubsub
         self._pause = pause
         self._blocking = blocking
         self._monitors = monitors
         self._outputs = outputs
+        self._tracking = tracking
         self.sessions: dict[int, Session] = {}
+        tracking.sessions = self.sessions
         self.now = time.time()  # Unix time of the latest tick
 
     def add(self, session: Session) -> None:
@@ -42,12 +51,13 @@ class Clients:
         self.forget(session)
 
     def forget(self, session: Session) -> None:
-        """Undo everything that a session holds: transaction, subscriptions, waiting, monitoring."""
+        """Undo everything that a session holds: transaction, subscriptions, waiting, monitoring, tracking."""
         session.leave_multi()
         self._pubsub.forget(session)
         self._pause.forget(session)
         self._blocking.forget(session)
         self._monitors.remove(session)
+        self._tracking.disable(session)
         session.closing = True
         session.update_plain()
 
@@ -63,5 +73,6 @@ class Clients:
         """Have a client be as it connected (RESET), but for what that leaves alone: its name is gone, its id stays."""
         self._pubsub.forget(session)
         self._monitors.remove(session)
+        self._tracking.disable(session)
         session.reset()
         self._outputs.limit(session)

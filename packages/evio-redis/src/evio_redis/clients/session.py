@@ -18,18 +18,21 @@ from ..protocol.resp import RESP2, Resp2
 if TYPE_CHECKING:
     from evio_core import Conn
 
+    from .tracker import Tracker
 
-__all__ = ["DIRECT", "QUEUE", "Session"]
 
-DIRECT, QUEUE = "direct", "queue"
+__all__ = ["DIRECT", "QUEUE", "TRACKED", "Session"]
+
+DIRECT, TRACKED, QUEUE = "direct", "tracked", "queue"
 """Ways of a session's commands."""
 
 
 class Session:
     """A client. Its ``way`` is ``DIRECT`` while it is in the state that nearly all are in nearly always: authenticated,
     not blocked, in no transaction, without subscriptions; it is ``QUEUE`` if there is no more to it than a transaction
-    (MULTI). Every other state has no way of its own (None): its commands take the long one, which considers them all.
-    It is ``plain`` if it has a way and is at the beginning of a command, so that its input need not be remembered."""
+    (MULTI), and ``TRACKED`` if the keys that it reads are remembered but for that. Any other state has no way
+    of its own (None): its commands take the long one, which considers them all. It is ``plain`` if it has a way
+    and is at the beginning of a command, so that its input need not be remembered."""
 
     __slots__ = (
         "atomic",
@@ -69,6 +72,7 @@ class Session:
         "rewritten",
         "services",
         "shard_channels",
+        "tracking",
         "user",
         "watching",
         "way",
@@ -110,12 +114,18 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
+        self.tracking: Tracker | None = None  # how it is tracked (CLIENT TRACKING)
         self.blocked: Any = None  # what it waits for
         self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
         self.backlog_bytes = 0  # in which so much input went
         self.batch_tries = 1  # pipelines that may be batches of one command; none of the next -N if it is negative
+
+    @property
+    def reading_way(self) -> str:
+        """The way of its commands that are run at once: whether what they read may have to be remembered."""
+        return DIRECT if self.tracking is None or self.tracking.bcast else TRACKED
 
     @property
     def subscribed(self) -> bool:
@@ -134,8 +144,9 @@ class Session:
             and not self.patterns
             and not self.shard_channels
             and self.reply_mode == "on"
+            and (self.tracking is None or (self.queue is None and not self.tracking.caching))
         )
-        self.way = (DIRECT if self.queue is None else QUEUE) if usual else None
+        self.way = (self.reading_way if self.queue is None else QUEUE) if usual else None
         self.plain = usual and self.parser.empty and not self.hard_limit
 
     # -- transactions

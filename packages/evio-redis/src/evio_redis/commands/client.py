@@ -11,10 +11,13 @@ from ..clients.blocking import Blocking
 from ..clients.connected import Clients
 from ..clients.describe import client_type, describe, parse_type, peer, show_address
 from ..clients.pause import Pause
+from ..clients.tracker import Tracker
+from ..clients.tracking import Tracking
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
-from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer
+from ..protocol.resp import OK, ONE, ZERO, bulk, bulks, integer
 from .connection import check_client_name
 from .help import declare_help
 
@@ -148,14 +151,111 @@ def no_touch(session: Session, args: Args) -> bytes:
 
 @command("CLIENT GETREDIR", arity=2, flags=BASE, group="connection", since="6.0.0")
 def getredir(session: Session, args: Args) -> bytes:
-    return integer(-1)  # tracking is not offered, so nothing is redirected
+    return integer(session.tracking.redirect if session.tracking is not None else -1)
 
 
 @command("CLIENT TRACKINGINFO", arity=2, flags=BASE, group="connection", since="6.2.0")
 def trackinginfo(session: Session, args: Args) -> bytes:
-    resp = session.resp
-    fields = [bulk(b"flags"), resp.set([bulk(b"off")]), bulk(b"redirect"), integer(-1), bulk(b"prefixes"), array([])]
+    resp, tracker = session.resp, session.tracking
+    flags, redirect, prefixes = [b"off"], -1, set[bytes]()
+    if tracker is not None:
+        redirect, prefixes = tracker.redirect, tracker.prefixes
+        states = (
+            (b"on", True),
+            (b"bcast", tracker.bcast),
+            (b"optin", tracker.optin),
+            (b"caching-yes", tracker.optin and tracker.caching),
+            (b"optout", tracker.optout),
+            (b"caching-no", tracker.optout and tracker.caching),
+            (b"noloop", tracker.noloop),
+            (b"broken_redirect", tracker.broken),
+        )
+        flags = [name for name, state in states if state]
+    shown = resp.set_of_strings(flags)
+    fields = [bulk(b"flags"), shown, bulk(b"redirect"), integer(redirect), bulk(b"prefixes"), bulks(sorted(prefixes))]
     return resp.map(fields)
+
+
+@command("CLIENT TRACKING", arity=-3, flags=BASE, group="connection", since="6.0.0")
+def tracking(session: Session, args: Args) -> bytes:
+    wanted, prefixes = _tracker(session, args)
+    state = args[2].upper()
+    if state == b"ON":
+        _check_modes(session, wanted, prefixes)
+        wanted.prefixes = set(prefixes)
+        session.services[Tracking].enable(session, wanted)
+    elif state == b"OFF":
+        session.services[Tracking].disable(session)
+    else:
+        raise CommandError(SYNTAX_ERROR)
+    return OK
+
+
+def _tracker(session: Session, args: Args) -> tuple[Tracker, list[bytes]]:
+    """Return the tracker that the options ask for, and the prefixes in order."""
+    wanted, prefixes = Tracker(session.id), list[bytes]()
+    options = Options(args, 3)
+    for option in options:
+        left = options.at < len(args)
+        if option == b"REDIRECT" and left:
+            if wanted.redirect:
+                raise CommandError("ERR A client can only redirect to a single other client")
+            wanted.redirect = parse_int(options.word())
+            if wanted.redirect not in session.services[Clients].sessions:
+                raise CommandError("ERR The client ID you want redirect to does not exist")
+        elif option == b"PREFIX" and left:
+            prefixes.append(options.word())
+        elif option in (b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"):
+            setattr(wanted, option.decode().lower(), True)
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    return wanted, prefixes
+
+
+def _check_modes(session: Session, wanted: Tracker, prefixes: list[bytes]) -> None:
+    """Raise :class:`CommandError` for modes that exclude each other, or those in force."""
+    now = session.tracking
+    if prefixes and not wanted.bcast:
+        raise CommandError("ERR PREFIX option requires BCAST mode to be enabled")
+    if now is not None and now.bcast != wanted.bcast:
+        raise CommandError(f"ERR You can't switch BCAST mode on/off {SWITCHING}")
+    if wanted.bcast and (wanted.optin or wanted.optout):
+        raise CommandError("ERR OPTIN and OPTOUT are not compatible with BCAST")
+    if wanted.optin and wanted.optout:
+        raise CommandError("ERR You can't specify both OPTIN mode and OPTOUT mode")
+    if now is not None and ((wanted.optin and now.optout) or (wanted.optout and now.optin)):
+        raise CommandError(f"ERR You can't switch OPTIN/OPTOUT mode {SWITCHING}")
+    for at, prefix in enumerate(prefixes):
+        others = [(each, "an existing prefix") for each in sorted(now.prefixes if now is not None else ())]
+        others += [(each, "another provided prefix") for each in prefixes[at + 1 :]]
+        for other, what in others:
+            if prefix.startswith(other) or other.startswith(prefix):
+                shown = (each.partition(b"\0")[0].decode("utf-8", "surrogateescape") for each in (prefix, other))
+                raise CommandError(OVERLAP.format(*shown, what=what))
+
+
+SWITCHING = "before disabling tracking for this client, and then re-enabling it with a different mode."
+OVERLAP = "ERR Prefix '{}' overlaps with {what} '{}'. Prefixes for a single client must not overlap."
+
+
+@command("CLIENT CACHING", arity=3, flags=BASE, group="connection", since="6.0.0")
+def caching(session: Session, args: Args) -> bytes:
+    tracker = session.tracking
+    if tracker is None:
+        raise CommandError(
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode"
+            " enabled"
+        )
+    word = args[2].upper()
+    if word not in (b"YES", b"NO"):
+        raise CommandError(SYNTAX_ERROR)
+    if word == b"YES" and not tracker.optin:
+        raise CommandError("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+    if word == b"NO" and not tracker.optout:
+        raise CommandError("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
+    tracker.caching = True
+    session.update_plain()
+    return OK
 
 
 @command("CLIENT KILL", arity=-3, flags="admin " + BASE, group="connection", since="2.4.0")
@@ -225,10 +325,12 @@ declare_help(
     "CLIENT",
     "connection",
     """\
+CACHING (YES|NO)
+    Whether the keys that the next command reads are tracked, for OPTIN and OPTOUT.
 GETNAME
     The name of this connection.
 GETREDIR
-    The client that invalidation messages go to; always -1.
+    The id of the client that invalidation messages go to: 0 for this one, -1 without tracking.
 HELP
     This text.
 ID
@@ -253,8 +355,10 @@ SETINFO (LIB-NAME|LIB-VER) <value>
     What the client library is.
 SETNAME <name>
     Name this connection.
+TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]
+    Have messages about changes of the keys that this connection has read, or that begin with a prefix.
 TRACKINGINFO
-    The state of tracking; always off.
+    The state of tracking of this connection.
 UNBLOCK <id> [TIMEOUT|ERROR]
     Free a blocked client.
 UNPAUSE

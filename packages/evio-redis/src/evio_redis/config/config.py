@@ -142,6 +142,7 @@ class Config:
     tls_cert_file: str
     tls_key_file: str
     tls_port: int
+    tracking_table_max_keys: int
     unixsocket: str
     unixsocketperm: int
     zset_max_listpack_entries: int

@@ -124,6 +124,8 @@ _add("tcp-keepalive", 300, number(0, INT_MAX), "seconds between probes of silent
 _add("client-output-buffer-limit", OutputLimits(), output_limits, "output that may wait for a client")
 _add("client-query-buffer-limit", 1 << 30, memory(1 << 20), "input that may wait for the rest of a command")
 _add("proto-max-bulk-len", 512 << 20, memory(1 << 20), "largest argument of a command", metavar="SIZE")
+_tracked = "keys remembered for clients that are tracked; 0 for no limit"
+_add("tracking-table-max-keys", 1000000, number(0, LLONG_MAX), _tracked, metavar="N")
 _allowed = one_of("no", "yes", "local")
 _add(
     "enable-protected-configs",

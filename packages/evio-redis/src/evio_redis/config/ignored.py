@@ -83,7 +83,6 @@ ACCEPTED = (
     Accepted("active-defrag-threshold-lower", "10", number(0, 1000)),
     Accepted("active-defrag-threshold-upper", "100", number(0, 1000)),
     Accepted("list-compress-depth", "0", _POSITIVE),
-    Accepted("tracking-table-max-keys", "1000000", number(0, LLONG_MAX)),
     # -- the process
     Accepted("daemonize", "no", yes_no, "the server stays in the foreground", mutable=False),
     Accepted("syslog-enabled", "no", yes_no, "there is no log but logfile", mutable=False),

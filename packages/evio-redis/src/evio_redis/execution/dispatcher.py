@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from ..clients.blocking import Blocking, Waiter
 from ..clients.monitor import Monitors
 from ..clients.pause import Pause
-from ..clients.session import DIRECT, QUEUE, Session
+from ..clients.session import DIRECT, QUEUE, TRACKED, Session
+from ..clients.tracking import Tracking
 from ..config.config import Config
 from ..errors import CommandError, wrong_arity
 from ..keyspace.idle_times import NO_USE, Accesses
@@ -48,6 +49,9 @@ SUBSCRIBED = frozenset(
     ("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", "ping", "quit", "reset")
 )
 NEVER_QUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+
+READ_BY_OTHERS = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
+"""Commands that read through others, which it is remembered of."""
 
 HTTP = frozenset({b"post", b"host:"})
 """Names that no command has, so that a browser that is made to send here gets nowhere (cross-protocol scripting)."""
@@ -79,6 +83,7 @@ class Dispatcher:
         self._blocking = services[Blocking]
         self._pause = services[Pause]
         self._monitors = services[Monitors]
+        self._tracking = services[Tracking]
         self._accesses = services[Accesses]
         self._memory = services[MemoryLimit]
         self._slowlog = services[SlowLog]
@@ -122,7 +127,12 @@ class Dispatcher:
         direct = self._none if route.long else self._followed if route.writes_followed else self._direct
         if recording and not route.long:
             direct = self._registry.tables(self._recording_entry)
-        self.ways = {DIRECT: direct, QUEUE: self._none if route.long else self._queueing, NO_WAY: self._none}
+        tracked = direct
+        if self._tracking.active and not route.long:
+            tracked = self._registry.wrapped(direct, self._remembering)
+            direct = self._registry.wrapped(direct, self._invalidating)
+        queueing = self._none if route.long else self._queueing
+        self.ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
         self.batches = {} if route.long or route.writes_followed or recording else self._batches
 
     def _follow_up(self, command: Command) -> Function:
@@ -152,6 +162,60 @@ class Dispatcher:
 
         # Without keys, or with two databases, it may change another one than the session's.
         return followed if command.keys[0] and command.name != "copy" else followed_everywhere
+
+    def _invalidating(self, command: Command, function: Function) -> Function:
+        """Return what a command does while clients are tracked: those whom its changes concern are told, the client
+        that runs it after its reply."""
+        if "readonly" in command.flags:
+            return function
+        tracking = self._tracking
+
+        def invalidating(session: Session, args: Args) -> bytes:
+            if tracking.current is not None:
+                return function(session, args)  # within EXEC
+            tracking.current = session
+            try:
+                reply = function(session, args)
+            except BaseException:
+                tracking.failed(session)
+                raise
+            return tracking.end(session, reply)
+
+        return invalidating
+
+    def _remembering(self, command: Command, function: Function) -> Function:
+        """Return what a command does for a client that is tracked: what it reads is remembered."""
+        if "readonly" not in command.flags:
+            return self._invalidating(command, function)
+        remember, tracking = self._remember, self._tracking
+
+        def remembering(session: Session, args: Args) -> bytes:
+            outermost = tracking.current is None
+            if outermost:
+                tracking.current = session  # a key that has expired is noticed now, perhaps
+            try:
+                reply = function(session, args)
+            except BaseException:
+                if outermost:
+                    tracking.failed(session)
+                raise
+            finally:
+                remember(session, command, args)
+            return tracking.end(session, reply) if outermost else reply
+
+        return remembering
+
+    def _remember(self, session: Session, command: Command, args: Args) -> None:
+        """Remember what a client that is tracked has just read."""
+        tracker = session.tracking
+        if (
+            tracker is not None
+            and tracker.remembers
+            and "readonly" in command.flags
+            and command.name not in READ_BY_OTHERS
+        ):
+            keys = [args[at] for at in command.key_positions(args) if at < len(args)]
+            self._tracking.remember(tracker, keys)
 
     def _recording_entry(self, command: Command) -> Entry:
         """Return what a command does while it is recorded when keys are used."""
@@ -292,6 +356,14 @@ class Dispatcher:
     def process(self, session: Session, args: Args) -> bytes:
         """Check and run one command; returns its reply, an error reply included."""
         command = self._registry.find(args)
+        reply = self._process(session, command, args)
+        tracker = session.tracking
+        if tracker is not None and tracker.caching and session.queue is None and not _of_client(command):
+            tracker.caching = False  # CLIENT CACHING is about the next command, or transaction
+            session.update_plain()
+        return reply
+
+    def _process(self, session: Session, command: Command | None, args: Args) -> bytes:
         try:
             if command is None:
                 return self._unknown(session, args)
@@ -304,7 +376,12 @@ class Dispatcher:
             return self._rejected(session, command, args, error)
         if session.queue is not None and command.name not in NEVER_QUEUED:
             return _queue(session, args)
-        reply = self._reply(session, command, args)
+        tracking = self._tracking
+        if tracking.active:
+            tracking.current = session
+            reply = tracking.end(session, self._reply(session, command, args))
+        else:
+            reply = self._reply(session, command, args)
         if self._keyspace.ready_keys:
             self._blocking.serve()
         return reply
@@ -391,6 +468,8 @@ class Dispatcher:
             if logged_from is not None and aof.logging:
                 aof.end(session, command, args, logged_from)
             shown, session.redacted = session.shown(args), None
+            if session.tracking is not None:
+                self._remember(session, command, args)
             if self._accesses.recording:
                 self._record_use(session, command, args)
             if long:
@@ -446,7 +525,7 @@ class Dispatcher:
                 aof.end_transaction(session)
 
     def _run_each(self, session: Session, queue: list[Args]) -> list[bytes]:
-        tables, limit, clock = self.ways[DIRECT], self._limit, perf_counter_ns
+        tables, limit, clock = self.ways[session.reading_way], self._limit, perf_counter_ns
         replies: list[bytes] = []
         before = clock()
         for args in queue:
@@ -456,7 +535,7 @@ class Dispatcher:
                 command = self._registry.find(args)
                 assert command is not None, "it was checked when it was queued"
                 replies.append(self._reply(session, command, args))
-                tables, limit, before = self.ways[DIRECT], self._limit, clock()
+                tables, limit, before = self.ways[session.reading_way], self._limit, clock()
                 continue
             try:
                 reply = function(session, args)
@@ -494,6 +573,10 @@ class Dispatcher:
         """Count the error with which CLIENT UNBLOCK ends a client's waiting."""
         last = session.last_command
         self._failed([last if isinstance(last, bytes) else last.encode()], error)
+
+
+def _of_client(command: Command | None) -> bool:
+    return command is not None and command.name.startswith("client|")
 
 
 def _queue(session: Session, args: Args) -> bytes:

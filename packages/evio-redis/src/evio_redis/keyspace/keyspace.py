@@ -6,6 +6,7 @@ Watches, notifications, the append-only file and clients that wait for a key all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from ..model.route import Route
 from .clock import Clock
@@ -20,6 +21,16 @@ CREATIONS = "n"
 """The class of events of keys that are new, which only the long way can tell."""
 
 
+class Tracking(Protocol):
+    """The tracking of clients, as far as it is needed here."""
+
+    def modified(self, key: bytes, by_client: bool = True) -> None:
+        """A key was modified, perhaps by nobody: it has expired."""
+
+    def flushed(self) -> None:
+        """All keys of a database are gone."""
+
+
 class Keyspace:
     """The databases, and the hooks that they call."""
 
@@ -31,6 +42,7 @@ class Keyspace:
         self.heard = False  # anybody has subscribed to anything
         self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
+        self.tracking: Tracking | None = None  # while any client is tracked
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.functions: list[bytes] = []  # what a snapshot had of these, which is kept for the next one
         self.expired_keys = 0
@@ -76,7 +88,7 @@ class Keyspace:
         """Have databases tell of changes only if anyone listens."""
         told = self.heard and not OF_COMMANDS.isdisjoint(self.events)
         for database in self.databases:
-            database.has_listeners = told or bool(database.watched)
+            database.has_listeners = told or bool(database.watched) or self.tracking is not None
 
     # -- all keys at once
 
@@ -102,6 +114,8 @@ class Keyspace:
                 if key in database.data:
                     self.ready(database, key)
             database.changes += max(1, database.clear())
+        if self.tracking is not None:
+            self.tracking.flushed()
 
     def notify_all_watchers(self, database: Database, other: Database | None) -> None:
         """All of a database is about to be replaced by what another one holds, or by nothing. That modifies every
@@ -124,7 +138,12 @@ class Keyspace:
     # -- hooks
 
     def notify_watchers(self, database: Database, key: bytes) -> None:
-        """A key was modified: transactions that watch it will fail."""
+        """A key was modified: transactions that watch it will fail, and clients that have read it are told."""
+        if self.tracking is not None:
+            self.tracking.modified(key)
+        self._fail_watchers(database, key)
+
+    def _fail_watchers(self, database: Database, key: bytes) -> None:
         for session in database.watched.get(key, ()):
             if not session.watching[database, key]:
                 session.dirty_cas = True
@@ -152,8 +171,10 @@ class Keyspace:
         self.expired_keys += 1
         if self.propagate is not None:
             self.propagate(database, [b"DEL", key])
+        if self.tracking is not None:
+            self.tracking.modified(key, by_client=False)
         if database.watched:
-            self.notify_watchers(database, key)
+            self._fail_watchers(database, key)
         if self.heard:
             self.notify(database, "x", "expired", key)
 

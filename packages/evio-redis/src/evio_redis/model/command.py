@@ -255,6 +255,20 @@ class Registry:
             return found.subcommands.get(args[1].decode("latin-1").upper(), found)
         return found
 
+    def wrapped(self, tables: Tables, wrap: Callable[[Command, Function], Function]) -> Tables:
+        """Return such tables with each function replaced by what ``wrap`` makes of it."""
+        made: dict[tuple[int, Function], Entry] = {}
+
+        def entry(name: bytes, old: Entry) -> Entry:
+            known = made.get((id(old[1]), old[0]))
+            if known is None:
+                command = self.find([name])
+                assert command is not None, "it is in a table"
+                known = made[id(old[1]), old[0]] = wrap(command, old[0]), old[1]
+            return known
+
+        return [{name: entry(name, old) for name, old in table.items()} for table in tables]
+
     def tables(self, function_of: Callable[[Command], Entry | None]) -> Tables:
         """Return, for each number of arguments, the entries of the commands that accept it, by name: one look-up finds
         the function and checks the arity. Left out are names in an unusual case, more than 32 arguments, and commands

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..clients.pause import Pause
 from ..clients.session import Session
+from ..clients.tracker import Tracker
+from ..clients.tracking import Tracking
 from ..config.config import Config
 from ..errors import CommandError
 from ..execution.dispatcher import OOM, Dispatcher
@@ -85,6 +87,7 @@ class Scripts:
         self._aof = services[AppendOnlyFile]
         self._route = services[Route]
         self._dispatcher = services[Dispatcher]
+        self._tracking = services[Tracking]
         services[Pause].script_may_write = self.may_write
         self._loaded: dict[str, Script] = {}
         self._lua: Any = None
@@ -98,6 +101,8 @@ class Scripts:
         self._session: Session | None = None
         self._read_only = False
         self._checks_memory = False
+        self._tracker: Tracker | None = None  # of the client that runs it
+        self._keys: Args = []
         self._wrote = False
         self._logs = True
         self._deadline = 0.0
@@ -223,6 +228,7 @@ class Scripts:
         own.resp = RESP2
         own.db, own.atomic, own.authenticated = session.db, True, True
         self._read_only = read_only or "no-writes" in flags
+        self._tracker, self._keys = session.tracking, keys
         self._checks_memory = "allow-oom" not in flags and self._memory.exceeded
         self._wrote, self._logs = False, True
         self._counted.clear()
@@ -312,6 +318,8 @@ class Scripts:
             return self._dispatcher.call(session, command, args)
         finally:
             aof.logging = logging_before
+            if self._tracker is not None and self._tracker.remembers and "readonly" in command.flags:
+                self._tracking.remember(self._tracker, self._keys)  # what the call declares, not what it reads
 
     def _check_call(self, command: Command, args: Args) -> None:
         if not command.accepts(len(args)):

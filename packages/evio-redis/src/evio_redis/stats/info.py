@@ -22,6 +22,7 @@ from ..clients.connected import Clients
 from ..clients.describe import memory_of
 from ..clients.pause import Pause
 from ..clients.pubsub import CHANNEL, PATTERN, SHARD, PubSub
+from ..clients.tracking import Tracking
 from ..config.config import Config
 from ..config.converters import show_percentiles
 from ..keyspace.expirer import Expirer
@@ -92,6 +93,7 @@ class Info:
         self._keyspace = services[Keyspace]
         self._snapshots = snapshots
         self._pubsub = services[PubSub]
+        self._tracking = services[Tracking]
         self._totals = services[Totals]
         self._rates = services[Rates]
         self._expirer = services[Expirer]
@@ -177,7 +179,7 @@ class Info:
                 (each.conn.pending for each in self._clients.sessions.values() if each.conn is not None), default=0
             ),
             "blocked_clients": self._blocking.waiting + self._pause.waiting,
-            "tracking_clients": 0,
+            "tracking_clients": self._tracking.counts()[0],
             "clients_in_timeout_table": self._blocking.waiting,
         }
 
@@ -243,6 +245,7 @@ class Info:
     def _stats_fields(self) -> Mapping[str, Any]:
         core = self._running.stats
         listeners = self._pubsub.listeners
+        _, tracked_keys, tracked_items, tracked_prefixes = self._tracking.counts()
         return {
             "total_connections_received": self._totals.connections_received,
             "total_commands_processed": self._totals.commands_processed,
@@ -282,9 +285,9 @@ class Info:
             "active_defrag_key_misses": 0,
             "total_active_defrag_time": 0,
             "current_active_defrag_time": 0,
-            "tracking_total_keys": 0,
-            "tracking_total_items": 0,
-            "tracking_total_prefixes": 0,
+            "tracking_total_keys": tracked_keys,
+            "tracking_total_items": tracked_items,
+            "tracking_total_prefixes": tracked_prefixes,
             "unexpected_error_replies": 0,
             "total_error_replies": sum(self._totals.errors.values()),
             "dump_payload_sanitizations": 0,

@@ -1,0 +1,26 @@
+"""The state of tracking of one client (CLIENT TRACKING)."""
+
+from __future__ import annotations
+
+__all__ = ["Tracker"]
+
+
+class Tracker:
+    """The wishes of one client: of what it is to be told, and in which way."""
+
+    __slots__ = ("bcast", "broken", "caching", "id", "noloop", "optin", "optout", "prefixes", "redirect")
+
+    def __init__(self, identity: int) -> None:
+        self.id = identity  # of the client
+        self.redirect = 0  # the id of the client that gets the messages; 0 for the client itself
+        self.bcast = self.optin = self.optout = self.noloop = False
+        self.caching = False  # CLIENT CACHING was called: the next command is an exception
+        self.broken = False  # that other client is gone
+        self.prefixes: set[bytes] = set()
+
+    @property
+    def remembers(self) -> bool:
+        """True if the keys that the client reads now are to be remembered."""
+        if self.optin or self.bcast:
+            return self.caching and not self.bcast
+        return not (self.optout and self.caching)

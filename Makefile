@@ -8,6 +8,7 @@ PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
 
+.SECONDARY: # or make removes the environments as intermediate files
 .PHONY: help echo redis http test test-all test-compiled differential lint format bench soak docs clean
 
 help:
@@ -39,14 +40,20 @@ $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)
 	fi
 	@touch $@
 
-echo: $(VENV)/.stamp
-	@$(BIN)/python -m evio_echo
+# The servers run in environments of their own, made in seconds: .venv has all that developing needs.
+build/run-%/.stamp: tools/light.py $(PROJECTS)
+	@test -n "$(PYTHON)" || { echo "evio needs Python 3.11 or newer, and none was found (set PYTHON=...)" >&2; exit 1; }
+	@echo "making build/run-$* ..."
+	@$(PYTHON) tools/light.py evio-$* build/run-$*
 
-redis: $(VENV)/.stamp
-	@$(BIN)/python -m evio_redis
+echo: build/run-echo/.stamp
+	@build/run-echo/bin/python -m evio_echo
 
-http: $(VENV)/.stamp
-	@$(BIN)/python -m evio_http examples/site --listing
+redis: build/run-redis/.stamp
+	@build/run-redis/bin/python -m evio_redis
+
+http: build/run-http/.stamp
+	@build/run-http/bin/python -m evio_http examples/site --listing
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import evio_core
+from evio_core import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,7 +32,7 @@ LAYERS: dict[str, list[str]] = {
         "addresses buffers",
         "events errors",
         "systemd",
-        "checks logs _version",
+        "checks cli logs _version",
     ],
     "evio_redis": [
         "__main__ pytest_plugin",
@@ -95,7 +96,7 @@ NEVER: list[tuple[str, str]] = [
 ]
 """Imports that never are, whatever becomes of the layers."""
 
-PUBLIC = {*evio_core.__all__, "stdlib"}
+PUBLIC = {*evio_core.__all__, "cli", *(f"cli.{name}" for name in cli.__all__), "stdlib"}
 
 
 @dataclass(frozen=True)

@@ -173,12 +173,14 @@ def test_reuseport_on_several_loops() -> None:
         (["tpc://x:1"], "did you mean tcp"),
         (["tcp://localhost"], "expected host:port"),
         (["tls://localhost:0"], "needs cert=FILE"),
-        (["--loops", "-5"], "num_loops must be"),
+        (["--loops", "-5"], "--loops: '-5' is not a number from 0 to 9999, nor -1, which is one per CPU"),
         (["--balance", "best"], "choose from"),
-        (["--idle-timeout", "-1"], "idle_timeout must be 0 or more"),
-        (["--workers", "-5"], "workers must be -1"),
-        (["--loops", "many"], "invalid int value: 'many'"),
-        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--idle-timeout", "-1"], "--idle-timeout: '-1' is not a number of seconds from 0"),
+        (["--workers", "-5"], "--workers: '-5' is not a number from 0 to 9999"),
+        (["--loops", "many"], "--loops: 'many' is not a number"),
+        (["--lops", "2"], "unknown flag --lops; did you mean --loops?"),
+        (["--trac"], "unknown flag --trac; did you mean --trace?"),
+        (["--nonsense"], "unknown flag --nonsense; --help has all of them"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(
@@ -193,7 +195,7 @@ def test_bad_usage_is_one_line_and_status_2(
 def test_the_status_of_bad_usage_is_that_of_the_process() -> None:
     done = subprocess.run(command("--nonsense"), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "evio-echo: unrecognized arguments: --nonsense\n"
+    assert done.stderr == "evio-echo: unknown flag --nonsense; --help has all of them\n"
 
 
 def test_port_in_use_is_one_line_and_status_1() -> None:

@@ -28,6 +28,8 @@ from .wire import Wire, redis_server
 
 WRONG = [
     (["--porrt", "1"], "unknown directive 'porrt'; did you mean 'port'?"),
+    (["--hep"], "unknown directive 'hep'; did you mean 'help'?"),
+    (["--x"], "unknown directive 'x'; evio-redis --help has all of them"),
     (["--port"], "--port needs a value"),
     (["--port", "x"], "argument couldn't be parsed into an integer"),
     (["--port", "70000"], "argument must be between 0 and 65535 inclusive"),
@@ -35,7 +37,8 @@ WRONG = [
     (["--maxmemory", "lots"], "argument must be a memory value"),
     (["--tls-port", "1"], "tls-port needs tls-cert-file and tls-key-file"),
     (["--save", "60 x"], "Invalid save parameters"),
-    (["--save", "60"], "Invalid save parameters"),
+    (["--save", "60"], "Invalid save parameters (given '60'; it takes SECONDS CHANGES)"),
+    (["--port", "0", "--tls-port", "1", "--tls-cert-file", "no", "--tls-key-file", "no"], "cannot load certificate no"),
     (["--replicaof", "localhost 6379"], "replication is not offered"),
     (["--cluster-enabled", "yes"], "cluster mode is not offered"),
     (["--aclfile", "users.acl"], "ACL rules are not offered"),
@@ -296,14 +299,14 @@ def test_the_log_file_may_be_moved_away_at_any_time(tmp_path: Path) -> None:
     assert "User requested shutdown..." not in (tmp_path / "server.log.1").read_text()
 
 
-def test_a_log_file_that_cannot_be_opened_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_file_that_cannot_be_opened_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none" / "server.log"
-    assert main(["--port", "0", "--logfile", str(path)]) == 1
+    assert main(["--port", "0", "--logfile", str(path)]) == 2
     assert capsys.readouterr().err == f"evio-redis: {path}: No such file or directory\n"
 
 
 def test_a_port_in_the_place_of_a_file_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["7000"]) == 1
+    assert main(["7000"]) == 2
     expected = "evio-redis: 7000: No such file or directory; a port is given as --port 7000\n"
     assert capsys.readouterr().err == expected
 

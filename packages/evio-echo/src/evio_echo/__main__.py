@@ -7,7 +7,6 @@ import functools
 import itertools
 import os
 import sys
-from typing import NoReturn
 
 from evio_core import (
     Action,
@@ -24,6 +23,7 @@ from evio_core import (
     url,
     workers,
 )
+from evio_core.cli import Parser, count, seconds
 
 EXAMPLES = """\
 addresses:
@@ -37,22 +37,17 @@ examples:
 """
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # argparse's own also prints the usage
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = Parser("evio-echo", description="Send back what is received.", epilog=EXAMPLES, formatter_class=raw)
     balances, default = [each.value for each in LoadBalance], ["tcp://127.0.0.1:5000", "udp://127.0.0.1:5000"]
     parser.add_argument("addresses", nargs="*", default=default, metavar="ADDRESS", help="where to listen; see below")
-    parser.add_argument("--loops", type=int, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes; -1: one per CPU")
+    parser.add_argument("--loops", type=count, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
+    parser.add_argument("--workers", type=count, default=0, metavar="N", help="processes; -1: one per CPU")
     parser.add_argument("--balance", choices=balances, default="round-robin", help="which loop gets a connection")
     parser.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     parser.add_argument("--trace", action="store_true", help="print what passes, escaped")
-    parser.add_argument("--idle-timeout", type=float, default=0.0, metavar="SECONDS", help="drop silent connections")
+    parser.add_argument("--idle-timeout", type=seconds, default=0.0, metavar="SECONDS", help="drop silent connections")
     parser.add_argument("--version", action="version", version=f"evio-echo {__version__}")
     return parser.parse_args(arguments)
 

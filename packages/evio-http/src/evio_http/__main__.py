@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s", level=logging.DEBUG if flags.verbose else logging.WARNING
     )
+    if not flags.verbose:
+        log.setLevel(logging.INFO)  # of ours, that it has stopped
     # Full collections look at every request and answer that is remembered, up to 20 ms long; little that lives long is
     # ever part of a cycle, so they may be ten times as rare.
     gc.set_threshold(1000, 10, 100)
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print("evio-http: all of it would work", file=sys.stderr)
             else:
                 run(setup, flags.workers)
+                log.info("stopped")
         finally:
             setup.close()
     except (EvioError, OSError, ValueError) as error:

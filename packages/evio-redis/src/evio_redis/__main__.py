@@ -106,7 +106,8 @@ def _split(argument: str) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; returns the exit status: 2 for arguments that are wrong, 1 for what the system refuses."""
+    """Run; returns the exit status: 2 for arguments that are wrong, or name what cannot be read, 1 for what the system
+    refuses."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if "--help" in given or "-h" in given:
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         hint = f"; a port is given as --port {given[0]}" if error.filename and given[:1] and given[0].isdigit() else ""
         print(f"evio-redis: {describe(error)}{hint}", file=sys.stderr)
-        return 1
+        return 2 if error.filename else 1
     except ConfigError as error:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 2
@@ -159,7 +160,7 @@ def run(server: Server) -> int:
     signals.install(server.services[Running])
     try:
         server.run()
-    except (ConfigError, evio_core.AddressError) as error:
+    except (ConfigError, evio_core.AddressError, evio_core.TLSError) as error:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 2
     except (evio_core.EvioError, LogCorrupt, OSError) as error:

@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -294,6 +295,8 @@ class Server:
         self._running.core = core
         log.info("evio-redis %s on Python %s, PID: %d", evio_core.__version__, platform.python_version(), os.getpid())
         log.info("Server initialized")
+        if find_spec("lupa") is None:
+            log.info("Without scripts (EVAL, EVALSHA, FCALL), which need lupa: pip install 'evio-redis[scripting]'")
         missed = self.config.missed()
         if missed:
             log.warning("Without effect: %s", "; ".join(missed))

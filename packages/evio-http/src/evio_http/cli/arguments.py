@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 from evio_core import __version__
+from evio_core.cli import Parser, count, seconds
 
 from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
@@ -51,14 +52,6 @@ examples:
 signals: SIGTERM and SIGINT stop in good order; SIGHUP reads certificates anew and reopens the access log, and with
 --workers replaces the workers one by one; SIGUSR1 reopens the access log. A log that was moved away is also noticed.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -114,8 +107,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def _network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--port", type=_port, metavar="N", help="default 8080; 0 is any that is free")
     group.add_argument("--bind", metavar="HOST", help="default 127.0.0.1; '' is all interfaces")
-    group.add_argument("--loops", type=_count, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
-    group.add_argument("--workers", type=_count, default=0, metavar="N", help="processes; -1: one per CPU")
+    group.add_argument("--loops", type=count, default=1, metavar="N", help="event loops (threads); -1: one per CPU")
+    group.add_argument("--workers", type=count, default=0, metavar="N", help="processes; -1: one per CPU")
     group.add_argument("--reuseport", action="store_true", help="a listening socket for each loop or worker")
     group.add_argument("--proxy-protocol", action="store_true", help="connections begin with a PROXY header")
     group.add_argument(
@@ -251,14 +244,14 @@ def _limits(group: argparse._ArgumentGroup) -> None:
         )
     group.add_argument(
         "--header-timeout",
-        type=_seconds,
+        type=seconds,
         default=default.header_timeout,
         metavar="SECONDS",
         help="for a whole head, however it trickles in (default %(default)g)",
     )
     group.add_argument(
         "--keep-alive",
-        type=_seconds,
+        type=seconds,
         default=default.keep_alive,
         metavar="SECONDS",
         help="without a byte either way (default %(default)g)",
@@ -281,7 +274,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(
         "--shutdown-timeout",
-        type=_seconds,
+        type=seconds,
         default=10.0,
         metavar="SECONDS",
         help="for answers that are under way when it stops, or a worker is replaced (default %(default)g)",
@@ -299,7 +292,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--revalidate",
-        type=_seconds,
+        type=seconds,
         default=0.0,
         metavar="SECONDS",
         help="send an answer that long without looking at its file (default 0: look every time)",
@@ -327,22 +320,6 @@ def _whole(text: str, least: int = 0) -> int:
 
 def _positive(text: str) -> int:
     return _whole(text, least=1)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("-1|[0-9]{1,4}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 9999, nor -1, which is one per CPU")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
-    return value
 
 
 def _rate(text: str) -> float:

@@ -120,6 +120,8 @@ class Setup:
 
     def _addresses(self) -> list[str]:
         flags = self._flags
+        if not flags.directory:
+            raise UsageError("'' is no directory; . is the one you are in")
         if "://" in flags.directory:
             raise UsageError(f"the directory comes first: evio-http . {flags.directory}")
         certificates = self._certificates()

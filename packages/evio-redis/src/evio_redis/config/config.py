@@ -24,14 +24,18 @@ from .ignored import missed
 __all__ = ["INHERITED", "STDIN", "Config", "find_directive", "read_file"]
 
 
+OTHER_FLAGS = ("help", "version", "check")
+"""Words that the command line takes beside directives."""
+
+
 def find_directive(name: str) -> Directive:
     """The directive of that name. Raises :class:`ConfigError`, which names the nearest one."""
     found = DIRECTIVES.get(ALIASES.get(name.lower(), name.lower()))
     if found is not None:
         return found
-    near = difflib.get_close_matches(name.lower(), DIRECTIVES, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(f"unknown directive '{name}'{hint}")
+    near = difflib.get_close_matches(name.lower(), [*DIRECTIVES, *OTHER_FLAGS], 1)
+    hint = f"did you mean '{near[0]}'?" if near else "evio-redis --help has all of them"
+    raise ConfigError(f"unknown directive '{name}'; {hint}")
 
 
 INHERITED = ("systemd", "fd")
@@ -169,7 +173,8 @@ class Config:
         try:
             parsed = directive.parse(str(value))
         except ConfigError as error:
-            raise ConfigError(f"{name}: {error} (given {str(value)!r})") from None
+            takes = f"; it takes {directive.metavar}" if directive.metavar not in ("", "VALUE") else ""
+            raise ConfigError(f"{name}: {error} (given {str(value)!r}{takes})") from None
         if directive.name == "rename-command":
             parsed = {**self.rename_command, **parsed}
         elif directive.name == "save" and parsed:

@@ -18,7 +18,7 @@ from docs import tables
 project = "evio for Python"
 version = release = installed("evio-core")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["substitution"]
 myst_substitutions = {
     "redis_commands": tables.redis_commands(),

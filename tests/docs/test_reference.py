@@ -13,7 +13,9 @@ import evio_http
 import evio_redis
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
-ENTRY = re.compile(r"^\.\. auto(?:class|data|exception|function):: (evio_\w+)\.(?:events\.)?(\w+)(?:\(\))?$", re.MULTILINE)
+ENTRY = re.compile(
+    r"^\.\. auto(?:class|data|exception|function):: (evio_\w+)\.(?:events\.)?(\w+)(?:\(\))?$", re.MULTILINE
+)
 
 
 def entries() -> list[tuple[str, str]]:

@@ -115,6 +115,12 @@ def long_sorted_sets(random: Random, count: int) -> Iterable[Words]:
         )
 
 
+def streams(random: Random, _count: int) -> Iterable[Words]:
+    for number in range(100):
+        for each in range(100):
+            yield ("XADD", f"key:{number}", f"{each + 1}-0", "sensor", each, "value", text(random, 10))
+
+
 def places(random: Random, _count: int) -> Iterable[Words]:
     for number in range(20):
         positions = ((random.uniform(5, 15), random.uniform(45, 55), f"place:{each}") for each in range(100))
@@ -132,6 +138,11 @@ def member(random: Random, count: int = 20) -> str:
 def ten_scores(random: Random, _number: int) -> Words:
     lowest = random.randrange(90)
     return "ZRANGEBYSCORE", key(random), lowest, lowest + 9
+
+
+def ten_entries(random: Random, _number: int) -> Words:
+    first = random.randrange(1, 91)
+    return "XRANGE", f"key:{random.randrange(100)}", first, first + 9
 
 
 def search(random: Random, _number: int) -> Words:
@@ -176,6 +187,8 @@ SINGLES = (
     Single("zrange", lambda r, n: ("ZRANGE", key(r), 0, 9), sorted_sets),
     Single("zrangebyscore", ten_scores, sorted_sets),
     Single("zremrangebyrank", lambda r, n: ("ZREMRANGEBYRANK", f"key:{n % 100}", 0, 0), long_sorted_sets),
+    Single("xadd", lambda r, n: ("XADD", f"key:{r.randrange(100)}", "*", "sensor", n, "value", text(r, 10))),
+    Single("xrange", ten_entries, streams),
     Single("publish", lambda r, n: ("PUBLISH", f"channel:{r.randrange(100)}", text(r))),
     Single("pfadd", lambda r, n: ("PFADD", f"key:{r.randrange(20)}", text(r, 10))),
     Single("type", lambda r, n: ("TYPE", key(r)), strings),

@@ -18,7 +18,6 @@ from ..protocol.resp import EMPTY_ARRAY, HEADS, OK, ZERO, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
-    from ..keyspace.database import Database
 
 __all__: list[str] = []
 
@@ -129,12 +128,19 @@ def xadd(session: Session, args: Args) -> bytes:
     if wanted == 0 and complete:
         raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
     database, key = session.db, args[1]
-    value = database.typed(key, Stream)
+    value = database.data.get(key)
+    if type(value) is not Stream or key in database.expires:
+        value = database.typed(key, Stream)
     if value is None:
         if only_existing:
             return session.resp.null
         value = Stream()
-    entry_id = _next_id(database, value, wanted, complete)
+    now = database.keyspace.clock.ms()
+    if wanted is None and value.last_id < now << 64:  # the usual
+        entry_id, shown = now << 64, b"%d-0" % now
+    else:
+        entry_id = _next_id(now, value, wanted, complete)
+        shown = show_id(entry_id)
     config = session.services[Config]
     try:
         value.append(entry_id, words, config.stream_node_max_bytes, config.stream_node_max_entries)
@@ -142,31 +148,33 @@ def xadd(session: Session, args: Args) -> bytes:
         raise CommandError("ERR Elements are too large to be stored") from None
     if value.added == 1 and key not in database.data:
         database.add(key, value)
-    database.changed(key, "t", "xadd")
-    shown = b"%d-%d" % (entry_id >> 64, entry_id & SEQUENCE)
-    logged = args
-    if trim is not None:
-        if _apply(trim, value) and database.has_listeners:
-            database.keyspace.notify(database, "t", "xtrim", key)
-        if trim.approximate:
+    database.changes += 1
+    if database.has_listeners:
+        database.keyspace.notify_watchers(database, key)
+        database.keyspace.notify(database, "t", "xadd", key)
+    if trim is not None and _apply(trim, value) and database.has_listeners:
+        database.keyspace.notify(database, "t", "xtrim", key)
+    if database.keyspace.propagate is not None:
+        logged = args
+        if trim is not None and trim.approximate:
             logged = _exactly(args, trim, value)
-    if wanted is None or not complete:
-        logged = [*logged[:at], shown, *logged[at + 1 :]]
-    if logged is not args:
-        session.rewrite(*logged)
+        if wanted is None or not complete:
+            logged = [*logged[:at], shown, *logged[at + 1 :]]
+        if logged is not args:
+            session.rewrite(*logged)
     if database.blocked and key in database.blocked:
         database.keyspace.ready(database, key)
     return b"%b%b\r\n" % (HEADS[len(shown)], shown)
 
 
-def _next_id(database: Database, value: Stream, wanted: int | None, complete: bool) -> int:
-    """The ID of a new entry; ``wanted`` is None for any, and only the milliseconds if it is not ``complete``. Raises
-    :class:`CommandError`."""
+def _next_id(now: int, value: Stream, wanted: int | None, complete: bool) -> int:
+    """The ID of a new entry at ``now``, in milliseconds; ``wanted`` is None for any, and only the milliseconds if it is
+    not ``complete``. Raises :class:`CommandError`."""
     last = value.last_id
     if last == LAST:
         raise CommandError(EXHAUSTED)
     if wanted is None:
-        return max(database.keyspace.clock.ms() << 64, last + 1)
+        return max(now << 64, last + 1)
     if not complete and wanted >> 64 == last >> 64:
         if last & SEQUENCE == SEQUENCE:
             raise CommandError(TOO_LOW)

@@ -80,7 +80,7 @@ class Node:
     """Consecutive entries. ``first`` is the ID that it was begun with, ``fields`` are the names of that entry's fields;
     ``dead`` has a 1 for each entry that is deleted, once one is."""
 
-    __slots__ = ("base", "body", "dead", "ends", "fields", "first", "ms", "names", "sequences", "size")
+    __slots__ = ("base", "body", "dead", "ends", "fields", "first", "ms", "names", "sequences", "size", "tail")
 
     def __init__(self, first: int, fields: list[bytes], names: list[bytes] | None = None) -> None:
         self.first = first
@@ -94,6 +94,7 @@ class Node:
         self.ms = array("H")  # after that of ``first``
         self.sequences = array("H")
         self.dead: bytearray | None = None
+        self.tail = integer_size(len(fields) + 3)  # bytes, of the number behind an entry with these fields
         sizes = sum(map(element_size, fields))
         self.size = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2  # without the two numbers of entries
 
@@ -147,32 +148,34 @@ class Node:
         dead = self.dead
         return range(low, high) if dead is None else [index for index in range(low, high) if not dead[index]]
 
-    def takes(self, size: int, most_bytes: int, most_entries: int) -> bool:
-        """Tell whether an entry of so many bytes belongs here, not in the next node; 0 entries are no limit."""
-        if 0 < most_entries <= len(self.ms):
-            return False
-        left = most_bytes - self.size - size
-        return left > COUNTS or left > integer_size(self.count) + integer_size(self.deleted)
+    def has_room(self, size: int) -> bool:
+        """Tell whether it has less than so many bytes with the two numbers of entries."""
+        return size - self.size > integer_size(self.count) + integer_size(self.deleted)
 
     def append(self, entry_id: int, words: list[bytes], dead: bool = False) -> None:
         """Add an entry of fields and values in turn."""
-        sequence = entry_id & SEQUENCE
-        after = (entry_id >> 64) - self.base
+        sequence, after = entry_id & SEQUENCE, (entry_id >> 64) - self.base
         from_first = sequence - (self.first & SEQUENCE)
         # Its size in the listpack: flags, the difference of its ID to ``first``, the number of fields and their names
         # unless they are ``fields``, the values, and the number of all these.
         size = self.size + (4 if after < 128 else 2 + integer_size(signed(after)))
         size += 2 if 0 <= from_first < 128 else integer_size(signed(from_first))
-        pairs = len(words) >> 1
         parts: list[bytes]
         if words[::2] == self.fields:
-            size += integer_size(pairs + 3)
-            parts = []
-            for name, value in zip(self.names, words[1::2], strict=True):
+            size += self.tail
+            parts, at = [], 1
+            for name in self.names:
+                value = words[at]
                 length = len(value)
-                parts += (name, HEADS[length] if length < 1024 else b"$%d\r\n" % length, value, b"\r\n")
-                size += length + 2 if value[:1] > b"9" and length < SMALL else element_size(value)
+                if length < SMALL and value[:1] > b"9":  # the usual, which is no integer
+                    parts += name, HEADS[length], value, b"\r\n"
+                    size += length + 2
+                else:
+                    parts += name, bulk(value)
+                    size += element_size(value)
+                at += 2
         else:
+            pairs = len(words) >> 1
             size += integer_size(pairs) + integer_size(2 * pairs + 4) + sum(map(element_size, words))
             parts = [bulks(words)]
         body = self.body
@@ -401,7 +404,12 @@ class Stream:
         size = sum(map(len, words))
         if size > LARGEST_LISTPACK:
             raise ValueError("an entry that is too large")
-        if node is None or not node.takes(size, most_bytes or LARGEST_LISTPACK, most_entries):
+        most_bytes = most_bytes or LARGEST_LISTPACK
+        if (
+            node is None
+            or 0 < most_entries <= len(node.ms)
+            or (most_bytes - node.size - size <= COUNTS and not node.has_room(most_bytes - size))
+        ):
             fields = words[::2]
             if node is None or node.fields != fields:
                 node = Node(entry_id, fields)

@@ -25,6 +25,11 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache"))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each CPU: half of a test's time is spent waiting for a server to start or to end."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The servers' clock, which the test may put forward. It comes before the servers."""

@@ -239,6 +239,32 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def no_descriptors_left(server: Server) -> Iterator[None]:
+    """Run short of descriptors, in the server's turn after the next: at the end of this one it may still close some."""
+    import resource  # on Windows there is none
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    filled = threading.Event()
+
+    def fill() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        filled.set()
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, limits[1]))
+    try:
+        server.call(lambda: server.call(fill))
+        assert filled.wait(TIMEOUT)
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def resident() -> int:
     """Bytes of memory that this process has, which is the server's and its clients'."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -162,6 +162,7 @@ def test_an_address_as_text_is_that_address_again(text: str, fields: dict[str, A
         ("unix", "/a?b", {"mode": 0o60}, "unix:///a%3Fb?mode=0060"),
         ("unix", b"\0name", {}, "unix://@name"),
         ("fd", 3, {"proxy_protocol": EVERYBODY}, "fd://3?proxy_protocol=true"),
+        ("fd", 3, {"proxy_protocol": True}, "fd://3?proxy_protocol=true"),
         ("tcp", ("", 1), {"proxy_protocol": [ip_network("10.0.0.0/8")]}, "tcp://:1?proxy_protocol=10.0.0.0/8"),
         ("systemd", "web", {}, "systemd://web"),
         ("tls", ("h", 1), {"certs": [("a&b", "k"), ("c", None)], "alpn": ["h2"]}, None),

@@ -20,8 +20,8 @@ from evio_core import Action, Conn, Events, Options
 from tests.extent import examples
 
 from .conftest import POLLERS, Certificates, use_poller
-from .harness import TIMEOUT, Running, connect, running
-from .test_faults import exchange, reset, wait_until
+from .harness import TIMEOUT, Running, connect, eventually, running
+from .test_faults import exchange, reset
 
 LARGE = bytes(1 << 20)
 """More than the kernel takes from a server with small buffers, and more than the high-water mark."""
@@ -165,7 +165,7 @@ def play(address: str, trust: str | None, steps: list[tuple[str, str]], callback
         with connect(run.addr, trust) as other:
             exchange(other, b"still there")
         scene.conn.abort()
-        assert wait_until(lambda: "closed" in names or "detached" in names), names
+        assert eventually(lambda: "closed" in names or "detached" in names), names
         peer.close()
     return names
 

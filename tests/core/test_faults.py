@@ -29,17 +29,7 @@ from evio_core.stream import listener
 from evio_core.udp import datagram
 
 from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
-from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Look until it holds; False when it never does."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
+from .harness import TIMEOUT, Recorder, Running, connect, eventually, receive, receive_all, running
 
 
 def reset(peer: socket.socket) -> None:
@@ -837,7 +827,7 @@ def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch
         assert receive(peer, 1) == b"\0"
         faulty[0].fail(errno.ENOMEM, 1)
         with connect(run.addr):
-            assert wait_until(lambda: run.server.stats().total("accept_errors") == 1)
+            assert eventually(lambda: run.server.stats().total("accept_errors") == 1)
             run.server.stop(TIMEOUT)
             assert refuses(run.addr)
         assert receive_all(peer) == large[1:]
@@ -905,7 +895,7 @@ def test_a_paused_connection_whose_peer_is_gone_ends_like_any_other(variant: Var
             other_conn.resume_reading()
             before = sum(loop.turns for loop in run.server.stats().loops)
             run.server.call(lambda: None)
-            assert wait_until(lambda: sum(loop.turns for loop in run.server.stats().loops) > before)
+            assert eventually(lambda: sum(loop.turns for loop in run.server.stats().loops) > before)
             if how == "stop":
                 run.server.stop()
                 run.join()

@@ -6,10 +6,8 @@ import contextlib
 import dataclasses
 import errno
 import os
-import resource
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +16,7 @@ import trustme
 
 from evio_http import Request, Site, http_events
 from evio_http.connections.session import HTTPSession
-from tests.core.harness import TIMEOUT, Recorder, Running, receive, resident, running
-from tests.core.test_faults import wait_until
+from tests.core.harness import TIMEOUT, Recorder, Running, eventually, no_descriptors_left, receive, resident, running
 
 from .serving import wait_until_settled
 
@@ -235,7 +232,6 @@ def test_a_disk_that_fails_in_the_middle(
 def test_no_descriptor_for_the_rest_ends_the_connection(
     site: Path, transport: Transport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     told = Told()
     with serving(site, transport, told) as run:
         with transport.connect(run) as sock:
@@ -246,30 +242,14 @@ def test_no_descriptor_for_the_rest_ends_the_connection(
             assert receive(sock, 3) == b"aaa"
             hot(run, transport, "/held.bin")  # and it is held as long as somebody is connected
             # A connection that closes later would give its descriptor back.
-            assert wait_until(lambda: run.server.stats().total("connections") == 1)
-            assert wait_until(lambda: run.server.stats().total("lingering") == 0)
-            taken: list[int] = []
-            filled = threading.Event()
-
-            def fill() -> None:
-                with contextlib.suppress(OSError):
-                    while True:
-                        taken.append(os.dup(0))
-                filled.set()
-
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
-            try:
-                run.server.call(lambda: run.server.call(fill))  # in the turn after the next: this one still closes some
-                assert filled.wait(TIMEOUT)
+            assert eventually(lambda: run.server.stats().total("connections") == 1)
+            assert eventually(lambda: run.server.stats().total("lingering") == 0)
+            with no_descriptors_left(run.server):
                 before = run.server.stats().total("bytes_in")
                 sock.sendall(get("/held.bin"))
                 # Read while it is sent, all of it might find room in the kernel.
-                assert wait_until(lambda: run.server.stats().total("bytes_in") > before)
+                assert eventually(lambda: run.server.stats().total("bytes_in") > before)
                 got = until_the_end(sock)
-            finally:
-                for fd in taken:
-                    os.close(fd)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         body = got.partition(b"\r\n\r\n")[2]
         assert CONTENT["held.bin"].startswith(body)
         assert len(body) < SIZES["held.bin"]

@@ -16,7 +16,7 @@ from evio_core import Events, Server
 from evio_http import Deferred, Limits, Request, Response, Site, http_events
 from evio_http.files.paths import OpenedFile, Root
 from evio_http.message.response import FileBody
-from tests.core.harness import Running, connect, receive, receive_all, running
+from tests.core.harness import Running, connect, eventually, receive, receive_all, running
 
 from .serving import make_site, wait_until_settled
 
@@ -143,7 +143,7 @@ def test_no_answer_keeps_a_descriptor(server: Running) -> None:
     for _ in range(3):
         answer = ask(server, raw)
         assert answer.count(b"HTTP/1.1 ") == 4 * len(paths) * len(fields)
-    wait_until(lambda: descriptors() <= before)  # a loop closes what it has dropped at the end of its turn
+    assert eventually(lambda: descriptors() <= before)  # a loop closes what it has dropped at the end of its turn
 
 
 @linux
@@ -156,7 +156,7 @@ def test_a_peer_that_goes_away_costs_no_descriptor(server: Running) -> None:
             peer.sendall(b"GET /blob.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
             receive(peer, 100)
     wait_until_idle(server)
-    wait_until(lambda: descriptors() <= before)  # a loop closes what it has dropped at the end of its turn
+    assert eventually(lambda: descriptors() <= before)  # a loop closes what it has dropped at the end of its turn
 
 
 @linux
@@ -175,7 +175,7 @@ def test_a_peer_that_goes_away_during_work_costs_no_descriptor(directory: Path) 
         for _ in range(3):
             with connect(server.addr) as peer:
                 peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                wait_until(lambda: server.server.stats().total("connections") == 1)
+                assert eventually(lambda: server.server.stats().total("connections") == 1)
                 # A reset: a peer that only finished sending would still get its answer.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wait_until_idle(server)
@@ -183,7 +183,7 @@ def test_a_peer_that_goes_away_during_work_costs_no_descriptor(directory: Path) 
             assert opened.wait(20)
             opened.clear()
             go.clear()
-        wait_until(lambda: descriptors() <= before)
+        assert eventually(lambda: descriptors() <= before)
 
 
 @linux
@@ -206,7 +206,7 @@ def test_running_out_of_descriptors_is_survived(directory: Path, monkeypatch: py
             # What cannot be sent to its end is not begun.
             assert ask(server, request).startswith(b"HTTP/1.1 503")
         monkeypatch.setattr(os, "dup", real)
-        wait_until(lambda: descriptors() <= before)
+        assert eventually(lambda: descriptors() <= before)
         assert ask(server, request).startswith(b"HTTP/1.1 200")
 
 
@@ -240,15 +240,4 @@ def test_limits_hold_for_the_library_as_well(directory: Path) -> None:
 
 def wait_until_idle(server: Running) -> None:
     running_server: Server = server.server
-    wait_until(lambda: running_server.stats().total("connections") == 0)
-
-
-def wait_until(condition: object) -> None:
-    """Wait for what no event tells: looked at often, for a bounded time."""
-    assert callable(condition)
-    ticking = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        ticking.wait(0.005)
-    raise AssertionError("waited in vain")
+    assert eventually(lambda: running_server.stats().total("connections") == 0)

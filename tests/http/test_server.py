@@ -8,7 +8,6 @@ import dataclasses
 import gzip
 import os
 import re
-import resource
 import socket
 import threading
 import time
@@ -27,7 +26,18 @@ from evio_http.connections.session import HTTPSession
 from evio_http.message.response import FileBody
 from evio_http.server import LONGEST_REPEATED
 from evio_http.site.auth import BasicAuth, hash_password
-from tests.core.harness import TIMEOUT, Clock, Recorder, Running, connect, receive, receive_all, resident, running
+from tests.core.harness import (
+    TIMEOUT,
+    Clock,
+    Recorder,
+    Running,
+    connect,
+    no_descriptors_left,
+    receive,
+    receive_all,
+    resident,
+    running,
+)
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -627,28 +637,10 @@ def test_slow_heads_cost_nobody_else(site: Path) -> None:
 
 
 def test_no_descriptors_left_is_503_and_passes(site: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with serving(Site(str(site))) as run, connect(run.addr) as sock:
         assert ask(sock, "/a.txt").status == 200
-        taken: list[int] = []
-        filled = threading.Event()
-
-        def fill() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(0))
-            filled.set()
-
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
-        try:
-            # In the turn after the next: at the end of this one the loop may still close some.
-            run.server.call(lambda: run.server.call(fill))
-            assert filled.wait(TIMEOUT)
+        with no_descriptors_left(run.server):
             assert ask(sock, "/b.txt").status == 503
-        finally:
-            for fd in taken:
-                os.close(fd)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert ask(sock, "/b.txt").body == b"bbbb"
 
 
@@ -688,29 +680,12 @@ def test_held_files_go_first_when_descriptors_run_short(site: Path) -> None:
     for number in range(8):
         (site / f"{number}.bin").write_bytes(bytes(200_000))
     wait_until_settled(site)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with serving(Site(str(site))) as run, connect(run.addr) as sock:
         for number in range(8):
             assert ask(sock, f"/{number}.bin").status == 200
-        taken: list[int] = []
-        filled = threading.Event()
-
-        def fill() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(0))
-            filled.set()
-
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, hard))
-        try:
-            run.server.call(lambda: run.server.call(fill))
-            assert filled.wait(TIMEOUT)
+        with no_descriptors_left(run.server):
             assert ask(sock, "/b.txt").body == b"bbbb"
             assert ask(sock, "/big.bin").body == BIG
-        finally:
-            for fd in taken:
-                os.close(fd)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # -- handlers

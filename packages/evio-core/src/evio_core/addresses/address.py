@@ -109,7 +109,8 @@ class Address:
 
     def with_options(self, **options: Any) -> Address:
         """The address with other options, named and typed as the fields are: ``reuseport=True``,
-        ``certs=[(cert, key)]``, ``mode=0o660``. An empty value takes an option away.
+        ``certs=[(cert, key)]``, ``mode=0o660``; as in a string, ``proxy_protocol`` may be True, for all networks. An
+        empty value takes an option away.
 
         Raises :class:`AddressError` for an option that the scheme does not have or a value that is not allowed, and
         ``TypeError`` for a name that is no option.
@@ -118,6 +119,8 @@ class Address:
             if name not in OPTION_FIELDS:
                 raise TypeError(f"{name!r} is no option of an address; {_allowed(name, OPTION_FIELDS)}")
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        if fields.get("proxy_protocol") is True:
+            fields["proxy_protocol"] = EVERYBODY
         made = Address.parse(str(replace(self, **fields)))
         for name, value in fields.items():
             if (getattr(made, name) or None) != (value or None):

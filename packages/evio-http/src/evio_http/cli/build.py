@@ -40,7 +40,6 @@ FLUSH_SECONDS = 1.0
 SPOKEN = ("http/1.1", "http/1.0")
 """By their names for ALPN (IANA's registry): who offers others only is refused."""
 
-EVERYBODY = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 Certificate = tuple[str, str | None]
 """The files of a chain and its key; None for a key that is in the chain's."""
@@ -153,7 +152,7 @@ class Setup:
             networks = [ipaddress.ip_network(network, strict=False) for network in self._flags.trust if network != UNIX]
             if self._flags.trust and not networks and address.base in ("tcp", "tls"):
                 raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
-            options["proxy_protocol"] = tuple(networks) or EVERYBODY
+            options["proxy_protocol"] = networks or True
         return address.with_options(**options)
 
     def _certificates(self) -> list[Certificate]:

@@ -30,6 +30,7 @@ LAYERS: dict[str, list[str]] = {
         "tls udp",
         "loop",
         "addresses buffers",
+        "slow",
         "events errors",
         "systemd",
         "checks cli logs _version",

@@ -14,6 +14,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
 from tools.bench.certificate import AUTHORITY, CERTIFICATE, KEY, issue
 from tools.bench.procfs import memory_bytes
 
@@ -56,7 +59,7 @@ class Result:
     idle: tuple[int, int] = (0, 0)
     """Descriptors with no client there: when all that is kept is full, and at the end."""
     said: str = ""
-    """The server's standard error."""
+    """The server's standard error, save for the line that it has stopped."""
     status: int = 0
     """The server's exit status after SIGTERM."""
 
@@ -97,7 +100,8 @@ def soak(seconds: float, threads: int, flags: list[str]) -> Result:
         finally:
             process.kill()
             process.communicate()
-        result.said = errors.read_text(errors="replace")
+        lines = errors.read_text(errors="replace").splitlines(keepends=True)
+        result.said = "".join(line for line in lines if not line.endswith(" INFO stopped\n"))
         return result
 
 
@@ -129,7 +133,10 @@ def _load(process: subprocess.Popen[str], site: Path, authority: str, seconds: f
         thread.start()
     begin = time.monotonic()
     try:
-        for number in range(1, SAMPLES + 1):
+        console = Console(stderr=True)
+        for number in track(
+            range(1, SAMPLES + 1), "soaking", console=console, transient=True, disable=not console.is_terminal
+        ):
             time.sleep(max(0.0, begin + number * seconds / SAMPLES - time.monotonic()))
             memory, open_ = memory_bytes(process.pid), _descriptors(process.pid)
             result.samples.append(Sample(time.monotonic() - begin, memory, open_))

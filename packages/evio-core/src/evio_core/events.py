@@ -394,6 +394,10 @@ class Events:
     shutdown_timeout: float = 10.0
     """Seconds that pending output may take to leave when the server stops."""
 
+    slow_callback: float = 0.0
+    """For debugging: log callbacks that take longer than this many seconds, as they hold up all connections of their
+    loop; 0 does not look. ``EVIO_SLOW_CALLBACK`` in the environment does it for a program that is as it is."""
+
     handle_signals: bool = True
     """Stop on SIGINT and SIGTERM, and heed SIGUSR1 (``reopen_logs``), when ``serve`` runs in the main thread; the
     handlers are put back."""

@@ -30,6 +30,7 @@ from .loop.poller import choice, make_poller
 from .loop.signal_pipe import SignalPipe
 from .loop.ticker import Ticker
 from .loop.watchdog import Watchdog
+from .slow import slow_after, timed, watched
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
 from .systemd import ServiceManager
@@ -101,6 +102,8 @@ def check_settings(events: Events) -> None:
         allowed = ", ".join(str(each) for each in LoadBalance)
         raise TypeError(f"load_balance must be one of {allowed}, not {events.load_balance!r}")
     not_negative("shutdown_timeout", events.shutdown_timeout)
+    not_negative("slow_callback", events.slow_callback)
+    slow_after(events)
 
 
 def loop_count(events: Events) -> int:
@@ -124,7 +127,8 @@ class RunningServer:
         exclusive: bool = False,
         aio: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._events = events
+        self._slow_after = slow_after(events)
+        self._events = events = watched(events, self._slow_after)
         self._bound = bound
         self._exclusive = exclusive
         self._names = tuple(each.name for each in bound)
@@ -190,6 +194,8 @@ class RunningServer:
         return dial(loop, parsed, origin, context, timeout)
 
     def call(self, function: Callable[[], object]) -> None:
+        if self._slow_after:
+            function = timed(function, self._slow_after)
         self._loops[0].submit(_call, function)
         self._loops[0].interrupt()
 

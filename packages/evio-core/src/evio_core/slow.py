@@ -1,0 +1,80 @@
+"""A debug mode: callbacks that hold up a loop are named in the log, as asyncio's debug mode does.
+
+Callbacks are wrapped, so that nothing is paid while it is off; while it is on, two looks at the clock for each call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from .errors import EvioError
+from .events import Events
+from .logs import log
+
+__all__ = ["VARIABLE", "slow_after", "timed", "watched"]
+
+VARIABLE = "EVIO_SLOW_CALLBACK"
+"""The variable of the environment that has the seconds for all servers of a process, whatever their settings say."""
+
+ON_LOOPS = (
+    "opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"
+)  # fmt: skip
+"""The callbacks that hold up a loop while they run."""
+
+
+def slow_after(events: Events) -> float:
+    """Return the seconds after which a callback is too slow; 0 for never. Raises :class:`EvioError` for a variable of
+    the environment that is no time."""
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return events.slow_callback
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise EvioError(f"{VARIABLE} must be a number of seconds from 0, not {text!r}")
+    return value
+
+
+def watched(events: Events, limit: float) -> Events:
+    """Return the same events, whose callbacks are logged when they take longer than ``limit`` seconds."""
+    if not limit:
+        return events
+    wrapped = dataclasses.replace(events)
+    for name in ON_LOOPS:
+        callback = getattr(events, name)
+        if callback is not None:
+            setattr(wrapped, name, timed(callback, limit, f"{name}: "))
+    return wrapped
+
+
+def timed(function: Callable[..., Any], limit: float, what: str = "") -> Callable[..., Any]:
+    """Return the function with a look at the clock before and after."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        begun = perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            taken = perf_counter() - begun
+            if taken > limit:
+                about = f", for {arguments[0]!r}" if arguments and hasattr(arguments[0], "remote_addr") else ""
+                log.warning("%s%s held up its loop for %.1f ms%s", what, _name(function), taken * 1000, about)
+
+    return call
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """``module.Class.method``, also for what has no name of its own (``functools.partial``, a callable object)."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -44,6 +44,8 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_title = f"{project} {version}"
 html_copy_source = False
 html_show_copyright = False

@@ -87,8 +87,25 @@ TickReply: TypeAlias = float | Action | tuple[float, Action] | None
 """The result of ``tick``: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
 
 
-LARGEST = {"tcp_keepalive": 32767, "send_buffer": 2**31 - 1, "receive_buffer": 2**31 - 1}
-"""Limits of the kernel: seconds (``MAX_TCP_KEEPIDLE`` of Linux) and the C ``int`` of ``setsockopt``."""
+LARGEST = {
+    "tcp_keepalive": 32767,
+    "tcp_keepalive_interval": 32767,
+    "tcp_keepalive_count": 127,
+    "tcp_user_timeout": (2**31 - 1) // 1000,
+    "tos": 255,
+    "send_buffer": 2**31 - 1,
+    "receive_buffer": 2**31 - 1,
+}
+"""Limits of the kernel: of Linux's probes (``MAX_TCP_KEEPIDLE`` and those beside it), an octet of the IP header, and
+the C ``int`` of ``setsockopt``, which counts milliseconds for ``TCP_USER_TIMEOUT``."""
+
+NEEDS = {
+    "tcp_keepalive_interval": "TCP_KEEPINTVL",
+    "tcp_keepalive_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+    "tos": "IP_TOS",
+}
+"""Socket options that not every system has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +117,21 @@ class Options:
     """Send small output at once instead of waiting to fill a segment (``TCP_NODELAY``)."""
 
     tcp_keepalive: float = 0.0
-    """Probe a silent peer after this time, and then at this interval; rounded up to whole seconds."""
+    """Probe a silent peer after this time (``TCP_KEEPIDLE``), and then at this interval, unless there is another one;
+    rounded up to whole seconds."""
+
+    tcp_keepalive_interval: float = 0.0
+    """Seconds between probes (``TCP_KEEPINTVL``), rounded up to whole ones; 0: ``tcp_keepalive``."""
+
+    tcp_keepalive_count: int = 0
+    """Probes without an answer that end the connection (``TCP_KEEPCNT``)."""
+
+    tcp_user_timeout: float = 0.0
+    """Seconds that sent data may stay unacknowledged before the kernel ends the connection with ``ETIMEDOUT``
+    (``TCP_USER_TIMEOUT``, RFC 5482). Linux alone."""
+
+    tos: int = 0
+    """The traffic class of what is sent over IP (``IP_TOS``, ``IPV6_TCLASS``): four times the DSCP (RFC 2474)."""
 
     reuse_input_buffer: bool = False
     """Hand ``data`` a ``memoryview`` that is valid until it returns, rather than ``bytes`` of its own. Using it later
@@ -144,6 +175,11 @@ class Options:
                 raise ValueError(
                     f"{name} must be {limit} at most, which is the kernel's limit, not {getattr(self, name)!r}"
                 )
+        for name, needed in NEEDS.items():
+            if getattr(self, name) and not hasattr(socket, needed):
+                raise ValueError(f"{name} cannot be set: this system has no {needed}")
+        if (self.tcp_keepalive_interval or self.tcp_keepalive_count) and not self.tcp_keepalive:
+            raise ValueError("tcp_keepalive_interval and tcp_keepalive_count need a tcp_keepalive to follow")
         if self.min_send_rate and not self.send_timeout:
             raise ValueError("min_send_rate needs a send_timeout, over which it is counted")
         if self.low_water > self.high_water:

@@ -21,7 +21,9 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -77,6 +79,29 @@ class Address:
     """Protocols to agree on, best first (RFC 7301)."""
     proxy_protocol: tuple[Network, ...] = ()
     """Networks whose PROXY headers are believed."""
+    v6only: bool = True
+    """False: an IPv6 socket takes IPv4 as well (``IPV6_V6ONLY``), whose addresses are ``::ffff:a.b.c.d``."""
+    bind_to_device: str = ""
+    """The interface that everything goes through (``SO_BINDTODEVICE``)."""
+    fast_open: int = 0
+    """Connections not accepted yet that may have data in their first segment (``TCP_FASTOPEN``, RFC 7413)."""
+    defer_accept: int = 0
+    """Seconds for which a connection without data is not accepted yet (``TCP_DEFER_ACCEPT``)."""
+    multicast: tuple[str, ...] = ()
+    """Groups to join."""
+    multicast_interface: str = ""
+    """The interface to join them on and to send to groups from: its name, or for IPv4 an address of it."""
+    multicast_ttl: int | None = None
+    """Hops that a datagram to a group may take; the kernel's default is 1."""
+    multicast_loop: bool = True
+    """False: what is sent to a group does not come back to this machine."""
+    bind: tuple[str, int] | None = None
+    """Our end of what is dialled: an address of this machine, and a port, 0 for any."""
+    server_name: str = ""
+    """The name to ask a dialled server for and to look for in its certificate, instead of the host."""
+    verify: bool = True
+    """False: the certificate of a dialled server is not looked at, so that anybody on the way can read and change what
+    is sent."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -138,7 +163,7 @@ class Address:
             text = url(self.scheme, os.fsencode(self.path) if self.path.startswith("\0") else self.path)
         else:
             text = f"{self.scheme}://{self.name if self.base == 'systemd' else self.fd}"
-        query = "&".join(f"{name}={quote(value, '/:,', errors='surrogateescape')}" for name, value in self._query())
+        query = "&".join(f"{name}={quote(value, '/:,[]', errors='surrogateescape')}" for name, value in self._query())
         return f"{text}?{query}" if query else text
 
     def _query(self) -> Iterable[tuple[str, str]]:
@@ -161,6 +186,18 @@ class Address:
         if self.proxy_protocol:
             everybody = self.proxy_protocol == EVERYBODY
             yield "proxy_protocol", "true" if everybody else ",".join(map(str, self.proxy_protocol))
+        for name in ("v6only", "multicast_loop", "verify"):
+            if not getattr(self, name):
+                yield name, "false"
+        for name in ("bind_to_device", "fast_open", "defer_accept", "multicast_interface", "server_name"):
+            if getattr(self, name):
+                yield name, str(getattr(self, name))
+        if self.multicast:
+            yield "multicast", ",".join(self.multicast)
+        if self.multicast_ttl is not None:
+            yield "multicast_ttl", str(self.multicast_ttl)
+        if self.bind is not None:
+            yield "bind", url("", self.bind).removeprefix("://")
 
     @property
     def socket_family(self) -> int:
@@ -173,6 +210,11 @@ class Address:
             raise AddressError(f"{self.text}: a tls address needs cert=FILE (and key=FILE)")
         if self.ca:
             raise AddressError(f"{self.text}: ca is for dialling; to ask clients for certificates use client_ca")
+        for option in DIALLING:
+            if getattr(self, option) != FIELD_DEFAULTS[option]:
+                raise AddressError(f"{self.text}: {option} is for dialling, not for listening")
+        if not self.v6only and not (self.family == 6 or ":" in self.host):
+            raise AddressError(f"{self.text}: v6only=false needs a host of IPv6, as in tcp6://:5000 or tcp://[::]:5000")
 
     def check_dial(self) -> None:
         """Raise :class:`AddressError` if it cannot be dialled."""
@@ -180,9 +222,11 @@ class Address:
             raise AddressError(f"{self.text}: cannot dial {self.scheme}; allowed are tcp, tls and unix")
         if self.base != "unix" and (not self.host or not self.port):
             raise AddressError(f"{self.text}: dialling needs a host and a port")
-        for option in ("reuseport", "backlog", "mode", "client_ca", "proxy_protocol"):
-            if getattr(self, option):
+        for option in LISTENING:
+            if getattr(self, option) != FIELD_DEFAULTS[option]:
                 raise AddressError(f"{self.text}: {option} is for listening, not for dialling")
+        if self.ca and not self.verify:
+            raise AddressError(f"{self.text}: with verify=false there is nothing to trust ca for")
 
 
 def url(scheme: str, name: SocketAddress) -> str:
@@ -269,6 +313,8 @@ class _Option:
     bases: tuple[str, ...]
     parse: Callable[[str], Any]
     expected: str
+    needs: str = ""
+    """The socket option that not every system has."""
 
 
 def _boolean(value: str) -> bool:
@@ -302,8 +348,62 @@ def _protocols(value: str) -> tuple[str, ...]:
     return names
 
 
-OPTION_FIELDS = ("reuseport", "backlog", "mode", "certs", "client_ca", "ca", "alpn", "proxy_protocol")
+def _seconds(value: str) -> int:
+    number = _positive(value)
+    if number > 32767:
+        raise ValueError(value)
+    return number
+
+
+def _groups(value: str) -> tuple[str, ...]:
+    groups = tuple(str(ipaddress.ip_address(group)) for group in value.split(","))
+    if not all(ipaddress.ip_address(group).is_multicast for group in groups):
+        raise ValueError(value)
+    return groups
+
+
+def _hops(value: str) -> int:
+    number = int(value)
+    if not 0 <= number <= 255:
+        raise ValueError(value)
+    return number
+
+
+def _device(value: str) -> str:
+    if not 0 < len(os.fsencode(value)) < 16:  # IFNAMSIZ
+        raise ValueError(value)
+    return value
+
+
+def _own_end(value: str) -> tuple[str, int]:
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))), 0
+    host, port = _host_port(value, value)
+    return str(ipaddress.ip_address(host)), port
+
+
+def _server_name(value: str) -> str:
+    if not _is_host_name(value):
+        raise ValueError(value)
+    return value
+
+
+LISTENING = (
+    *("reuseport", "backlog", "mode", "client_ca", "proxy_protocol"),
+    *("v6only", "fast_open", "defer_accept", "multicast"),
+)
+"""Options that say nothing about what is dialled."""
+
+DIALLING = ("bind", "server_name", "verify")
+"""Options that say nothing about where to listen."""
+
+OPTION_FIELDS = (
+    *(*LISTENING, *DIALLING, "certs", "ca", "alpn"),
+    *("bind_to_device", "multicast_interface", "multicast_ttl", "multicast_loop"),
+)
 """Fields of an address that its options set."""
+
+FIELD_DEFAULTS = {each.name: each.default for each in dataclass_fields(Address)}
 
 _OPTIONS = {
     "reuseport": _Option(INET, _boolean, "true or false"),
@@ -315,6 +415,17 @@ _OPTIONS = {
     "ca": _Option(("tls",), str, "a file name"),
     "alpn": _Option(("tls", "fd", "systemd"), _protocols, "protocol names with commas between them"),
     "proxy_protocol": _Option(STREAMS, _networks, "true, false, or networks such as 10.0.0.0/8,fd00::/8"),
+    "v6only": _Option(INET, _boolean, "true or false"),
+    "bind_to_device": _Option(INET, _device, "the name of an interface", "SO_BINDTODEVICE"),
+    "fast_open": _Option(("tcp", "tls"), _positive, "a number from 1", "TCP_FASTOPEN"),
+    "defer_accept": _Option(("tcp", "tls"), _seconds, "seconds from 1 to 32767", "TCP_DEFER_ACCEPT"),
+    "multicast": _Option(("udp",), _groups, "addresses of groups such as 239.1.2.3,ff02::1:3"),
+    "multicast_interface": _Option(("udp",), _device, "the name of an interface or its IPv4 address"),
+    "multicast_ttl": _Option(("udp",), _hops, "a number from 0 to 255"),
+    "multicast_loop": _Option(("udp",), _boolean, "true or false"),
+    "bind": _Option(INET, _own_end, "an address and perhaps a port, as in 10.0.0.5, 10.0.0.5:4000 or [::1]:0"),
+    "server_name": _Option(("tls",), _server_name, "a host name"),
+    "verify": _Option(("tls",), _boolean, "true or false"),
 }
 
 
@@ -344,6 +455,8 @@ def _option(text: str, base: str, name: str, value: str) -> Any:
     if name not in allowed:
         raise AddressError(f"{text}: {base} has no option {name!r}; {_allowed(name, allowed)}")
     spec = _OPTIONS[name]
+    if spec.needs and not hasattr(socket, spec.needs):
+        raise AddressError(f"{text}: option {name}: this system has no {spec.needs}")
     try:
         if not value or "\0" in value:
             raise ValueError(value)

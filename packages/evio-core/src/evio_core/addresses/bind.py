@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ..errors import ListenError
 from ..events import Options, SocketAddress
 from .address import Address
-from .sockopt import apply_options
+from .sockopt import apply_address, apply_options, join_groups
 from .unix_path import UnixPath, bind_unix
 
 __all__ = ["BoundAddress", "bind_all"]
@@ -188,6 +188,10 @@ def _bind_each(
         port = port or sockets[0].getsockname()[1]
     if not sockets and missing is not None:
         raise missing
+    versions = {6 if sock.family == socket.AF_INET6 else 4 for sock in sockets}
+    for group in address.multicast:
+        if (6 if ":" in group else 4) not in versions:
+            raise OSError(errno.EAFNOSUPPORT, f"no socket of the family of the group {group}")
 
 
 def _bind_one(address: Address, options: Options, family: int, name: SocketAddress) -> socket.socket:
@@ -199,8 +203,10 @@ def _bind_one(address: Address, options: Options, family: int, name: SocketAddre
         if address.reuseport:
             _set_reuseport(sock)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.v6only)
+        apply_address(sock, address)
         sock.bind(name)
+        join_groups(sock, address)
         _listen(sock, address, options)
     except BaseException:
         sock.close()

@@ -10,7 +10,7 @@ from ..addresses.address import Address
 from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
 from ..addresses.resolver import look_up_numeric, resolve
-from ..addresses.sockopt import apply_options
+from ..addresses.sockopt import apply_address, apply_options, bind_own_end
 from ..errors import ConnectTimeout
 from ..loop.channel import Channel
 from ..loop.poller import WRITE
@@ -81,14 +81,14 @@ async def _dial(loop: NetLoop, conn: Connection, wire: NetChannel, address: Addr
 async def _open_socket(loop: NetLoop, address: Address) -> socket.socket:
     """A connected socket, of the address of the host that answers first."""
     if address.base == "unix":
-        return await _connect(loop, (socket.AddressFamily["AF_UNIX"], address.path))
+        return await _connect(loop, address, (socket.AddressFamily["AF_UNIX"], address.path))
     candidates = alternate(await _look_up(loop, address))
     attempts: set[asyncio.Task[socket.socket]] = set()
     failure = OSError("the host has no address")
     try:
         while candidates or attempts:
             if candidates:
-                attempts.add(loop.aio.create_task(_connect(loop, candidates.pop(0))))
+                attempts.add(loop.aio.create_task(_connect(loop, address, candidates.pop(0))))
             ended, _ = await asyncio.wait(
                 attempts, timeout=ATTEMPT_DELAY if candidates else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -129,12 +129,14 @@ async def _look_up(loop: NetLoop, address: Address) -> list[Candidate]:
         look_up.cancel()
 
 
-async def _connect(loop: NetLoop, candidate: Candidate) -> socket.socket:
+async def _connect(loop: NetLoop, address: Address, candidate: Candidate) -> socket.socket:
     """A socket connected to this address."""
     family, name = candidate
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        apply_address(sock, address)
+        bind_own_end(sock, address)
         await loop.aio.sock_connect(sock, name)
     except BaseException:
         sock.close()

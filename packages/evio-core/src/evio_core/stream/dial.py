@@ -13,7 +13,7 @@ from ..addresses.address import Address
 from ..addresses.candidates import ATTEMPT_DELAY, Candidate, alternate
 from ..addresses.origin import Origin
 from ..addresses.resolver import LookUp, look_up_numeric, resolve
-from ..addresses.sockopt import apply_options, borrowed
+from ..addresses.sockopt import apply_address, apply_options, bind_own_end, borrowed
 from ..events import SocketAddress
 from ..loop.channel import Channel
 from ..loop.loop import Loop, Timer
@@ -81,17 +81,18 @@ class _Resolving(HalfOpen):
         if isinstance(found, OSError):
             self._conn.drop(found)
             return
-        _Connecting(self._conn, found).start()
+        _Connecting(self._conn, self._address, found).start()
 
 
 class _Connecting(HalfOpen):
     """Tries the addresses: the next one when an attempt fails or ``ATTEMPT_DELAY`` has passed, all beside each other.
     The first to connect is the connection's descriptor, the others are closed."""
 
-    __slots__ = ("_attempts", "_candidates", "_error", "_timer")
+    __slots__ = ("_address", "_attempts", "_candidates", "_error", "_timer")
 
-    def __init__(self, conn: Connection, candidates: list[Candidate]) -> None:
+    def __init__(self, conn: Connection, address: Address, candidates: list[Candidate]) -> None:
         super().__init__(conn)
+        self._address = address
         self._attempts: list[_Attempt] = []
         self._candidates = alternate(candidates)
         self._error: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
@@ -125,6 +126,8 @@ class _Connecting(HalfOpen):
         try:
             sock.setblocking(False)
             apply_options(sock, conn.options)
+            apply_address(sock, self._address)
+            bind_own_end(sock, self._address)
             code = sock.connect_ex(name)
             if code == errno.EAGAIN and family == getattr(socket, "AF_UNIX", None):
                 sock.close()

@@ -150,8 +150,8 @@ MOST_CLIENT_CONTEXTS = 64
 
 
 def client_session(address: Address) -> TLSSession:
-    """A session that verifies the server of a dialled address. Raises :class:`TLSError`."""
-    key, signature = (address.ca, address.certs, address.alpn), _signature(address)
+    """A session that verifies the server of a dialled address, unless that says otherwise. Raises :class:`TLSError`."""
+    key, signature = (address.ca, address.certs, address.alpn, address.verify), _signature(address)
     known = _client_contexts.get(key)
     if known is not None and known[0] == signature:
         context = known[1]
@@ -160,11 +160,15 @@ def client_session(address: Address) -> TLSSession:
         if len(_client_contexts) >= MOST_CLIENT_CONTEXTS:
             _client_contexts.clear()
         _client_contexts[key] = signature, context
-    return TLSSession(context, server_side=False, server_hostname=address.host)
+    return TLSSession(context, server_side=False, server_hostname=address.server_name or address.host)
 
 
 def _client_context(address: Address) -> ssl.SSLContext:
-    if address.ca:
+    if not address.verify:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif address.ca:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _load_trust(context, address.ca)
     else:

@@ -30,7 +30,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: f"evio_core.events.{name}" for name in ("Buffer", "Reply", "TickReply")}
+autodoc_type_aliases = {name: f"evio_core.events.{name}" for name in ("Buffer", "HandlerFactory", "Reply", "TickReply")}
 python_use_unqualified_type_names = True
 toc_object_entries = False
 

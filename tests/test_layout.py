@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS: dict[str, list[str]] = {
     "evio_core": [
         "__init__",
-        "stdlib",
+        "stdlib start",
         "processes",
         "server",
         "fallback",
@@ -31,6 +31,7 @@ LAYERS: dict[str, list[str]] = {
         "loop",
         "addresses buffers",
         "slow",
+        "middleware",
         "events errors",
         "systemd",
         "checks cli logs _version",

@@ -88,6 +88,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(paths[0], paths[1], paths[2], authority)
 
 
+@pytest.fixture(params=POLLERS)
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A native poller of each kind, and the fallback."""
+    use_poller(monkeypatch, request.param)
+    return str(request.param)
+
+
 @dataclass
 class Variant:
     """One cell of the matrix."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import select
 import shutil
 import socket
@@ -13,14 +12,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evio_core import Conn, Events, Server, serve
+from evio_core import Conn, Events, HandlerFactory, Server, ServerThread, start
 
 TIMEOUT = 20.0
 """Seconds that anything may take before a test fails instead of hanging."""
@@ -30,9 +29,7 @@ TIMEOUT = 20.0
 class Running:
     """A server that runs in a thread of its own."""
 
-    server: Server
-    thread: threading.Thread
-    error: list[BaseException] = field(default_factory=list)
+    server: ServerThread
 
     @property
     def addr(self) -> Any:
@@ -40,45 +37,22 @@ class Running:
 
     def join(self) -> None:
         """Wait until ``serve`` has returned; raise what it raised."""
-        self.thread.join(TIMEOUT)
-        assert not self.thread.is_alive(), "serve did not return"
-        if self.error:
-            raise self.error.pop()
+        self.server.join(TIMEOUT)
 
 
 @contextlib.contextmanager
-def running(events: Events, *addresses: str, stop_timeout: float = 5.0) -> Iterator[Running]:
-    """Serve in a thread until the block ends. What ``serve`` raises is raised here."""
-    started: queue.Queue[Server | None] = queue.Queue()
-    errors: list[BaseException] = []
-    user_serving = events.serving
-
-    def serving(server: Server) -> Any:
-        started.put(server)
-        return user_serving(server) if user_serving is not None else None
-
-    def run() -> None:
-        try:
-            serve(events, *addresses)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            started.put(None)
-
-    events.serving = serving
-    thread = threading.Thread(target=run, name="server", daemon=True)
-    thread.start()
-    server = started.get(timeout=TIMEOUT)
-    if server is None:
-        thread.join(TIMEOUT)
-        raise errors.pop()
-    handle = Running(server, thread, errors)
+def running(
+    events: Events | Mapping[str, HandlerFactory], *addresses: str, stop_timeout: float = 5.0
+) -> Iterator[Running]:
+    """Serve in a thread until the block ends, which a test that fails has to reach. What ``serve`` raises is raised
+    here."""
+    server = start(events, *addresses)
     try:
-        yield handle
+        yield Running(server)
     finally:
-        if thread.is_alive():
+        if server.is_running:
             server.stop(stop_timeout)
-        handle.join()
+        server.join(TIMEOUT)
 
 
 class Recorder:

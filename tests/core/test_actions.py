@@ -31,9 +31,8 @@ def acting(where: str, reply: Any, record: Recorder) -> Events:
 
     def data(conn: Conn, chunk: bytes) -> Any:
         if where == "wake":
-            if chunk:
-                conn.wake()
-            return on_wake(conn) if not chunk else None
+            conn.wake()
+            return None
         return on_data(conn, chunk)
 
     def detached(conn: Conn, sock: socket.socket) -> Any:
@@ -46,7 +45,7 @@ def acting(where: str, reply: Any, record: Recorder) -> Events:
 
     on_data = once("data", Action.DETACH if where == "detached" else Action.CLOSE if where == "closed" else b"+")
     on_wake, on_detached, on_closed = once("wake"), once("detached"), once("closed")
-    events = Events(opened=once("opened"), data=data, detached=detached, closed=closed)
+    events = Events(opened=once("opened"), data=data, woken=on_wake, detached=detached, closed=closed)
     if where == "eof":
         events.eof = once("eof")
     if where == "drained":

@@ -137,6 +137,7 @@ def make_events(names: list[str], opened: queue.Queue[Conn], callbacks: dict[str
     return Events(
         opened=on_opened,
         data=data,
+        woken=lambda conn: add(conn, "woken"),
         eof=eof if callbacks["eof"] is not None else None,
         drained=(lambda conn: add(conn, "drained")) if callbacks["drained"] else None,
         pre_write=(lambda: None) if callbacks["pre_write"] else None,

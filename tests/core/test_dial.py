@@ -403,11 +403,15 @@ def test_a_wake_and_a_pause_before_it_is_open_take_effect_then(poller: str, monk
 
     def data(conn: Conn, chunk: bytes) -> None:
         record.add("data", chunk)
+
+    def woken(conn: Conn) -> None:
+        record.add("woken")
         conn.resume_reading()
 
     events = Events(
         opened=lambda conn: record.add("opened"),
         data=data,
+        woken=woken,
         closed=lambda conn, error: record.add("closed", error),
     )
     with accepting("tcp", None) as (listener, address):
@@ -424,7 +428,7 @@ def test_a_wake_and_a_pause_before_it_is_open_take_effect_then(poller: str, monk
             with accepted:
                 accepted.sendall(b"held back until the wake")
             record.wait_for("closed")
-    assert record.events == [("opened",), ("data", b""), ("data", b"held back until the wake"), ("closed", None)]
+    assert record.events == [("opened",), ("woken",), ("data", b"held back until the wake"), ("closed", None)]
 
 
 @EACH_POLLER

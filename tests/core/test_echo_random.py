@@ -91,17 +91,19 @@ def test_whatever_way_the_output_takes(way: str, poller: str, monkeypatch: pytes
             writer.join()
             return None
         if way == "wake":  # half now, half in the event of the wake
-            waiting: list[bytes] = conn.context or []
-            conn.context = []
-            if chunk:
-                half = len(chunk) // 2
-                waiting.append(bytes(chunk[:half]))
-                conn.context = [bytes(chunk[half:])]
-                conn.wake()
-            return b"".join(waiting)
+            half = len(chunk) // 2
+            first = woken(conn) + bytes(chunk[:half])
+            conn.context = bytes(chunk[half:])
+            conn.wake()
+            return first
         return bytes(chunk)
 
-    events = Events(data=data)
+    def woken(conn: Conn) -> bytes:
+        waiting: bytes = conn.context or b""
+        conn.context = b""
+        return waiting
+
+    events = Events(data=data, woken=woken)
     if way == "pre_write":
         events.pre_write = lambda: None
     elif way == "drained":

@@ -832,8 +832,7 @@ def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch
             assert refuses(run.addr)
         assert receive_all(peer) == large[1:]
         peer.close()
-        run.thread.join(TIMEOUT / 2)  # long before the time of the stop is over
-        assert not run.thread.is_alive()
+        run.server.join(TIMEOUT / 2)  # long before the time of the stop is over
         assert run.server.stats().total("accepted") == 1
 
 
@@ -875,12 +874,9 @@ def test_a_paused_connection_whose_peer_is_gone_ends_like_any_other(variant: Var
         conn.pause_reading()
         record.add("opened", conn)
 
-    def data(conn: Conn, chunk: bytes) -> Action:
-        return Action.DETACH
-
     events = Events(
         opened=opened,
-        data=data,
+        woken=lambda conn: Action.DETACH,
         detached=lambda conn, sock: record.add("detached", sock),
         closed=lambda conn, error: record.add("closed", conn),
         num_loops=variant.num_loops,
@@ -964,15 +960,18 @@ def test_system_exit_in_a_callback_ends_the_server_with_every_closed(variant: Va
             leave("opened")
 
     def data(conn: Conn, chunk: bytes) -> Action:
-        leave("data" if chunk else "wake")
+        leave("data")
         conn.wake()
         return Action.CLOSE if where == "closed" else Action.NONE
+
+    def woken(conn: Conn) -> None:
+        leave("wake")
 
     def closed(conn: Conn, error: BaseException | None) -> None:
         record.add("closed")
         leave("closed")
 
-    events = Events(opened=opened, data=data, closed=closed, num_loops=variant.num_loops)
+    events = Events(opened=opened, data=data, woken=woken, closed=closed, num_loops=variant.num_loops)
     with pytest.raises(SystemExit, match=f"in {where}"):
         with running(events, variant.address) as run:
             peers = [connect(run.addr, variant.trust) for _ in range(3)]

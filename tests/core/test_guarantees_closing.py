@@ -43,14 +43,14 @@ def test_close_from_every_callback(variant: Variant, where: str) -> None:
         return lambda conn, *rest: (b"bye", Action.CLOSE) if name == where else otherwise
 
     def data(conn: Conn, chunk: bytes) -> Any:
-        if where == "wake" and chunk:
+        if where == "wake":
             conn.wake()
-            return None
-        return (b"bye", Action.CLOSE) if where in ("data", "wake") else b"+" if where == "drained" else None
+        return (b"bye", Action.CLOSE) if where == "data" else b"+" if where == "drained" else None
 
     events = Events(
         opened=on("opened"),
         data=data,
+        woken=on("wake"),
         eof=on("eof", Action.CLOSE),
         drained=on("drained") if where == "drained" else None,
         closed=lambda conn, error: record.add("closed", error),
@@ -82,10 +82,8 @@ def test_shutdown_from_every_callback_fires_every_closed(variant: Variant, where
 
     def data(conn: Conn, chunk: bytes) -> Any:
         if where == "wake":
-            if chunk:
-                conn.wake()
-                return None
-            return b"bye", Action.SHUTDOWN
+            conn.wake()
+            return None
         if where == "tick":
             ready.append(True)
         return (b"bye", Action.SHUTDOWN) if where == "data" else (b"bye", Action.CLOSE) if where == "closed" else b"bye"
@@ -100,6 +98,7 @@ def test_shutdown_from_every_callback_fires_every_closed(variant: Variant, where
 
     events = Events(
         serving=lambda server: Action.SHUTDOWN if where == "serving" else None,
+        woken=lambda conn: (b"bye", Action.SHUTDOWN),
         opened=opened,
         data=data,
         closed=closed,
@@ -148,7 +147,8 @@ def test_output_has_all_the_time_of_a_server_that_stops(variant: Variant) -> Non
         peer.sendall(b"x")
         first = receive(peer, 1)
         run.server.stop(TIMEOUT)
-        run.thread.join(0.2)  # longer than a connection that closes by itself has
+        with contextlib.suppress(TimeoutError):
+            run.server.join(0.2)  # longer than a connection that closes by itself has
         assert len(first + receive_all(peer)) == size
 
 

@@ -61,18 +61,12 @@ from evio_core import Action, Conn, Events, LoadBalance, Options, Server, server
 from evio_core.loop.poller import READ, make_poller
 from evio_core.stream import listener
 
-from .conftest import POLLERS, needs_the_systems, use_poller
+from .conftest import needs_the_systems
 from .harness import TIMEOUT, Recorder, Running, connect, receive, receive_all, running
 from .test_faults import Faulty
 
 BIG = os.urandom(4 << 20)
 """More than the kernel's buffers take from a server whose peer does not read."""
-
-
-@pytest.fixture(params=POLLERS)
-def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    use_poller(monkeypatch, request.param)
-    return str(request.param)
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -100,7 +94,11 @@ def test_a_wake_does_not_undo_a_pending_close(poller: str, when: str, address: s
         threading.Timer(0.0, conn.wake).start()  # while the output is blocked, which it is until the peer reads
         return BIG, Action.CLOSE
 
-    events = Events(data=data, closed=lambda conn, error: record.add("closed", error))
+    events = Events(
+        data=data,
+        woken=lambda conn: record.add("woken"),
+        closed=lambda conn, error: record.add("closed", error),
+    )
     with running(events, address) as run, connect(run.addr) as peer:
         peer.sendall(b"x")
         record.wait_for("data")

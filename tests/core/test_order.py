@@ -59,8 +59,10 @@ class Player:
     end: str
 
     def data(self, conn: Conn, chunk: bytes) -> Any:
-        if chunk:
-            conn.context = iter(enumerate(self.script))
+        conn.context = iter(enumerate(self.script))
+        return self.woken(conn)
+
+    def woken(self, conn: Conn) -> Any:
         steps: Iterator[tuple[int, tuple[str, int]]] | None = conn.context
         if steps is None:
             return None  # a wake that was one too many
@@ -112,7 +114,7 @@ class Player:
 def play(player: Player, address: str, trust: str | None, pauses: list[int]) -> bytes:
     """Return the bytes that a peer receives which reads a little, then the rest, through the smallest buffers there
     are."""
-    events = Events(data=player.data, options=Options(send_buffer=4096))
+    events = Events(data=player.data, woken=player.woken, options=Options(send_buffer=4096))
     last = {"with output": b"last", "peer": b"end", "method": b"of the same callback"}.get(player.end, b"")
     expected = expected_of(player.script) + last
     with running(events, address) as run:
@@ -175,7 +177,7 @@ def test_writes_of_several_threads_are_whole_and_each_threads_own_are_in_order(v
         record.add("opened", conn)
 
     def data(conn: Conn, chunk: bytes) -> bytes | None:
-        return message(b"E", 0) if chunk else None
+        return message(b"E", 0)
 
     def message(who: bytes, number: int) -> bytes:
         return (b"%s%05d" % (who, number)).ljust(size, b".")
@@ -215,10 +217,14 @@ def test_a_blocked_connection_keeps_the_order_of_everything_that_comes_meanwhile
             conn.context = conn
             record.add("conn", conn)
             return first
-        return b"<wake>" if not chunk else b"<" + chunk + b">"
+        return b"<" + chunk + b">"
+
+    def woken(conn: Conn) -> bytes:
+        record.add("data", b"", conn.pending)
+        return b"<wake>"
 
     # Input goes on above the mark, so that it, too, comes while output waits.
-    events = Events(data=data, num_loops=variant.num_loops, options=Options(high_water=1 << 30))
+    events = Events(data=data, woken=woken, num_loops=variant.num_loops, options=Options(high_water=1 << 30))
     with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
         peer.sendall(b"begin")
         conn: Conn = record.wait_for("conn")[0][1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evio_core import Conn, Events, EvioError, Server, serve
+from evio_core import Conn, Events, EvioError, Handler, Server, serve
 from evio_core.slow import VARIABLE, watched
 
 from .harness import TIMEOUT, connect, receive, running
@@ -34,6 +34,20 @@ def test_a_slow_callback_is_named_with_its_connection(caplog: pytest.LogCaptureF
     assert len(caplog.messages) == 1
     named = r"data: \S+\.test_slow\.slow_data held up its loop for [0-9.]+ ms, for <.*127\.0\.0\.1.*>"
     assert re.fullmatch(named, caplog.messages[0])
+
+
+def test_the_method_of_a_handler_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(Handler):
+        def data(self, chunk: bytes) -> bytes:
+            return slow_data(self.conn, chunk)
+
+    with running(Events(handlers={"tcp://127.0.0.1:0": Slow}, slow_callback=0.02)) as served:
+        with connect(served.addr) as peer:
+            for word in (b"fast", b"slow"):
+                peer.sendall(word)
+                assert receive(peer, 4) == word
+    assert len(caplog.messages) == 1
+    assert re.match(r"data: \S+Slow\.data held up its loop for [0-9.]+ ms, for <.*127\.0\.0\.1", caplog.messages[0])
 
 
 def test_one_that_fails_is_named_as_well(caplog: pytest.LogCaptureFixture) -> None:

@@ -47,14 +47,17 @@ def test_one_net_address_does_not_convert_the_others() -> None:
         threads[conn.addr_index] = threading.get_ident()
         return chunk
 
-    with running(Events(data=data), "tcp://127.0.0.1:0", "tcp-net://127.0.0.1:0") as run:
+    def serving(server: Server) -> None:
+        threads[-1] = threading.get_ident()
+
+    with running(Events(serving=serving, data=data), "tcp://127.0.0.1:0", "tcp-net://127.0.0.1:0") as run:
         for addr in run.server.addrs:
             with connect(addr) as peer:
                 peer.sendall(b"hello")
                 assert receive(peer, 5) == b"hello"
         assert run.server.num_loops == 1
-    assert threads[0] == run.thread.ident
-    assert threads[1] != run.thread.ident
+    assert threads[0] == threads[-1]
+    assert threads[1] != threads[-1]
 
 
 def test_callbacks_of_a_mixed_server_never_run_at_the_same_time() -> None:
@@ -148,7 +151,7 @@ def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: py
     monkeypatch.setenv("EVIO_POLLER", "asyncio")
     depth = [0, 0]
 
-    def data(conn: Conn, chunk: bytes) -> bytes | None:
+    def woken(conn: Conn) -> bytes | None:
         depth[0] += 1
         depth[1] = max(depth)
         conn.context = (conn.context or 0) + 1
@@ -156,7 +159,8 @@ def test_a_wake_inside_a_callback_neither_recurses_nor_deadlocks(monkeypatch: py
         depth[0] -= 1
         return b"done" if conn.context == 50 else None
 
-    with running(Events(data=data), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+    events = Events(data=lambda conn, chunk: woken(conn), woken=woken)
+    with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
         peer.sendall(b"x")
         assert receive(peer, 4) == b"done"
     assert depth[1] == 1

@@ -35,9 +35,9 @@ import socket
 def serving(server):
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", server.addrs[0])
 def data(peer, chunk):
-    if chunk: print("ready", flush=True)
+    print("ready", flush=True)
     peer.wake()
-serve(Events(serving=serving, data=data), "udp://127.0.0.1:0")
+serve(Events(serving=serving, data=data, woken=lambda peer: peer.wake()), "udp://127.0.0.1:0")
 """,
     "a dial in closed, refused": """
 unused = socket.create_server(("127.0.0.1", 0))

@@ -91,16 +91,21 @@ def test_write_and_output_in_one_event_are_two_datagrams_in_order() -> None:
         assert [peer.recv(100), peer.recv(100)] == [b"first", b"second"]
 
 
-def test_wake_fires_data_for_the_peer() -> None:
+def test_a_wake_is_no_datagram() -> None:
+    record = Recorder()
+
     def data(conn: Conn, chunk: bytes) -> bytes | None:
+        record.add("data", chunk)
         if chunk:
             conn.wake()
-            return None
-        return b"woken"
+        return chunk
 
-    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+    with running(Events(data=data, woken=lambda conn: b"woken"), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"", run.addr)
+        assert peer.recv(100) == b""
         peer.sendto(b"x", run.addr)
-        assert peer.recv(100) == b"woken"
+        assert [peer.recv(100), peer.recv(100)] == [b"x", b"woken"]
+    assert record.events == [("data", b""), ("data", b"x")]
 
 
 def test_close_and_detach_mean_nothing_and_shutdown_stops() -> None:

@@ -11,11 +11,11 @@ import os
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import evio_core
-from evio_core import Events, Server, stdlib
+from evio_core import Events, HandlerFactory, Server, stdlib
 
 announcements = int(sys.argv[1])
 
@@ -39,7 +39,10 @@ def announcing(events: Events) -> Events:
 
 
 def served_elsewhere(real: Callable[..., Any]) -> Callable[..., Any]:
-    def serve(events: Events, *addresses: str) -> Any:
+    def serve(events: Events | Mapping[str, HandlerFactory], *addresses: str) -> Any:
+        if isinstance(events, Mapping):
+            events = Events(handlers=events)
+        events.handlers = {moved(address): factory for address, factory in events.handlers.items()}
         return real(announcing(events), *map(moved, addresses))
 
     return serve

@@ -77,6 +77,29 @@ def greet(source: Source) -> None:
         assert program.stop().endswith("is gone after 3 bytes: in good order\n")
 
 
+@scenario("hello.py")
+def hello(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client, program.connect(1) as other:
+            assert receive(client, 23) == b"say something, or quit\n"
+            client.sendall(b"hi\n")
+            assert receive(client, 15) == b"3 bytes so far\n"
+            other.sendall(b"hi\n")
+            assert receive(other, 3) == b"hi\n"
+            client.sendall(b"quit\n")
+            assert receive_all(client) == b"goodbye\n"
+        assert program.stop().endswith("is gone after 3 bytes\n")
+
+
+@scenario("traced.py")
+def traced(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hi")
+            assert receive(client, 2) == b"hi"
+        assert program.stop() == "127.0.0.1 b'hi'\n"
+
+
 @scenario("reverse.py")
 def reverse(source: Source) -> None:
     with source.started() as program:

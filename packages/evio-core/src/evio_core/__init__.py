@@ -28,6 +28,8 @@ from .events import (
     Buffer,
     Conn,
     Events,
+    Handler,
+    HandlerFactory,
     LoadBalance,
     LoopStats,
     Options,
@@ -37,8 +39,10 @@ from .events import (
     Stats,
     TickReply,
 )
+from .middleware import Middleware
 from .processes.prefork import workers
 from .server import serve
+from .start import ServerThread, start
 
 __all__ = [
     "Aborted",
@@ -53,18 +57,22 @@ __all__ = [
     "DeadlineExceeded",
     "Events",
     "EvioError",
+    "Handler",
+    "HandlerFactory",
     "HandshakeTimeout",
     "IdleTimeout",
     "InputStream",
     "ListenError",
     "LoadBalance",
     "LoopStats",
+    "Middleware",
     "Options",
     "OutputLimitExceeded",
     "ProxyProtocolError",
     "Reply",
     "Server",
     "ServerStopped",
+    "ServerThread",
     "SocketAddress",
     "Stats",
     "TLSError",
@@ -75,6 +83,7 @@ __all__ = [
     "WorkerError",
     "__version__",
     "serve",
+    "start",
     "url",
     "workers",
 ]

@@ -15,6 +15,15 @@ loops run at the same time in different threads.
 
 A callback returns what it wants done: nothing, bytes to send, an :class:`Action`, or
 ``(bytes, Action)``; output is always sent before the action is taken.
+
+A protocol with state is a class, of which each connection has an instance, and each address may have a class of its
+own (:class:`Handler`)::
+
+    class Echo(Handler):
+        def data(self, chunk):
+            return chunk
+
+    serve({"tcp://localhost:5000": Echo, "unix:///run/admin.sock": Admin})
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ from __future__ import annotations
 import enum
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
@@ -33,6 +42,8 @@ __all__ = [
     "Buffer",
     "Conn",
     "Events",
+    "Handler",
+    "HandlerFactory",
     "LoadBalance",
     "LoopStats",
     "Options",
@@ -249,10 +260,10 @@ class Conn(Protocol):
         """
 
     def wake(self) -> None:
-        """Have ``data(conn, b"")`` called soon. Several calls may become one event."""
+        """Have ``woken`` called soon. Several calls may become one event."""
 
     def wake_when_drained(self) -> None:
-        """Have ``data(conn, b"")`` called once, when the output pending now, and what is queued until then, has
+        """Have ``woken`` called once, when the output pending now, and what is queued until then, has
         all been handed to the kernel; soon, if none is pending. For the rare connection that has to wait for its
         peer, where a ``drained`` callback would be paid for by every reply of every connection. From the
         connection's own callbacks."""
@@ -305,11 +316,12 @@ class Server(Protocol):
         (``Events.shutdown_timeout`` when None) to leave. A second call stops at once. From any thread.
         Raises ``ValueError`` for a time below 0 or NaN."""
 
-    def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
-        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ``address``. It fires the same events.
-        Called on a loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be
-        written at once; ``close`` before ``opened`` sends it first. Of a name's addresses each has 250 ms before
-        the next one is tried beside it, IPv6 and IPv4 in turn, and the first to connect is taken (RFC 8305). An attempt
+    def dial(self, address: str, context: Any = None, timeout: float = 10.0, *, handler: Handler | None = None) -> Conn:
+        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ``address``. It fires the events of ``handler``,
+        which may have no other connection at the time, or else the callbacks of ``Events``. Called on a loop, the
+        connection belongs to that loop; from elsewhere, to loop 0. Output may be written at once; ``close`` before
+        ``opened`` sends it first. Of a name's addresses each has 250 ms before the next one is tried beside it, IPv6
+        and IPv4 in turn, and the first to connect is taken (RFC 8305). An attempt
         that fails, or has not opened in ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
 
         The first ``tls`` address without ``ca`` loads the authorities that the system trusts, which takes some
@@ -362,6 +374,72 @@ class Stats:
         return sum(getattr(loop, counter) for loop in self.loops)
 
 
+class Handler:
+    """One connection's events, as methods; its state is on ``self``. Given to ``serve`` by address::
+
+        serve({"tcp://localhost:5000": Echo, "unix:///run/admin.sock": lambda: Admin(config)})
+
+    Each connection, when it opens, gets an instance from whatever is called there: the class, or anything without
+    parameters that returns a :class:`Handler`. It has its connection as ``self.conn``, not yet in ``__init__``. The
+    methods are the callbacks of :class:`Events` without the connection and return the same. Methods that are not
+    defined do what their absence means there; they are looked up once for each connection.
+
+    A datagram has no connection, so each has an instance of its own.
+    """
+
+    __slots__ = ("conn",)
+
+    conn: Conn
+    """The connection, or the sender of the datagram."""
+
+    def attach(self, conn: Conn) -> None:
+        """Take the connection. Called once, before the first event."""
+        self.conn = conn
+
+    def opened(self) -> Reply:
+        """The connection opened: accepted or dialled, its TLS handshake and PROXY header done."""
+        return None
+
+    def data(self, chunk: Any) -> Reply:
+        """Bytes arrived; ``b""`` for an empty datagram. ``bytes``, with ``Options.reuse_input_buffer`` a
+        ``memoryview``."""
+        return None
+
+    def woken(self) -> Reply:
+        """After ``conn.wake`` or ``conn.wake_when_drained``, also while reading is paused."""
+        return None
+
+    def eof(self) -> Reply:
+        """The peer finished sending. Unless it is overridden: flush, then close."""
+        return Action.CLOSE
+
+    def drained(self) -> Reply:
+        """Output has all been handed to the kernel. Only a class that overrides it pays for it."""
+        return None
+
+    def retiring(self) -> Reply:
+        """This worker is replaced: the connection is to come to its end."""
+        return None
+
+    def detached(self, sock: socket.socket) -> Action | None:
+        """After ``DETACH``: the socket, blocking, is yours now. Unless it is overridden, it is closed."""
+        sock.close()
+        return None
+
+    def closed(self, error: BaseException | None) -> Action | None:
+        """The connection ended, for the reason ``error`` or, when None, in good order. Once, as the last event;
+        without ``opened`` for a dialled one that failed."""
+        return None
+
+    def has_drained(self) -> bool:
+        """True if ``drained`` is to be called, which costs something for each output."""
+        return getattr(self.drained, "__func__", None) is not Handler.drained
+
+
+HandlerFactory: TypeAlias = Callable[[], Handler]
+"""Makes the handler of a connection: a class, or a function without parameters."""
+
+
 @dataclass(slots=True)
 class Events:
     """The callbacks and settings of a server. All are optional; callbacks may also be assigned later,
@@ -374,7 +452,10 @@ class Events:
     """A connection opened: accepted or dialled, its TLS handshake and PROXY header done."""
 
     data: Callable[[Conn, Any], Reply] | None = None
-    """Bytes arrived; ``b""`` on a ``wake`` and for an empty datagram."""
+    """Bytes arrived; ``b""`` for an empty datagram."""
+
+    woken: Callable[[Conn], Reply] | None = None
+    """After ``wake`` or ``wake_when_drained``, also while reading is paused."""
 
     not_tls: Callable[[bytes], bytes | None] | None = None
     """A client of a ``tls`` address speaks something else than TLS: with the first bytes it sent, at least one. What is
@@ -416,6 +497,11 @@ class Events:
     stopped: Callable[[], None] | None = None
     """Once, when the server has ended, for whatever reason: no other event follows. In the thread that served; with
     :func:`evio_core.workers`, in each worker, which has no other place for what is to be done at its end."""
+
+    handlers: Mapping[str, HandlerFactory] = field(default_factory=dict)
+    """Addresses with connections of a class of their own, and what makes the :class:`Handler` of each connection. They
+    come after the addresses that are given to ``serve``, whose connections have the callbacks above. A mapping in the
+    place of ``Events`` is short for these alone."""
 
     num_loops: int = 1
     """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
@@ -19,7 +19,17 @@ from .addresses.bind import BoundAddress, bind_all
 from .addresses.origin import Origin
 from .checks import not_negative
 from .errors import AddressError, ServerStopped, TLSError
-from .events import Action, Conn, Events, LoadBalance, LoopStats, SocketAddress, Stats
+from .events import (
+    Action,
+    Conn,
+    Events,
+    Handler,
+    HandlerFactory,
+    LoadBalance,
+    LoopStats,
+    SocketAddress,
+    Stats,
+)
 from .logs import log
 from .loop.balance import make_balancer
 from .loop.cpus import usable_cpus
@@ -30,7 +40,8 @@ from .loop.poller import choice, make_poller
 from .loop.signal_pipe import SignalPipe
 from .loop.ticker import Ticker
 from .loop.watchdog import Watchdog
-from .slow import slow_after, timed, watched
+from .middleware import Serialised
+from .slow import Timed, slow_after, timed, watched
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
 from .systemd import ServiceManager
@@ -42,14 +53,17 @@ if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fa
 
     from .fallback.loop import NetLoop
 
-__all__ = ["RunningServer", "check_settings", "loop_count", "parse_all", "serve", "serve_bound"]
+__all__ = ["RunningServer", "checked", "loop_count", "parse_all", "serve", "serve_bound"]
 
-CALLBACKS = ("opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick")
+CALLBACKS = (
+    *("opened", "data", "woken", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"),
+)
 """The callbacks that run on loops by themselves; ``serving`` runs before them and ``stopped`` after."""
 
 
-def serve(events: Events, *addresses: str) -> None:
-    """Serve the addresses until the server is stopped.
+def serve(events: Events | Mapping[str, HandlerFactory], *addresses: str) -> None:
+    """Serve the addresses until the server is stopped: with the callbacks of ``events``, or each with handlers of its
+    own (``serve({"tcp://localhost:5000": Echo})``, see :class:`Handler` and ``Events.handlers``).
 
     Returns after ``SHUTDOWN``, ``Server.stop``, SIGINT or SIGTERM, when every connection has ended. Raises
     :class:`AddressError` for an address that is not understood, :class:`ListenError` for one that cannot be bound,
@@ -57,8 +71,8 @@ def serve(events: Events, *addresses: str) -> None:
     fallback in a thread that runs asyncio already, and whatever ``serving``, ``tick``, ``pre_write`` or ``stopped``
     raise.
     """
-    check_settings(events)
-    parsed = parse_all(addresses)
+    events = checked(events)
+    parsed = parse_all(events, addresses)
     _check_thread(parsed)
     num_loops = loop_count(events)
     bound = bind_all(parsed, events.options, num_loops)
@@ -81,19 +95,26 @@ def _check_thread(addresses: Sequence[Address]) -> None:
         raise RuntimeError("this thread runs an asyncio loop already: await evio_core.stdlib.serve(...) there")
 
 
-def parse_all(addresses: Sequence[str]) -> list[Address]:
-    """Parse addresses to listen on. Raises :class:`AddressError`."""
-    if not addresses:
+def parse_all(events: Events, addresses: Sequence[str]) -> list[Address]:
+    """Parse addresses to listen on, then those of ``Events.handlers``. Raises :class:`AddressError`."""
+    if not addresses and not events.handlers:
         raise AddressError("no address to serve; for instance tcp://localhost:5000")
-    parsed = [Address.parse(text) for text in addresses]
+    parsed = [Address.parse(text) for text in (*addresses, *events.handlers)]
     for address in parsed:
         address.check_listen()
     return parsed
 
 
-def check_settings(events: Events) -> None:
-    """Look at the settings of the server. Raises ``TypeError`` or ``ValueError``; each connection's are checked by
-    :class:`Options`."""
+def checked(events: Events | Mapping[str, HandlerFactory]) -> Events:
+    """The events, their settings looked at; of handlers by address, those that have them. Raises ``TypeError`` or
+    ``ValueError``; each connection's settings are checked by :class:`Options`."""
+    if isinstance(events, Mapping):
+        events = Events(handlers=events)
+    elif not isinstance(events, Events):
+        raise TypeError(f"Events, or handlers by address, are served, not {events!r}")
+    for address, factory in events.handlers.items():
+        if not callable(factory):
+            raise TypeError(f"{address}: a Handler is made by a class or a function, not by {factory!r}")
     if not isinstance(events.num_loops, int):
         raise TypeError(f"num_loops must be a whole number, not {events.num_loops!r}")
     if events.num_loops < -1:
@@ -104,6 +125,7 @@ def check_settings(events: Events) -> None:
     not_negative("shutdown_timeout", events.shutdown_timeout)
     not_negative("slow_callback", events.slow_callback)
     slow_after(events)
+    return events
 
 
 def loop_count(events: Events) -> int:
@@ -140,19 +162,35 @@ class RunningServer:
         self._manager: ServiceManager | None = None
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
-        per_loop = [events] * num_loops
-        if len(set(simulated)) > 1:
-            per_loop = [_serialised(events) for _ in range(num_loops)]
         self._native: list[Loop] = []
         self._net: list[NetLoop] = []
-        for index, own in enumerate(per_loop):
+        for index in range(num_loops):
+            own, lock = events, None
+            if len(set(simulated)) > 1:
+                lock = threading.RLock()
+                own = _serialised(events, lock)
             if not all(simulated):
                 self._native.append(Loop(index, own, make_poller(), self._stop_once))
             if any(simulated):
                 from .fallback.loop import NetLoop
 
                 self._net.append(NetLoop(index, own, self._stop_once, aio if index == 0 else None))
+            for loop in (*self._native[index:], *self._net[index:]):
+                loop.wrap = self._wrapper(lock)
         self._loops: list[Loop] = [*self._native, *self._net]
+
+    def _wrapper(self, lock: threading.RLock | None) -> Callable[[Handler], Handler] | None:
+        """Return the function that does to handlers what is done to callbacks."""
+        limit = self._slow_after
+        if not limit and lock is None:
+            return None
+
+        def wrap(handler: Handler) -> Handler:
+            if limit:
+                handler = Timed(handler, limit)
+            return handler if lock is None else Serialised(handler, lock)
+
+        return wrap
 
     # -- what callers see
 
@@ -175,7 +213,7 @@ class RunningServer:
             self._begin_stop(self._events.shutdown_timeout if timeout is None else timeout)
         self._loops[0].interrupt()
 
-    def dial(self, address: str, context: Any = None, timeout: float = 10.0) -> Conn:
+    def dial(self, address: str, context: Any = None, timeout: float = 10.0, *, handler: Handler | None = None) -> Conn:
         parsed = Address.parse(address)
         parsed.check_dial()
         not_negative("timeout", timeout)
@@ -186,7 +224,7 @@ class RunningServer:
             raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")
         here = threading.get_ident()
         loop = next((loop for loop in usable if loop.ident == here), usable[0])
-        origin = Origin(address, -1, self._events.options)
+        origin = Origin(address, -1, self._events.options, None if handler is None else lambda: handler)
         if _on_asyncio(loop):
             from .fallback import dial as net_dial
 
@@ -317,8 +355,10 @@ class RunningServer:
             self._stop_once()
 
     def _listen(self) -> None:
-        for index, each in enumerate(self._bound):
-            origin = Origin(each.address.text, index, self._events.options, each.address.proxy_protocol)
+        handlers = self._events.handlers
+        factories = [*[None] * (len(self._bound) - len(handlers)), *handlers.values()]
+        for index, (each, factory) in enumerate(zip(self._bound, factories, strict=True)):
+            origin = Origin(each.address.text, index, self._events.options, factory, each.address.proxy_protocol)
             loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
             balance = make_balancer(self._events.load_balance, loops)
             for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops
@@ -420,9 +460,8 @@ def _adopt(loop: Loop, accepted: Accepted) -> None:
         adopt(loop, accepted)
 
 
-def _serialised(events: Events) -> Events:
+def _serialised(events: Events, lock: threading.RLock) -> Events:
     """The same events, one at a time: where a native and a simulated loop share an index, each in its thread."""
-    lock = threading.RLock()
 
     def one_at_a_time(callback: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(callback)

@@ -14,16 +14,17 @@ from time import perf_counter
 from typing import Any
 
 from .errors import EvioError
-from .events import Events
+from .events import Events, Handler
 from .logs import log
+from .middleware import Wrapped
 
-__all__ = ["VARIABLE", "slow_after", "timed", "watched"]
+__all__ = ["VARIABLE", "Timed", "slow_after", "timed", "watched"]
 
 VARIABLE = "EVIO_SLOW_CALLBACK"
 """The variable of the environment that has the seconds for all servers of a process, whatever their settings say."""
 
 ON_LOOPS = (
-    "opened", "data", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"
+    "opened", "data", "woken", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"
 )  # fmt: skip
 """The callbacks that hold up a loop while they run."""
 
@@ -64,12 +65,32 @@ def timed(function: Callable[..., Any], limit: float, what: str = "") -> Callabl
         try:
             return function(*arguments)
         finally:
-            taken = perf_counter() - begun
-            if taken > limit:
-                about = f", for {arguments[0]!r}" if arguments and hasattr(arguments[0], "remote_addr") else ""
-                log.warning("%s%s held up its loop for %.1f ms%s", what, _name(function), taken * 1000, about)
+            _report(function, what, perf_counter() - begun, limit, arguments[0] if arguments else None)
 
     return call
+
+
+class Timed(Wrapped):
+    """The same for a handler."""
+
+    __slots__ = ("_limit",)
+
+    def __init__(self, inner: Handler, limit: float) -> None:
+        super().__init__(inner)
+        self._limit = limit
+
+    def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        begun = perf_counter()
+        try:
+            return method(*arguments)
+        finally:
+            _report(method, f"{method.__name__}: ", perf_counter() - begun, self._limit, self.conn)
+
+
+def _report(function: Callable[..., Any], what: str, taken: float, limit: float, conn: object) -> None:
+    if taken > limit:
+        about = f", for {conn!r}" if hasattr(conn, "remote_addr") else ""
+        log.warning("%s%s held up its loop for %.1f ms%s", what, _name(function), taken * 1000, about)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 
 from .addresses.bind import bind_all
-from .events import Events
-from .server import RunningServer, check_settings, loop_count, parse_all
+from .events import Events, HandlerFactory
+from .server import RunningServer, checked, loop_count, parse_all
 
 __all__ = ["serve"]
 
 
-async def serve(events: Events, *addresses: str) -> None:
+async def serve(events: Events | Mapping[str, HandlerFactory], *addresses: str) -> None:
     """Serve the addresses on the running asyncio loop until the server is stopped.
 
     With ``num_loops`` above 1, the others run in threads. Signals are left to the program. Cancelling stops the
     server in good order, then raises ``asyncio.CancelledError``. Raises what :func:`evio_core.serve` raises.
     """
-    check_settings(events)
-    parsed = [dataclasses.replace(address, fallback=True) for address in parse_all(addresses)]
+    events = checked(events)
+    parsed = [dataclasses.replace(address, fallback=True) for address in parse_all(events, addresses)]
     num_loops = loop_count(events)
     bound = bind_all(parsed, events.options, num_loops)
     try:

@@ -64,6 +64,7 @@ def http_events(
     return Events(
         opened=server.opened,
         data=_data(server, revalidate),
+        woken=server.woken,
         eof=server.eof,
         retiring=server.retiring,
         closed=server.closed,

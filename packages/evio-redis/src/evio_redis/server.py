@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
@@ -84,8 +85,9 @@ class Server:
         self._make_parts()
         self.lock = threading.RLock()  # held by callbacks if there are several loops
         self._ids = 0
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._begun = False
+        self._end = ExitStack()
+        self._thread: evio_core.ServerThread | None = None
         self._follow_config()
 
     def _make_parts(self) -> None:
@@ -193,16 +195,26 @@ class Server:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
         when the append-only file cannot be trusted, ``OSError`` when it cannot be read or written, and ``RuntimeError``
         for a server that has run before."""
-        if self._running.core is not None:
+        events = self._begin()
+        with self._end:
+            evio_core.serve(events, *self.config.addresses())
+
+    def _begin(self) -> Events:
+        """Prepare for serving; what is to be undone at the end is in ``_end``. Raises ``RuntimeError``."""
+        if self._begun:
             raise RuntimeError(ONCE)
+        self._begun = True
         self._aof.grouped = self.config.appendonly
-        try:
-            with pid_file(self.config.pidfile):
-                evio_core.serve(self.events(), *self.config.addresses())
-        finally:
-            self._aof.close()
-            if self.serving:
-                self._snapshots.close()
+        self._end.enter_context(pid_file(self.config.pidfile))
+        self._end.callback(self._close_files)
+        events = self.events()
+        events.stopped = self._end.close
+        return events
+
+    def _close_files(self) -> None:
+        self._aof.close()
+        if self.serving:
+            self._snapshots.close()
 
     def _appendonly_changed(self) -> None:
         logging_now = self._aof.on or self._aof.waiting
@@ -219,31 +231,19 @@ class Server:
 
     def start(self) -> None:
         """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
-        if self._thread is not None:
-            raise RuntimeError(ONCE)
-
-        def run() -> None:
-            try:
-                self.run()
-            except BaseException as error:
-                self._failure = error
-            finally:
-                self._running.ready.set()
-
-        self._thread = threading.Thread(target=run, name="evio-redis", daemon=True)
-        self._thread.start()
-        self._running.ready.wait()
-        if self._failure is not None:
-            raise self._failure
+        events = self._begin()
+        try:
+            self._thread = evio_core.start(events, *self.config.addresses())
+        except BaseException:
+            self._end.close()
+            raise
 
     def stop(self) -> None:
-        """Stop and wait for the end. Raises what ended the server, if anything did."""
-        if self._running.core is not None:
-            self._running.core.stop()
+        """Stop; one that was started in a thread has ended then. Raises what ended it, the first time."""
         if self._thread is not None:
-            self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+            self._thread.close()
+        elif self._running.core is not None:
+            self._running.core.stop()
 
     def __enter__(self) -> Server:
         self.start()
@@ -264,6 +264,7 @@ class Server:
             serving=self._serving,
             opened=guard(self._opened),
             data=guard(_in_order(make_data(self.services))) if several else make_data(self.services),
+            woken=guard(_send_outbox) if several else None,
             pre_write=guard(self._aof.flush) if self._aof.grouped else None,
             closed=guard(self._closed),
             tick=guard(self._tick),
@@ -363,9 +364,14 @@ def _in_order(data: Callable[[Conn, bytes], Any]) -> Callable[[Conn, bytes], Any
         session: Session | None = conn.context
         if session is not None and session.outbox:
             conn.write(session.take_outbox())
-        return data(conn, chunk) if chunk else None  # else it was only woken
+        return data(conn, chunk)
 
     return ordered
+
+
+def _send_outbox(conn: Conn) -> bytes | None:
+    session: Session | None = conn.context
+    return session.take_outbox() if session is not None and session.outbox else None
 
 
 def _unguarded(callback: Callable[..., Any]) -> Callable[..., Any]:

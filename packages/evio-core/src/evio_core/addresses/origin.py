@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..events import Options
+from ..events import HandlerFactory, Options
 from .proxy_header import Network
 
 __all__ = ["Origin"]
@@ -19,5 +19,7 @@ class Origin:
     index: int
     """Its position among the addresses given to ``serve``; -1 for a dialled one."""
     options: Options
+    handler: HandlerFactory | None = None
+    """Makes the handler of a connection; None: it has the callbacks of ``Events``."""
     proxy_protocol: tuple[Network, ...] = ()
     """Networks whose PROXY headers are believed."""

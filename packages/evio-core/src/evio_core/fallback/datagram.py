@@ -49,7 +49,7 @@ class NetDatagramSocket(DatagramSocket):
         if self._receiving:
             self._loop.stats.datagrams_in += 1
             self._loop.stats.bytes_in += len(chunk)
-            self.fire(DatagramPeer(self, remote, None), chunk)
+            self.deliver(DatagramPeer(self, remote, None), chunk)
         self._loop.turn_soon()
 
     def on_event(self, mask: int) -> None:

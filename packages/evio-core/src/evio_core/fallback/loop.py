@@ -15,8 +15,8 @@ from time import monotonic
 from typing import Any
 
 from ..events import Events
-from ..loop.handler import Handler
 from ..loop.loop import Loop, Timer
+from ..loop.polled import Polled
 from ..loop.poller import MAX_EVENTS, READ, WRITE
 
 __all__ = ["NetLoop"]
@@ -94,7 +94,7 @@ class NetLoop(Loop):
 
     # -- what differs from the native loop
 
-    def add(self, fd: int, handler: Handler, mask: int, exclusive: bool = False) -> None:
+    def add(self, fd: int, handler: Polled, mask: int, exclusive: bool = False) -> None:
         self.handlers[fd] = handler
         self.poller.register(fd, mask)
         if handler.is_descriptor:
@@ -117,7 +117,7 @@ class NetLoop(Loop):
         with suppress(RuntimeError):  # closed; asking first would only leave room for it to be closed meanwhile
             self.aio.call_soon_threadsafe(self.turn_soon)
 
-    def arm(self, target: Handler, when: float) -> Timer:
+    def arm(self, target: Polled, when: float) -> Timer:
         timer: Timer = [when, 0, target, None]
         timer[3] = self.aio.call_later(max(0.0, when - monotonic()), self._on_timer, timer)
         return timer

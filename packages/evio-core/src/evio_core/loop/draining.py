@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from .handler import Handler
 from .loop import Loop
+from .polled import Polled
 
 __all__ = ["Drain"]
 
@@ -21,7 +21,7 @@ LOOK = 0.05
 """Seconds between looks."""
 
 
-class Drain(Handler):
+class Drain(Polled):
     """Drains one loop, and calls ``look`` now and then, which ends it all."""
 
     __slots__ = ("_begun", "_look", "_loop")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .handler import Handler
 from .loop import Loop
+from .polled import Polled
 from .poller import READ
 
 __all__ = ["Lifeline"]
 
 
-class Lifeline(Handler):
+class Lifeline(Polled):
     """A pipe that nobody ever writes to, whose other end only the supervisor has: it becomes readable when the
     kernel closes that end."""
 

@@ -19,9 +19,9 @@ from time import monotonic
 from typing import Any, cast
 
 from ..errors import ServerStopped
-from ..events import Events, LoopStats, Reply
+from ..events import Events, Handler, LoopStats
 from ..logs import log
-from .handler import Droppable, Flushable, Handler, InlineStream
+from .polled import Droppable, Flushable, InlineStream, Polled
 from .poller import MAX_EVENTS, READ, Poller
 from .waker import Waker
 
@@ -64,14 +64,16 @@ class Loop:
         self.stopping = False
         self.over = False
         self.collecting = events.pre_write is not None
-        self.direct = not self.collecting and events.drained is None
-        """True if a reply may be written at once, with no callback to fire before or after it."""
+        self.direct = not self.collecting
+        """True if a reply may be written at once, with no callback to fire before it."""
+        self.wrap: Callable[[Handler], Handler] | None = None
+        """Puts something around each handler of a connection."""
         self.input_buffer = bytearray(LARGE_READ_SIZE)
         self.error: BaseException | None = None
         self.handed = 0  # connections given to this loop by the accepting one, which alone writes this
         self.started = 0  # connections that this loop began by itself
         self.ended = 0
-        self.handlers: dict[int, Handler] = {}
+        self.handlers: dict[int, Polled] = {}
         self.dirty: list[Flushable] = []
         self._to_close: list[int] = []
         self._timers: list[Timer] = []
@@ -89,12 +91,12 @@ class Loop:
 
     # -- descriptors
 
-    def add(self, fd: int, handler: Handler, mask: int, exclusive: bool = False) -> None:
+    def add(self, fd: int, handler: Polled, mask: int, exclusive: bool = False) -> None:
         """Watch a descriptor. Raises ``OSError`` when the poller cannot."""
         self.poller.register(fd, mask, exclusive)
         self.handlers[fd] = handler
 
-    def keep(self, fd: int, handler: Handler, mask: int) -> None:
+    def keep(self, fd: int, handler: Polled, mask: int) -> None:
         """The same until the loop ends, which does not wait for this one."""
         self.add(fd, handler, mask)
         self.permanent += 1
@@ -112,7 +114,7 @@ class Loop:
 
     # -- timers
 
-    def arm(self, target: Handler, when: float) -> Timer:
+    def arm(self, target: Polled, when: float) -> Timer:
         """Call ``target.on_timer`` at ``when`` (``time.monotonic``)."""
         self._timer_count += 1
         timer = [when, self._timer_count, target]
@@ -183,7 +185,6 @@ class Loop:
         poll = self.poller.poll
         handlers = cast("dict[int, InlineStream]", self.handlers)  # the others are never inline
         read, write = os.read, os.write
-        data: Callable[[Any, bytes], Reply] = self.events.data or _ignore
         direct = self.direct
         stats, timers, ops, dirty, to_close = self.stats, self._timers, self._ops, self.dirty, self._to_close
         readable, usual_size, max_events = READ, READ_SIZE, MAX_EVENTS
@@ -228,7 +229,7 @@ class Loop:
                     conn.read_size = LARGE_READ_SIZE if size >= usual_size else usual_size
                 conn.seen = now
                 try:
-                    output = data(conn, chunk)
+                    output = conn.on_data(chunk)
                     if type(output) is not bytes or not conn.inline or not direct:
                         if output is not None:
                             conn.reply(output)
@@ -317,7 +318,7 @@ class Loop:
         self._waker.close()
 
 
-class _Deadline(Handler):
+class _Deadline(Polled):
     """Ends what a shutdown could not finish in time."""
 
     __slots__ = ("_loop",)
@@ -327,7 +328,3 @@ class _Deadline(Handler):
 
     def on_timer(self, now: float) -> None:
         self._loop.close_now()
-
-
-def _ignore(conn: object, chunk: object) -> None:
-    return None

@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 
-from .handler import Handler
 from .loop import Loop
+from .polled import Polled
 from .poller import READ
 
 __all__ = ["SignalPipe"]
 
 
-class SignalPipe(Handler):
+class SignalPipe(Polled):
     """The pipe, polled by a loop as long as it lives. To be made and closed in the main thread."""
 
     __slots__ = ("_before", "_read_fd", "_write_fd")

@@ -6,13 +6,13 @@ import math
 from time import monotonic
 
 from ..events import Action
-from .handler import Handler
 from .loop import Loop
+from .polled import Polled
 
 __all__ = ["Ticker"]
 
 
-class Ticker(Handler):
+class Ticker(Polled):
     """A timer of loop 0 that sets itself again with what ``tick`` returns."""
 
     __slots__ = ("_loop",)

@@ -7,12 +7,12 @@ import sys
 import threading
 from contextlib import suppress
 
-from .handler import Handler
+from .polled import Polled
 
 __all__ = ["Waker"]
 
 
-class Waker(Handler):
+class Waker(Polled):
     """A descriptor that makes ``poll`` return when another thread asks: an eventfd, or a pipe where there is none."""
 
     __slots__ = ("_lock", "_read_fd", "_woken", "_write_fd")

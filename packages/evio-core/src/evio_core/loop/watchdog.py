@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from .handler import Handler
 from .loop import Loop
+from .polled import Polled
 
 __all__ = ["Watchdog"]
 
 
-class Watchdog(Handler):
+class Watchdog(Polled):
     """A timer of loop 0 that calls ``alive`` as long as every loop comes round: once one is held up, or has
     ended, it is silent."""
 

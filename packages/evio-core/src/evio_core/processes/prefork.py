@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 
 from ..addresses.bind import bind_all
 from ..errors import WorkerError
-from ..events import Events
+from ..events import Events, HandlerFactory
 from ..loop.cpus import usable_cpus
-from ..server import check_settings, parse_all
+from ..server import checked, parse_all
 
 __all__ = ["workers"]
 
 
-def workers(n: int, events: Events, *addresses: str) -> None:
+def workers(n: int, events: Events | Mapping[str, HandlerFactory], *addresses: str) -> None:
     """Serve the addresses with ``n`` processes (-1: one per usable CPU) until stopped.
 
     Each runs its own loops and callbacks, ``serving`` included, and shares nothing with the others but what was
@@ -41,9 +42,9 @@ def workers(n: int, events: Events, *addresses: str) -> None:
     else:  # noqa: RET506  # mypy does not import in a branch of another platform
         from .supervisor import Supervisor
 
-        check_settings(events)
+        events = checked(events)
         count = usable_cpus() if n == -1 else n
-        bound = bind_all(parse_all(addresses), events.options, count)
+        bound = bind_all(parse_all(events, addresses), events.options, count)
         try:
             Supervisor(count, events, bound).run()
         finally:

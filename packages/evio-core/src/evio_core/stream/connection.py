@@ -37,11 +37,12 @@ from ..errors import (
     ServerStopped,
     TLSError,
 )
-from ..events import Action, Buffer, Options, Reply, SocketAddress
+from ..events import Action, Buffer, Events, Handler, Options, Reply, SocketAddress
 from ..logs import log
+from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
 from ..loop.channel import Channel
-from ..loop.handler import Handler
 from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
+from ..loop.polled import Polled
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
@@ -78,7 +79,7 @@ LAST_READS = 16
 
 
 @final
-class Connection(Handler):
+class Connection(Polled):
     """A tcp, unix or tls stream; implements :class:`evio_core.events.Conn`."""
 
     __slots__ = (
@@ -97,9 +98,12 @@ class Connection(Handler):
         "_wake_drained",
         "_waking",
         "context",
+        "events",
         "fd",
+        "handler",
         "inline",
         "loop",
+        "on_data",
         "options",
         "read_size",
         "seen",
@@ -129,6 +133,11 @@ class Connection(Handler):
         self._wake_drained = False
         self._timeouts: Timeouts | None = None
         self._reason: BaseException | None = None  # for `closed`, when it comes
+        self.events: Events = loop.events  # the callbacks of this connection
+        self.handler: Handler | None = None
+        self.on_data: Callable[[Any], Reply] = ignore
+        if origin.index < 0:
+            self._bind()  # a dialled one may fail before it opens, which its handler is to hear
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._origin.name} from {self._remote!r}>"
@@ -256,6 +265,16 @@ class Connection(Handler):
 
     # -- opening
 
+    def _bind(self) -> None:
+        """Make the handler, if it has one. Raises what that raises."""
+        factory = self._origin.handler
+        if factory is None:
+            self.on_data = bind_data(self.events, self)
+            return
+        self.handler = handler = make_handler(factory, self, self.loop.wrap)
+        self.events = methods_of(handler)
+        self.on_data = handler.data
+
     def begin(self) -> None:
         """Start on a connected descriptor. Raises ``OSError`` when it cannot be polled."""
         self._poll()
@@ -322,6 +341,12 @@ class Connection(Handler):
         return True
 
     def _opened(self) -> None:
+        if self._origin.index >= 0:
+            try:
+                self._bind()
+            except BaseException as error:
+                self.loop.callback_failed(self, error)
+                return
         self._advance(OPENED)
         if self._timeouts is not None:
             self._timeouts.set_deadline(0.0)
@@ -335,8 +360,8 @@ class Connection(Handler):
         self._update()
         if self._flags & CLOSE_WHEN_OPEN:
             self._begin_close()
-        if self.loop.events.opened is not None:
-            self._fire(self.loop.events.opened)
+        if self.events.opened is not None:
+            self._fire(self.events.opened)
         if self.loop.draining:
             self.retire()
         if self._waking:
@@ -416,13 +441,12 @@ class Connection(Handler):
         if chunk:
             loop.stats.bytes_in += len(chunk)
             self.seen = loop.now
-            callback = loop.events.data
-            if callback is not None and self._phase == OPEN:
+            if self._phase == OPEN:
                 try:
                     if type(chunk) is bytes and self.options.reuse_input_buffer:
                         chunk = memoryview(chunk)
-                    output = callback(self, chunk)
-                    if type(output) is bytes and self._out is None and self._phase == OPEN and loop.direct:
+                    output = self.on_data(chunk)
+                    if type(output) is bytes and self._out is None and self._phase == OPEN and self._is_direct():
                         self._send_now(output)
                     elif output is not None:
                         self.reply(output)
@@ -458,11 +482,11 @@ class Connection(Handler):
             self.drop(self._reason)
         elif self._phase == CLOSING:
             self._schedule_flush()
-        elif self.loop.events.eof is None:
+        elif self.events.eof is None:
             self._begin_close()
         else:
             self._update()
-            self._fire(self.loop.events.eof)
+            self._fire(self.events.eof)
             if self._flags & (END_OUTPUT | OUTPUT_ENDED):
                 self._begin_close()  # both directions have ended
 
@@ -485,8 +509,8 @@ class Connection(Handler):
         if self._phase == OPENING or not self._waking:
             return  # `opened` comes first, and this after it
         self._waking = False
-        if self._phase == OPEN and self.loop.events.data is not None:
-            self._fire(self.loop.events.data, b"")
+        if self._phase == OPEN and self.events.woken is not None:
+            self._fire(self.events.woken)
 
     def _fire(self, callback: Callable[..., Reply], *arguments: Any) -> None:
         try:
@@ -545,6 +569,7 @@ class Connection(Handler):
             want == READ
             and phase == OPEN
             and not self._dirty
+            and self.events.drained is None
             and self._channel.native
             and not self.options.reuse_input_buffer
             and not flags & OUTPUT_ENDED
@@ -556,6 +581,10 @@ class Connection(Handler):
         if self._out is None:
             self._out = Output()
         return self._out
+
+    def _is_direct(self) -> bool:
+        """True if a reply may be written at once, with no callback to fire before or after it."""
+        return self.loop.direct and self.events.drained is None
 
     def _takes_output(self) -> bool:
         """True while it is open: from the dial on until the end of the turn in which it, or its output, was ended."""
@@ -720,8 +749,8 @@ class Connection(Handler):
         if self._wake_drained:
             self._wake_drained = False
             self.wake()
-        if self._phase == OPEN and self.loop.events.drained is not None:
-            self._fire(self.loop.events.drained)
+        if self._phase == OPEN and self.events.drained is not None:
+            self._fire(self.events.drained)
 
     def _blocked(self, pending: int) -> None:
         """The kernel takes no more for now, and that many bytes are left."""
@@ -854,16 +883,16 @@ class Connection(Handler):
         self._leave()
         sock = self._channel.detach(self.fd)
         self._end(None, fire=False)
-        detached: Callable[..., object] | None = self.loop.events.detached
-        if detached is None:
-            sock.close()
-            return
+        detached: Callable[..., object] | None = self.events.detached
         try:
-            if detached(self, sock) is Action.SHUTDOWN:
+            if detached is None:
+                sock.close()
+            elif detached(self, sock) is Action.SHUTDOWN:
                 self.loop.request_stop()
         except BaseException as error:
             sock.close()
             self.loop.callback_failed(self, error)
+        self._forget()
 
     def _abort(self, _: object = None) -> None:
         self.drop(Aborted("aborted by the program"), reset=True)
@@ -900,11 +929,19 @@ class Connection(Handler):
         self.loop.ended += 1
         if not opened and self._origin.index >= 0:
             log.info("%r dropped before it opened: %s", self, error)
-        elif fire and self.loop.events.closed is not None:
-            self._fire_closed(self.loop.events.closed, error)
+        elif fire and self.events.closed is not None:
+            self._fire_closed(self.events.closed, error)
         if self._out is not None:  # until now ``pending`` said what did not leave
             self._out.clear()
             self._out = None
+        if fire:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the callbacks, as no event comes any more: bound to this connection, they would keep it alive until
+        the garbage is collected."""
+        self.on_data = ignore
+        self.handler = None
 
     def _fire_closed(self, closed: Callable[..., object], error: BaseException | None) -> None:
         try:
@@ -914,8 +951,8 @@ class Connection(Handler):
             self.loop.callback_failed(self, failure)
 
     def retire(self) -> None:
-        if self._phase == OPEN and self.loop.events.retiring is not None:
-            self._fire(self.loop.events.retiring)
+        if self._phase == OPEN and self.events.retiring is not None:
+            self._fire(self.events.retiring)
 
     def close_if_quiet(self, since: float) -> None:
         if self._phase == OPEN and self._out is None and self.seen <= since:

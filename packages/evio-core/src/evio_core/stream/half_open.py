@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..loop.handler import Handler
+from ..loop.polled import Polled
 from .connection import Connection
 
 __all__ = ["HalfOpen"]
 
 
-class HalfOpen(Handler):
+class HalfOpen(Polled):
     """A stage of a connection that has not opened. There is nothing to finish in good order."""
 
     __slots__ = ("_conn",)

@@ -14,8 +14,8 @@ import sys
 from time import monotonic
 
 from ..addresses.sockopt import borrowed
-from ..loop.handler import Handler
 from ..loop.loop import READ_SIZE, Loop, Timer
+from ..loop.polled import Polled
 from ..loop.poller import READ
 
 __all__ = ["Linger", "in_flight", "nothing_in_flight", "unread"]
@@ -69,7 +69,7 @@ else:
         return False
 
 
-class Linger(Handler):
+class Linger(Polled):
     """A descriptor whose connection has ended, waiting for the peer's end-of-file. A server that stops waits only
     until the peer's kernel has everything: a client that keeps its end open must not hold it up."""
 

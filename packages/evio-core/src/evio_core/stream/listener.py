@@ -21,8 +21,8 @@ from ..addresses.sockopt import apply_options, borrowed
 from ..events import SocketAddress
 from ..logs import LogLimit, log
 from ..loop.channel import Channel
-from ..loop.handler import Handler
 from ..loop.loop import Loop, Timer
+from ..loop.polled import Polled
 from ..loop.poller import READ
 from ..tls.channel import TLSChannel
 from ..tls.credentials import ServerCredentials
@@ -84,7 +84,7 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
         handler.shut_down()
 
 
-class Listener(Handler):
+class Listener(Polled):
     """A listening socket of one loop, which places what it accepts."""
 
     __slots__ = (

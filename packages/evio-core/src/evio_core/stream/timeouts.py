@@ -7,8 +7,8 @@ from typing import Protocol, final
 
 from ..errors import IdleTimeout, SendTimeout
 from ..events import Options
-from ..loop.handler import Handler
 from ..loop.loop import Loop, Timer
+from ..loop.polled import Polled
 from .linger import in_flight
 
 __all__ = ["Timed", "Timeouts"]
@@ -43,7 +43,7 @@ class Timed(Protocol):
 
 
 @final
-class Timeouts(Handler):
+class Timeouts(Polled):
     """Ends a connection when something takes too long. It has one timer, for whatever comes first. A connection has
     this object only while a time-out is set."""
 

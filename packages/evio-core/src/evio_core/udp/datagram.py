@@ -10,10 +10,11 @@ from collections import deque
 from typing import Any, BinaryIO
 
 from ..addresses.origin import Origin
-from ..events import Action, Buffer, Reply, SocketAddress
+from ..events import Action, Buffer, Handler, Reply, SocketAddress
 from ..logs import LogLimit, log
-from ..loop.handler import Handler
+from ..loop.callbacks import make_handler
 from ..loop.loop import Loop
+from ..loop.polled import Polled
 from ..loop.poller import READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
@@ -26,7 +27,7 @@ DATAGRAMS_PER_TURN = 64
 LARGEST_DATAGRAM = 65535
 
 
-class DatagramSocket(Handler):
+class DatagramSocket(Polled):
     """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
     beyond that is dropped and counted, as a router would."""
 
@@ -95,17 +96,30 @@ class DatagramSocket(Handler):
                 continue
             stats.datagrams_in += 1
             stats.bytes_in += len(chunk)
-            self.fire(DatagramPeer(self, remote, path), chunk)
+            self.deliver(DatagramPeer(self, remote, path), chunk)
             if self._sock.fileno() < 0:
                 return
 
-    def fire(self, peer: DatagramPeer, chunk: bytes) -> None:
-        """Call ``data`` and do what it returns."""
-        data = self._loop.events.data
-        if data is None:
-            return
+    def deliver(self, peer: DatagramPeer, chunk: bytes) -> None:
+        """Call ``data`` for a datagram and do what it returns."""
+        factory, data = self._origin.handler, self._loop.events.data
         try:
-            peer.reply(data(peer, chunk))
+            if factory is not None:
+                peer.handler = handler = make_handler(factory, peer, self._loop.wrap)
+                peer.reply(handler.data(chunk))
+            elif data is not None:
+                peer.reply(data(peer, chunk))
+        except BaseException as error:
+            self._loop.callback_failed(peer, error)
+
+    def woken(self, peer: DatagramPeer) -> None:
+        """Call ``woken`` and do what it returns."""
+        handler, woken = peer.handler, self._loop.events.woken
+        try:
+            if handler is not None:
+                peer.reply(handler.woken())
+            elif woken is not None:
+                peer.reply(woken(peer))
         except BaseException as error:
             self._loop.callback_failed(peer, error)
 
@@ -180,11 +194,12 @@ class DatagramSocket(Handler):
 class DatagramPeer:
     """The sender of a datagram; implements :class:`evio_core.events.Conn`."""
 
-    __slots__ = ("_ancillary", "_local", "_remote", "_socket", "_waking", "context")
+    __slots__ = ("_ancillary", "_local", "_remote", "_socket", "_waking", "context", "handler")
 
     def __init__(self, sock: DatagramSocket, remote: SocketAddress, path: Path | None) -> None:
         """``path``: our end, where the socket has several."""
         self.context: Any = None
+        self.handler: Handler | None = None
         if path is None:
             self._local = self._ancillary = None
         else:
@@ -252,7 +267,7 @@ class DatagramPeer:
     def _on_wake(self, _: object) -> None:
         self._waking = False
         if self._socket.is_open:
-            self._socket.fire(self, b"")
+            self._socket.woken(self)
 
     def reply(self, reply: Reply) -> None:
         """Do what a callback returned; closing and detaching mean nothing here."""

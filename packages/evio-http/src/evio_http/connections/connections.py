@@ -126,17 +126,16 @@ class Connections:
             log.debug("connection of %s ended: %s", session.address, error)
 
     def received(self, conn: Conn, chunk: bytes) -> Reply:
-        """Bytes have arrived; none after a wake."""
+        """Bytes have arrived."""
         session: HTTPSession = conn.context
         session.ready = False
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
-        if chunk:
-            if self.observers.present and session.parser.idle:
-                session.started = monotonic()
-            session.parser.receive(chunk)
+        if self.observers.present and session.parser.idle:
+            session.started = monotonic()
+        session.parser.receive(chunk)
         if session.waiting is not Waiting.NOTHING:
-            return self._woken(conn, session) if not chunk else None
+            return None
         return self._advance(conn, session, [])
 
     def eof(self, conn: Conn) -> Reply:
@@ -155,8 +154,14 @@ class Connections:
         session.retiring = True
         session.ready = False
 
-    def _woken(self, conn: Conn, session: HTTPSession) -> Reply:
+    def woken(self, conn: Conn) -> Reply:
+        """Go on with what the connection waited for."""
+        session: HTTPSession = conn.context
+        if session.unfinished and not conn.pending:
+            self.observers.settle(session, 0)
         output: list[bytes] = []
+        if session.waiting is Waiting.NOTHING:
+            return None
         if session.waiting is Waiting.OUTPUT:
             if conn.pending:
                 conn.wake_when_drained()

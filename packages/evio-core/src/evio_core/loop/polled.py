@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..events import Reply
 
-__all__ = ["Droppable", "Flushable", "Handler", "InlineStream"]
+__all__ = ["Droppable", "Flushable", "Polled", "InlineStream"]
 
 
-class Handler:
+class Polled:
     """The owner of a descriptor that a loop polls, or of a timer. All methods run in the loop's thread."""
 
     __slots__ = ()
@@ -55,6 +56,8 @@ class InlineStream(Protocol):
     itself, and calls these methods for what is less common."""
 
     inline: bool
+    on_data: Callable[[Any], Reply]
+    """The callback for input."""
     read_size: int
     """Bytes to read at most."""
     seen: float

@@ -1,0 +1,66 @@
+"""The callbacks of a connection: those of ``Events``, or the methods of its handler.
+
+``data`` is bound to the connection, as ``conn.on_data(chunk)``, so that a handler's method is called without anything
+in between, and costs what a callback costs. The other events are rarer: they are called as callbacks, which for a
+handler lead to its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from ..events import Events, Handler, HandlerFactory, Reply
+
+__all__ = ["bind_data", "ignore", "make_handler", "methods_of"]
+
+
+def make_handler(factory: HandlerFactory, conn: Any, wrap: Callable[[Handler], Handler] | None) -> Handler:
+    """The handler of a new connection, with what ``wrap`` puts around it. Raises what ``factory`` raises, and
+    ``TypeError`` if it makes something else."""
+    handler: object = factory()
+    if not isinstance(handler, Handler):
+        raise TypeError(f"what is given for an address returns a Handler, not {handler!r}")
+    if wrap is not None:
+        handler = wrap(handler)
+    handler.attach(conn)
+    return handler
+
+
+def bind_data(events: Events, conn: object) -> Callable[[Any], Reply]:
+    """The callback ``data`` for one connection."""
+    return ignore if events.data is None else MethodType(events.data, conn)
+
+
+def ignore(chunk: object) -> None:
+    """Do nothing with input."""
+
+
+def methods_of(handler: Handler) -> Events:
+    """Callbacks that call the methods of a connection's handler."""
+    return _METHODS_AND_DRAINED if handler.has_drained() else _METHODS
+
+
+def _handler(conn: Any) -> Handler:
+    handler: Handler = conn.handler
+    return handler
+
+
+_METHODS = Events(
+    opened=lambda conn: _handler(conn).opened(),
+    woken=lambda conn: _handler(conn).woken(),
+    eof=lambda conn: _handler(conn).eof(),
+    retiring=lambda conn: _handler(conn).retiring(),
+    detached=lambda conn, sock: _handler(conn).detached(sock),
+    closed=lambda conn, error: _handler(conn).closed(error),
+)
+_METHODS_AND_DRAINED = Events(
+    opened=_METHODS.opened,
+    woken=_METHODS.woken,
+    eof=_METHODS.eof,
+    drained=lambda conn: _handler(conn).drained(),
+    retiring=_METHODS.retiring,
+    detached=_METHODS.detached,
+    closed=_METHODS.closed,
+)

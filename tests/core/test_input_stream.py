@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_core import InputStream
+from evio_core import Events, InputLimitExceeded, InputStream
+
+from .harness import Recorder, connect, receive_all, running
 
 
 @given(st.lists(st.binary(max_size=30), max_size=10), st.lists(st.integers(1, 12), max_size=30))
@@ -67,3 +69,66 @@ def test_a_large_frame_is_collected_silently() -> None:
 def test_negative_need_is_refused() -> None:
     with pytest.raises(ValueError, match="need must be 0 or more, not -1"):
         InputStream().end(b"", -1)
+
+
+def test_no_more_than_the_limit_is_kept() -> None:
+    stream = InputStream(limit=10)
+    stream.end(stream.begin(b"x" * 10))
+    assert stream.begin(b"y") == b"xxxxxxxxxxy"
+    with pytest.raises(InputLimitExceeded, match="11 bytes of input to keep, 10 allowed"):
+        stream.end(b"xxxxxxxxxxy")
+    with pytest.raises(InputLimitExceeded, match="12 bytes of input to keep, 10 allowed"):
+        stream.end(b"", 12)
+    stream.end(b"123", 10)
+    with pytest.raises(ValueError, match="limit must be 0 or more"):
+        InputStream(-1)
+
+
+def test_a_line_without_an_end_ends_its_connection_and_is_no_failure_of_the_program(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record = Recorder()
+    stream = InputStream(limit=1000)
+    events = Events(
+        data=lambda conn, chunk: stream.end(stream.begin(chunk)),
+        closed=lambda conn, error: record.add("closed", type(error)),
+    )
+    with caplog.at_level("WARNING"), running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
+        peer.sendall(b"x" * 1001)
+        assert record.wait_for("closed") == [("closed", InputLimitExceeded)]
+        assert receive_all(peer) == b""
+    assert not caplog.records
+
+
+@given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 40)), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_what_is_skipped_is_dropped_wherever_it_is(data: bytes, steps: list[tuple[int, int]]) -> None:
+    """Chunks of some size, and after each some bytes to skip, against a model that has everything in one piece."""
+    stream = InputStream()
+    expected, arrived, skip = b"", 0, 0
+    for size, skipped in [*steps, (len(data), 0)]:
+        chunk = data[arrived : arrived + size]
+        arrived += len(chunk)
+        dropped = min(skip, len(chunk))
+        skip -= dropped
+        expected += chunk[dropped:]
+        assert stream.begin(chunk) == expected
+        stream.end(expected)
+        stream.skip(skipped)
+        skip += skipped
+        dropped = min(skip, len(expected))
+        skip -= dropped
+        expected = expected[dropped:]
+        assert len(stream) == len(expected)
+
+
+def test_a_frame_that_is_collected_may_be_skipped() -> None:
+    stream = InputStream()
+    stream.end(stream.begin(b"head"), 1000)
+    stream.skip(1000)
+    for _ in range(9):
+        assert stream.begin(b"x" * 100) == b""
+        assert len(stream) == 0
+    assert stream.begin(b"x" * 96 + b"next") == b"next"
+    with pytest.raises(ValueError, match="size must be 0 or more, not -1"):
+        stream.skip(-1)

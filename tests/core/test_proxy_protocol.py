@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_core import ProxyProtocolError
-from evio_core.addresses.proxy_header import SIGNATURE, ProxyParser
+from evio_core import ProxyProtocolError, proxy_header
+from evio_core.addresses.proxy_header import SIGNATURE, ProxyHeader, ProxyParser
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n"
 
@@ -120,3 +120,57 @@ def test_any_split_gives_the_same(header: bytes, payload: bytes, cuts: list[int]
 def test_junk_is_refused_or_incomplete_but_never_accepted(data: bytes) -> None:
     if not data.startswith((b"PROXY ", SIGNATURE)):
         assert outcome([data]) in ("refused", "incomplete")
+
+
+# -- making headers
+
+V4, V4_LOCAL = ("192.0.2.1", 56324), ("198.51.100.2", 443)
+V6, V6_LOCAL = ("2001:db8::1", 1, 0, 0), ("2001:db8::2", 65535, 0, 0)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [(V4, V4_LOCAL), (V6, V6_LOCAL), (None, None), ("/run/client", b"\0abstract"), ("", "/a")],
+)
+def test_a_header_says_what_it_was_made_of(version: int, source: Any, destination: Any) -> None:
+    if version == 1 and isinstance(source, str):
+        with pytest.raises(ValueError, match="has neither unix sockets nor TLVs"):
+            proxy_header(source, destination, version=1)
+        return
+    header = proxy_header(source, destination, version=version)
+    assert ProxyParser().feed(header + b"rest") == (ProxyHeader(source, destination), b"rest")
+
+
+def test_headers_byte_for_byte() -> None:
+    assert proxy_header(V4, V4_LOCAL, version=1) == V1
+    assert proxy_header(None, None, version=1) == b"PROXY UNKNOWN\r\n"
+    assert proxy_header(V4, V4_LOCAL) == v2(body=IPV4)
+    assert proxy_header(None, None) == v2(command=0x20, family=0)
+    assert proxy_header(V4, V4_LOCAL, tlvs=[(4, b"abc")]) == v2(body=IPV4 + NOOP)
+    assert proxy_header("/run/client", b"\0abstract") == v2(family=0x31, body=UNIX)
+
+
+def test_addresses_of_sockets_are_what_the_header_can_say() -> None:
+    mapped = ("::ffff:192.0.2.1", 56324, 0, 0), ("::ffff:198.51.100.2", 443, 0, 0)
+    assert proxy_header(*mapped, version=1) == V1
+    assert proxy_header(("fe80::1%eth0", 1, 0, 2), ("fe80::2", 2, 0, 2), version=1) == (
+        b"PROXY TCP6 fe80::1 fe80::2 1 2\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((V4, V6_LOCAL), {}, "are not the ends of one connection"),
+        ((V4, "/run/a"), {}, "are not the ends of one connection"),
+        ((V4, None), {}, "names both ends of a connection or none"),
+        ((V4, V4_LOCAL), {"version": 3}, "version must be 1 or 2"),
+        ((V4, V4_LOCAL), {"version": 1, "tlvs": [(4, b"")]}, "neither unix sockets nor TLVs"),
+        ((V4, V4_LOCAL), {"tlvs": [(4, bytes(65535))]}, "has at most 65535 bytes after its first 16"),
+        (("x" * 109, "/a"), {}, "a unix address has at most 108 bytes"),
+    ],
+)
+def test_what_no_header_says_is_refused(arguments: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        proxy_header(*arguments, **options)

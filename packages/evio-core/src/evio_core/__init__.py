@@ -2,6 +2,7 @@
 
 from ._version import __version__
 from .addresses.address import Address, url
+from .addresses.proxy_header import proxy_header
 from .buffers.input_stream import InputStream
 from .errors import (
     Aborted,
@@ -13,6 +14,7 @@ from .errors import (
     EvioError,
     HandshakeTimeout,
     IdleTimeout,
+    InputLimitExceeded,
     ListenError,
     OutputLimitExceeded,
     ProxyProtocolError,
@@ -61,6 +63,7 @@ __all__ = [
     "HandlerFactory",
     "HandshakeTimeout",
     "IdleTimeout",
+    "InputLimitExceeded",
     "InputStream",
     "ListenError",
     "LoadBalance",
@@ -82,6 +85,7 @@ __all__ = [
     "TimeoutExpired",
     "WorkerError",
     "__version__",
+    "proxy_header",
     "serve",
     "start",
     "url",

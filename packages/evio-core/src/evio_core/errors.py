@@ -17,6 +17,7 @@
         ├── Aborted                       the program called ``abort``
         ├── ServerStopped     (RuntimeError)  output of a dialled connection was lost as the server stopped
         ├── OutputLimitExceeded           more than ``max_pending`` bytes queued
+        ├── InputLimitExceeded            a line or frame larger than an ``InputStream`` allows
         ├── ProxyProtocolError (ValueError)  malformed PROXY header
         └── TLSError                      certificate, handshake or record failure
             └── TLSTruncated              the peer ended without ``close_notify``
@@ -36,6 +37,7 @@ __all__ = [
     "EvioError",
     "HandshakeTimeout",
     "IdleTimeout",
+    "InputLimitExceeded",
     "ListenError",
     "OutputLimitExceeded",
     "ProxyProtocolError",
@@ -118,6 +120,11 @@ class ServerStopped(ConnError, RuntimeError):
 
 class OutputLimitExceeded(ConnError):
     """More than ``Options.max_pending`` bytes were queued for a peer that does not read them."""
+
+
+class InputLimitExceeded(ConnError):
+    """More input to keep than the limit of an :class:`evio_core.InputStream` allows. One that leaves a callback ends
+    its connection and is not logged as a failure."""
 
 
 class ProxyProtocolError(ConnError, ValueError):

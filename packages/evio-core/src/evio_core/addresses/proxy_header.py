@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2, without sockets.
+"""The PROXY protocol, versions 1 and 2, without sockets: reading headers and making them.
 
 A proxy puts a header before the bytes it relays, to tell whose connection it is (HAProxy's proxy-protocol.txt;
 section numbers below are of that text). A header is only looked for where the address asks for it, and then it
@@ -8,21 +8,30 @@ must be there: guessing would let any client claim any address (section 2).
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..errors import ProxyProtocolError
 from ..events import SocketAddress
 
-__all__ = ["EVERYBODY", "Network", "ProxyHeader", "ProxyParser", "check_sender"]
+__all__ = ["EVERYBODY", "Network", "ProxyHeader", "ProxyParser", "check_sender", "proxy_header"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Host = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 EVERYBODY: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+PROXY, LOCAL = 0x21, 0x20
+"""Version 2 and its commands (section 2.2)."""
+FIXED_V2 = 16
+LARGEST_BODY = 0xFFFF
+SUN_PATH = 108
 LONGEST_V1 = 107
 """With the line end (section 2.1)."""
 LONGEST_V2 = 16 + 4096
@@ -30,6 +39,71 @@ LONGEST_V2 = 16 + 4096
 TLV_CRC32C = 0x03
 
 _V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9a-fA-F.:]+) ([0-9a-fA-F.:]+) (0|[1-9]\d{0,4}) (0|[1-9]\d{0,4})")
+
+
+def proxy_header(
+    source: SocketAddress | None,
+    destination: SocketAddress | None,
+    *,
+    version: int = 2,
+    tlvs: Iterable[tuple[int, bytes]] = (),
+) -> bytes:
+    """Make the header that tells a server whose connection a proxy relays (section 2): what is sent first.
+
+    ``source`` and ``destination`` are ``remote_addr`` and ``local_addr`` of the client's connection; None, both: a
+    connection of the proxy's own. ``tlvs``: types and values of further entries, of version 2 alone (section 2.2.1 and
+    after).
+
+    Raises ``ValueError`` for addresses that are not of one kind, and for what the version cannot say.
+    """
+    if version not in (1, 2):
+        raise ValueError(f"version must be 1 or 2, not {version!r}")
+    if (source is None) != (destination is None):
+        raise ValueError("the PROXY protocol names both ends of a connection or none")
+    internet = isinstance(source, tuple)
+    if source is not None and internet != isinstance(destination, tuple):
+        raise ValueError(f"{source!r} and {destination!r} are not the ends of one connection")
+    entries = b"".join(struct.pack("!BH", kind, len(value)) + value for kind, value in tlvs)
+    if version == 1:
+        if entries or (source is not None and not internet):
+            raise ValueError("version 1 of the PROXY protocol has neither unix sockets nor TLVs")
+        return _text_header(source, destination)
+    if source is None or destination is None:
+        body, command, family = entries, LOCAL, 0
+    elif internet:
+        ends = _addresses(source, destination)
+        family = 0x11 if ends[0].version == 4 else 0x21
+        ports = struct.pack("!HH", source[1], destination[1])
+        body, command = ends[0].packed + ends[1].packed + ports + entries, PROXY
+    else:
+        body, command, family = _packed_path(source) + _packed_path(destination) + entries, PROXY, 0x31
+    if len(body) > LARGEST_BODY:
+        raise ValueError(f"a PROXY header has at most {LARGEST_BODY} bytes after its first {FIXED_V2}, not {len(body)}")
+    return SIGNATURE + struct.pack("!BBH", command, family, len(body)) + body
+
+
+def _text_header(source: SocketAddress | None, destination: SocketAddress | None) -> bytes:
+    if source is None or destination is None:
+        return b"PROXY UNKNOWN\r\n"
+    ends = _addresses(source, destination)
+    line = f"PROXY TCP{ends[0].version} {ends[0]} {ends[1]} {source[1]} {destination[1]}\r\n"
+    return line.encode("ascii")
+
+
+def _addresses(source: SocketAddress, destination: SocketAddress) -> list[Host]:
+    """Both of one family, without interfaces; what came to an IPv6 socket over IPv4 is IPv4."""
+    ends = [ipaddress.ip_address(end[0].partition("%")[0]) for end in (source, destination)]
+    ends = [getattr(end, "ipv4_mapped", None) or end for end in ends]
+    if ends[0].version != ends[1].version:
+        raise ValueError(f"{source!r} and {destination!r} are not the ends of one connection")
+    return ends
+
+
+def _packed_path(name: SocketAddress) -> bytes:
+    packed = name if isinstance(name, bytes) else os.fsencode(name)
+    if len(packed) > SUN_PATH:
+        raise ValueError(f"a unix address has at most {SUN_PATH} bytes in a PROXY header, not {len(packed)}")
+    return packed.ljust(SUN_PATH, b"\0")
 
 
 def check_sender(remote: SocketAddress, networks: tuple[Network, ...]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
-from ..errors import ServerStopped
+from ..errors import InputLimitExceeded, ServerStopped
 from ..events import Events, Handler, LoopStats
 from ..logs import log
 from .polled import Droppable, Flushable, InlineStream, Polled
@@ -276,7 +276,7 @@ class Loop:
     def callback_failed(self, conn: Droppable, error: BaseException) -> None:
         """A connection's callback raised: end that connection. Only what is not an ``Exception``
         (``KeyboardInterrupt``, ``SystemExit``) ends the server too."""
-        if isinstance(error, ServerStopped):
+        if isinstance(error, (ServerStopped, InputLimitExceeded)):
             log.info("%r dropped: %s", conn, error)
         elif isinstance(error, Exception):
             log.error("callback failed, connection dropped: %r", conn, exc_info=error)

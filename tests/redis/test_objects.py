@@ -375,9 +375,11 @@ def test_idle_times_are_those_since_the_last_use(monkeypatch: pytest.MonkeyPatch
         wire.ask("MSET a 1 b 1 c 1 d 1")
         assert wire.ask("OBJECT IDLETIME a") == b":0\r\n"
         now += 100
+        server.services[idle_times.Accesses].tick()
         for command in ("GET a", "gEt b", "MULTI", "GET c", "EXEC", "EXISTS d"):
             wire.ask(command)
         now += 20
+        server.services[idle_times.Accesses].tick()
         idle = [wire.ask(f"OBJECT IDLETIME {key}") for key in "abcd"]
         assert idle == [b":20\r\n", b":20\r\n", b":20\r\n", b":120\r\n"]
         assert wire.ask("MSET a 1 b 2") == b"+OK\r\n"

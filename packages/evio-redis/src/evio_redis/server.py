@@ -31,11 +31,13 @@ from .errors import ConfigError, LogCorrupt
 from .execution.dispatcher import Dispatcher
 from .execution.fast_path import make_data
 from .keyspace.cursors import Scans
+from .keyspace.eviction import Eviction
 from .keyspace.expirer import Expirer
 from .keyspace.idle_times import Accesses
 from .keyspace.keyspace import Keyspace
 from .keyspace.last_save import LastSave
 from .keyspace.types.hyperloglog import Sketches
+from .keyspace.usage import Usage
 from .model.command import Function, Registry
 from .model.route import Route
 from .model.services import Services
@@ -104,11 +106,12 @@ class Server:
         self._expirer = add(Expirer(self.keyspace))
         add(Scans())
         add(Sketches())
-        add(Accesses())
+        self._accesses = add(Accesses(self.keyspace))
+        usage = add(Usage(self.keyspace))
+        add(Eviction(self.keyspace, usage, self._accesses))
         add(LastSave())
         add(Checksums())
         self._running = add(Running(config))
-        self._memory = add(MemoryLimit(config, route))
         self._totals = add(Totals())
         self._rates = add(Rates())
         add(SlowLog(config))
@@ -123,12 +126,14 @@ class Server:
         self._tracking = add(Tracking(config, route, self.keyspace))
         self._tracking.later = self._later
         self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs, self._tracking))
+        self._memory = add(MemoryLimit(services))
         self._aof = add(AppendOnlyFile(services))
         self._snapshots = add(Snapshots(services))
         self._snapshots.others_active = lambda: self._aof.rewrites.active
         self._aof.rewrites.others_active = lambda: self._snapshots.active
         self.dispatcher = add(Dispatcher(services))
         scripts = add(Scripts(services))
+        self._memory.scripts = lambda: scripts.memory
         add(Info(services, self._aof, self._snapshots, scripts, self.dispatcher.settle))
 
     def _rename(self, old: str, new: str) -> None:
@@ -139,13 +144,11 @@ class Server:
 
     def _follow_config(self) -> None:
         config = self.config
-        config.on_change("maxmemory", self._memory.update)
         config.on_change("client-output-buffer-limit", lambda: self._outputs.limit_all(self.sessions.values()))
         config.on_change("notify-keyspace-events", self._events_changed)
         config.on_change("active-expire-effort", self._events_changed)
         config.on_change("appendonly", self._appendonly_changed)
         self._events_changed()
-        self._memory.update()
 
     def _events_changed(self) -> None:
         self.keyspace.set_events(self.config.notify_keyspace_events)
@@ -305,6 +308,7 @@ class Server:
             self._aof.open()
         else:
             self._snapshots.load()
+        self._memory.configure()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
             scheme = address.partition("://")[0]
             if scheme in INHERITED:
@@ -348,7 +352,8 @@ class Server:
         self._tracking.limit()
         self._aof.tick()
         self._snapshots.tick()
-        if self.config.maxmemory:
+        self._accesses.tick()
+        if self.config.maxmemory or self.config.maxmemory_clients != "0":
             self._memory.update()
         self.dispatcher.settle()
         self._rates.sample(self._totals.commands_processed, core.total("bytes_in"), core.total("bytes_out"))

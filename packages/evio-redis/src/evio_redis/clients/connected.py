@@ -5,9 +5,12 @@ https://redis.io/docs/latest/commands/client-list/
 
 from __future__ import annotations
 
+import logging
 import time
+from operator import itemgetter
 
 from .blocking import Blocking
+from .describe import describe, memory_of
 from .limits import OutputGuard
 from .monitor import Monitors
 from .pause import Pause
@@ -16,6 +19,8 @@ from .session import Session
 from .tracking import Tracking
 
 __all__ = ["Clients"]
+
+log = logging.getLogger("evio_redis")
 
 
 class Clients:
@@ -39,6 +44,7 @@ class Clients:
         self.sessions: dict[int, Session] = {}
         tracking.sessions = self.sessions
         self.now = time.time()  # Unix time of the latest tick
+        self.evicted = 0
 
     def add(self, session: Session) -> None:
         """Add a client that has connected."""
@@ -68,6 +74,24 @@ class Clients:
         if session is not by and session.conn is not None:
             self.remove(session)
             session.conn.close()
+
+    def evict(self, limit: int) -> None:
+        """Drop the largest clients until all together take so many bytes at most (``maxmemory-clients``), but for those
+        with CLIENT NO-EVICT."""
+        sizes = [(memory_of(session), session) for session in self.sessions.values() if not session.no_evict]
+        total = sum(size for size, _ in sizes)
+        if total <= limit:
+            return
+        for size, session in sorted(sizes, key=itemgetter(0), reverse=True):
+            if total <= limit:
+                break
+            log.warning("Evicting client: %s", describe(session))
+            total -= size
+            self.evicted += 1
+            conn = session.conn
+            self.remove(session)
+            if conn is not None:
+                conn.abort()
 
     def reset(self, session: Session) -> None:
         """Have a client be as it connected (RESET), but for what that leaves alone: its name is gone, its id stays."""

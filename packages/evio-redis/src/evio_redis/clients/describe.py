@@ -88,11 +88,15 @@ def _flags(session: Session) -> str:
     return flags or "N"
 
 
+SESSION = 3000
+"""Bytes of a client that holds nothing."""
+
+
 def memory_of(session: Session) -> int:
-    """Bytes of input, queued commands and output that are held for a client."""
+    """Bytes that a client takes, with its input, queued commands and output."""
     output = session.conn.pending if session.conn is not None else 0
     queued = sum(len(word) for each in session.queue or () for word in each)
-    return output + session.parser.buffered + session.backlog_bytes + queued
+    return SESSION + output + session.parser.buffered + session.backlog_bytes + queued
 
 
 def describe(session: Session, args: Sequence[bytes] = ()) -> str:

@@ -23,6 +23,7 @@ from ..persistence.rdb.reader import load_rdb
 from ..persistence.rdb.writer import write_rdb
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer, simple
+from ..stats.memory import MemoryLimit
 from .objects import encoding_name
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ def _load(session: Session, args: Args) -> bytes:
         raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
     finally:
         path.unlink(missing_ok=True)
+        services[MemoryLimit].recount()
     services[LastSave].dirty = services[Keyspace].dirty
     return OK
 

@@ -91,7 +91,9 @@ def restore(session: Session, args: Args) -> bytes:
         if not options.absolute:
             session.rewrite(args[0], key, b"%d" % when, data, *args[4:], b"ABSTTL")
     accesses = session.services[Accesses]
-    if accesses.recording or options.idle is not None:
-        accesses.set_idle(database, key, options.idle or 0)
+    if options.idle is not None:
+        accesses.set_idle(database, key, options.idle)
+    elif options.frequency is not None:
+        accesses.set_frequency(database, key, options.frequency)
     database.changed(key, "g", "restore")
     return OK

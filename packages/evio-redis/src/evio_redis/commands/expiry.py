@@ -54,6 +54,7 @@ def _expire(session: Session, args: Args, unit: int, relative: bool) -> bytes:
     if database.lookup(key) is None or (options and not _allowed(options, database.expires.get(key), when)):
         return ZERO
     if when <= now:
+        database.discount(key)
         database.remove(key)
         database.changed(key, "g", "del")
         session.rewrite(b"DEL", key)

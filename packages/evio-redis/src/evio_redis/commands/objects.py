@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
-from ..keyspace.idle_times import Accesses
+from ..keyspace.idle_times import LFU, Accesses
 from ..keyspace.types.strings import encoding_of
 from ..model.command import Args, command
 from ..protocol.numbers import to_int
@@ -23,6 +23,7 @@ __all__ = ["encoding_name"]
 SHARED_INTEGERS = 10000
 """Integers below this are shared objects in Redis, with a reference count that never changes."""
 
+ADJUST = "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 SHARED_REFCOUNT = 2147483647
 
 
@@ -52,19 +53,22 @@ def refcount(session: Session, args: Args) -> bytes:
 
 @command("OBJECT IDLETIME", arity=3, flags="readonly", keys=(2,), group="generic", since="2.2.3")
 def idletime(session: Session, args: Args) -> bytes:
+    accesses = session.services[Accesses]
     if _value(session, args) is None:
         return session.resp.null
-    return integer(session.services[Accesses].idle(session.db, args[2]))
+    if accesses.kind == LFU:
+        raise CommandError(f"ERR An LFU maxmemory policy is selected, idle time not tracked. {ADJUST}")
+    return integer(accesses.idle(session.db, args[2]))
 
 
 @command("OBJECT FREQ", arity=3, flags="readonly", keys=(2,), group="generic", since="4.0.0")
 def freq(session: Session, args: Args) -> bytes:
+    accesses = session.services[Accesses]
     if _value(session, args) is None:
         return session.resp.null
-    raise CommandError(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching"
-        " between policies at runtime LRU and LFU data will take some time to adjust."
-    )
+    if accesses.kind != LFU:
+        raise CommandError(f"ERR An LFU maxmemory policy is not selected, access frequency not tracked. {ADJUST}")
+    return integer(accesses.frequency(session.db, args[2]))
 
 
 declare_help(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..clients.connected import Clients
 from ..clients.describe import is_allowed
 from ..clients.monitor import Monitors
 from ..config.config import Config
@@ -19,9 +18,8 @@ from ..model.version import REDIS_VERSION
 from ..persistence import AppendOnlyFile
 from ..persistence.snapshots import Snapshots
 from ..process.running import Running
-from ..protocol.numbers import parse_int, to_int
+from ..protocol.numbers import parse_int
 from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
-from ..stats import memory as _memory
 from ..stats.info import Info
 from ..stats.rates import Rates
 from ..stats.slowlog import SlowLog
@@ -185,63 +183,6 @@ def slowlog_reset(session: Session, args: Args) -> bytes:
     return OK
 
 
-# -- MEMORY
-
-
-@command("MEMORY USAGE", arity=-3, flags="readonly", keys=(2,), since="4.0.0")
-def memory_usage(session: Session, args: Args) -> bytes:
-    samples = _memory.SAMPLES
-    if len(args) > 3:
-        number = to_int(args[4]) if len(args) == 5 and args[3].upper() == b"SAMPLES" else None
-        if number is None or number < 0:
-            raise CommandError(SYNTAX_ERROR)
-        samples = number
-    value = session.db.lookup(args[2])
-    return session.resp.null if value is None else integer(_memory.size_of(args[2], value, samples))
-
-
-@command("MEMORY DOCTOR", arity=2, flags="", since="4.0.0")
-def memory_doctor(session: Session, args: Args) -> bytes:
-    used, limit = _memory.resident(), session.services[Config].maxmemory
-    text = f"The process uses {_memory.human(used)}, of which the keys had it grow by "
-    text += f"{_memory.human(max(0, used - session.services[_memory.MemoryLimit].startup))}."
-    if limit and used > limit:
-        text += f" That is more than maxmemory ({_memory.human(limit)}): writes are refused."
-    return session.resp.verbatim(text.encode() + b"\n")
-
-
-@command("MEMORY PURGE", arity=2, flags="", since="4.0.0")
-def memory_purge(session: Session, args: Args) -> bytes:
-    return OK  # nothing here keeps memory that it has been given back
-
-
-@command("MEMORY MALLOC-STATS", arity=2, flags="", since="4.0.0")
-def memory_malloc_stats(session: Session, args: Args) -> bytes:
-    return bulk(b"Stats not supported for the current allocator")
-
-
-@command("MEMORY STATS", arity=2, flags="", since="4.0.0")
-def memory_stats(session: Session, args: Args) -> bytes:
-    services, resp = session.services, session.resp
-    used, startup = _memory.resident(), services[_memory.MemoryLimit].startup
-    keys = sum(len(database.data) for database in services[Keyspace].databases)
-    clients = services[Clients].sessions.values()
-    grown = max(0, used - startup)
-    fields = {
-        "peak.allocated": integer(_memory.peak()),
-        "total.allocated": integer(used),
-        "startup.allocated": integer(startup),
-        "clients.normal": integer(sum(each.conn.pending for each in clients if each.conn)),
-        "overhead.total": integer(startup),
-        "keys.count": integer(keys),
-        "keys.bytes-per-key": integer(grown // keys if keys else 0),
-        "dataset.bytes": integer(grown),
-        "dataset.percentage": resp.double(100 * grown / used),
-        "peak.percentage": resp.double(100 * used / _memory.peak()),
-    }
-    return resp.map([part for name, value in fields.items() for part in (bulk(name.encode()), value)])
-
-
 # -- what monitoring tools ask of a server that is alone
 
 
@@ -296,21 +237,4 @@ LEN
     How many there are.
 RESET
     Forget them.""",
-)
-declare_help(
-    "MEMORY",
-    "server",
-    """\
-DOCTOR
-    How much memory is used, in words.
-HELP
-    This text.
-MALLOC-STATS
-    What the allocator tells of itself: nothing.
-PURGE
-    Give unused memory back; there is none to give.
-STATS
-    How much memory is used, in numbers.
-USAGE <key> [SAMPLES <count>]
-    About how many bytes a key takes; of a collection <count> members are looked at (5 unless told, 0 for all).""",
 )

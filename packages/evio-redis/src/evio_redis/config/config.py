@@ -117,8 +117,13 @@ class Config:
     loglevel: str
     loops: int
     maxclients: int
+    lfu_decay_time: int
+    lfu_log_factor: int
     maxmemory: int
+    maxmemory_clients: str
+    maxmemory_eviction_tenacity: int
     maxmemory_policy: str
+    maxmemory_samples: int
     no_appendfsync_on_rewrite: bool
     notify_keyspace_events: str
     pidfile: str
@@ -128,6 +133,7 @@ class Config:
     rename_command: Mapping[str, str]
     rdb_key_save_delay: int
     rdbchecksum: bool
+    rdbcompression: bool
     requirepass: str
     save: str
     set_max_intset_entries: int

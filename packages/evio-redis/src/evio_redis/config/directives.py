@@ -11,6 +11,7 @@ from typing import Any
 
 from evio_core import LoadBalance
 
+from ..keyspace.eviction import NOEVICTION, POLICIES
 from ..keyspace.notifications import show_events
 from .converters import (  # fmt: skip
     INT_MAX,
@@ -23,6 +24,7 @@ from .converters import (  # fmt: skip
     file_name,
     hosts,
     memory,
+    memory_or_share,
     number,
     octal,
     one_of,
@@ -140,7 +142,13 @@ _add("enable-debug-command", "no", _allowed, "whether DEBUG may be used", mutabl
 
 # -- keys
 _add("databases", 16, number(1, INT_MAX), "number of databases", mutable=False, metavar="N")
-_add("maxmemory", 0, memory(0, ULLONG_MAX), "memory above which writes are refused; 0 for no limit", metavar="SIZE")
+_add("maxmemory", 0, memory(0, ULLONG_MAX), "memory that keys and clients may take; 0 for no limit", metavar="SIZE")
+_add("maxmemory-policy", NOEVICTION, one_of(*POLICIES), "which keys go when it is exceeded", metavar="POLICY")
+_add("maxmemory-samples", 5, number(1, INT_MAX), "keys that are looked at to find one", metavar="N")
+_add("maxmemory-eviction-tenacity", 10, number(0, 100), "how long a command may wait for it", metavar="N")
+_add("maxmemory-clients", "0", memory_or_share, "memory that clients may take; 0 for no limit", metavar="SIZE|%")
+_add("lfu-log-factor", 10, number(0, INT_MAX), "how rarely the counter of a key grows that is used much", metavar="N")
+_add("lfu-decay-time", 1, number(0, INT_MAX), "minutes without use that lower it by one; 0 for never", metavar="N")
 _add("notify-keyspace-events", "", events, "events to publish: Ag$lshzxeKEtmdn", show_events, metavar="LETTERS")
 _add("active-expire-effort", 1, number(1, 10), "how eagerly expired keys are looked for", metavar="N")
 _add(
@@ -180,6 +188,7 @@ _add("zset-max-listpack-value", 64, memory(0), "longest entry of such a listpack
 # -- persistence
 _add("save", "", save_points, "snapshot after so many seconds if so many keys have changed", metavar="SECONDS CHANGES")
 _add("dbfilename", "dump.rdb", file_name, "the snapshot's file, in dir", metavar="NAME", protected=True)
+_add("rdbcompression", True, yes_no, "compress strings in snapshots", show_yes_no, metavar="yes|no")
 _add("rdbchecksum", True, yes_no, "have a checksum in snapshots", show_yes_no, False, "yes|no")
 _add("stop-writes-on-bgsave-error", True, yes_no, "refuse writes while snapshots fail", show_yes_no, metavar="yes|no")
 _add("aof-use-rdb-preamble", True, yes_no, "write the log's base as a snapshot", show_yes_no, metavar="yes|no")

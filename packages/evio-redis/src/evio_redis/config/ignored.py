@@ -15,7 +15,6 @@ from .converters import (  # fmt: skip
     flags,
     host_name,
     memory,
-    memory_or_share,
     no_defrag,
     number,
     numbers,
@@ -44,10 +43,6 @@ class Accepted(NamedTuple):
 _PROTECTED = one_of("no", "yes", "local")
 _POSITIVE = number(0, INT_MAX)
 _ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
-_POLICIES = one_of(
-    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
-    "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction",
-)  # fmt: skip
 _FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
 _NO_REPLICAS = "replication is not offered"
@@ -57,18 +52,11 @@ _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are o
 
 ACCEPTED = (
     # -- snapshots
-    Accepted("rdbcompression", "yes", yes_no),
     Accepted("rdb-del-sync-files", "no", yes_no),
     Accepted("rdb-save-incremental-fsync", "yes", yes_no),
     Accepted("aof-rewrite-incremental-fsync", "yes", yes_no),
     Accepted("sanitize-dump-payload", "no", one_of("no", "yes", "clients")),
-    # -- eviction, memory
-    Accepted("maxmemory-policy", "noeviction", _POLICIES, "keys are not evicted: above maxmemory, writes are refused"),
-    Accepted("maxmemory-samples", "5", number(1, INT_MAX)),
-    Accepted("maxmemory-eviction-tenacity", "10", number(0, 100)),
-    Accepted("maxmemory-clients", "0", memory_or_share, "clients are not evicted"),
-    Accepted("lfu-log-factor", "10", _POSITIVE),
-    Accepted("lfu-decay-time", "1", _POSITIVE),
+    # -- memory
     Accepted("lazyfree-lazy-eviction", "no", yes_no),
     Accepted("lazyfree-lazy-expire", "no", yes_no),
     Accepted("lazyfree-lazy-server-del", "no", yes_no),

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..clients.blocking import Blocking, Waiter
 from ..clients.monitor import Monitors
@@ -26,7 +26,7 @@ from ..clients.session import DIRECT, QUEUE, TRACKED, Session
 from ..clients.tracking import Tracking
 from ..config.config import Config
 from ..errors import CommandError, wrong_arity
-from ..keyspace.idle_times import NO_USE, Accesses
+from ..keyspace.idle_times import Accesses
 from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, Batch, Command, Entry, Function, Registry, Tables, Times
 from ..model.route import Route
@@ -36,6 +36,7 @@ from ..stats.latency_monitor import Latency
 from ..stats.memory import MemoryLimit
 from ..stats.slowlog import SlowLog
 from ..stats.totals import Totals
+from .recording import OOM, Recording
 
 if TYPE_CHECKING:
     from ..model.services import Services
@@ -44,7 +45,6 @@ __all__ = ["Dispatcher"]
 
 log = logging.getLogger("evio_redis")
 
-OOM = "OOM command not allowed when used memory > 'maxmemory'."
 SUBSCRIBED = frozenset(
     ("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", "ping", "quit", "reset")
 )
@@ -84,11 +84,13 @@ class Dispatcher:
         self._pause = services[Pause]
         self._monitors = services[Monitors]
         self._tracking = services[Tracking]
-        self._accesses = services[Accesses]
         self._memory = services[MemoryLimit]
+        self._recording = Recording(self._memory, services[Accesses])
         self._slowlog = services[SlowLog]
         self._latency = services[Latency]
         self._totals = services[Totals]
+        self._functions: dict[Command, Function] = {}  # with what has to be done besides at present
+        self._recorded: dict[bool, Tables] = {}  # of these, by whether writes are followed, too
         self.ways: dict[str, Tables] = {}
         self.batches: dict[bytes, tuple[int, Batch, Times]] = {}
         """By name: how many arguments, the batch form, where its times are counted."""
@@ -97,7 +99,8 @@ class Dispatcher:
         self._uncounted: Times = defaultdict(int)  # of commands that are only queued
         self._blocking.runner = self
         self._pause.resume = self.resume
-        self._route.on_change = self._accesses.on_begin = self.choose_tables
+        self._route.on_change = self.choose_tables
+        services[Accesses].on_begin = self._memory.on_change = self._recording_changed
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold"):
             self._config.on_change(name, self.update_limit)
         self.update_limit()
@@ -118,29 +121,67 @@ class Dispatcher:
             if command.batch is not None
             for case in (name.encode(), name.lower().encode())
         }
+        self._recording_changed()
+
+    def _recording_changed(self) -> None:
+        """Have commands do from now on what has to be done besides."""
+        self._functions.clear()
+        self._recorded.clear()
         self.choose_tables()
 
     def choose_tables(self) -> None:
         """Leave to the direct way what may take it now."""
         route = self._route
-        recording = self._accesses.recording
-        direct = self._none if route.long else self._followed if route.writes_followed else self._direct
-        if recording and not route.long:
-            direct = self._registry.tables(self._recording_entry)
+        recording = self._recording.on
+        if route.long:
+            direct = self._none
+        elif recording:
+            direct = self._recorded_tables(route.writes_followed)
+        else:
+            direct = self._followed if route.writes_followed else self._direct
         tracked = direct
         if self._tracking.active and not route.long:
             tracked = self._registry.wrapped(direct, self._remembering)
             direct = self._registry.wrapped(direct, self._invalidating)
         queueing = self._none if route.long else self._queueing
         self.ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
-        self.batches = {} if route.long or route.writes_followed or recording else self._batches
+        self.batches = {} if route.long or route.writes_followed else self._batches
+        if recording and self.batches:
+            self.batches = self._recorded_batches()
+
+    def _function(self, command: Command) -> Function:
+        """The command's function, with what has to be done besides at present."""
+        if not self._recording.on:
+            return command.function
+        function = self._functions.get(command)
+        if function is None:
+            function = self._functions[command] = self._recording.wrapped(command)
+        return function
+
+    def _recorded_tables(self, followed: bool) -> Tables:
+        tables = self._recorded.get(followed)
+        if tables is None:
+            make = self._follow_up if followed else self._function
+            tables = self._recorded[followed] = self._registry.tables(lambda command: (make(command), command.times))
+        return tables
+
+    def _recorded_batches(self) -> dict[bytes, tuple[int, Batch, Times]]:
+        wrapped = {
+            command: self._recording.batch(command, command.batch[1])
+            for command in self._registry.commands.values()
+            if command.batch is not None
+        }
+        return {
+            name: (count, wrapped[self._registry.commands[name.decode().upper()]], times)
+            for name, (count, _, times) in self._batches.items()
+        }
 
     def _follow_up(self, command: Command) -> Function:
         """Return the command's function, which if it writes also logs what it has changed."""
         changes = "write" in command.flags or ("may_replicate" in command.flags and command.keys[0])
+        function, aof, keyspace = self._function(command), self._aof, self._keyspace
         if not changes:
-            return command.function
-        function, aof, keyspace = command.function, self._aof, self._keyspace
+            return function
 
         def followed(session: Session, args: Args) -> bytes:
             if session.rewritten:
@@ -216,21 +257,6 @@ class Dispatcher:
         ):
             keys = [args[at] for at in command.key_positions(args) if at < len(args)]
             self._tracking.remember(tracker, keys)
-
-    def _recording_entry(self, command: Command) -> Entry:
-        """Return what a command does while it is recorded when keys are used."""
-        function = self._follow_up(command) if self._route.writes_followed else command.function
-        if command.name in NO_USE or (command.get_keys is None and not command.keys[0]):
-            return function, command.times
-        accesses, one_key = self._accesses, command.get_keys is None and command.keys[:2] == (1, 1)
-
-        def recorded(session: Session, args: Args) -> bytes:
-            if not session.no_touch:
-                keys = [args[1]] if one_key else [args[at] for at in command.key_positions(args) if at < len(args)]
-                accesses.record(session.db, keys)
-            return function(session, args)
-
-        return recorded, command.times
 
     def _queueing_entry(self, command: Command) -> Entry | None:
         """Return what a command does in a transaction that is being queued."""
@@ -405,7 +431,7 @@ class Dispatcher:
             raise CommandError("NOAUTH Authentication required.")
         if session.queue is not None and "no_multi" in command.flags:
             raise CommandError("ERR Command not allowed inside a transaction")
-        if self._memory.exceeded and self._needs_memory(session, command):
+        if self._memory.exceeded and not self._memory.make_room() and self._needs_memory(session, command):
             raise CommandError(OOM)
         if self._route.refusal and "write" in command.flags:
             raise CommandError(self._route.refusal)
@@ -454,7 +480,7 @@ class Dispatcher:
             self._note_absent_keys(session, command, args)
         begin = perf_counter_ns()
         try:
-            return command.function(session, args)
+            return self._function(command)(session, args)
         except CommandError:
             command.failed += 1
             raise
@@ -470,8 +496,6 @@ class Dispatcher:
             shown, session.redacted = session.shown(args), None
             if session.tracking is not None:
                 self._remember(session, command, args)
-            if self._accesses.recording:
-                self._record_use(session, command, args)
             if long:
                 self._keyspace.absent.clear()
                 self._show(session, command, shown)
@@ -483,11 +507,6 @@ class Dispatcher:
         if "n" in self._keyspace.events and "write" in command.flags:
             keys = (args[at] for at in command.key_positions(args) if at < len(args))
             self._keyspace.absent = {key for key in keys if not session.db.has(key)}
-
-    def _record_use(self, session: Session, command: Command, args: Args) -> None:
-        if command.name not in NO_USE and not session.no_touch:
-            keys = [args[at] for at in command.key_positions(args) if at < len(args)]
-            self._accesses.record(session.db, keys)
 
     def _show(self, session: Session, command: Command, args: Args) -> None:
         if self._monitors and command.flags.isdisjoint(("skip_monitor", "admin")):
@@ -557,17 +576,26 @@ class Dispatcher:
         """Have a waiter try a key; returns its reply, or None."""
         session, aof = waiter.session, self._aof
         logged_from = aof.begin(session) if aof.logging else None
+        before = self._values(waiter) if self._memory.usage.counting else ()
         begin = perf_counter_ns()
         try:
             reply = waiter.attempt(key)
         except CommandError as error:
             self._totals.count_error(error)
             reply = error.reply
+        for changed, value in before:
+            self._recording.settle(waiter.database, changed, value, waiter.args)
         if reply is not None:
             if logged_from is not None:
                 aof.end(session, None, [], logged_from)
             self._slowlog.add(session, waiter.args, waiter.taken + perf_counter_ns() - begin)
         return reply
+
+    def _values(self, waiter: Waiter) -> list[tuple[bytes, Any]]:
+        """The keys that a waiting command may change, with their values."""
+        command = self._registry.find(waiter.args)
+        positions = command.key_positions(waiter.args) if command is not None else ()
+        return [(waiter.args[at], waiter.database.lookup(waiter.args[at])) for at in positions if at < len(waiter.args)]
 
     def unblocked(self, session: Session, error: CommandError) -> None:
         """Count the error with which CLIENT UNBLOCK ends a client's waiting."""

@@ -14,7 +14,7 @@ from ..errors import WRONGTYPE, CommandError
 from .clock import Clock
 from .types.streams import Stream
 
-__all__ = ["Database", "Hooks", "Watcher"]
+__all__ = ["Counting", "Database", "Hooks", "Watcher"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,16 @@ class Watcher(Protocol):
 
     dirty_cas: bool
     """True once one of them has been modified."""
+
+
+class Counting(Protocol):
+    """Counts the bytes that keys take (:mod:`evio_redis.keyspace.usage`)."""
+
+    def remove(self, database: Database, key: bytes, value: Any) -> None:
+        """Count no more a key, which was there."""
+
+    def flushed(self, database: Database) -> None:
+        """Follow a database's having become empty."""
 
 
 class Hooks(Protocol):
@@ -60,6 +70,12 @@ class Hooks(Protocol):
     def expired(self, database: Database, key: bytes) -> None:
         """Report that a key was removed because its time had come."""
 
+    databases: list[Database]
+    """All of them, by index."""
+
+    usage: Counting | None
+    """The count of the bytes of keys, while there is a limit."""
+
     def ready(self, database: Database, key: bytes) -> None:
         """Serve the clients that wait for a key, after the command."""
 
@@ -69,14 +85,19 @@ class Database:
 
     __slots__ = (
         "blocked",
+        "bytes",
+        "candidates",
         "changes",
+        "counted",
         "data",
         "expires",
         "has_listeners",
         "hits",
         "index",
         "keyspace",
+        "marks",
         "misses",
+        "uses",
         "watched",
     )
 
@@ -90,6 +111,11 @@ class Database:
         self.has_listeners = False  # whether ``notify_watchers`` or ``notify`` has anything to do
         self.watched: dict[bytes, set[Watcher]] = {}  # key: the sessions that WATCH it
         self.blocked: dict[bytes, deque[Any]] = {}  # key: the clients waiting for it, in order of arrival
+        self.uses: dict[bytes, int] = {}  # key: when or how often it was used (idle_times), while that is recorded
+        self.marks: list[tuple[bytes, int]] = []  # which key was the last one, and when, while it is not
+        self.bytes = 0  # of all keys (usage), while that is counted
+        self.counted: dict[bytes, Any] = {}  # the collections of these
+        self.candidates: list[bytes] = []  # keys to pick from for eviction, some of which may be gone
 
     # -- reading
 
@@ -191,8 +217,16 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come."""
+        self.discount(key)
+        if self.uses:
+            self.uses.pop(key, None)
         self.remove(key)
         self.keyspace.expired(self, key)
+
+    def discount(self, key: bytes) -> None:
+        """Count no more a key that is about to be removed by somebody else than a command that is counted."""
+        if self.keyspace.usage is not None:
+            self.keyspace.usage.remove(self, key, self.data[key])
 
     # -- expiry times
 
@@ -215,4 +249,8 @@ class Database:
         count = len(self.data)
         self.data.clear()
         self.expires.clear()
+        self.uses.clear()
+        self.marks.clear()
+        if self.keyspace.usage is not None:
+            self.keyspace.usage.flushed(self)
         return count

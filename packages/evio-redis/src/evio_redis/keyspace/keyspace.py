@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..model.route import Route
 from .clock import Clock
-from .database import Database
+from .database import Counting, Database
 
 __all__ = ["Keyspace"]
 
@@ -46,6 +46,8 @@ class Keyspace:
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.functions: list[bytes] = []  # what a snapshot had of these, which is kept for the next one
         self.expired_keys = 0
+        self.evicted_keys = 0
+        self.usage: Counting | None = None  # counts what keys take, while there is a limit
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
         self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen
 
@@ -61,7 +63,7 @@ class Keyspace:
 
     def reset_statistics(self) -> None:
         """Set to zero what CONFIG RESETSTAT does."""
-        self.expired_keys = 0
+        self.expired_keys = self.evicted_keys = 0
         for database in self.databases:
             database.hits = database.misses = 0
 
@@ -101,6 +103,10 @@ class Keyspace:
             self.notify_all_watchers(database, (other if database is one else one))
         one.data, other.data = other.data, one.data
         one.expires, other.expires = other.expires, one.expires
+        for name in ("uses", "marks", "bytes", "counted", "candidates"):
+            mine, others = getattr(one, name), getattr(other, name)
+            setattr(one, name, others)
+            setattr(other, name, mine)
         for database in (one, other):
             for key in database.blocked:
                 if key in one.data or key in other.data:
@@ -177,6 +183,18 @@ class Keyspace:
             self._fail_watchers(database, key)
         if self.heard:
             self.notify(database, "x", "expired", key)
+
+    def evicted(self, database: Database, key: bytes) -> None:
+        """A key was removed because memory was short."""
+        self.evicted_keys += 1
+        if self.propagate is not None:
+            self.propagate(database, [b"DEL", key])
+        if self.tracking is not None:
+            self.tracking.modified(key, by_client=False)
+        if database.watched:
+            self._fail_watchers(database, key)
+        if self.heard:
+            self.notify(database, "e", "evicted", key)
 
     def ready(self, database: Database, key: bytes) -> None:
         """A key that clients wait for exists now; they are served after the command."""

@@ -21,7 +21,8 @@ from ..clients.tracker import Tracker
 from ..clients.tracking import Tracking
 from ..config.config import Config
 from ..errors import CommandError
-from ..execution.dispatcher import OOM, Dispatcher
+from ..execution.dispatcher import Dispatcher
+from ..execution.recording import OOM
 from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, Command, Registry
 from ..model.route import Route

@@ -184,23 +184,23 @@ class Info:
         }
 
     def _memory_fields(self) -> Mapping[str, Any]:
-        used, peak, total = memory.resident(), memory.peak(), memory.total()
-        startup = self._limit.startup
-        dataset = max(0, used - startup)
+        limit, process, total = self._limit, memory.resident(), memory.total()
+        used, peak, startup = limit.used, limit.peak, limit.startup
+        dataset = limit.usage.bytes if limit.usage.counting else used
         scripts, clients = self._scripts.memory, sum(map(memory_of, self._clients.sessions.values()))
         log = self._log.buffered
         return {
             "used_memory": used,
             "used_memory_human": memory.human(used),
-            "used_memory_rss": used,
-            "used_memory_rss_human": memory.human(used),
-            "used_memory_peak": max(used, peak),
-            "used_memory_peak_human": memory.human(max(used, peak)),
-            "used_memory_peak_perc": f"{100 * used / max(used, peak, 1):.2f}%",
-            "used_memory_overhead": startup,
+            "used_memory_rss": process,
+            "used_memory_rss_human": memory.human(process),
+            "used_memory_peak": peak,
+            "used_memory_peak_human": memory.human(peak),
+            "used_memory_peak_perc": f"{100 * used / max(peak, 1):.2f}%",
+            "used_memory_overhead": used - dataset,
             "used_memory_startup": startup,
             "used_memory_dataset": dataset,
-            "used_memory_dataset_perc": f"{100 * dataset / max(dataset, 1):.2f}%",
+            "used_memory_dataset_perc": f"{100 * dataset / max(used, 1):.2f}%",
             "total_system_memory": total,
             "total_system_memory_human": memory.human(total),
             "used_memory_vm_eval": scripts,
@@ -219,8 +219,8 @@ class Info:
             "maxmemory": self._config.maxmemory,
             "maxmemory_human": memory.human(self._config.maxmemory),
             "maxmemory_policy": self._config.maxmemory_policy,
-            "mem_fragmentation_ratio": "1.00",
-            "mem_fragmentation_bytes": 0,
+            "mem_fragmentation_ratio": f"{process / max(used + startup, 1):.2f}",
+            "mem_fragmentation_bytes": max(0, process - used - startup),
             "mem_not_counted_for_evict": log,
             "mem_replication_backlog": 0,
             "mem_total_replication_buffers": 0,
@@ -244,7 +244,7 @@ class Info:
 
     def _stats_fields(self) -> Mapping[str, Any]:
         core = self._running.stats
-        listeners = self._pubsub.listeners
+        listeners, eviction = self._pubsub.listeners, self._limit.eviction
         _, tracked_keys, tracked_items, tracked_prefixes = self._tracking.counts()
         return {
             "total_connections_received": self._totals.connections_received,
@@ -266,10 +266,10 @@ class Info:
             "expired_stale_perc": f"{self._expirer.stale * 100:.2f}",
             "expired_time_cap_reached_count": self._expirer.time_cap_reached,
             "expire_cycle_cpu_milliseconds": int(self._expirer.seconds * 1000),
-            "evicted_keys": 0,
-            "evicted_clients": 0,
-            "total_eviction_exceeded_time": 0,
-            "current_eviction_exceeded_time": 0,
+            "evicted_keys": self._keyspace.evicted_keys,
+            "evicted_clients": self._clients.evicted,
+            "total_eviction_exceeded_time": int(eviction.exceeded_time * 1000),
+            "current_eviction_exceeded_time": int(eviction.exceeding * 1000),
             "keyspace_hits": self._keyspace.hits,
             "keyspace_misses": self._keyspace.misses,
             "pubsub_channels": len(listeners[CHANNEL]),

@@ -1,42 +1,131 @@
-"""The memory in use: that of the process, and about that of one value."""
+"""The memory in use, and its limit."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
 
+from ..clients.connected import Clients
+from ..clients.describe import memory_of
 from ..config.config import Config
-from ..keyspace.types.streams import Stream
+from ..keyspace.eviction import Eviction, kind_of
+from ..keyspace.idle_times import LFU, LRU, Accesses
+from ..keyspace.keyspace import Keyspace
+from ..keyspace.sizes import SLOT
+from ..keyspace.usage import Usage
 from ..model.route import Route
+from ..model.services import Services
 
-__all__ = ["MemoryLimit", "human", "resident", "size_of", "total"]
-
-SAMPLES = 5
-"""Members looked at to estimate a collection."""
-
-KEY_OVERHEAD = 104
-"""Bytes of a dict's slot for a key, at its usual load."""
+__all__ = ["MemoryLimit", "human", "peak", "resident", "total"]
 
 
 class MemoryLimit:
-    """``maxmemory``: the memory of the process is looked at now and then, and while it is too much, commands take the
-    long way, which refuses those that may need more."""
+    """``maxmemory``: what keys, clients and scripts take is counted while there is a limit. When it is exceeded, keys
+    are evicted by ``maxmemory-policy``; while that is not enough, commands take the long way, which refuses those that
+    may need more. The interpreter itself and what it keeps free are not counted."""
 
-    def __init__(self, config: Config, route: Route) -> None:
-        self._config = config
-        self._route = route
+    def __init__(self, services: Services) -> None:
+        self._config = config = services[Config]
+        self._route = services[Route]
+        self._keyspace = services[Keyspace]
+        self._clients = services[Clients]
+        self._accesses = services[Accesses]
+        self.usage = services[Usage]
+        self.eviction = services[Eviction]
+        self.scripts: Callable[[], int] = lambda: 0  # bytes that scripts take; set by these
+        self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
         self.startup = resident()
         self.exceeded = False
+        self._others = 0  # bytes of what is no key
+        self._peak = 0
+        for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity"):
+            config.on_change(name, self.configure)
+        for name in ("lfu-log-factor", "lfu-decay-time"):
+            config.on_change(name, self.configure)
+
+    def configure(self) -> None:
+        """Follow the directives."""
+        config, eviction, accesses = self._config, self.eviction, self._accesses
+        eviction.samples, eviction.tenacity = config.maxmemory_samples, config.maxmemory_eviction_tenacity
+        accesses.set_log_factor(config.lfu_log_factor)
+        accesses.decay_time = config.lfu_decay_time
+        if eviction.policy != config.maxmemory_policy:
+            eviction.change(config.maxmemory_policy)
+        kind = kind_of(eviction.policy)
+        if kind == LFU or (kind == LRU and config.maxmemory):
+            accesses.record_as(kind)
+        elif accesses.kind == LFU:
+            accesses.record_as("")
+        if bool(config.maxmemory) != self.usage.counting:
+            (self.usage.begin if config.maxmemory else self.usage.end)()
+            self.on_change()
+        self.update()
 
     def update(self) -> None:
-        """Look how much memory is used."""
-        limit = self._config.maxmemory
-        self.exceeded = 0 < limit < resident() if limit else False
-        if self.exceeded:
-            self._route.hold("maxmemory")
-        else:
-            self._route.release("maxmemory")
+        """Look how much is used, and make room if it is too much; to be called now and then."""
+        usage, limit = self.usage, self._config.maxmemory
+        self._evict_clients()
+        if not limit:
+            usage.limit = math.inf
+            self._exceeds(False)
+            return
+        self._others = self._count_others()
+        usage.limit = max(0, limit - self._others)
+        self._peak = max(self._peak, self.used)
+        self.make_room()
+
+    def _evict_clients(self) -> None:
+        given = self._config.maxmemory_clients
+        share = int(given[:-1]) / 100 if given.endswith("%") else 0
+        limit = int(share * self._config.maxmemory) if share else int(given.rstrip("%"))
+        if limit:
+            self._clients.evict(limit)
+
+    def recount(self) -> None:
+        """Count all keys anew, which were loaded just now."""
+        if self.usage.counting:
+            self.usage.begin()
+        self.update()
+
+    def make_room(self) -> bool:
+        """Evict keys if the limit is exceeded; returns whether commands that need memory may run."""
+        usage, eviction = self.usage, self.eviction
+        kept = (usage.bytes <= usage.limit and not eviction.going_on) or eviction.make_room()
+        self._exceeds(not kept)
+        return kept
+
+    def _exceeds(self, exceeded: bool) -> None:
+        if exceeded != self.exceeded:
+            self.exceeded = exceeded
+            if exceeded:
+                self._route.hold("maxmemory")
+            else:
+                self._route.release("maxmemory")
+
+    def _count_others(self) -> int:
+        """Bytes of clients and scripts, and of what is written down of keys."""
+        size = self.scripts() + sum(map(memory_of, self._clients.sessions.values()))
+        for database in self._keyspace.databases:
+            if database.data:
+                size += VOLATILE * len(database.expires) + sys.getsizeof(database.candidates)
+                size += SLOT * len(database.uses)
+        return size
+
+    @property
+    def used(self) -> int:
+        """Bytes that ``maxmemory`` limits; without a limit, by which the process has grown."""
+        return self.usage.bytes + self._others if self.usage.counting else max(0, resident() - self.startup)
+
+    @property
+    def peak(self) -> int:
+        """The most it has been."""
+        return max(self._peak, self.used) if self.usage.counting else max(0, peak() - self.startup)
+
+
+VOLATILE = 80
+"""Bytes of a key's expiry time."""
 
 
 def resident() -> int:
@@ -77,18 +166,3 @@ def human(size: float) -> str:
         if size < 1024 or unit == "P":
             break
     return f"{size:.2f}{unit}"
-
-
-def size_of(key: bytes, value: Any, samples: int = SAMPLES) -> int:
-    """About how many bytes a key and its value take; of a collection so many members are looked at, 0 for all."""
-    size = KEY_OVERHEAD + sys.getsizeof(key) + sys.getsizeof(value)
-    if isinstance(value, bytes):
-        return size
-    if isinstance(value, Stream):
-        return size + value.size(samples)
-    members: list[int] = []
-    for member in value:
-        if samples and len(members) >= samples:
-            break
-        members.append(sys.getsizeof(member))
-    return size + (sum(members) * len(value) // len(members) if members else 0)

@@ -1,0 +1,249 @@
+"""Side work of commands while it matters which keys are used and how much memory these take.
+
+The dispatcher puts these functions in its tables in place of the commands' own while ``maxmemory`` or recording is on
+(:mod:`evio_redis.keyspace.usage`, :mod:`evio_redis.keyspace.idle_times`), so that they cost nothing else.
+"""
+
+from __future__ import annotations
+
+from random import random
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandError
+from ..keyspace.idle_times import LRU, NO_USE, Accesses
+from ..keyspace.usage import LARGE, STRING, Usage
+from ..model.command import Args, Batch, Command, Function
+
+if TYPE_CHECKING:
+    from ..clients.session import Session
+    from ..keyspace.database import Database
+    from ..stats.memory import MemoryLimit
+
+__all__ = ["OOM", "Recording"]
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+ONLY_STRINGS = {bytes}
+
+LEAVE_VALUES = frozenset({"expire", "pexpire", "expireat", "pexpireat", "persist"})
+"""Commands that change no value; if they remove a key, they count that themselves."""
+
+OTHER_DATABASE = frozenset({"copy", "move"})
+"""Commands that may make a key in another database than the session's."""
+
+
+class Recording:
+    """Makes these functions for one server."""
+
+    def __init__(self, memory: MemoryLimit, accesses: Accesses) -> None:
+        self._memory = memory
+        self._usage: Usage = memory.usage
+        self._accesses = accesses
+
+    @property
+    def on(self) -> bool:
+        """True while commands have to do something besides."""
+        return self._usage.counting or self._accesses.recording
+
+    def wrapped(self, command: Command) -> Function:
+        """The command's function with what is to be done besides."""
+        has_keys = command.get_keys is not None or bool(command.keys[0])
+        if not has_keys or command.subcommands:
+            return command.function
+        one_key = command.get_keys is None and command.keys[:2] == (1, 1)
+        touches = self._accesses.recording and command.name not in NO_USE
+        if self._usage.counting and "write" in command.flags and command.name not in LEAVE_VALUES:
+            if not one_key or command.name in OTHER_DATABASE:
+                return self._counting(command, touches)
+            return self._counting_one(command, touches and self._accesses.kind == LRU, touches)
+        if not touches:
+            return command.function
+        if one_key:
+            touching = self._touching_lru if self._accesses.kind == LRU else self._touching_lfu
+            return touching(command.function)
+        return self._touching(command)
+
+    def refuse_or_make_room(self, session: Session, command: Command) -> None:
+        """Make room, which is to be called while the limit is exceeded. Raises :class:`CommandError` if there is none
+        and the command needs some. Within a transaction or a script nothing is done: it has been asked before."""
+        if not session.atomic and not self._memory.make_room() and "denyoom" in command.flags:
+            raise CommandError(OOM)
+
+    # -- commands that read
+
+    def _touching_lru(self, function: Function) -> Function:
+        accesses = self._accesses
+
+        def touched(session: Session, args: Args) -> bytes:
+            reply = function(session, args)
+            key, database = args[1], session.db
+            if key in database.data and not session.no_touch:
+                database.uses[key] = accesses.now
+            return reply
+
+        return touched
+
+    def _touching_lfu(self, function: Function) -> Function:
+        accesses = self._accesses
+
+        def touched(session: Session, args: Args) -> bytes:
+            reply = function(session, args)
+            key, database = args[1], session.db
+            use = database.uses.get(key)
+            # Mostly nothing changes: the counter of a key that is used much grows rarely.
+            grows = use is None or use >> 8 != accesses.minute or random() < accesses.chances[use & 255]
+            if grows and not session.no_touch:
+                accesses.record(database, (key,), sure=True)
+            return reply
+
+        return touched
+
+    def _touching(self, command: Command) -> Function:
+        function, accesses = command.function, self._accesses
+
+        def touched(session: Session, args: Args) -> bytes:
+            reply = function(session, args)
+            if not session.no_touch:
+                accesses.record(session.db, _keys(command, args))
+            return reply
+
+        return touched
+
+    # -- commands that write
+
+    def _counting_one(self, command: Command, touches_lru: bool, touches: bool) -> Function:
+        """Of a command with one key."""
+        function, usage, accesses = command.function, self._usage, self._accesses
+
+        def counted(session: Session, args: Args) -> bytes:
+            if usage.bytes > usage.limit:
+                self.refuse_or_make_room(session, command)
+            key, database = args[1], session.db
+            if key in database.expires:
+                now = database.keyspace.clock.frozen
+                if not now:
+                    return lasting(session, args)
+                if database.expires[key] <= now:
+                    database.lookup(key)
+            data = database.data
+            before = data.get(key)
+            reply = function(session, args)
+            after = data.get(key)
+            if after is before:
+                if after is not None and type(after) is not bytes:
+                    counted = database.counted.get(key)
+                    if counted is None or not counted.low <= len(after) <= counted.high or len(args[-1]) > LARGE:
+                        self._resize(database, key, after, args)
+            elif type(after) is bytes and (before is None or type(before) is bytes):
+                if before is None:
+                    change = STRING + len(key) + len(after)
+                    database.candidates.append(key)
+                else:
+                    change = len(after) - len(before)
+                database.bytes += change
+                usage.bytes += change
+            else:
+                usage.settle(database, key, before, after)
+            if touches_lru:
+                if after is not None:
+                    database.uses[key] = accesses.now
+            elif touches:
+                use = database.uses.get(key)
+                if use is None or use >> 8 != accesses.minute or random() < accesses.chances[use & 255]:
+                    accesses.record(database, (key,), sure=True)
+            return reply
+
+        def lasting(session: Session, args: Args) -> bytes:
+            # Time stands still, so that the key does not expire between the two looks at its value.
+            clock = session.db.keyspace.clock
+            clock.frozen = clock.ms()
+            try:
+                return counted(session, args)
+            finally:
+                clock.frozen = 0
+
+        return counted
+
+    def _counting(self, command: Command, touches: bool) -> Function:
+        """Of any command. Time stands still, so that no key expires between the looks at its value."""
+        function, usage, accesses = command.function, self._usage, self._accesses
+
+        def counted(session: Session, args: Args) -> bytes:
+            if usage.bytes > usage.limit:
+                self.refuse_or_make_room(session, command)
+            database = session.db
+            clock, keys = database.keyspace.clock, dict.fromkeys(_keys(command, args))
+            databases = database.keyspace.databases if command.name in OTHER_DATABASE else (database,)
+            frozen = clock.frozen
+            clock.frozen = clock.ms()
+            try:
+                before = [(each, key, each.lookup(key)) for each in databases for key in keys]
+                return function(session, args)
+            finally:
+                clock.frozen = frozen
+                for each, key, value in before:
+                    self.settle(each, key, value, args)
+                if touches:
+                    accesses.record(database, list(keys))
+
+        return counted
+
+    def settle(self, database: Database, key: bytes, before: Any, args: Args) -> None:
+        """Count a key as it is now; ``before`` is what it was, None if it was not there."""
+        after = database.data.get(key)
+        if after is before and not isinstance(after, bytes):
+            if after is not None:
+                self._resize(database, key, after, args)
+        elif after is not before:
+            self._usage.settle(database, key, before, after)
+
+    def _resize(self, database: Database, key: bytes, value: Any, args: Args) -> None:
+        """Count a collection that a command may have changed in place."""
+        counted = database.counted.get(key)
+        if counted is None:
+            self._usage.add(database, key, value)
+        else:
+            self._usage.resize(database, counted, value, len(args[-1]) > LARGE)
+
+    def batch(self, command: Command, batch: Batch) -> Batch:
+        """The batch form of a command, with what is to be done besides."""
+        usage, accesses = self._usage, self._accesses
+        counts = usage.counting and "write" in command.flags
+        touches, sets = accesses.recording and command.name not in NO_USE, command.name == "set"
+        if not counts and not touches:
+            return batch
+
+        def wrapped(session: Session, *columns: Any) -> bytes | None:
+            if counts and usage.bytes > usage.limit and not self._memory.make_room():
+                return None  # one by one, which are refused
+            database, keys = session.db, columns[0]
+            if not counts:
+                output = batch(session, *columns)
+                if output is not None and not session.no_touch:
+                    accesses.record(database, keys)
+                return output
+            data, distinct = database.data, set(keys)
+            if database.expires and not database.expires.keys().isdisjoint(distinct):
+                return None
+            before: list[Any] = [*map(data.get, distinct)]
+            output = batch(session, *columns)
+            if output is None:
+                return None
+            after: list[Any] = columns[-1] if sets and len(distinct) == len(keys) else [*map(data.get, distinct)]
+            if {*map(type, before), *map(type, after)} == ONLY_STRINGS:
+                change = sum(map(len, after)) - sum(map(len, before))
+                database.bytes += change
+                usage.bytes += change
+            else:
+                last = [max(columns[-1], key=len)]
+                for key, was in zip(distinct, before, strict=True):
+                    self.settle(database, key, was, last)
+            if touches:
+                accesses.record(database, keys)
+            return output
+
+        return wrapped
+
+
+def _keys(command: Command, args: Args) -> list[bytes]:
+    return [args[at] for at in command.key_positions(args) if at < len(args)]

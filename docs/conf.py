@@ -22,6 +22,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["substitution"]
 myst_substitutions = {
     "redis_commands": tables.redis_commands(),
+    "redis_summary": tables.redis_summary(),
     "redis_directives": tables.redis_directives(),
     "http_flags": tables.http_flags(),
 }
@@ -42,6 +43,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"Representations|Function|Services|TypeAliasForwardRef"),
 ]
 
+highlight_language = "text"
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

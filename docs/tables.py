@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from evio_http.cli.arguments import make_parser
 from evio_redis.config.directives import DIRECTIVES
-from evio_redis.model.command import Command, Registry
+from evio_redis.model.command import Registry
 
-__all__ = ["http_flags", "redis_commands", "redis_directives"]
+__all__ = ["http_flags", "redis_commands", "redis_directives", "redis_summary"]
+
+PAGES = Path(__file__).parent / "redis"
+
+REDIS_COMMANDS: dict[str, str] = json.loads((PAGES / "commands-7.0.json").read_text())
+"""The commands of Redis 7.0 and their groups, which ``python -m tools.redis_facts`` asks a real one for."""
+
+DIFFERENCES: dict[str, str] = json.loads((PAGES / "differences.json").read_text())
+"""What is not as in Redis 7.0, by command."""
 
 
 def redis_commands() -> str:
-    """List the built-in commands by group: name, arity, flags."""
-    groups: defaultdict[str, list[Command]] = defaultdict(list)
+    """List the commands of Redis 7.0 and those that are here by group: name, arity and flags or that it is not there,
+    what differs."""
+    groups: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    for name, group in REDIS_COMMANDS.items():
+        groups[group][name] = (f"`{shown(name)}`", "**not there**", "", "")
     for each in Registry().all():
-        groups[each.group].append(each)
+        differs = DIFFERENCES.get(shown(each.name), "")
+        flags = " ".join(sorted(each.flags))
+        groups[each.group][each.name] = (f"`{shown(each.name)}`", str(each.arity), flags, differs)
     parts = []
     for group, commands in sorted(groups.items()):
-        rows = (
-            (f"`{each.name.replace('|', ' ').upper()}`", str(each.arity), " ".join(sorted(each.flags)))
-            for each in sorted(commands, key=lambda each: each.name)
-        )
-        parts += [f"## {group.capitalize()}", table(("command", "arity", "flags"), rows)]
+        parts += [
+            f"## {group.capitalize()}",
+            table(("command", "arity", "flags", "what differs"), (commands[name] for name in sorted(commands))),
+        ]
     return "\n\n".join(parts)
+
+
+def redis_summary() -> str:
+    """Say how many of Redis 7.0's commands are there, and name those that are not."""
+    ours = {each.name for each in Registry().all()}
+    missing = [name for name in REDIS_COMMANDS if name not in ours]
+    # Of a container that is missing as a whole, its own name says it all.
+    named = [name for name in missing if name.partition("|")[0] not in missing or "|" not in name]
+    there = len(REDIS_COMMANDS) - len(missing)
+    listed = ", ".join(f"`{shown(name)}`" for name in named)
+    return f"{there} of the {len(REDIS_COMMANDS)} commands and subcommands of Redis 7.0 are there. Not there: {listed}."
+
+
+def shown(name: str) -> str:
+    """A command's name as one writes it."""
+    return name.replace("|", " ").upper()
 
 
 def redis_directives() -> str:

@@ -1,7 +1,8 @@
 """Ask a real redis-server what COMMAND INFO and COMMAND DOCS know of its commands beyond what evio-redis's own
 declarations and descriptions say: key specifications, tips, ACL categories, arguments, what is deprecated.
 ``python -m tools.redis_facts PORT`` writes them to ``evio_redis/commands/facts.json``; tests/redis/test_command.py
-compares the result with the server's.
+compares the result with the server's. The names of all its commands, with their groups, go to
+``docs/redis/commands-7.0.json``, of which the documentation makes its table of what is there and what is not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from evio_redis.model.command import Registry
 
 __all__ = ["main"]
 
-TARGET = Path(__file__).parents[1] / "packages/evio-redis/src/evio_redis/commands/facts.json"
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "packages/evio-redis/src/evio_redis/commands/facts.json"
+NAMES = ROOT / "docs/redis/commands-7.0.json"
 NAME, TIPS, CATEGORIES, KEYS, CHILDREN = 0, 7, 6, 8, 9
 """Places in a row of COMMAND INFO (https://redis.io/docs/latest/commands/command/)."""
 
@@ -59,17 +62,28 @@ def facts(row: list[Any], docs: dict[str, Any], known: set[str]) -> dict[str, An
     return found
 
 
+def groups(row: list[Any], docs: dict[str, Any]) -> dict[str, str]:
+    """Return the group of a command and of its subcommands, by name."""
+    found = {row[NAME]: docs["group"]}
+    for child in row[CHILDREN]:
+        found |= groups(child, docs["subcommands"][child[NAME]])
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Write the file."""
+    """Write both files."""
     (port,) = map(int, sys.argv[1:] if arguments is None else arguments)
     commands = Registry().commands.values()
     known = {each.name for top in commands for each in (top, *top.subcommands.values())}
     docs = ask(port, "COMMAND", "DOCS")
     found: dict[str, Any] = {}
+    names: dict[str, str] = {}
     for row in ask(port, "COMMAND"):
         found |= facts(row, docs[row[NAME]], known)
+        names |= groups(row, docs[row[NAME]])
     lines = [f"{json.dumps(name)}: {json.dumps(found[name], separators=(',', ':'))}" for name in sorted(found)]
     TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    NAMES.write_text(json.dumps(names, indent=0, sort_keys=True) + "\n")
     return 0
 
 

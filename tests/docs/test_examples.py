@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -332,6 +335,38 @@ def shout(source: Source) -> None:
 
 
 # -- the servers
+
+
+@scenario("test_remember.py")
+@scenario("test_session.py")
+def passes(source: Source) -> None:
+    """Run by pytest, which finds the fixture by itself."""
+    file = source.directory / "test_example.py"
+    file.write_text(source.code)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        ".",
+        "-p",
+        "no:cacheprovider",
+        str(file),
+    ]
+    done = subprocess.run(
+        command, cwd=source.directory, capture_output=True, text=True, timeout=2 * TIMEOUT, check=False
+    )
+    assert re.search(r"^[12] passed in ", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+@scenario("visits.py")
+def visits(source: Source) -> None:
+    for expected in ("visit 1\n", "visit 2\n"):
+        with source.started() as program:
+            assert program.finish() == expected
 
 
 @scenario("own_settings.py")

@@ -223,6 +223,8 @@ def test_whatever_is_recognised_is_what_h11_says(head: bytes) -> None:
         assert (None if said[at] is None else said[at].strip(b" \t").decode("latin-1")) == value
     others = ("range", "if-range", "if-match", "if-unmodified-since")
     assert (said[OTHER] is not None) == any(name in request.headers for name in others)
+    selective = (*others, "if-none-match", "if-modified-since")
+    assert request.selective is any(name in request.headers for name in selective)
     assert request.version == "1.0" or (said[CLOSE] is None) == request.keep_alive
     assert not request.has_body
 

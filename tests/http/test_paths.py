@@ -461,8 +461,9 @@ def test_a_swap_between_the_steps_does_not_lead_out(site: Path, monkeypatch: pyt
         if name == b"in" and not (site / "in").is_symlink():
             (site / "in").rename(site / "moved")
             (site / "in").symlink_to("../outside")
-            (site / "moved" / "secret").write_bytes(b"inside")
         return held
+
+    (site / "in" / "secret").write_bytes(b"inside")
 
     monkeypatch.setattr(resolve, "_hold", swapping)
     assert read(Root(str(site)), "/in/secret") == b"inside"
@@ -479,6 +480,35 @@ def test_a_file_swapped_for_a_link_at_the_last_moment(way: str, site: Path, monk
 
     monkeypatch.setattr(resolve, "reopen", swapping)
     assert read(Root(str(site)), "/a.txt") == b"a.txt"
+
+
+@pytest.mark.parametrize("other", ["link", "fifo", "directory"])
+def test_a_file_that_is_something_else_once_it_is_opened(
+    way: str, site: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Between the look by name and the opening; neither leads out, and neither waits."""
+    read_beneath, count = resolve.read_beneath, 0
+
+    def swapping(root: int, path: bytes) -> resolve.Held | None:
+        nonlocal count
+        count += 1
+        (site / "a.txt").unlink()
+        if other == "link":
+            (site / "a.txt").symlink_to("../outside/secret")
+        elif other == "fifo":
+            os.mkfifo(site / "a.txt")
+        else:
+            (site / "a.txt").mkdir()
+        return read_beneath(root, path)
+
+    monkeypatch.setattr(resolve, "read_beneath", swapping)
+    opened = Root(str(site)).open(["a.txt"])
+    assert count == 1
+    if other == "directory":
+        assert isinstance(opened, OpenedDirectory)
+        opened.close()
+    else:
+        assert opened is None
 
 
 def test_moving_out_while_climbing_stays_inside(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -738,8 +768,11 @@ def test_a_snapshot_is_of_the_version_that_was_found(tmp_path: Path) -> None:
     root = Root(str(tmp_path))
     opened = root.open(["f"])
     assert isinstance(opened, OpenedFile)
-    assert opened.snapshot() is None or is_settled(opened.stat)
+    assert (opened.snapshot() is None) is not opened.settled
+    opened.close()
     wait_until_settled(path)
+    opened = root.open(["f"])
+    assert isinstance(opened, OpenedFile)
     assert opened.snapshot() == b"x" * 100_000
     with path.open("ab") as file:
         file.write(b"y")

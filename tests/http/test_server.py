@@ -249,6 +249,50 @@ def test_a_file_that_appears_is_there(site: Path) -> None:
         assert ask(sock, "/new.txt").body == b"new"
 
 
+def test_whatever_makes_a_missing_file_appear_it_is_there(site: Path) -> None:
+    """A 404 from memory is right as long as the nearest directory is the same, but for links that lead nowhere."""
+    (site / "dangling.txt").symlink_to("elsewhere/x.txt")
+    (site / "later").write_bytes(b"")
+    wait_until_settled(site / "later")
+    paths = ("/deep/er/x.txt", "/dangling.txt", "/a.txt/x.txt")
+    with serving(Site(str(site))) as run, connect(run.addr) as sock:
+        for _ in range(3):
+            assert [ask(sock, path).status for path in paths] == [404, 404, 404]
+        (site.parent / "elsewhere").mkdir()
+        (site / "elsewhere").mkdir()
+        assert [ask(sock, path).status for path in paths] == [404, 404, 404]
+        (site / "elsewhere" / "x.txt").write_bytes(b"new")
+        assert ask(sock, "/dangling.txt").body == b"new"
+        for made in ("deep", "deep/er"):
+            (site / made).mkdir()
+            for _ in range(3):
+                assert ask(sock, "/deep/er/x.txt").status == 404
+            wait_until_settled(site / "a.txt")
+        (site / "deep" / "er" / "x.txt").write_bytes(b"new")
+        assert ask(sock, "/deep/er/x.txt").body == b"new"
+        (site / "a.txt").unlink()
+        (site / "a.txt").mkdir()
+        (site / "a.txt" / "x.txt").write_bytes(b"new")
+        assert ask(sock, "/a.txt/x.txt").body == b"new"
+
+
+def test_a_404_from_memory_asks_for_the_directory_alone(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+    stat = os.stat
+
+    def noting(path: Any, **options: Any) -> os.stat_result:
+        looked.append(path)
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", noting)
+        with serving(Site(str(site))) as run, connect(run.addr) as sock:
+            ask(sock, "/none/x.txt")
+            looked.clear()
+            assert [ask(sock, "/none/x.txt").status for _ in range(3)] == [404] * 3
+    assert looked == [os.fsencode(site)] * 3
+
+
 def test_a_sibling_that_changes_or_goes_is_noticed_at_once(site: Path) -> None:
     sibling, accepting = site / "a.txt.gz", "Accept-Encoding: gzip"
     first, second = gzip.compress(b"aaa", 1), gzip.compress(b"aaa", 9)  # with the time in them

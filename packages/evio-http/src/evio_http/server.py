@@ -111,8 +111,14 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
             if head is None:
                 return received(conn, chunk)
             said = head.groups()
-            known = session.lookup(said[KEY])
-            if known is not None and said[OTHER] is None and said[CLOSE] is None:
+            key = said[KEY]
+            known = session.records.get(key) or session.records.find(key)
+            if said[OTHER] is not None or said[CLOSE] is not None:
+                pass
+            elif known is None:
+                fresh = request_of(head, session.parser.scheme)
+                return asked(conn, session, fresh, key if said[2] == b"1" else None)
+            else:
                 record = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
                 if record is not None:
                     tags, since = said[TAGS], said[SINCE]

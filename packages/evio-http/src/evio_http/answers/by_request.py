@@ -17,7 +17,7 @@ from ..files.encodings import PREFERENCE, choose
 from ..files.version import FileSource
 from ..message.conditional import Outcome, evaluate
 from ..message.request import Request
-from ..message.response import DateClock, FileBody, Response, date_offset
+from ..message.response import DATE_AT, DateClock, FileBody, Response
 from .cache import HotAnswer, HotCache, Span
 
 __all__ = ["Key", "KnownAnswers", "Record", "Records", "Variants"]
@@ -70,11 +70,7 @@ class Record:
         """The entity tag, as it is in ETag and, mostly, in If-None-Match."""
         self.modified = source.modified.encode("ascii") if source.modified else None
         """The date, as it is in Last-Modified and, mostly, in If-Modified-Since."""
-        version = source.files[0] if source.files else None
-        self.path = b"" if version is None else version.path
-        self.inode, _, self.ctime, _, self.device = (0, 0, 0, 0, 0) if version is None else version.identity
-        self.others = len(source.files) != 1 or bool(source.missing)
-        """True if ``source.is_current`` has to look at more than the one file."""
+        self.watch()
         self.full: HotAnswer | None = None
         """To a request whose conditions, if any, do not hold it back."""
         self.not_modified: HotAnswer | None = None
@@ -84,6 +80,14 @@ class Record:
         """Until when what was not there need not be looked for; ``time.monotonic``."""
         self.checked_until = 0.0
         """Until when the file need not be looked at; ``time.monotonic``."""
+
+    def watch(self) -> None:
+        """Look from now on at the file that the source is current by, or at all that it was made of."""
+        watched = self.source.watched()
+        self.others = watched is None
+        """True if ``source.is_current`` has to look at more than one file or directory, the one at ``path``."""
+        if watched is not None:
+            self.path, (self.inode, _, self.ctime, _, self.device) = watched
 
     def answer(self, method: bytes, tags: bytes | None, since: bytes | None) -> HotAnswer | None:
         """Return the answer to a request with these values of If-None-Match and If-Modified-Since, if it is known."""
@@ -199,7 +203,7 @@ class KnownAnswers:
             return None
         records, key = self._place(request)
         known = records.find(key)
-        if known is None or request.headers.has_any(OTHER_FIELDS):
+        if known is None or (request.selective and request.headers.has_any(OTHER_FIELDS)):
             return None
         record = known.find(*_variant(request)) if isinstance(known, Variants) else known
         if record is None:
@@ -208,6 +212,7 @@ class KnownAnswers:
             if not record.source.is_current():
                 self._drop(records, key, record)
                 return None
+            record.watch()
             record.checked_until = now + self._revalidate
         tags, since = _encoded(request, "if-none-match"), _encoded(request, "if-modified-since")
         answer = record.answer(key[0], tags, since)
@@ -225,24 +230,30 @@ class KnownAnswers:
             record.until = self._clock.until
         return now < answer.until or self._hot.renew(answer, self._clock.tell(now), self._clock.until)
 
-    def keep(self, request: Request, response: Response, head: bytes, body: bytes | FileBody) -> None:
+    def keep(
+        self, request: Request, response: Response, head: bytes, body: bytes | FileBody, key: Key | None = None
+    ) -> None:
         """Have the same request answered from memory the next time, unless there are no descriptors left for it or its
-        content is in parts."""
-        source = response.source
-        if not isinstance(source, FileSource) or response.status not in (200, 304, 404):
+        content is in parts. ``key`` is that of ``records`` for it, if nothing is known under it."""
+        source, status = response.source, response.status
+        if not isinstance(source, FileSource) or status not in (200, 304, 404):
             return
-        if request.headers.has_any(OTHER_FIELDS):
+        if request.selective and request.headers.has_any(OTHER_FIELDS):
             return
         content = body if isinstance(body, bytes) else _span(body)
         if content is None:
             return
-        date_at = date_offset(response.status)
         try:
-            answer = self._hot.keep(head, content, source.files, response.status, date_at, self._clock.until)
+            answer = self._hot.keep(head, content, source.files, status, DATE_AT[status], self._clock.until)
         except OSError:  # no descriptor for it
             return
-        record = self._record(request, response.varies_by() & VARYING, source)
-        if response.status == 304:
+        names = response.varies_by() & VARYING
+        if key is not None and not names:
+            record = Record(source)
+            self._kept[request.scheme, True].keep(key, record)
+        else:
+            record = self._record(request, names, source)
+        if status == 304:
             record.not_modified = answer
         else:
             record.full = answer

@@ -10,7 +10,7 @@ from time import monotonic
 
 from evio_core import Action, Conn, Reply, TimeoutExpired
 
-from ..answers.by_request import KnownAnswers
+from ..answers.by_request import Key, KnownAnswers
 from ..answers.cache import HeldFile, HotAnswer
 from ..message.common_head import recogniser
 from ..message.limits import Limits
@@ -181,16 +181,20 @@ class Connections:
 
     # -- requests
 
-    def asked(self, conn: Conn, session: HTTPSession, request: Request) -> Reply:
-        """Answer ``request``, which arrived alone and whole while nothing else was to be done."""
+    def asked(self, conn: Conn, session: HTTPSession, request: Request, key: Key | None = None) -> Reply:
+        """Answer ``request``, which arrived alone and whole while nothing else was to be done. ``key`` is that of
+        ``KnownAnswers.records`` for it, if nothing is known under it."""
         session.ready = False
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
         if self.observers.present:
             session.started = monotonic()
         output: list[bytes] = []
-        if self._on_request(conn, session, request, output):
-            return self._finish(conn, session, output)
+        if self._on_request(conn, session, request, output, key):
+            if session.closing or session.ended:
+                return self._finish(conn, session, output)
+            session.ready = True  # as before: nothing else has arrived
+            return b"".join(output) if output else None
         self._write(conn, output)
         return None
 
@@ -222,18 +226,21 @@ class Connections:
                 self._refuse(session, event, output)
         return self._finish(conn, session, output)
 
-    def _on_request(self, conn: Conn, session: HTTPSession, request: Request, output: list[bytes]) -> bool:
+    def _on_request(
+        self, conn: Conn, session: HTTPSession, request: Request, output: list[bytes], key: Key | None = None
+    ) -> bool:
         """False: the response comes later."""
         if session.guarded and self._gate is not None:
             refusal = self._gate.check(session.address, request, monotonic())
             if refusal is not None:
                 self._send(conn, session, request, refusal, output)
                 return True
-        answer = None if session.retiring else self.known.find(request, monotonic())
-        if answer is not None:
-            self._put(conn, session, request, answer, output)
-            session.closing = session.closing or not request.keep_alive
-            return True
+        if key is None and not session.retiring:
+            answer = self.known.find(request, monotonic())
+            if answer is not None:
+                self._put(conn, session, request, answer, output)
+                session.closing = session.closing or not request.keep_alive
+                return True
         response = self._handlers.ask(session.address, request)
         if isinstance(response, Response) and response.status == 503 and self._make_room():
             response = self._handlers.ask(session.address, request)
@@ -241,7 +248,7 @@ class Connections:
             if self._begin_work(conn, session, request, response):
                 return False
             response = error_response(503)
-        self._send(conn, session, request, response, output)
+        self._send(conn, session, request, response, output, key)
         return True
 
     def _put(self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, output: list[bytes]) -> None:
@@ -260,10 +267,9 @@ class Connections:
     ) -> bytes | None:
         """Send ``answer``, whose content is in a held file; returns what to say instead if that cannot be done."""
         if file.count >= QUEUED_FROM and not self._can_be_queued(file.fd, 1):
-            response = error_response(503)
-            assert isinstance(response.body, bytes)
-            self.observers.observe(session, request, 503, len(response.body))
-            return self._render(response, request, close=not request.keep_alive) + response.body
+            output: list[bytes] = []
+            self._send(conn, session, request, error_response(503), output)
+            return b"".join(output)
         session.sending = request
         try:
             conn.send_file(file.fd, file.offset, file.count, head=wire)
@@ -300,25 +306,33 @@ class Connections:
     # -- responses
 
     def _send(
-        self, conn: Conn, session: HTTPSession, request: Request, response: Response, output: list[bytes]
+        self,
+        conn: Conn,
+        session: HTTPSession,
+        request: Request,
+        response: Response,
+        output: list[bytes],
+        key: Key | None = None,
     ) -> None:
         """Put ``response`` into ``output`` or, if it is out of a file, into the connection behind all that is in
-        there."""
-        if type(response.body) is FileBody and request.method != "HEAD":
-            spans = sum(not isinstance(piece, bytes) for piece in response.body.pieces)
-            if not self._can_be_queued(response.body.file.fd, spans):
+        there. ``key`` is what it can be known under."""
+        body, status = response.body, response.status
+        if type(body) is FileBody and request.method != "HEAD":
+            spans = sum(not isinstance(piece, bytes) for piece in body.pieces)
+            if not self._can_be_queued(body.file.fd, spans):
                 response.close()
                 response = error_response(503)
+                body, status = response.body, response.status
         last = not request.keep_alive or session.retiring or (session.ended and session.parser.idle)
         session.closing = session.closing or last
-        head = self._render(response, request, close=session.closing)
-        body = response.body
+        connection = "close" if session.closing else "keep-alive" if request.version == "1.0" else ""
+        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
         length = len(body) if isinstance(body, bytes) else body.length
         # RFC 9112 section 6.3: with these the next response begins right after the head, whatever a handler gave.
-        if request.method == "HEAD" or response.status in (204, 304):
+        if request.method == "HEAD" or status in (204, 304):
             length = 0
-        if not length or isinstance(body, bytes):
-            self.observers.observe(session, request, response.status, length)
+        if self.observers.present and (not length or isinstance(body, bytes)):
+            self.observers.observe(session, request, status, length)
         if not length:
             output.append(head)
             body = b""
@@ -328,12 +342,13 @@ class Connections:
             output.append(head)
             session.sending = request
             self._send_file(conn, body, output)
-            self.observers.sent(conn, session, request, response.status, length)
+            self.observers.sent(conn, session, request, status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
         known = response.source is not None and not request.has_body and session.closing is not request.keep_alive
         if known and (isinstance(body, bytes) or not self._is_crowded()):
-            self.known.keep(request, response, head, body)
-        response.close()
+            self.known.keep(request, response, head, body, key)
+        if type(response.body) is FileBody:
+            response.close()
 
     def _send_file(self, conn: Conn, body: FileBody, output: list[bytes]) -> None:
         self._write(conn, output)
@@ -343,11 +358,12 @@ class Connections:
             else:
                 conn.send_file(body.file.fd, *piece)
 
-    def _render(self, response: Response, request: Request | None, *, close: bool) -> bytes:
-        """The head; with the content, for a request that could not be read."""
-        connection = "close" if close else "keep-alive" if request is not None and request.version == "1.0" else ""
-        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
-        return head if request is not None or not isinstance(response.body, bytes) else head + response.body
+    def refusal(self, status: int) -> bytes:
+        """A whole answer to what could not be read."""
+        response = error_response(status)
+        assert isinstance(response.body, bytes)
+        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection="close")
+        return head + response.body
 
     # -- descriptors
 
@@ -420,10 +436,6 @@ class Connections:
         if deadline is not session.deadline:
             session.deadline = deadline
             conn.set_deadline(seconds)
-
-    def refusal(self, status: int) -> bytes:
-        """A whole answer to what could not be read."""
-        return self._render(error_response(status), None, close=True)
 
 
 def _is_receiving(session: HTTPSession) -> bool:

@@ -43,10 +43,10 @@ class HTTPSession:
         "gone",
         "guarded",
         "in_full",
-        "lookup",
         "parser",
         "ready",
         "record",
+        "records",
         "repeated",
         "repeated_request",
         "request",
@@ -62,8 +62,8 @@ class HTTPSession:
 
     def __init__(self, parser: RequestParser, records: Records, address: str, tls: str) -> None:
         self.parser = parser
-        self.lookup = records.get
-        """Of the connection's scheme."""
+        self.records = records
+        """Records of requests of the connection's scheme."""
         self.address = address
         """The peer's host, or ``unix:`` and its path."""
         self.tls = tls

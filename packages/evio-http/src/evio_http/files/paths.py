@@ -12,12 +12,13 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 from . import resolve
-from .version import FileVersion, identity
+from .version import FileVersion, identity, is_past
 
 __all__ = [
     "BadPath",
@@ -124,28 +125,52 @@ class _Opened:
             os.close(fd)
 
     def __del__(self) -> None:
-        self.close()
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
-@dataclass(slots=True)
+BEFORE_THE_WEB_NS = 631_152_000_000_000_000
+"""1990, in ns since the epoch."""
+
+SKEW_NS = 2_000_000_000
+"""By how much an mtime that nobody has set may be later than ctime: what file systems round to."""
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, size)
+
+
+_pread = getattr(os, "pread", _read_at)  # Windows has none
+
+
 class OpenedFile(_Opened):
-    """A regular file, open for reading; ``stat`` and ``version`` are of the moment when it was found."""
+    """A regular file, open for reading; what it says is of the moment when it was found."""
 
-    fd: int
-    stat: os.stat_result
-    version: FileVersion
+    __slots__ = ("dated", "settled", "stat", "trusted", "version")
+
+    def __init__(self, fd: int, status: os.stat_result, path: bytes) -> None:
+        self.fd = fd
+        self.stat = status
+        mtime, ctime, now = status.st_mtime_ns, status.st_ctime_ns, time.time_ns()
+        self.version = FileVersion((path, (status.st_ino, mtime, ctime, status.st_size, status.st_dev)))
+        self.settled = is_past(ctime, now)
+        """True if any write since is sure to have changed its version; see ``is_settled``."""
+        self.dated = BEFORE_THE_WEB_NS <= mtime <= ctime + SKEW_NS
+        """True if its mtime may be when it was last written to."""
+        self.trusted = self.settled and (not self.dated or is_past(mtime, now))
+        """True if any write since is sure to have changed its times, of which validators are made."""
 
     def snapshot(self) -> bytes | None:
         """Read the content, for keeping under ``version``; None when the file is being changed or has not settled, so
         that it cannot be sure to be that version. Raises ``OSError``."""
-        if not self.version.settled:
+        if not self.settled:
             return None
         size = self.stat.st_size
-        os.lseek(self.fd, 0, os.SEEK_SET)
-        content = os.read(self.fd, size + 1)  # a byte more, to see whether it has grown
-        while len(content) < size and (piece := os.read(self.fd, size + 1 - len(content))):
+        content: bytes = _pread(self.fd, size + 1, 0)  # a byte more, to see whether it has grown
+        while len(content) < size and (piece := _pread(self.fd, size + 1 - len(content), len(content))):
             content += piece
-        if len(content) != size or identity(os.fstat(self.fd)) != self.version.identity:
+        if len(content) != size or identity(os.fstat(self.fd)) != self.version[1]:
             return None
         return content
 
@@ -224,6 +249,7 @@ class Root:
     ) -> None:
         self.directory = os.path.abspath(directory)
         self._path = os.fsencode(self.directory)
+        self._prefix = self._path.rstrip(b"/") + b"/"
         self._follow_symlinks = follow_symlinks
         self._dotfiles = dotfiles
         self._hidden = frozenset(hidden)
@@ -239,14 +265,14 @@ class Root:
             return True
         if self._dotfiles:
             return False
-        return any(name[0] == "." and (depth or name != ".well-known") for depth, name in enumerate(segments))
+        for depth, name in enumerate(segments):  # noqa: SIM110 (a generator would cost a call for each name)
+            if name[0] == "." and (depth or name != ".well-known"):
+                return True
+        return False
 
     def locate(self, segments: list[str]) -> bytes:
-        """The path for ``is_current``."""
-        return self._locate(_checked(segments))
-
-    def _locate(self, names: list[bytes]) -> bytes:
-        return b"/".join([self._path.rstrip(b"/"), *names]) or b"/"
+        """Return the path of the file of these names, for ``is_current``."""
+        return self._prefix + _relative(segments) if segments else self._path
 
     def open(self, segments: list[str]) -> OpenedFile | OpenedDirectory | None:
         """The regular file or directory that the names of ``decode_target_path`` lead to. None: there is
@@ -255,11 +281,11 @@ class Root:
         Raises :class:`PermissionDenied` when the operating system refuses, ``OSError`` when it cannot say
         (no descriptors left, a disk error) and ``ValueError`` for names that are none.
         """
-        names = _checked(segments)
+        relative = _relative(segments)
         if self.hides(segments):
             return None
         try:
-            return self._open(names, segments)
+            return self._open(relative, self._prefix + relative if segments else self._path, segments)
         except PermissionError as error:
             raise PermissionDenied(error.errno, error.strerror) from None
         except OSError as error:
@@ -267,9 +293,19 @@ class Root:
                 return None
             raise
 
-    def _open(self, names: list[bytes], segments: list[str]) -> OpenedFile | OpenedDirectory | None:
+    def _open(self, relative: bytes, path: bytes, segments: list[str]) -> OpenedFile | OpenedDirectory | None:
+        # What is a regular file by its name is opened at once. A look by name says nothing about where it leads, and
+        # what is there a moment later may be something else: ``read_beneath`` sees to both.
+        try:
+            regular = stat.S_ISREG(os.stat(path).st_mode)
+        except PermissionError:
+            regular = False
         root = os.open(self._path, _SEARCH)
         try:
+            held = resolve.read_beneath(root, relative) if regular and not self._follow_symlinks else None
+            if held is not None:
+                return OpenedFile(*held, path)
+            names = relative.split(b"/") if relative else []
             if self._follow_symlinks:
                 fd, status = resolve.follow(root, names)
             else:
@@ -277,7 +313,7 @@ class Root:
         finally:
             os.close(root)
         if stat.S_ISREG(status.st_mode):
-            return OpenedFile(resolve.reopen(fd), status, FileVersion(self._locate(names), status))
+            return OpenedFile(resolve.reopen(fd), status, path)
         if stat.S_ISDIR(status.st_mode):
             return OpenedDirectory(fd, status, self, list(segments))
         if fd >= 0:
@@ -288,8 +324,9 @@ class Root:
         return self._path, os.path.realpath(self._path)
 
 
-def _checked(segments: list[str]) -> list[bytes]:
+def _relative(segments: list[str]) -> bytes:
+    """Return the path that names make, from the root; raises ``ValueError`` for names that are none."""
     for name in segments:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of a file: {name!r}")
-    return [name.encode() for name in segments]
+    return "/".join(segments).encode()

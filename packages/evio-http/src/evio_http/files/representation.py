@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-
-from ..message.conditional import CONDITIONS, Outcome, evaluate, http_date, range_applies
+from ..message.conditional import Outcome, evaluate, http_date, range_applies
 from ..message.ranges import content_range, multipart, parse_range, unsatisfied_range
 from ..message.request import Request
-from ..message.response import Deferred, FileBody, Response
-from .encodings import EXTENSIONS, CompressedCache, choose
+from ..message.response import Deferred, FileBody, Response, checked_response
+from .encodings import COMPRESS_AT_ONCE, EXTENSIONS, CompressedCache, choose
 from .media_types import MediaTypes, is_compressible
-from .paths import OpenedFile, Root, decoded_path
-from .validators import NO_VALIDATORS, Validators, is_trusted
-from .version import FileSource, FileVersion
+from .paths import OpenedFile, Root
+from .siblings import Siblings
+from .validators import READ_AT_ONCE, Validators
+from .version import FileSource
 
 __all__ = ["Representations"]
 
@@ -21,24 +19,27 @@ Fields = list[tuple[str, str]]
 Pieces = list[bytes | tuple[int, int]]
 """Content in order: bytes, and (start, stop) of the file."""
 
+AT_ONCE = min(COMPRESS_AT_ONCE, READ_AT_ONCE)
+"""Bytes of a file that takes no longer than a loop may wait, whatever is to be done with it."""
 
-@dataclass(slots=True)
+
 class _Chosen:
     """The part and form of a file that is going to be sent."""
 
-    opened: OpenedFile
-    media_type: str
-    coding: str | None
-    source: FileSource
-    varies: bool
-    content: bytes | None = None
-    """In memory, when it is compressed or small."""
-    compressible: str | None = None
-    """The coding that it is to be compressed to, if that is worth it."""
+    __slots__ = ("coding", "compressible", "content", "media_type", "opened", "source", "varies")
 
-    @property
-    def size(self) -> int:
-        return len(self.content) if self.content is not None else self.opened.stat.st_size
+    def __init__(
+        self, opened: OpenedFile, media_type: str, coding: str | None, source: FileSource, *, varies: bool
+    ) -> None:
+        self.opened = opened
+        self.media_type = media_type
+        self.coding = coding
+        self.source = source
+        self.varies = varies
+        self.content: bytes | None = None
+        """In memory, when it is compressed or small."""
+        self.compressible: str | None = None
+        """The coding that it is to be compressed to, if that is worth it."""
 
 
 class Representations:
@@ -60,7 +61,7 @@ class Representations:
         validators: Validators,
     ) -> None:
         self._root = root
-        self._siblings = [(coding, suffix.encode()) for coding, suffix in EXTENSIONS.items()] if precompressed else []
+        self._siblings = Siblings() if precompressed else None
         self._compressed = compressed
         self._small = small
         self._types = types
@@ -73,7 +74,7 @@ class Representations:
         ``lasting``: the file was only found because others do not exist. Deferred when more is to be read, or
         compressed, than a loop has time for. Raises ``OSError``."""
         chosen = self._choose(request, segments, opened)
-        if self._takes_long(chosen):
+        if chosen.opened.stat.st_size > AT_ONCE and self._takes_long(chosen):
             key = (self, chosen.opened.version)
             return Deferred(lambda: self._finish(request, segments, chosen, lasting), key)
         return self._finish(request, segments, chosen, lasting)
@@ -89,52 +90,27 @@ class Representations:
         compressing = cache.takes_long(opened.version.identity, opened.stat.st_size, coding)
         return compressing or self._validators.take_long(opened)
 
-    def _finish(
-        self, request: Request, segments: list[str], chosen: _Chosen, lasting: bool, *, validated: bool = True
-    ) -> Response:
-        opened = chosen.opened
-        try:
-            self._compress(chosen)
-            response = self._respond(request, chosen, validated)
-        except BaseException:
-            opened.close()
-            raise
-        if type(response.body) is not FileBody:
-            opened.close()
-        # Of several ranges only the content itself says which: too rare to be told apart in memory.
-        single = response.status in (200, 304) or (response.status == 206 and response.has("Content-Range"))
-        response.served = decoded_path(segments)
-        if lasting and single and is_trusted(opened):
-            response.source = chosen.source
-        return response
-
     # -- what to send
 
     def _choose(self, request: Request, segments: list[str], opened: OpenedFile) -> _Chosen:
         version, media_type = opened.version, self._types(segments[-1])
-        if not self._siblings:
-            chosen = _Chosen(opened, media_type, None, FileSource((version,)), False)
+        if self._siblings is None:
+            chosen = _Chosen(opened, media_type, None, FileSource((version,)), varies=False)
         else:
-            directory = _settled_directory(version.path)
-            there, absent = [], []
-            for each, suffix in self._siblings:
-                path = version.path + suffix
-                if os.access(path, os.F_OK):
-                    there.append(each)
-                else:
-                    absent.append(path)
+            there, absent, directory = self._siblings.find(version[0])
             if there:
                 coding = choose(request.headers.get("accept-encoding"), there)
                 sibling = self._sibling(segments, coding, opened) if coding is not None else None
                 if sibling is not None:
                     opened.close()
-                    source = FileSource((version, sibling.version), tuple(absent), directory)
-                    return _Chosen(sibling, media_type, coding, source, True)
-            chosen = _Chosen(opened, media_type, None, FileSource((version,), tuple(absent), directory), bool(there))
+                    source = FileSource((version, sibling.version), absent, directory)
+                    return _Chosen(sibling, media_type, coding, source, varies=True)
+            source = FileSource((version,), absent, directory)
+            chosen = _Chosen(opened, media_type, None, source, varies=bool(there))
         cache = self._compressed
         if cache is not None and cache.accepts(opened.stat.st_size) and is_compressible(media_type):
             chosen.varies = True
-            if version.settled:
+            if opened.settled:
                 chosen.compressible = choose(request.headers.get("accept-encoding"), cache.codings)
         return chosen
 
@@ -147,37 +123,59 @@ class Representations:
             found.close()
         return None
 
-    def _compress(self, chosen: _Chosen) -> None:
-        cache, coding = self._compressed, chosen.compressible
-        content = chosen.opened.snapshot() if cache is not None and coding is not None else None
-        if cache is not None and coding is not None and content is not None:
+    # -- how to send it
+
+    def _finish(
+        self, request: Request, segments: list[str], chosen: _Chosen, lasting: bool, *, validated: bool = True
+    ) -> Response:
+        opened, source = chosen.opened, chosen.source
+        try:
+            if chosen.compressible is not None:
+                self._compress(chosen, chosen.compressible)
+            if validated:
+                source.etag, source.mtime = self._validators.find(opened, chosen.coding)
+                if source.mtime is not None:
+                    source.modified = http_date(source.mtime)
+            response = self._respond(request, chosen)
+        except BaseException:
+            opened.close()
+            raise
+        if type(response.body) is not FileBody:
+            opened.close()
+        response.served = "/" + "/".join(segments)
+        if lasting and opened.trusted and response.status in (200, 304):
+            response.source = source
+        return response
+
+    def _compress(self, chosen: _Chosen, coding: str) -> None:
+        content, cache = chosen.opened.snapshot(), self._compressed
+        if cache is not None and content is not None:
             chosen.content = cache.get(chosen.opened.version.identity, content, coding)
             chosen.coding = coding if chosen.content is not None else None
 
-    # -- how to send it
-
-    def _respond(self, request: Request, chosen: _Chosen, validated: bool) -> Response:
-        etag, mtime = self._validators.find(chosen.opened, chosen.coding) if validated else NO_VALIDATORS
+    def _respond(self, request: Request, chosen: _Chosen) -> Response:
         source, fields = chosen.source, list[tuple[str, str]]()
-        source.etag, source.mtime = etag, mtime
-        if etag:
-            fields.append(("ETag", etag))
-        if mtime is not None:
-            source.modified = http_date(mtime)
+        if source.etag:
+            fields.append(("ETag", source.etag))
+        if source.modified:
             fields.append(("Last-Modified", source.modified))
         if chosen.varies:
             fields.append(("Vary", "Accept-Encoding"))
-        if request.headers.has_any(CONDITIONS):
-            outcome = evaluate(request.method, request.headers.get, etag, mtime)
+        size = len(chosen.content) if chosen.content is not None else chosen.opened.stat.st_size
+        ranges = None
+        if request.selective:
+            outcome = evaluate(request.method, request.headers.get, source.etag, source.mtime)
             if outcome is not Outcome.PROCEED:
-                return _response(304 if outcome is Outcome.NOT_MODIFIED else 412, fields)
+                return checked_response(304 if outcome is Outcome.NOT_MODIFIED else 412, fields)
+            ranges = self._ranges(request, source.etag, source.mtime, size)
         if chosen.coding is not None:
             fields.append(("Content-Encoding", chosen.coding))
         fields.append(("Accept-Ranges", "bytes"))
-        ranges = self._ranges(request, etag, mtime, chosen.size)
         if ranges is not None:
-            return self._partial(chosen, ranges, fields)
-        return _response(200, [("Content-Type", chosen.media_type), *fields], self._body(chosen, [(0, chosen.size)]))
+            return self._partial(chosen, ranges, fields, size)
+        fields.insert(0, ("Content-Type", chosen.media_type))
+        content = self._content(chosen)
+        return checked_response(200, fields, FileBody(chosen.opened, [(0, size)], size) if content is None else content)
 
     def _ranges(self, request: Request, etag: str, mtime: float | None, size: int) -> list[tuple[int, int]] | None:
         asked = request.headers.get("range")
@@ -188,47 +186,33 @@ class Representations:
             return None
         return parse_range(asked, size)
 
-    def _partial(self, chosen: _Chosen, ranges: list[tuple[int, int]], fields: Fields) -> Response:
-        size, media_type = chosen.size, chosen.media_type
+    def _partial(self, chosen: _Chosen, ranges: list[tuple[int, int]], fields: Fields, size: int) -> Response:
+        media_type = chosen.media_type
         if not ranges:
-            return _response(416, [*fields, ("Content-Range", unsatisfied_range(size))])
+            return checked_response(416, [*fields, ("Content-Range", unsatisfied_range(size))])
         if len(ranges) == 1:
             start, stop = ranges[0]
             fields = [("Content-Type", media_type), ("Content-Range", content_range(start, stop, size)), *fields]
-            return _response(206, fields, self._body(chosen, [(start, stop)]))
+            return checked_response(206, fields, self._body(chosen, [(start, stop)]))
         frame = multipart(ranges, size, media_type)
         pieces: Pieces = []
         for head, part in zip(frame.heads, ranges, strict=True):
             pieces += [head, part]
-        return _response(
+        return checked_response(
             206, [("Content-Type", frame.content_type), *fields], self._body(chosen, [*pieces, frame.tail])
         )
 
+    def _content(self, chosen: _Chosen) -> bytes | None:
+        """Return the content if it is in memory or small."""
+        if chosen.content is None and chosen.opened.stat.st_size <= self._small:
+            return chosen.opened.snapshot()
+        return chosen.content
+
     def _body(self, chosen: _Chosen, pieces: Pieces) -> bytes | FileBody:
         """Return the content, or where in the file it is if that is not small."""
-        content = chosen.content
-        if content is None and chosen.opened.stat.st_size <= self._small:
-            content = chosen.opened.snapshot()
+        content = self._content(chosen)
         if content is not None:
             return b"".join(piece if isinstance(piece, bytes) else content[slice(*piece)] for piece in pieces)
         spans = [piece if isinstance(piece, bytes) else (piece[0], piece[1] - piece[0]) for piece in pieces]
         length = sum(len(span) if isinstance(span, bytes) else span[1] for span in spans)
         return FileBody(chosen.opened, spans, length)
-
-
-def _response(status: int, fields: Fields, body: bytes | FileBody = b"") -> Response:
-    """A response with ``fields``, which are made here and need no check."""
-    response = Response(status, body=body)
-    response.headers = fields
-    return response
-
-
-def _settled_directory(path: bytes) -> FileVersion | None:
-    """Return the version of a path's directory; None while a new name in it might leave its times as they are, and when
-    it cannot be looked at: the file was open before it was moved away."""
-    directory = path.rpartition(b"/")[0] or b"/"
-    try:
-        version = FileVersion(directory, os.stat(directory))
-    except OSError:
-        return None
-    return version if version.settled else None

@@ -3,15 +3,16 @@
 Checking a path and then opening it leaves a gap in which a component may be replaced by a symbolic link.
 So nothing here is checked by name: every way below takes hold of what it is going to look at first.
 
-- ``beneath``: Linux 5.6's ``openat2`` with ``RESOLVE_BENEATH``: the kernel resolves the whole path and
-  refuses to leave the directory at any step. One system call.
+- ``beneath`` and ``read_beneath``: Linux 5.6's ``openat2`` with ``RESOLVE_BENEATH``: the kernel resolves the whole path
+  and refuses to leave the directory at any step. One system call.
 - ``walk``: one component at a time, each relative to the descriptor of the one before and never following
   a link; a link's target is read and walked by the same rules. For kernels (and sandboxes) without
   ``openat2``, and for absolute links that lead back inside, which ``RESOLVE_BENEATH`` refuses.
 - ``follow``: for a site that may link anywhere: the kernel resolves as it always does.
 
 Where the platform has ``O_PATH``, what is held is not yet opened: a FIFO or a device is recognised without
-disturbing whoever is on its other side, and ``reopen`` opens exactly what was recognised.
+disturbing whoever is on its other side, and ``reopen`` opens exactly what was recognised. ``read_beneath`` spares that
+for what was a regular file a moment ago.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-__all__ = ["Held", "beneath", "follow", "reopen", "walk"]
+__all__ = ["Held", "beneath", "follow", "read_beneath", "reopen", "walk"]
 
 Held = tuple[int, os.stat_result]
 """A descriptor that its receiver must close, and what ``fstat`` says of it."""
@@ -52,7 +53,9 @@ _SYS_OPENAT2 = 437  # the same on every architecture of Linux but Alpha, which C
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
 _how = _OpenHow(_O_PATH | _CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
-_how_address = ctypes.addressof(_how)
+_how_to_read = _OpenHow(_READ | _CLOEXEC | getattr(os, "O_LARGEFILE", 0), 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+_how_address, _how_to_read_address = ctypes.addressof(_how), ctypes.addressof(_how_to_read)
+_HOW_SIZE = ctypes.sizeof(_OpenHow)
 
 
 def _syscall() -> Callable[[int, int, bytes, int, int], int] | None:
@@ -81,10 +84,31 @@ def beneath(root: int, names: list[bytes]) -> Held | None:
 
     Raises ``OSError`` as ``openat2`` does.
     """
+    fd = _open_beneath(root, b"/".join(names) or b".", _how_address)
+    return None if fd is None else _measured(fd)
+
+
+def read_beneath(root: int, path: bytes) -> Held | None:
+    """Open for reading what ``path`` leads to below the directory ``root``, a regular file a moment ago: whatever has
+    taken its place, opening it does not wait for anything. None: the kernel cannot say, or it is none any more; ask
+    ``beneath``, then ``walk``.
+
+    Raises ``OSError`` as ``openat2`` does.
+    """
+    fd = _open_beneath(root, path, _how_to_read_address)
+    if fd is None:
+        return None
+    held = fd, os.fstat(fd)
+    if stat.S_ISREG(held[1].st_mode):
+        return held
+    os.close(fd)
+    return None
+
+
+def _open_beneath(root: int, path: bytes, how: int) -> int | None:
     if _openat2 is None:
         return None
-    path = b"/".join(names) or b"."
-    while (fd := _openat2(_SYS_OPENAT2, root, path, _how_address, ctypes.sizeof(_OpenHow))) < 0:
+    while (fd := _openat2(_SYS_OPENAT2, root, path, how, _HOW_SIZE)) < 0:
         number = ctypes.get_errno()
         # EXDEV: a step leaves ROOT, or a link is absolute. EAGAIN: something was renamed meanwhile, and the
         # kernel cannot tell whether ".." stayed inside.
@@ -92,7 +116,7 @@ def beneath(root: int, names: list[bytes]) -> Held | None:
             return None
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
-    return _measured(fd)
+    return fd
 
 
 def walk(root: int, names: list[bytes], aliases: Callable[[], Iterable[bytes]]) -> Held:

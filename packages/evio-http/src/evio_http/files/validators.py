@@ -20,26 +20,18 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import time
 from collections import OrderedDict
-from typing import NamedTuple
 
 from .paths import OpenedFile
-from .version import Identity, identity, is_past
+from .version import Identity, identity
 
-__all__ = ["ETAGS", "NO_VALIDATORS", "READ_AT_ONCE", "ValidatorPair", "Validators", "is_trusted"]
+__all__ = ["ETAGS", "NO_VALIDATORS", "READ_AT_ONCE", "ValidatorPair", "Validators"]
 
 ETAGS = ("stat", "content", "off")
 """The choices of what entity tags are made of."""
 
 READ_AT_ONCE = 128 * 1024
 """Bytes that may be read on a loop for a tag: a tenth of a millisecond."""
-
-BEFORE_THE_WEB = 631_152_000
-"""1990, in seconds since the epoch."""
-
-SKEW_NS = 2_000_000_000
-"""By how much an mtime that nobody has set may be later than ctime: what file systems round to."""
 
 MOST_DIGESTS = 8 * 1024
 """Of versions of files; with its key, one takes 300 bytes."""
@@ -50,14 +42,11 @@ MOST_GIVEN = 16 * 1024
 _PIECE = 1 << 20
 
 
-class ValidatorPair(NamedTuple):
-    """The value of ETag, empty for none, and the time of Last-Modified in seconds since the epoch, None for none."""
+ValidatorPair = tuple[str, float | None]
+"""The value of ETag, empty for none, and the time of Last-Modified in seconds since the epoch, None for none."""
 
-    etag: str
-    mtime: float | None
-
-
-NO_VALIDATORS = ValidatorPair("", None)
+NO_VALIDATORS: ValidatorPair = ("", None)
+"""Those of a file that is not ``OpenedFile.trusted``."""
 
 
 class Validators:
@@ -77,32 +66,30 @@ class Validators:
         """Tell whether ``find`` has to read more than a loop has time for."""
         return (
             opened.stat.st_size > READ_AT_ONCE
+            and opened.trusted
             and opened.version.identity not in self._digests
-            and is_trusted(opened)
-            and (
-                self._kind == "content" or (self._kind == "stat" and (self._is_reused(opened) or _says_nothing(opened)))
-            )
+            and (self._kind == "content" or (self._kind == "stat" and (not opened.dated or self._is_reused(opened))))
         )
 
     def find(self, opened: OpenedFile, coding: str | None = None) -> ValidatorPair:
         """Return the validators of a file's version, sent in this content coding: since its bytes differ, so does the
         tag (section 8.8.3.3). Raises ``OSError``."""
-        if not is_trusted(opened):
+        if not opened.trusted:
             return NO_VALIDATORS
         status, suffix = opened.stat, f"-{coding}" if coding else ""
-        doubtful = self._is_reused(opened) or _says_nothing(opened)
-        mtime = None if doubtful else status.st_mtime
+        plain = not self._is_reused(opened) and opened.dated
+        if plain and self._kind == "stat":
+            return f'"{status.st_mtime_ns:x}-{status.st_size:x}{suffix}"', status.st_mtime
+        mtime = status.st_mtime if plain else None
         if self._kind == "off":
-            return ValidatorPair("", mtime)
-        if self._kind == "stat" and not doubtful:
-            return ValidatorPair(f'"{status.st_mtime_ns:x}-{status.st_size:x}{suffix}"', mtime)
+            return "", mtime
         digest = self._digest(opened)
-        return ValidatorPair(f'"{digest}{suffix}"', mtime) if digest else NO_VALIDATORS
+        return (f'"{digest}{suffix}"', mtime) if digest else NO_VALIDATORS
 
     def _is_reused(self, opened: OpenedFile) -> bool:
         """Tell whether another version had the same name, size and mtime."""
-        inode, mtime, ctime, size, device = opened.version.identity
-        key, version = hash((opened.version.path, size, mtime)), hash((inode, ctime, device))
+        path, (inode, mtime, ctime, size, device) = opened.version
+        key, version = hash((path, size, mtime)), hash((inode, ctime, device))
         with self._lock:
             given = self._given.get(key)
             if given is None:
@@ -131,14 +118,3 @@ class Validators:
             if len(self._digests) > MOST_DIGESTS:
                 self._digests.popitem(last=False)
         return state.hexdigest()
-
-
-def is_trusted(opened: OpenedFile) -> bool:
-    """Tell whether any write from now on is sure to change the times of a file."""
-    return opened.version.settled and (_says_nothing(opened) or is_past(opened.stat.st_mtime_ns, time.time_ns()))
-
-
-def _says_nothing(opened: OpenedFile) -> bool:
-    """Tell whether the mtime of a file cannot be when it was last written to."""
-    status = opened.stat
-    return status.st_mtime < BEFORE_THE_WEB or status.st_mtime_ns > status.st_ctime_ns + SKEW_NS

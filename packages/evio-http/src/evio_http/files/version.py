@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 __all__ = [
     "FileSource",
@@ -19,6 +18,8 @@ __all__ = [
     "is_missing",
     "is_past",
     "is_settled",
+    "nearest_directory",
+    "settled_version",
 ]
 
 Identity = tuple[int, int, int, int, int]
@@ -78,63 +79,105 @@ def is_missing(path: bytes) -> bool:
     return False
 
 
-class FileVersion:
-    """The version of the file at ``path`` that ``status`` is of. Equal are versions of the same file at the same
+class FileVersion(tuple[bytes, Identity]):
+    """A version of a file at a path: ``FileVersion((path, identity))``. Equal are versions of the same file at the same
     path."""
 
-    __slots__ = ("_settled", "identity", "path")
-
-    def __init__(self, path: bytes, status: os.stat_result) -> None:
-        self.path = path
-        self.identity = identity(status)
-        self._settled = False
+    __slots__ = ()
 
     @property
-    def settled(self) -> bool:
-        """True if it may be kept in memory; see ``is_settled``. Once so, it remains so."""
-        if not self._settled:
-            self._settled = is_past(self.identity[2], time.time_ns())
-        return self._settled
+    def path(self) -> bytes:
+        """The path where it was found, as in ``Root.locate``."""
+        return self[0]
+
+    @property
+    def identity(self) -> Identity:
+        """The marks that tell it from other versions."""
+        return self[1]
 
     def is_current(self) -> bool:
         """Tell whether ``path`` still leads to this version."""
-        return is_current(self.path, self.identity)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FileVersion) and (other.identity, other.path) == (self.identity, self.path)
-
-    def __hash__(self) -> int:
-        return hash((self.identity, self.path))
-
-    def __repr__(self) -> str:
-        return f"FileVersion({self.path!r}, {self.identity!r})"
+        return is_current(*self)
 
 
-@dataclass(slots=True)
+def settled_version(path: bytes) -> FileVersion | None:
+    """Return the version of the directory at ``path``; None while a new name in it might leave its times as they are,
+    and when it cannot be looked at."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return FileVersion((path, identity(status))) if is_settled(status) else None
+
+
+def nearest_directory(path: bytes) -> FileVersion | None:
+    """Return what has to change before there can be something at ``path``, where nothing is: the directory in which the
+    first name that is missing would be. None if that cannot be said: it has changed just now, or that name is a link
+    which leads nowhere."""
+    while True:
+        parent = path.rpartition(b"/")[0] or b"/"
+        found = settled_version(parent)
+        if found is not None:
+            return None if os.path.lexists(path) else found
+        if parent == b"/" or not is_missing(parent):
+            return None
+        path = parent
+
+
 class FileSource:
-    """The files that a response was made of: it is still right as long as each of ``files`` is current, none of the
-    paths ``missing`` exists, and none of the paths ``absent``, which is so as long as ``directory``, if known, is
-    current.
+    """The files that a response was made of: it is still right as long as each of ``files`` is current and nothing is
+    at any of the paths ``missing``, nor at the path of the first file with any of the suffixes ``absent``. Nothing is
+    at either as long as ``directory``, if known, is current.
 
     ``missing`` is for what would have been served instead, and looked at before each use; ``absent`` is for what would
     have been preferred, and looked at once a second. ``etag``, ``mtime`` (seconds since the epoch) and
     ``modified``, which is that as an HTTP date, are the validators of the representation, as far as it has any.
     """
 
-    files: tuple[FileVersion, ...]
-    absent: tuple[bytes, ...] = ()
-    directory: FileVersion | None = None
-    missing: tuple[bytes, ...] = ()
-    etag: str = ""
-    mtime: float | None = None
-    modified: str = ""
+    __slots__ = ("absent", "directory", "etag", "files", "missing", "modified", "mtime")
+
+    def __init__(
+        self,
+        files: tuple[FileVersion, ...],
+        absent: tuple[bytes, ...] = (),
+        directory: FileVersion | None = None,
+        missing: tuple[bytes, ...] = (),
+    ) -> None:
+        self.files = files
+        self.absent = absent
+        self.directory = directory
+        self.missing = missing
+        self.etag = ""
+        self.mtime: float | None = None
+        self.modified = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileSource) and self._parts() == other._parts()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.files, self.absent, self.directory, self.missing, self.etag, self.mtime
+
+    def watched(self) -> FileVersion | None:
+        """Return the version that is current as long as the source is, if there is one such."""
+        if self.missing:
+            return None if self.files else self.directory
+        return self.files[0] if len(self.files) == 1 else None
 
     def is_current(self) -> bool:
         """Tell whether each file still is what it was, and what was missing still is: one ``stat`` each."""
-        return all(version.is_current() for version in self.files) and all(map(is_missing, self.missing))
+        if not all(version.is_current() for version in self.files):
+            return False
+        if not self.missing or (self.directory is not None and self.directory.is_current()):
+            return True
+        # What has come into the directory may be something else.
+        self.directory = nearest_directory(self.missing[0]) if len(self.missing) == 1 else None
+        return all(map(is_missing, self.missing))
 
     def has_appeared(self) -> bool:
         """Tell whether there is something now that was not there."""
-        if self.directory is not None and self.directory.is_current():
+        if not self.absent or (self.directory is not None and self.directory.is_current()):
             return False
-        return any(os.access(path, os.F_OK) for path in self.absent)
+        path = self.files[0].path
+        return any(os.access(path + suffix, os.F_OK) for suffix in self.absent)

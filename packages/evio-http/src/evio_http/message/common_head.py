@@ -147,12 +147,12 @@ def _line(name: str) -> bytes:
 
 def request_of(head: Head, scheme: str) -> Request:
     """Make the request that a head says."""
-    method, path, minor, host, *_, close, _ = head.groups()
+    method, path, minor, host, _, tags, since, _, close, other = head.groups()
     text = head.string
     target = text[head.start(2) : text.index(b" ", head.end(2))]
     headers = HeadFields(text)
     return Request(
-        method.decode("ascii"),
+        "GET" if method == b"GET" else "HEAD",
         target,
         "1.1" if minor == b"1" else "1.0",
         headers,
@@ -162,4 +162,5 @@ def request_of(head: Head, scheme: str) -> Request:
         scheme=scheme,
         # Connection has nothing but "keep-alive" and "close" in it.
         keep_alive=close is None and (minor == b"1" or "connection" in headers),
+        selective=tags is not None or since is not None or other is not None,
     )

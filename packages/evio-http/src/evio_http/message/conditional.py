@@ -6,15 +6,13 @@ from __future__ import annotations
 import calendar
 import datetime
 import enum
+import functools
 import math
 import re
 import time
 from collections.abc import Callable
 
-__all__ = ["CONDITIONS", "Outcome", "evaluate", "http_date", "parse_http_date", "range_applies"]
-
-CONDITIONS = frozenset(("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"))
-"""The fields that ``evaluate`` looks at: a request with none of them may skip it."""
+__all__ = ["Outcome", "evaluate", "http_date", "parse_http_date", "range_applies"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -85,6 +83,7 @@ def range_applies(if_range: str | None, etag: str, mtime: float | None, now: flo
     return (time.time() if now is None else now) >= math.floor(mtime) + 1
 
 
+@functools.lru_cache(maxsize=1024)  # files that were deployed together have dates in common
 def http_date(ts: float) -> str:
     """Seconds since the epoch as an IMF-fixdate (RFC 9110 section 5.6.7), like "Sun, 06 Nov 1994 08:49:37 GMT".
     What the format cannot say, as file systems can, becomes the earliest or latest it can."""

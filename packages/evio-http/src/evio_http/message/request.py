@@ -66,6 +66,7 @@ class Request:
         "path",
         "query",
         "scheme",
+        "selective",
         "target",
         "version",
     )
@@ -83,6 +84,7 @@ class Request:
         scheme: str = "http",
         keep_alive: bool = True,
         has_body: bool = False,
+        selective: bool = True,
     ) -> None:
         self.method = method
         self.target = target
@@ -101,6 +103,9 @@ class Request:
         self.keep_alive = keep_alive
         """True if the client can use the connection for another request (RFC 9112 section 9.3)."""
         self.has_body = has_body
+        self.selective = selective
+        """False if it is known to have no conditions and to ask for no part of a representation: none of the fields of
+        RFC 9110 sections 13.1 and 14.2."""
         self.body = b""
         """The content; empty unless a handler of the program's own is asked."""
         self.client = ""
@@ -119,6 +124,7 @@ class Request:
             scheme=self.scheme,
             keep_alive=self.keep_alive,
             has_body=self.has_body,
+            selective=self.selective,
         )
         copy.body = self.body
         copy.client = client

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from .conditional import http_date
 
 __all__ = [
+    "DATE_AT",
     "DATE_SIZE",
     "DateClock",
     "FileBody",
@@ -20,7 +21,7 @@ __all__ = [
     "Deferred",
     "Response",
     "Source",
-    "date_offset",
+    "checked_response",
     "render_head",
     "then",
     "without_source",
@@ -32,6 +33,9 @@ DATE_SIZE = 29
 # A field that could end its line would begin another one, or the content (RFC 9110 section 5.5).
 _FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode() for status in HTTPStatus}
+DATE_AT = {status: len(line) for status, line in _STATUS_LINES.items()}
+"""The position of the value of Date, in bytes, in a head of ``render_head``, by status."""
+
 _FRAMED_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
 
 
@@ -111,8 +115,11 @@ class Response:
 
     def varies_by(self) -> frozenset[str]:
         """Return the names in Vary, in lower case."""
-        values = [value for field, value in self.headers if field.lower() == "vary"]
-        return frozenset(name.strip().lower() for value in values for name in value.split(","))
+        names: list[str] = []
+        for name, value in self.headers:
+            if name.lower() == "vary":
+                names += value.lower().replace(" ", "").replace("\t", "").split(",")
+        return frozenset(names)
 
     def vary(self, name: str) -> None:
         """Add the name of a request's field to Vary (RFC 9110 section 12.5.5)."""
@@ -142,6 +149,18 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+
+def checked_response(status: int, fields: list[tuple[str, str]], body: bytes | FileBody = b"") -> Response:
+    """Make a response without looking at ``fields`` again, which are known to be ones that can be sent."""
+    response = Response.__new__(Response)
+    response.status = status
+    response.headers = fields
+    response.body = body
+    response.source = None
+    response.served = ""
+    response.fallback = False
+    return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +204,18 @@ class DateClock:
         return self.date
 
 
-def date_offset(status: int) -> int:
-    """Return where the value of Date is, in bytes, in a head of ``render_head``."""
-    return len(_STATUS_LINES[status])
-
-
 def render_head(
     response: Response, date: bytes, server: bytes, *, connection: str = "", send_length: bool = True
 ) -> bytes:
     """The head of a response (RFC 9112 section 4). ``server`` is a whole line or empty; ``connection`` is a value, if
     any."""
-    lines = [f"{name}: {value}\r\n" for name, value in response.headers]
+    fields = ""
+    for name, value in response.headers:
+        fields += f"{name}: {value}\r\n"
     # RFC 9110 section 8.6: none with 204; with 304 it would be that of a 200, which nobody has made.
     if send_length and response.status not in (204, 304):
         body = response.body
-        lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else body.length}\r\n")
+        fields += f"Content-Length: {len(body) if isinstance(body, bytes) else body.length}\r\n"
     if connection:
-        lines.append(f"Connection: {connection}\r\n")
-    fields = "".join(lines).encode("latin-1")
-    return b"%b%b\r\n%b%b\r\n" % (_STATUS_LINES[response.status], date, server, fields)
+        fields += f"Connection: {connection}\r\n"
+    return b"%b%b\r\n%b%b\r\n" % (_STATUS_LINES[response.status], date, server, fields.encode("latin-1"))

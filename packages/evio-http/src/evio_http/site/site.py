@@ -21,7 +21,7 @@ from ..files.paths import (
 )
 from ..files.representation import Representations
 from ..files.validators import Validators
-from ..files.version import FileSource, is_missing
+from ..files.version import FileSource, FileVersion, is_missing, nearest_directory
 from ..message.request import KNOWN_METHODS, Headers, Request
 from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
@@ -151,9 +151,10 @@ class Site:
             response = self._respond(request, segments)
         except OSError as error:
             response = self._failed(request, error)
-        path = decoded_path(segments)
         if isinstance(response, Response):
-            return self._policy.apply(request, response, path)
+            if self._policy.is_empty and not response.fallback:
+                return response
+            return self._policy.apply(request, response, decoded_path(segments))
         later = response.work
 
         def work() -> Response:
@@ -161,7 +162,7 @@ class Site:
                 made = later()
             except OSError as error:
                 made = self._failed(request, error)
-            return self._policy.apply(request, made, path)
+            return self._policy.apply(request, made, decoded_path(segments))
 
         return Deferred(work, response.key)
 
@@ -174,8 +175,7 @@ class Site:
     def _respond(self, request: Request, segments: list[str]) -> Response | Deferred:
         if request.method not in ("GET", "HEAD"):
             return self._other_method(request)
-        found = self._redirects.find(segments, request.query) if self._redirects is not None else None
-        if found is None:
+        if self._redirects is None or (found := self._redirects.find(segments, request.query)) is None:
             return self._respond_to(request, segments, None)
         response = self._respond_to(request, segments, found.move)
         # What is kept in memory is for any query.
@@ -279,9 +279,11 @@ class Site:
         if move is not None:
             return self._move(request, move)
         if self._spa is None or self._root.hides(segments):
+            if status != 404 or self._clean_urls:
+                return self._error(request, status)
             path = self._root.locate(segments)
-            lasting = status == 404 and not self._clean_urls and is_missing(path)
-            return self._error(request, status, missing=(path,) if lasting else ())
+            directory = nearest_directory(path)  # first: what comes into it from now on shows
+            return self._error(request, status, missing=path if is_missing(path) else b"", directory=directory)
         response = self._routed(request, segments, self._spa) or self._error(request, status)
         return then(response, _vary_by_accept) if self._depends_on_accept(segments) else response
 
@@ -311,10 +313,16 @@ class Site:
         return self._types(segments[-1]).startswith(("text/html", "application/xhtml+xml", DEFAULT_TYPE))
 
     def _error(
-        self, request: Request, status: int, page: list[str] | None = None, *, missing: tuple[bytes, ...] = ()
+        self,
+        request: Request,
+        status: int,
+        page: list[str] | None = None,
+        *,
+        missing: bytes = b"",
+        directory: FileVersion | None = None,
     ) -> Response:
         """Return the site's own page for ``status``, or else ours. It may be given from memory for as long as there is
-        nothing at ``missing``, if that is given."""
+        nothing at the path ``missing``, if that is given, which is so while ``directory`` is current."""
         page = page or self._error_pages.get(status)
         if page is not None:
             try:
@@ -326,20 +334,20 @@ class Site:
                 log.error("cannot read the error page for %d: %s", status, error)
         response = self._made_error(status)
         if missing and page is None:
-            response.source = FileSource((), missing=missing)
+            response.source = FileSource((), missing=(missing,), directory=directory)
         return response
 
     def _made_error(self, status: int) -> Response:
         """The page for ``status`` that needs no file."""
         return error_response(status) if self._error_template is None else self._error_template.response(status)
 
-    def _own_page(self, page: list[str], found: OpenedFile, status: int, missing: tuple[bytes, ...]) -> Response:
+    def _own_page(self, page: list[str], found: OpenedFile, status: int, missing: bytes) -> Response:
         # Without the request's conditions and ranges: they are about something else (RFC 9110 section 13.2.1).
-        unconditional = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="")
-        version = found.version
+        unconditional = Request("GET", b"/", "1.1", _NO_FIELDS, path=b"/", query=b"", host="", selective=False)
+        version, settled = found.version, found.settled
         response = self._files.respond_plainly(unconditional, page, found)
-        if missing and version.settled:
-            response.source = FileSource((version,), missing=missing)
+        if missing and settled:
+            response.source = FileSource((version,), missing=(missing,))
         response.status, response.served = status, ""
         response.headers = [field for field in response.headers if field[0] != "Accept-Ranges"]
         return response

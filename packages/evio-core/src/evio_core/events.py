@@ -33,7 +33,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from .checks import check_value
 
@@ -47,6 +47,7 @@ __all__ = [
     "LoadBalance",
     "LoopStats",
     "Options",
+    "PeerCredentials",
     "Reply",
     "Server",
     "SocketAddress",
@@ -60,6 +61,16 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 SocketAddress: TypeAlias = Any
 """An address as ``socket.getsockname`` gives it: ``(host, port)`` for IPv4, ``(host, port, flowinfo,
 scope_id)`` for IPv6, a path (``str``) or an abstract name (``bytes``) for unix sockets."""
+
+
+class PeerCredentials(NamedTuple):
+    """The process at the other end of a unix socket, as it was when it connected (``SO_PEERCRED``, unix(7))."""
+
+    pid: int
+    uid: int
+    """Its effective user..."""
+    gid: int
+    """...and group."""
 
 
 class Action(enum.Enum):
@@ -235,8 +246,32 @@ class Conn(Protocol):
         """The peer's end; with the PROXY protocol, what the proxy said it is."""
 
     @property
+    def server(self) -> Server:
+        """The server that it is a connection of."""
+
+    @property
+    def scheme(self) -> str:
+        """``tcp``, ``unix``, ``tls`` (over either of them) or ``udp``, also where the address says ``fd`` or
+        ``systemd``."""
+
+    @property
+    def peer_credentials(self) -> PeerCredentials | None:
+        """The process at the other end of a unix socket; None for other sockets, and where the system does not say
+        (it does on Linux and macOS)."""
+
+    def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
+        """A socket option: a number, or with ``size`` as many bytes at most (``socket.getsockopt``). Raises
+        ``OSError``; before a dialled connection opens and after it has ended with ``EBADF``."""
+
+    def set_socket_option(self, level: int, name: int, value: int | Buffer) -> None:
+        """Set a socket option of a connection that is open. Raises ``OSError``; ``TypeError`` for a UDP peer, whose
+        socket is everybody's."""
+
+    @property
     def pending(self) -> int:
-        """Bytes of output queued and not yet handed to the kernel; in ``closed`` those that never were."""
+        """Bytes of output written and not yet handed to the kernel; in ``closed`` those that never were. From any
+        thread: what other threads have written counts from the call of ``write`` on, so that one that produces without
+        end can wait while there is much of it."""
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -355,6 +390,13 @@ class LoopStats:
     """Descriptors whose connection has ended and that wait, for ``close_timeout`` at most, for the peer to end, too."""
     accepted: int = 0
     accept_errors: int = 0
+    handshake_errors: int = 0
+    """Accepted connections that ended in their TLS handshake, or were too slow with it."""
+    proxy_errors: int = 0
+    """Accepted connections that ended before their PROXY header was there."""
+    dialled: int = 0
+    dial_errors: int = 0
+    """Dialled connections that ended with an error before they opened."""
     turns: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

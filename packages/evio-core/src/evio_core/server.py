@@ -178,6 +178,8 @@ class RunningServer:
             for loop in (*self._native[index:], *self._net[index:]):
                 loop.wrap = self._wrapper(lock)
         self._loops: list[Loop] = [*self._native, *self._net]
+        for loop in self._loops:
+            loop.server = self
 
     def _wrapper(self, lock: threading.RLock | None) -> Callable[[Handler], Handler] | None:
         """Return the function that does to handlers what is done to callbacks."""
@@ -224,7 +226,9 @@ class RunningServer:
             raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")
         here = threading.get_ident()
         loop = next((loop for loop in usable if loop.ident == here), usable[0])
-        origin = Origin(address, -1, self._events.options, None if handler is None else lambda: handler)
+        factory = None if handler is None else lambda: handler
+        scheme = "tcp" if parsed.base == "tls" else parsed.base
+        origin = Origin(address, -1, self._events.options, factory, scheme=scheme)
         if _on_asyncio(loop):
             from .fallback import dial as net_dial
 
@@ -358,7 +362,9 @@ class RunningServer:
         handlers = self._events.handlers
         factories = [*[None] * (len(self._bound) - len(handlers)), *handlers.values()]
         for index, (each, factory) in enumerate(zip(self._bound, factories, strict=True)):
-            origin = Origin(each.address.text, index, self._events.options, factory, each.address.proxy_protocol)
+            origin = Origin(
+                each.address.text, index, self._events.options, factory, each.address.proxy_protocol, each.scheme
+            )
             loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
             balance = make_balancer(self._events.load_balance, loops)
             for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops

@@ -44,6 +44,14 @@ class BoundAddress:
         """The bound address; the first of several."""
         return self.sets[0][0].getsockname()
 
+    @property
+    def scheme(self) -> str:
+        """The kind of its sockets, whatever the address is called: ``tcp``, ``udp`` or ``unix``."""
+        sock = self.sets[0][0]
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return "unix"
+        return "udp" if sock.type == socket.SOCK_DGRAM else "tcp"
+
     def close(self, unlink: bool = True) -> None:
         """Close what is still open and remove our socket files."""
         if unlink:

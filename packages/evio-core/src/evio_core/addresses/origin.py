@@ -23,3 +23,5 @@ class Origin:
     """Makes the handler of a connection; None: it has the callbacks of ``Events``."""
     proxy_protocol: tuple[Network, ...] = ()
     """Networks whose PROXY headers are believed."""
+    scheme: str = "tcp"
+    """``tcp``, ``udp`` or ``unix``, whatever its address says: ``fd`` and ``tls`` are one of these."""

@@ -12,10 +12,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..events import Options
+from ..events import Options, PeerCredentials
 from .address import Address
 
-__all__ = ["apply_address", "apply_options", "bind_own_end", "borrowed", "half_close", "join_groups"]
+__all__ = [
+    "apply_address",
+    "apply_options",
+    "bind_own_end",
+    "borrowed",
+    "half_close",
+    "join_groups",
+    "peer_credentials",
+]
 
 IP_BIND_ADDRESS_NO_PORT: int | None = getattr(
     socket, "IP_BIND_ADDRESS_NO_PORT", 24 if sys.platform == "linux" else None
@@ -24,6 +32,10 @@ IP_BIND_ADDRESS_NO_PORT: int | None = getattr(
 option from 3.12 on."""
 
 _NONE = Options(tcp_nodelay=False)
+
+
+LOCAL_PEERCRED, LOCAL_PEERPID = 1, 2
+"""Of macOS (sys/un.h); Python names neither."""
 
 
 @contextmanager
@@ -92,6 +104,22 @@ def _set_tos(sock: socket.socket, tos: int) -> None:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
     elif sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+
+
+def peer_credentials(fd: int) -> PeerCredentials | None:
+    """The process at the other end of a unix socket, as of when it connected; None for other sockets, and where the
+    system does not say."""
+    with borrowed(fd) as sock:
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            return None
+        if sys.platform == "linux":
+            ucred = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # unix(7)
+            return PeerCredentials(*struct.unpack("@iII", ucred))
+        if sys.platform == "darwin":
+            # struct xucred: version, user, number of groups, groups (sys/un.h, sys/ucred.h; level SOL_LOCAL)
+            _, user, _, group = struct.unpack_from("@IIhI", sock.getsockopt(0, LOCAL_PEERCRED, 76))
+            return PeerCredentials(sock.getsockopt(0, LOCAL_PEERPID), user, group)
+    return None
 
 
 def apply_address(sock: socket.socket, address: Address) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from time import monotonic
 from typing import cast, final
 
@@ -44,7 +45,12 @@ class NetChannel:
 
     @property
     def pending(self) -> int:
-        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+        while self.transport is not None:
+            # Another thread may ask while the loop sends: from Python 3.12 on what waits is a deque, which cannot be
+            # summed while it changes.
+            with suppress(RuntimeError):
+                return self.transport.get_write_buffer_size()
+        return 0
 
     def open(self, data: Buffer) -> bool:
         return True

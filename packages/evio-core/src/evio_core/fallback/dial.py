@@ -33,6 +33,7 @@ def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout:
 
     def start(_: object) -> None:
         loop.started += 1
+        loop.stats.dialled += 1
         if conn.gone or loop.stopping:
             conn.close_now()
             return

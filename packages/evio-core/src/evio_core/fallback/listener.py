@@ -38,7 +38,7 @@ def adopt(loop: NetLoop, accepted: Accepted) -> None:
     conn.use_descriptor(fd, READ)
     parser = ProxyParser() if origin.proxy_protocol else None
     if parser is not None:
-        conn.limit_opening(origin.options.handshake_timeout)
+        conn.await_header()
         try:
             check_sender(remote, origin.proxy_protocol)
         except ProxyProtocolError as error:

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any, cast
 
 from ..errors import InputLimitExceeded, ServerStopped
-from ..events import Events, Handler, LoopStats
+from ..events import Events, Handler, LoopStats, Server
 from ..logs import log
 from .polled import Droppable, Flushable, InlineStream, Polled
 from .poller import MAX_EVENTS, READ, Poller
@@ -68,6 +68,10 @@ class Loop:
         """True if a reply may be written at once, with no callback to fire before it."""
         self.wrap: Callable[[Handler], Handler] | None = None
         """Puts something around each handler of a connection."""
+        self.server: Server
+        """The server that it is a loop of, which sets this."""
+        self.submitting = threading.Lock()
+        """Held while the bytes are counted that other threads write to connections of this loop."""
         self.input_buffer = bytearray(LARGE_READ_SIZE)
         self.error: BaseException | None = None
         self.handed = 0  # connections given to this loop by the accepting one, which alone writes this

@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Any, BinaryIO, final
 
 from ..addresses.origin import Origin
-from ..addresses.sockopt import apply_options, borrowed, half_close
+from ..addresses.sockopt import apply_options, borrowed, half_close, peer_credentials
 from ..buffers.output import FILE_TURN_SIZE, FileSpan, Output
 from ..checks import not_negative
 from ..errors import (
@@ -37,7 +37,7 @@ from ..errors import (
     ServerStopped,
     TLSError,
 )
-from ..events import Action, Buffer, Events, Handler, Options, Reply, SocketAddress
+from ..events import Action, Buffer, Events, Handler, Options, PeerCredentials, Reply, Server, SocketAddress
 from ..logs import log
 from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
 from ..loop.channel import Channel
@@ -48,6 +48,7 @@ from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
 from .linger import Linger, nothing_in_flight, unread
 from .state import (
+    AWAITING_HEADER,
     CLOSE,
     CLOSE_WHEN_OPEN,
     CLOSING,
@@ -94,6 +95,7 @@ class Connection(Polled):
         "_phase",
         "_reason",
         "_remote",
+        "_submitted",
         "_timeouts",
         "_wake_drained",
         "_waking",
@@ -129,6 +131,7 @@ class Connection(Polled):
         self._out: Output | None = None
         self._dirty = False
         self._file: FileSpan | None = None  # the head of the queue, if that is one and `_send_more` may serve it
+        self._submitted = 0  # bytes that other threads have written and the loop has not seen yet
         self._waking = False
         self._wake_drained = False
         self._timeouts: Timeouts | None = None
@@ -164,14 +167,49 @@ class Connection(Polled):
 
     @property
     def local_addr(self) -> SocketAddress:
-        if self._local is None and self._phase != GONE and self.fd >= 0:
+        if self._local is None and self._has_descriptor:
             with borrowed(self.fd) as sock:
                 self._local = sock.getsockname()
         return self._local
 
     @property
     def pending(self) -> int:
-        return self._channel.pending + (self._out.pending if self._out is not None else 0)
+        return self._unsent + self._submitted
+
+    @property
+    def _unsent(self) -> int:
+        out = self._out  # once, as another thread may ask
+        return self._channel.pending + (out.pending if out is not None else 0)
+
+    @property
+    def server(self) -> Server:
+        return self.loop.server
+
+    @property
+    def scheme(self) -> str:
+        return self._origin.scheme if self._channel.tls is None else "tls"
+
+    @property
+    def peer_credentials(self) -> PeerCredentials | None:
+        return peer_credentials(self.fd) if self._has_descriptor else None
+
+    def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
+        self._check_descriptor()
+        with borrowed(self.fd) as sock:
+            return sock.getsockopt(level, name, size) if size else sock.getsockopt(level, name)
+
+    def set_socket_option(self, level: int, name: int, value: int | Buffer) -> None:
+        self._check_descriptor()
+        with borrowed(self.fd) as sock:
+            sock.setsockopt(level, name, value)
+
+    @property
+    def _has_descriptor(self) -> bool:
+        return self._phase != GONE and self.fd >= 0
+
+    def _check_descriptor(self) -> None:
+        if not self._has_descriptor:
+            raise OSError(errno.EBADF, "the connection has no socket yet, or any more")
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -219,7 +257,10 @@ class Connection(Polled):
         if threading.get_ident() == self.loop.ident:
             self._write(data)
         else:
-            self.loop.submit(self._write, bytes(memoryview(data)))
+            chunk = bytes(memoryview(data))
+            with self.loop.submitting:
+                self._submitted += len(chunk)
+            self.loop.submit(self._write_submitted, chunk)
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         if self.inline and self.loop.direct and count is not None and count > 0 and offset >= 0:
@@ -275,8 +316,14 @@ class Connection(Polled):
         self.events = methods_of(handler)
         self.on_data = handler.data
 
+    def await_header(self) -> None:
+        """Wait for a PROXY header, which an earlier stage reads before it begins."""
+        self._flags |= AWAITING_HEADER
+        self.limit_opening(self.options.handshake_timeout)
+
     def begin(self) -> None:
         """Start on a connected descriptor. Raises ``OSError`` when it cannot be polled."""
+        self._flags &= ~AWAITING_HEADER
         self._poll()
         self._open(b"")
 
@@ -456,7 +503,7 @@ class Connection(Polled):
         if channel.due and self._phase != GONE:
             if channel.pending and not self._dirty:  # an answer of TLS itself, say, or what found no room
                 self._queue()
-                self._blocked(self.pending)
+                self._blocked(self._unsent)
             if channel.ended and not self.gone:
                 self.input_ended()
 
@@ -595,6 +642,11 @@ class Connection(Polled):
             return not self._flags & (OUTPUT_FAILED | OUTPUT_ENDED)
         return phase == CLOSING and self._flags & (CLOSING_TURN | OUTPUT_ENDED) == CLOSING_TURN
 
+    def _write_submitted(self, data: bytes) -> None:
+        self._write(data)
+        with self.loop.submitting:
+            self._submitted -= len(data)
+
     def _write(self, data: Buffer) -> None:
         if data and self._takes_output():
             self._queue().append(data)
@@ -659,13 +711,13 @@ class Connection(Polled):
 
     def pause_if_blocked(self) -> None:
         """Read no more over the high-water mark, before the flush would see to it: uvloop reads on in the same turn."""
-        if self._phase == OPEN and self._dirty and self.pending > self.options.high_water:
+        if self._phase == OPEN and self._dirty and self._unsent > self.options.high_water:
             self._flags |= PAUSED_BY_OUTPUT
             self._update()
 
     def write_rest(self, output: bytes, sent: int) -> None:
         self._queue().append_rest(output, sent)
-        self._blocked(self.pending)
+        self._blocked(self._unsent)
 
     def flush(self) -> None:
         """Send what is queued, then do what was waiting for that."""
@@ -694,7 +746,7 @@ class Connection(Polled):
             if sent:
                 self.seen = self.loop.now
                 self.loop.stats.bytes_out += sent
-            pending = self.pending
+            pending = self._unsent
             if pending:
                 if timeouts is not None:
                     timeouts.taken += sent
@@ -796,7 +848,8 @@ class Connection(Polled):
             return CloseTimeout(f"{self.pending} bytes not taken by the peer")
         if self._mask in (NOT_POLLED, WRITE):
             return ConnectTimeout("no answer in time")
-        return HandshakeTimeout("handshake not complete in time")
+        awaited = "no PROXY header" if self._flags & AWAITING_HEADER else "handshake not complete"
+        return HandshakeTimeout(f"{awaited} in time")
 
     # -- ending
 
@@ -826,7 +879,7 @@ class Connection(Polled):
                 return
             if channel.pending:
                 self._queue()
-                self._blocked(self.pending)
+                self._blocked(self._unsent)
 
     def _close(self, _: object) -> None:
         if self._phase == OPENING and self._out is not None:
@@ -927,6 +980,8 @@ class Connection(Polled):
         if self._channel.pending:
             self._channel.discard()
         self.loop.ended += 1
+        if not opened and error is not None:
+            self._count_failure()
         if not opened and self._origin.index >= 0:
             log.info("%r dropped before it opened: %s", self, error)
         elif fire and self.events.closed is not None:
@@ -942,6 +997,16 @@ class Connection(Polled):
         the garbage is collected."""
         self.on_data = ignore
         self.handler = None
+
+    def _count_failure(self) -> None:
+        """Count a connection that has failed before it opened."""
+        stats = self.loop.stats
+        if self._origin.index < 0:
+            stats.dial_errors += 1
+        elif self._flags & AWAITING_HEADER:
+            stats.proxy_errors += 1
+        elif self._channel.tls is not None:
+            stats.handshake_errors += 1
 
     def _fire_closed(self, closed: Callable[..., object], error: BaseException | None) -> None:
         try:

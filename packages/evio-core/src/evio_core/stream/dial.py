@@ -54,6 +54,7 @@ class _Resolving(HalfOpen):
     def start(self, _: object) -> None:
         conn, loop = self._conn, self._conn.loop
         loop.started += 1
+        loop.stats.dialled += 1
         if conn.gone or loop.stopping:
             conn.close_now()
             return

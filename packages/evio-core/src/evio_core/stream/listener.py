@@ -73,7 +73,7 @@ def adopt(loop: Loop, accepted: Accepted) -> None:
             with borrowed(fd) as sock:  # a unix socket inherits no buffer sizes from its listener
                 apply_options(sock, origin.options)
         if origin.proxy_protocol:
-            conn.limit_opening(origin.options.handshake_timeout)
+            conn.await_header()
             ProxyStage(conn, origin.proxy_protocol).begin()
         else:
             conn.begin()

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any, BinaryIO
 
 from ..addresses.origin import Origin
-from ..events import Action, Buffer, Handler, Reply, SocketAddress
+from ..events import Action, Buffer, Handler, PeerCredentials, Reply, Server, SocketAddress
 from ..logs import LogLimit, log
 from ..loop.callbacks import make_handler
 from ..loop.loop import Loop
@@ -31,7 +31,19 @@ class DatagramSocket(Polled):
     """A bound UDP socket. What the kernel does not take at once waits, up to ``high_water`` bytes; what is
     beyond that is dropped and counted, as a router would."""
 
-    __slots__ = ("_dirty", "_info", "_limit", "_loop", "_mask", "_origin", "_out", "_queued", "_receiving", "_sock")
+    __slots__ = (
+        "_dirty",
+        "_info",
+        "_limit",
+        "_loop",
+        "_mask",
+        "_origin",
+        "_out",
+        "_queued",
+        "_receiving",
+        "_sock",
+        "submitted",
+    )
 
     def __init__(self, loop: Loop, sock: socket.socket, origin: Origin) -> None:
         self._loop = loop
@@ -40,6 +52,8 @@ class DatagramSocket(Polled):
         self._info = PacketInfo.of(sock)
         self._out: deque[tuple[bytes, SocketAddress, Ancillary | None]] = deque()
         self._queued = 0
+        self.submitted = 0
+        """Bytes that other threads have written and the loop has not seen yet."""
         self._dirty = False
         self._receiving = True
         self._limit = LogLimit()
@@ -68,7 +82,12 @@ class DatagramSocket(Polled):
 
     @property
     def queued(self) -> int:
-        return self._queued
+        """Bytes written and not yet handed to the kernel."""
+        return self._queued + self.submitted
+
+    def option(self, level: int, name: int, size: int) -> int | bytes:
+        """A socket option, as ``socket.getsockopt``. Raises ``OSError``."""
+        return self._sock.getsockopt(level, name, size) if size else self._sock.getsockopt(level, name)
 
     def on_event(self, mask: int) -> None:
         if mask & WRITE:
@@ -236,6 +255,24 @@ class DatagramPeer:
         return self._socket.queued
 
     @property
+    def server(self) -> Server:
+        return self._socket.loop.server
+
+    @property
+    def scheme(self) -> str:
+        return "udp"
+
+    @property
+    def peer_credentials(self) -> PeerCredentials | None:
+        return None
+
+    def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
+        return self._socket.option(level, name, size)
+
+    def set_socket_option(self, level: int, name: int, value: int | Buffer) -> None:
+        raise TypeError("the socket of a datagram peer is everybody's: no option of it can be set for one")
+
+    @property
     def tls(self) -> ssl.SSLObject | None:
         return None
 
@@ -248,10 +285,14 @@ class DatagramPeer:
         if threading.get_ident() == self._socket.loop.ident:
             self._socket.send(datagram, self._remote, self._ancillary)
         else:
-            self._socket.loop.submit(self._write, datagram)
+            with self._socket.loop.submitting:
+                self._socket.submitted += len(datagram)
+            self._socket.loop.submit(self._write_submitted, datagram)
 
-    def _write(self, datagram: bytes) -> None:
+    def _write_submitted(self, datagram: bytes) -> None:
         self._socket.send(datagram, self._remote, self._ancillary)
+        with self._socket.loop.submitting:
+            self._socket.submitted -= len(datagram)
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         raise TypeError("a datagram cannot be sent from a file")

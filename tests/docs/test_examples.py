@@ -19,7 +19,7 @@ import trustme
 
 from tests.core.harness import receive, receive_all
 
-from .program import EXAMPLES, TIMEOUT, Source
+from .program import EXAMPLES, TIMEOUT, Program, Source
 
 Scenario = Callable[[Source], None]
 
@@ -394,6 +394,25 @@ def counter(source: Source) -> None:
             with program.connect() as client:
                 client.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
                 assert receive_all(client).endswith(b"\r\n\r\n" + end)
+        program.stop()
+
+
+@scenario("notes.py")
+def notes(source: Source) -> None:
+    (source.directory / "public").mkdir()
+
+    def ask(program: Program, request: bytes, content: bytes = b"") -> bytes:
+        head = b"%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (request, len(content))
+        with program.connect() as client:
+            client.sendall(head + content)
+            return receive_all(client)
+
+    with source.started() as program:
+        for text in (b"milk", b"bread"):
+            assert ask(program, b"POST /notes", b'{"text": "%b"}' % text).startswith(b"HTTP/1.1 201 ")
+        assert ask(program, b"GET /notes?q=il").endswith(b'\r\n\r\n["milk"]')
+        assert ask(program, b"POST /notes", b"milk").startswith(b"HTTP/1.1 400 ")
+        assert ask(program, b"PUT /notes").startswith(b"HTTP/1.1 405 ")
         program.stop()
 
 

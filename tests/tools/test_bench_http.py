@@ -12,11 +12,14 @@ if sys.platform != "linux":
 import os
 import re
 import socket
+import threading
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from tools.bench.http import SUITE, files, heads, real, visits
+from tools.bench.http.open_loop import arrivals, offer
 from tools.bench.http.peers import PLAIN, TLS, nginx
 from tools.bench.http.responses import Response, Responses, read
 from tools.bench.http.wrk import WRK, Wrk, wrk
@@ -36,6 +39,8 @@ def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "WARM_UP_SECONDS", 0.01)
     monkeypatch.setattr(real, "COLD_WARM_UP", 10)
     monkeypatch.setattr(real, "HEADS", 200)
+    monkeypatch.setattr(real, "OPEN_SECONDS", 0.1)
+    monkeypatch.setattr(real, "MANY_HEADS", 100)
     monkeypatch.setattr(real, "drawn", real.drawn.__wrapped__)
     monkeypatch.setattr(real, "cold_requests", real.cold_requests.__wrapped__)
 
@@ -63,7 +68,7 @@ def test_every_target_is_of_workloads_and_a_server_in_them() -> None:
         assert chosen
         for workload in chosen:
             assert target.metric in {metric.key for metric in workload.metrics}
-            assert {SUITE.subject, target.against} <= {peer.name for peer in workload.peers}
+            assert {SUITE.subject, target.against or SUITE.subject} <= {peer.name for peer in workload.peers}
     assert len({workload.key for workload in SUITE.workloads}) == len(SUITE.workloads)
 
 
@@ -104,6 +109,47 @@ def test_a_third_of_the_heads_are_conditional_and_most_of_those_current() -> Non
     assert not [head for _, head in real.drawn(real.NOT_FOUND) if b"|" in head]
 
 
+# -- the open loop
+
+
+def test_requests_come_at_a_rate_and_by_chance() -> None:
+    times = list(arrivals(1000, 10))
+    assert times == list(arrivals(1000, 10)) == sorted(times)
+    assert 9_700 < len(times) < 10_300
+    assert times[-1] < 10
+    gaps = [after - before for before, after in pairwise(times)]
+    assert min(gaps) < 0.0001
+    assert max(gaps) > 0.005
+
+
+def test_who_has_to_wait_for_a_connection_has_come_before() -> None:
+    """The latencies of those who come while the server is at another one have the waiting in them."""
+    here, there = socket.socketpair()
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        for _ in range(3):
+            asked.append(there.recv(100))
+            there.sendall(response(b"200 OK", b"hello"))
+
+    with here, there:
+        server = threading.Thread(target=serve)
+        server.start()
+        run = offer([here], lambda: Responses(200, 304), iter([b"a", b"b", b"c"]), [0, 0, 0])
+        server.join(10)
+    assert asked == [b"a", b"b", b"c"]
+    first, second, third = run.latencies
+    assert 0 < first < second < third <= run.elapsed
+
+
+def test_a_server_that_ends_a_connection_is_an_error() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.shutdown(socket.SHUT_WR)
+        with pytest.raises(BenchError, match="closed a connection"):
+            offer([here], lambda: Responses(200), iter([b"a"]), [0])
+
+
 # -- responses
 
 
@@ -124,7 +170,7 @@ def test_responses_are_counted_however_they_arrive() -> None:
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
-        (response(b"404 Not Found", b""), "status 404 instead of 200"),
+        (response(b"404 Not Found", b""), "status 404, not one of"),
         (b"SSH-2.0\r\n\r\n", "not a response"),
         (response(b"200 OK", b"", length=False), "no Content-Length"),
     ],

@@ -6,18 +6,22 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from random import Random
 
-from ..load import connected
+from .. import measures, procfs
+from ..load import connected, connections
 from ..server import BenchError, Peer, Server
-from ..suite import REQUEST_METRICS, Group, Settings, Target, Workload
+from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
+from ..traffic import figures
 from ..traffic import measured as driven
 from . import files, heads
+from .open_loop import arrivals, offer
 from .peers import PLAIN, TLS
 from .responses import Responses, read
 from .tls import secured
-from .wrk import CLIENTS, WRK, measured
+from .wrk import CLIENTS, WRK, measured, wrk
 
 __all__ = ["TARGETS", "WORKLOADS", "entity_tags"]
 
@@ -27,7 +31,12 @@ P99_AT_MOST = 1.50
 NOT_MODIFIED_AT_MOST = 1.60
 NOT_FOUND_AT_MOST = 1.60
 COLD_AT_MOST = 4.00
+OPEN_P99_AT_MOST = 2.00
 """CPU time per request, or its 99th percentile, as a part of nginx's."""
+
+RESIDENT_AT_MOST = 60.0
+GROWTH_AT_MOST = 1.0
+"""MiB of memory after a million heads, and how many of those came after the first 100,000."""
 
 HEADS = 20_000
 """Different heads of a load, which sends them again with other numbers in their cookies."""
@@ -40,6 +49,12 @@ CURRENT = 0.75
 STALE = b'"0-0"'
 
 COLD_WARM_UP = 2_000
+
+OPEN_RATE = 1_000
+"""Requests a second."""
+OPEN_SECONDS = 10.0
+
+MANY_HEADS = 1_000_000
 
 GROUP = Group("real", "real heads: 200 user agents, cookies, referers, 1,000 files of 0.3 to 10 KB")
 
@@ -105,27 +120,59 @@ def drawn(kind: Kind) -> list[tuple[str, bytes]]:
     return chosen
 
 
+def probed(kind: Kind, server: Server, tls: bool) -> list[bytes]:
+    """The heads for that server. Raises :class:`BenchError` when some are not answered as they should be."""
+    with secured(server) if tls else connected(server.port) as sock:
+        tags = entity_tags(sock)
+        requests = [
+            head.replace(b"If-None-Match: |", b"If-None-Match: %b" % tags.get(path, STALE))
+            for path, head in drawn(kind)
+        ]
+        for head in requests[:PROBED]:
+            sock.sendall(head)
+            response = read(sock)
+            if response.status not in kind.statuses:
+                raise BenchError(f"status {response.status} for {head!r}")
+    return requests
+
+
+def stored(requests: list[bytes], server: Server) -> str:
+    """The script with which wrk sends them."""
+    store = server.directory / f"heads-{server.port}"
+    store.write_bytes(b"".join(b"%b\0%b\0" % tuple(head.split(heads.MARK)) for head in requests))
+    return SCRIPT.replace("HEADS", str(store))
+
+
 def measure(kind: Kind, tls: bool) -> Callable[[Server, Settings], dict[str, float]]:
     """A measurement of requests of that ``kind``."""
 
     def run(server: Server, settings: Settings) -> dict[str, float]:
-        with secured(server) if tls else connected(server.port) as sock:
-            tags = entity_tags(sock)
-            requests = [
-                head.replace(b"If-None-Match: |", b"If-None-Match: %b" % tags.get(path, STALE))
-                for path, head in drawn(kind)
-            ]
-            for head in requests[:PROBED]:
-                sock.sendall(head)
-                response = read(sock)
-                if response.status not in kind.statuses:
-                    raise BenchError(f"status {response.status} for {head!r}")
-        store = server.directory / f"heads-{server.port}"
-        store.write_bytes(b"".join(b"%b\0%b\0" % tuple(head.split(heads.MARK)) for head in requests))
-        script = SCRIPT.replace("HEADS", str(store))
+        requests = probed(kind, server, tls)
+        script = stored(requests, server)
         return measured(server, settings.seconds, "/", script=script, tls=tls, refused=kind is NOT_FOUND)
 
     return run
+
+
+def open_loop(server: Server, settings: Settings) -> dict[str, float]:
+    """Requests that come when they come, ``OPEN_RATE`` a second."""
+    requests = cycle(probed(FOUND, server, tls=False))
+    with connections(server.port, CLIENTS) as opened:
+        offer(opened, lambda: Responses(*FOUND.statuses), requests, arrivals(OPEN_RATE, 1))
+        with measures.cpu(server) as spent:
+            run = offer(opened, lambda: Responses(*FOUND.statuses), requests, arrivals(OPEN_RATE, OPEN_SECONDS))
+    return figures(run, spent.seconds, 1)
+
+
+def million(server: Server, _: Settings) -> dict[str, float]:
+    """Memory once a tenth of ``MANY_HEADS`` heads were answered, and once all were."""
+    script = stored(probed(FOUND, server, tls=False), server)
+    resident, sent = [], 0
+    for part in (MANY_HEADS // 10, MANY_HEADS):
+        while sent < part:
+            sent += wrk(server, 2, "/", clients=CLIENTS, script=script).requests
+        resident.append(procfs.memory_bytes(server.pid) / (1 << 20))
+    return {"resident": resident[1], "growth": resident[1] - resident[0]}
 
 
 @cache
@@ -170,6 +217,17 @@ WORKLOADS = (
     workload("304", "304", measure(NOT_MODIFIED, tls=False)),
     workload("404", "404", measure(NOT_FOUND, tls=False)),
     workload("cold", "cold files", cold, prepare=files.prepare_cold),
+    workload("open", "1,000 a second, open loop", open_loop),
+    Workload(
+        key="heads",
+        title="A million different heads: memory",
+        metrics=(Metric("resident", "MiB", 1), Metric("growth", "MiB since 100,000 heads", 2)),
+        peers=PLAIN,
+        measure=million,
+        prepare=files.prepare_site,
+        requires=(WRK,),
+        repeat=False,
+    ),
 )
 
 TARGETS = (
@@ -180,4 +238,7 @@ TARGETS = (
     Target("real:304", "cpu", "<=", NOT_MODIFIED_AT_MOST, against="nginx"),
     Target("real:404", "cpu", "<=", NOT_FOUND_AT_MOST, against="nginx"),
     Target("real:cold", "cpu", "<=", COLD_AT_MOST, against="nginx"),
+    Target("real:open", "p99", "<=", OPEN_P99_AT_MOST, against="nginx"),
+    Target("heads", "resident", "<=", RESIDENT_AT_MOST),
+    Target("heads", "growth", "<=", GROWTH_AT_MOST),
 )

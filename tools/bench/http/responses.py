@@ -66,10 +66,10 @@ def read(sock: socket.socket) -> Response:
 
 
 class Responses:
-    """Counts a connection's responses: one is due for each request."""
+    """Counts a connection's responses: one is due for each request. All have one of ``statuses``."""
 
-    def __init__(self, status: int) -> None:
-        self._status = status
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = statuses
         self._head, self._missing = b"", 0
 
     def sent(self, batch: bytes) -> None:
@@ -87,7 +87,7 @@ class Responses:
             return False
         self._head = b""
         response = Response(head)
-        if response.status != self._status:
-            raise BenchError(f"status {response.status} instead of {self._status}: {head!r}")
+        if response.status not in self._statuses:
+            raise BenchError(f"status {response.status}, not one of {self._statuses}: {head!r}")
         self._missing = response.length - len(content)
         return not self._missing

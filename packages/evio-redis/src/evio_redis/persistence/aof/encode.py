@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from hiredis import pack_command
+
 from ...keyspace.database import Database
 from ...keyspace.types.hashes import Hash
 from ...keyspace.types.lists import List
@@ -14,7 +16,6 @@ from ...keyspace.types.stream_ids import show_id
 from ...keyspace.types.streams import Stream, parse_body
 from ...keyspace.types.zsets import SortedSet
 from ...protocol.numbers import format_double
-from ...protocol.resp import HEADS
 
 __all__ = ["LARGE", "append", "commands_of", "encode", "pieces"]
 
@@ -38,28 +39,18 @@ def pieces(args: Sequence[bytes]) -> list[bytes]:
 
 
 def append(buffer: list[Any], args: Sequence[bytes]) -> bool:
-    """Add the pieces of a command; returns True if a ``LARGE`` argument is among them. A small command is one piece:
-    this is most of what logging it costs."""
-    add = buffer.append
-    try:
-        lines = [HEADS[len(each)] + each for each in args]
-    except IndexError:  # there are long ones
-        pass
-    else:
-        add(b"*%d\r\n%b\r\n" % (len(args), b"\r\n".join(lines)))
-        return False
-    large = False
-    add(b"*%d\r\n" % len(args))
+    """Add the pieces of a command; returns True if a ``LARGE`` argument is among them. Another command is one
+    piece: to make it is most of what logging costs."""
     for each in args:
-        size = len(each)
-        if size < 1024:
-            add(HEADS[size])
-        else:
-            add(b"$%d\r\n" % size)
-            large = large or size >= LARGE
-        add(each)
-        add(b"\r\n")
-    return large
+        if len(each) >= LARGE:
+            break
+    else:
+        buffer.append(pack_command(tuple(args)))  # type: ignore[arg-type]  # hiredis's stub has tuples of one
+        return False
+    buffer.append(b"*%d\r\n" % len(args))
+    for each in args:
+        buffer += (b"$%d\r\n" % len(each), each, b"\r\n")
+    return True
 
 
 def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:

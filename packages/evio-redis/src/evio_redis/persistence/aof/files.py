@@ -178,7 +178,7 @@ class AppendOnlyFile(LogWriter):
             except OSError as error:
                 log.error("Fail to fsync the AOF file: %s", error.strerror)
             os.close(self._fd)
-            self._fd = -1
+            self._fd, self._database = -1, None
         if self.waiting:
             self._remove_temporary()
         self.on = self.waiting = False
@@ -274,7 +274,7 @@ class AppendOnlyFile(LogWriter):
         """A rewrite has failed. If it was for the first base, the next one begins with nothing."""
         if self.waiting and self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+            self._fd, self._database = -1, None
             self._buffer.clear()
             self._remove_temporary()
             self.rewrites.scheduled = True

@@ -39,6 +39,9 @@ log = logging.getLogger("evio_redis")
 
 MULTI = encode([b"MULTI"])
 
+NOTHING: list[Args] = [[]]
+"""Stands for a command of which the log is to have nothing."""
+
 RETRY = 1.0
 """Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
 
@@ -58,7 +61,7 @@ class LogWriter:
         self._route = services[Route]
         self.logging = False  # commands that change something are to be logged
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
-        self._fd = -1
+        self._fd = -1  # without one there is no ``_database`` either
         self.size = 0  # of all files
         self._buffer: list[bytes | memoryview] = []
         self._buffered_large = False
@@ -103,21 +106,31 @@ class LogWriter:
 
     def record(self, session: Session, args: Args) -> None:
         """Log a command that has changed something, or what it has rewritten itself to."""
-        if session.rewritten:
-            commands = [each for each in session.rewritten if each]
-            session.rewritten.clear()
-            together = len(commands) > 1 and not self._transaction
-            if together:
-                self.begin_transaction()
-            for each in commands:
-                self.feed(session.db, each)
-            if together:
-                self.end_transaction(session)
-        else:
-            self.feed(session.db, args)
+        database, rewritten = session.db, session.rewritten
+        if len(rewritten) > 1:
+            self._feed_together(session, [each for each in rewritten if each])
+        elif rewritten != NOTHING:
+            if rewritten:
+                (args,) = rewritten
+            if database is self._database and not self._transaction and not self._config.aof_timestamp_enabled:
+                if append(self._buffer, args):  # the usual, as ``feed`` would do it
+                    self._buffered_large = True
+            else:
+                self.feed(database, args)
+        if rewritten:
+            rewritten.clear()
         self._unacknowledged[session] = None
         if not self.grouped and not self._transaction:
             self.flush()
+
+    def _feed_together(self, session: Session, commands: list[Args]) -> None:
+        together = len(commands) > 1 and not self._transaction
+        if together:
+            self.begin_transaction()
+        for each in commands:
+            self.feed(session.db, each)
+        if together:
+            self.end_transaction(session)
 
     def begin_transaction(self) -> None:
         """Begin a transaction: all that is fed from now on belongs together."""

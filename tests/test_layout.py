@@ -46,6 +46,7 @@ LAYERS: dict[str, list[str]] = {
         "persistence",
         "stats",
         "clients process",
+        "acl",
         "config",
         "keyspace",
         "model",

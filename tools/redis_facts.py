@@ -1,6 +1,6 @@
 """Ask a real redis-server what COMMAND INFO and COMMAND DOCS know of its commands beyond what evio-redis's own
 declarations and descriptions say: key specifications, tips, ACL categories, arguments, what is deprecated.
-``python -m tools.redis_facts PORT`` writes them to ``evio_redis/commands/facts.json``; tests/redis/test_command.py
+``python -m tools.redis_facts PORT`` writes them to ``evio_redis/model/facts.json``; tests/redis/test_command.py
 compares the result with the server's. The names of all its commands, with their groups, go to
 ``docs/redis/commands-7.0.json``, of which the documentation makes its table of what is there and what is not.
 """
@@ -20,7 +20,7 @@ from evio_redis.model.command import Registry
 __all__ = ["main"]
 
 ROOT = Path(__file__).parents[1]
-TARGET = ROOT / "packages/evio-redis/src/evio_redis/commands/facts.json"
+TARGET = ROOT / "packages/evio-redis/src/evio_redis/model/facts.json"
 NAMES = ROOT / "docs/redis/commands-7.0.json"
 NAME, TIPS, CATEGORIES, KEYS, CHILDREN = 0, 7, 6, 8, 9
 """Places in a row of COMMAND INFO (https://redis.io/docs/latest/commands/command/)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AclError",
     "BAD_DB_INDEX",
     "BIT_OFFSET",
     "BUSYKEY",
@@ -33,6 +34,10 @@ class EvioRedisError(Exception):
 
 class ConfigError(EvioRedisError, ValueError):
     """A directive or value that is not allowed; the message says which, and what is."""
+
+
+class AclError(EvioRedisError, ValueError):
+    """A rule of a user that makes no sense."""
 
 
 class LogCorrupt(EvioRedisError):

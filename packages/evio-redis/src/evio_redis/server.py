@@ -17,6 +17,8 @@ import evio_core
 from evio_core import Action, Conn, Events, LoadBalance, Options
 
 from . import commands as _commands  # noqa: F401  # declares the built-in ones
+from .acl.log import AclLog
+from .acl.users import Users
 from .clients.blocking import Blocking
 from .clients.connected import Clients
 from .clients.describe import local_peer
@@ -102,6 +104,9 @@ class Server:
         self.registry = add(Registry())
         for old, new in config.rename_command.items():
             self._rename(old, new)
+        self._users = add(Users(config, self.registry))
+        self._users.on_change = self._rules_changed
+        add(AclLog(config))
         self.keyspace = add(Keyspace(config.databases, route))
         self._expirer = add(Expirer(self.keyspace))
         add(Scans())
@@ -144,11 +149,16 @@ class Server:
 
     def _follow_config(self) -> None:
         config = self.config
+        config.on_change("requirepass", self._users.follow_requirepass)
         config.on_change("client-output-buffer-limit", lambda: self._outputs.limit_all(self.sessions.values()))
         config.on_change("notify-keyspace-events", self._events_changed)
         config.on_change("active-expire-effort", self._events_changed)
         config.on_change("appendonly", self._appendonly_changed)
         self._events_changed()
+
+    def _rules_changed(self) -> None:
+        for session in self.sessions.values():
+            session.update_plain()
 
     def _events_changed(self) -> None:
         self.keyspace.set_events(self.config.notify_keyspace_events)
@@ -207,6 +217,7 @@ class Server:
         if self._begun:
             raise RuntimeError(ONCE)
         self._begun = True
+        self._users.load_at_start()
         self._aof.grouped = self.config.appendonly
         self._end.enter_context(pid_file(self.config.pidfile))
         self._end.callback(self._close_files)
@@ -330,7 +341,7 @@ class Server:
     def _refusal(self, conn: Conn) -> bytes | None:
         if len(self.sessions) >= self.config.maxclients:
             return TOO_MANY
-        if self.config.protected_mode and not self.config.requirepass and not local_peer(conn):
+        if self.config.protected_mode and self._users.default.nopass and not local_peer(conn):
             return PROTECTED
         return None
 

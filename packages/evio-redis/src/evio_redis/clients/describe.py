@@ -137,7 +137,7 @@ def describe(session: Session, args: Sequence[bytes] = ()) -> str:
         "tot-mem": output + unread + arguments + queued,
         "events": "r",
         "cmd": (last.decode("latin-1").lower() if isinstance(last, bytes) else last) or "NULL",
-        "user": session.user if session.authenticated else "default",
+        "user": session.user.name,
         "redir": session.tracking.redirect if session.tracking is not None else -1,
         "resp": session.resp.version,
         "lib-name": session.lib_name.decode(),

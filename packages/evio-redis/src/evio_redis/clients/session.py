@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..acl.users import Users
 from ..config.config import Config
 from ..errors import CommandError
 from ..keyspace.database import Database
@@ -86,10 +87,10 @@ class Session:
         self.db: Database = services[Keyspace].databases[0]
         self.resp: Resp2 = RESP2
         self.context: Any = None  # for own commands
-        self.authenticated = not config.requirepass
-        self.way: str | None = DIRECT if self.authenticated else None
-        self.plain = self.authenticated
-        self.user = "default"
+        self.user = services[Users].default
+        self.authenticated = services[Users].open
+        self.way: str | None = DIRECT if self.authenticated and self.user.unrestricted else None
+        self.plain = self.way is DIRECT
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
@@ -136,6 +137,7 @@ class Session:
         """Decide anew which way its commands take, and if it is plain; to be called when its state has changed."""
         usual = (
             self.authenticated
+            and self.user.unrestricted
             and self.blocked is None
             and not self.backlog
             and not self.closing
@@ -209,8 +211,8 @@ class Session:
         self.name = b""
         self.reply_mode = "on"
         self.no_evict = self.no_touch = False
-        self.user = "default"
-        self.authenticated = not self.services[Config].requirepass
+        self.user = self.services[Users].default
+        self.authenticated = self.services[Users].open
         self.parser.authenticated = self.authenticated
         self.update_plain()
 

@@ -1,6 +1,7 @@
 """The commands, a file for each of Redis's groups. Importing a file declares what is in it."""
 
 from . import (
+    acl,
     bitmaps,
     client,
     cluster,
@@ -38,6 +39,7 @@ from . import (
 )
 
 __all__ = [
+    "acl",
     "bitmaps",
     "client",
     "cluster",

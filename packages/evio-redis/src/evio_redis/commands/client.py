@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..acl.users import Users
 from ..clients.blocking import Blocking
 from ..clients.connected import Clients
 from ..clients.describe import client_type, describe, parse_type, peer, show_address
@@ -262,7 +263,7 @@ def caching(session: Session, args: Args) -> bytes:
 def kill(session: Session, args: Args) -> bytes:
     if len(args) == 3:
         return _kill_address(session, args[2].decode("utf-8", "surrogateescape"))
-    filters, skip_me = _filters(args)
+    filters, skip_me = _filters(session, args)
     doomed = [
         each
         for each in list(session.services[Clients].sessions.values())
@@ -281,7 +282,7 @@ def _kill_address(session: Session, address: str) -> bytes:
     raise CommandError(NO_SUCH_CLIENT)
 
 
-def _filters(args: Args) -> tuple[list[tuple[str, str]], bool]:
+def _filters(session: Session, args: Args) -> tuple[list[tuple[str, str]], bool]:
     if len(args) % 2:
         raise CommandError(SYNTAX_ERROR)
     filters: list[tuple[str, str]] = []
@@ -295,7 +296,7 @@ def _filters(args: Args) -> tuple[list[tuple[str, str]], bool]:
         elif name == "TYPE":
             text = parse_type(value)
         elif name == "USER":
-            if text != "default":
+            if text not in session.services[Users].by_name:
                 raise CommandError(f"ERR No such user '{text}'")
         elif name == "SKIPME":
             if text.lower() not in ("yes", "no"):
@@ -317,7 +318,7 @@ def _matches(session: Session, name: str, value: str) -> bool:
     if name == "TYPE":
         return client_type(session) == value
     if name == "USER":
-        return session.authenticated
+        return session.user.name == value
     return (peer(conn) if name == "ADDR" else show_address(conn.local_addr)) == value
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
 from ..model.command import Args, Command, Registry, command
+from ..model.facts import categories_of, facts_of, key_flags, takes_channels
 from ..protocol.glob import matcher
 from ..protocol.resp import array, bulk, bulks, integer, simple
-from .docs import description_of, encoded, facts_of, key_flags, takes_channels
+from .docs import description_of, encoded
 from .help import declare_help
 
 if TYPE_CHECKING:
@@ -35,21 +36,6 @@ def group_of(each: Command) -> str:
     return GROUPS.get(each.group, each.group)
 
 
-def categories(each: Command) -> list[str]:
-    """Its ACL categories (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/)."""
-    known = facts_of(each).get("categories")
-    if known is not None:
-        return list(known)
-    found: list[str] = [name for name in ("write", "pubsub", "blocking", "fast") if name in each.flags]
-    if "readonly" in each.flags:
-        found.append("read")
-    if "fast" not in each.flags:
-        found.append("slow")
-    if "admin" in each.flags:
-        found += ["admin", "dangerous"]
-    return found
-
-
 def _info(each: Command, resp: Resp2) -> bytes:
     children = [_info(child, resp) for child in each.subcommands.values()]
     facts = facts_of(each)
@@ -62,10 +48,10 @@ def _info(each: Command, resp: Resp2) -> bytes:
             integer(each.arity),
             resp.set([simple(flag) for flag in sorted(each.flags - HIDDEN)]),
             *map(integer, each.keys),
-            resp.set([simple(f"@{category}") for category in categories(each)]),
+            resp.set([simple(f"@{category}") for category in categories_of(each)]),
             resp.set([bulk(tip.encode()) for tip in facts.get("tips", ())]),
             resp.set(keys),
-            resp.set(children),
+            array(children) if children else resp.set([]),
         ]
     )
 
@@ -111,7 +97,7 @@ def _filter(args: Args) -> Callable[[Command], object]:
     if kind == b"MODULE":
         return lambda each: False
     if kind == b"ACLCAT":
-        return lambda each: text.decode("latin-1").lower() in categories(each)
+        return lambda each: text.decode("latin-1").lower() in categories_of(each)
     if kind == b"PATTERN":
         match = matcher(text.lower())
         return lambda each: match(each.name.encode())

@@ -5,12 +5,13 @@ https://redis.io/docs/latest/commands/?group=connection
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING
 
+from ..acl.log import AclLog, Denied
+from ..acl.users import Users
 from ..clients.connected import Clients
+from ..clients.describe import describe
 from ..clients.limits import OutputGuard
-from ..config.config import Config
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
 from ..keyspace.keyspace import Keyspace
 from ..model.args import Options
@@ -71,21 +72,24 @@ def auth(session: Session, args: Args) -> bytes:
     if len(args) > 3:
         raise CommandError("ERR syntax error")
     session.redact(args, *range(1, len(args)))
-    if len(args) == 2 and not session.services[Config].requirepass:
+    if len(args) == 2 and session.services[Users].default.nopass:
         raise CommandError(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
             " configuration is correct?"
         )
-    _authenticate(session, args[1] if len(args) == 3 else b"default", args[-1])
+    _authenticate(session, args, args[1] if len(args) == 3 else b"default", args[-1])
     return OK
 
 
-def _authenticate(session: Session, user: bytes, password: bytes) -> None:
-    required = session.services[Config].requirepass
-    if user != b"default" or (required and not hmac.compare_digest(password, required.encode())):
+def _authenticate(session: Session, args: Args, name: bytes, password: bytes) -> None:
+    services = session.services
+    user = services[Users].by_name.get(name.decode("utf-8", "surrogateescape"))
+    if user is None or not user.accepts(password):
+        context = "toplevel" if session.queue is None and session.executing is None else "multi"
+        services[AclLog].add(Denied("auth", context, args[0], name, describe(session, session.shown(args))))
         raise CommandError(WRONGPASS)
     session.authenticated = session.parser.authenticated = True
-    session.user = "default"
+    session.user = user
     session.update_plain()
     session.services[OutputGuard].limit(session)
 
@@ -128,7 +132,7 @@ def _hello_options(session: Session, args: Args) -> None:
         left = len(args) - options.at
         if option == b"AUTH" and left >= 2:
             session.redact(args, options.at, options.at + 1)
-            _authenticate(session, *options.take(2))
+            _authenticate(session, args, *options.take(2))
         elif option == b"SETNAME" and left:
             name = options.word()
             check_client_name(name)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..acl.users import Users
 from ..errors import WRONGTYPE, CommandError
 from ..keyspace.types.hashes import Hash
 from ..keyspace.types.lists import List
 from ..keyspace.types.sets import Set
 from ..keyspace.types.zsets import SortedSet
 from ..model.args import Options
-from ..model.command import Args, command
+from ..model.command import Args, Registry, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import array, bulk, integer
 
@@ -43,8 +44,9 @@ class _Query:
     """BY a pattern without ``*`` leaves the order as it is, even if another BY follows."""
 
 
-def _parse(args: Args, with_store: bool) -> _Query:
+def _parse(session: Session, args: Args, with_store: bool) -> _Query:
     query = _Query()
+    reads_all = session.user.unrestricted or _reads_everything(session, args)
     options = Options(args, 2)
     for option in options:
         if option in (b"ASC", b"DESC"):
@@ -56,13 +58,23 @@ def _parse(args: Args, with_store: bool) -> _Query:
         elif option == b"BY":
             query.by = options.word()
             query.unsorted = query.unsorted or b"*" not in query.by
+            if b"*" in query.by and not reads_all:
+                raise CommandError("ERR BY option of SORT denied due to insufficient ACL permissions.")
         elif option == b"GET":
             query.gets.append(options.word())
+            if not reads_all:
+                raise CommandError("ERR GET option of SORT denied due to insufficient ACL permissions.")
         elif option == b"STORE" and with_store:
             query.store = options.word()
         else:
             raise options.unknown()
     return query
+
+
+def _reads_everything(session: Session, args: Args) -> bool:
+    found = session.services[Registry].find(args)
+    assert found is not None, "it runs"
+    return session.services[Users].reads_everything(session.user, found, args)
 
 
 OPERANDS = {b"LIMIT": 2, b"BY": 1, b"GET": 1, b"STORE": 1}
@@ -81,7 +93,7 @@ def _store_positions(args: Args) -> list[int]:
 
 @command("SORT", arity=-2, flags="write denyoom movablekeys", keys=(1,), group="generic", get_keys=_store_positions)
 def sort(session: Session, args: Args) -> bytes:
-    query = _parse(args, with_store=True)
+    query = _parse(session, args, with_store=True)
     found = _sorted(session, args[1], query)
     if query.store is None:
         return array([session.resp.null if each is None else bulk(each) for each in found])
@@ -97,7 +109,7 @@ def sort(session: Session, args: Args) -> bytes:
 
 @command("SORT_RO", arity=-2, flags="readonly movablekeys", keys=(1,), group="generic", since="7.0.0")
 def sort_ro(session: Session, args: Args) -> bytes:
-    found = _sorted(session, args[1], _parse(args, with_store=False))
+    found = _sorted(session, args[1], _parse(session, args, with_store=False))
     return array([session.resp.null if each is None else bulk(each) for each in found])
 
 

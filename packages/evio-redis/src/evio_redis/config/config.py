@@ -27,6 +27,11 @@ __all__ = ["INHERITED", "STDIN", "Config", "find_directive", "read_file"]
 OTHER_FLAGS = ("help", "version", "check")
 """Words that the command line takes beside directives."""
 
+BY_FILE = frozenset({"rename-command", "user"})
+"""Directives that files alone have: CONFIG SET and GET know nothing of them."""
+
+DUPLICATE = "Duplicate user found. A user can only be defined once in config files"
+
 
 def find_directive(name: str) -> Directive:
     """The directive of that name. Raises :class:`ConfigError`, which names the nearest one."""
@@ -84,6 +89,9 @@ class Config:
     """The values in force, as attributes: ``tcp-keepalive`` is ``tcp_keepalive``."""
 
     # What the rest of the package reads.
+    acl_pubsub_default: str
+    aclfile: str
+    acllog_max_len: int
     aof_load_truncated: bool
     aof_disable_auto_gc: bool
     aof_timestamp_enabled: bool
@@ -155,11 +163,13 @@ class Config:
     tracking_table_max_keys: int
     unixsocket: str
     unixsocketperm: int
+    user: tuple[tuple[str, ...], ...]
     zset_max_listpack_entries: int
     zset_max_listpack_value: int
 
     def __init__(self, settings: Mapping[str, Any] | None = None, path: str = "") -> None:
         self.path = path
+        self.user_lines: Callable[[], list[str]] = list  # what a rewritten file has of users; set by them
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         for directive in DIRECTIVES.values():
             setattr(self, directive.attribute, directive.default)
@@ -170,6 +180,10 @@ class Config:
         """Set a directive while the server does not run; a value may be text or what the directive shows as text.
         Raises :class:`ConfigError`."""
         directive = find_directive(name)
+        if directive.name == "user" and isinstance(value, tuple | list):
+            for each in value:
+                self.load(name, each)
+            return
         if isinstance(value, bool):
             value = "yes" if value else "no"
         elif isinstance(value, tuple | list):
@@ -183,6 +197,10 @@ class Config:
             raise ConfigError(f"{name}: {error} (given {str(value)!r}{takes})") from None
         if directive.name == "rename-command":
             parsed = {**self.rename_command, **parsed}
+        elif directive.name == "user":
+            if any(parsed[0][0] == known for known, *_ in self.user):
+                raise ConfigError(f"user: {DUPLICATE} (given '{parsed[0][0]}')")
+            parsed = self.user + parsed
         elif directive.name == "save" and parsed:
             parsed = f"{self.save} {parsed}".strip()  # a line for each pair; an empty one takes them all back
         setattr(self, directive.attribute, parsed)
@@ -199,7 +217,7 @@ class Config:
         changes: dict[str, tuple[Directive, Any]] = {}
         given = list(pairs)
         for name, _ in given:
-            if ALIASES.get(name.lower(), name.lower()) not in DIRECTIVES or name.lower() == "rename-command":
+            if ALIASES.get(name.lower(), name.lower()) not in DIRECTIVES or name.lower() in BY_FILE:
                 raise ConfigError(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
         for name, text in given:
             directive = find_directive(name)
@@ -227,7 +245,7 @@ class Config:
         matchers = [matcher(pattern) for pattern in given]
         for name in [*DIRECTIVES, *ALIASES]:
             directive, key = find_directive(name), name.encode()
-            if directive.name == "rename-command":
+            if directive.name in BY_FILE:
                 continue
             if key in given if directive.hidden else any(matches(key) for matches in matchers):
                 found[name] = self._show(directive)
@@ -253,15 +271,18 @@ class Config:
         for line in path.read_text("utf-8", "surrogateescape").splitlines():
             name = line.split(None, 1)[0].lower() if line.strip() else "#"
             name = ALIASES.get(name, name)
-            if name not in DIRECTIVES or name == "rename-command":
+            if name == "user":
+                continue
+            if name not in DIRECTIVES or name in BY_FILE:
                 lines.append(line)
             elif name not in written:
                 written.add(name)
                 lines.append(self._line(DIRECTIVES[name]))
         for directive in DIRECTIVES.values():
             changed = getattr(self, directive.attribute) != directive.default
-            if changed and directive.name not in written and directive.name != "rename-command":
+            if changed and directive.name not in written and directive.name not in BY_FILE:
                 lines.append(self._line(directive))
+        lines += self.user_lines()
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
         os.replace(temporary, path)

@@ -41,7 +41,9 @@ __all__ = [
     "show_octal",
     "show_percentiles",
     "show_renames",
+    "show_users",
     "show_yes_no",
+    "users",
     "yes_no",
 ]
 
@@ -142,6 +144,19 @@ def renames(text: str) -> dict[str, str]:
 def show_renames(renames: Mapping[str, str]) -> str:
     """Such names."""
     return " ".join(f'{old} "{new}"' for old, new in renames.items())
+
+
+def users(text: str) -> tuple[tuple[str, ...], ...]:
+    """A user's name and rules."""
+    words = text.split()
+    if not words:
+        raise ConfigError("a user has a name")
+    return (tuple(words),)
+
+
+def show_users(found: tuple[tuple[str, ...], ...]) -> str:
+    """Such users."""
+    return " ".join(word for user in found for word in user)
 
 
 @dataclass(frozen=True, slots=True)

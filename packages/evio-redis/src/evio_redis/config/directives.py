@@ -36,7 +36,9 @@ from .converters import (  # fmt: skip
     show_octal,
     show_percentiles,
     show_renames,
+    show_users,
     show_yes_no,
+    users,
     yes_no,
 )
 from .ignored import ACCEPTED, ACCEPTED_ALIASES
@@ -119,6 +121,11 @@ _add("tls-auth-clients", "yes", one_of("no", "yes", "optional"), "whether client
 
 # -- clients
 _add("requirepass", "", str, "password that clients have to give", metavar="PASSWORD")
+_add("user", (), users, "a user and its rules, as of ACL SETUSER", show_users, mutable=False, metavar="NAME RULES")
+_add("aclfile", "", str, "file of users rather than lines of this one", mutable=False, metavar="FILE")
+_channels = one_of("allchannels", "resetchannels")
+_add("acl-pubsub-default", "resetchannels", _channels, "channels that new users may use", metavar="RULE")
+_add("acllog-max-len", 128, number(0, LLONG_MAX), "entries of the log of what was denied", metavar="N")
 _add("protected-mode", True, yes_no, "without a password, serve only this machine", show_yes_no, metavar="yes|no")
 _add("maxclients", 10000, number(1, 2**32 - 1), "most clients at once", metavar="N")
 _add("timeout", 0, number(0, INT_MAX), "seconds after which an idle client is dropped; 0 for never", metavar="SECONDS")

@@ -47,7 +47,6 @@ _FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
 _NO_REPLICAS = "replication is not offered"
 _NO_CLUSTER = "cluster mode is not offered"
-_NO_RULES = "ACL rules are not offered, see requirepass"
 _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
 
 ACCEPTED = (
@@ -103,9 +102,6 @@ ACCEPTED = (
     Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
     # -- modules, scripts, rules
     Accepted("enable-module-command", "no", _PROTECTED, mutable=False),
-    Accepted("aclfile", "", refused("", _NO_RULES), mutable=False),
-    Accepted("acllog-max-len", "128", number(0, LLONG_MAX)),
-    Accepted("acl-pubsub-default", "resetchannels", one_of("allchannels", "resetchannels")),
     Accepted("propagation-error-behavior", "ignore", one_of("ignore", "panic", "panic-on-replicas")),
     # -- replication
     Accepted("replicaof", "", refused("", _NO_REPLICAS), mutable=False),

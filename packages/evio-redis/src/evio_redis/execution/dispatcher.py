@@ -19,7 +19,10 @@ from itertools import repeat
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from ..acl.log import AclLog, Denied
+from ..acl.users import Users
 from ..clients.blocking import Blocking, Waiter
+from ..clients.describe import describe
 from ..clients.monitor import Monitors
 from ..clients.pause import Pause
 from ..clients.session import DIRECT, QUEUE, TRACKED, Session
@@ -53,6 +56,21 @@ NEVER_QUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 READ_BY_OTHERS = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
 """Commands that read through others, which it is remembered of."""
 
+DENIED = {
+    "command": "this user has no permissions to run the '{}' command",
+    "key": "this user has no permissions to access one of the keys used as arguments",
+    "channel": "this user has no permissions to access one of the channels used as arguments",
+}
+RULES_CHANGED = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no"
+    " longer allowed for the following reason: "
+)
+NO_LONGER = {
+    "command": "no permission to execute the command or subcommand",
+    "key": "no permission to touch the specified keys",
+    "channel": "no permission to access one of the channels used as arguments",
+}
+
 HTTP = frozenset({b"post", b"host:"})
 """Names that no command has, so that a browser that is made to send here gets nowhere (cross-protocol scripting)."""
 
@@ -76,6 +94,8 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._config = services[Config]
         self._registry = services[Registry]
+        self._users = services[Users]
+        self._acl_log = services[AclLog]
         self._keyspace = services[Keyspace]
         self._ready_keys = self._keyspace.ready_keys
         self._route = services[Route]
@@ -431,6 +451,10 @@ class Dispatcher:
             raise CommandError("NOAUTH Authentication required.")
         if session.queue is not None and "no_multi" in command.flags:
             raise CommandError("ERR Command not allowed inside a transaction")
+        if not session.user.unrestricted:
+            denied = self.denied(session, command, args, "toplevel" if session.queue is None else "multi")
+            if denied:
+                raise CommandError(f"NOPERM {DENIED[denied].format(command.name)}")
         if self._memory.exceeded and not self._memory.make_room() and self._needs_memory(session, command):
             raise CommandError(OOM)
         if self._route.refusal and "write" in command.flags:
@@ -444,6 +468,16 @@ class Dispatcher:
             raise CommandError("ERR Replica can't interact with the keyspace")
         if self._pause.active and self._pause.holds(session, command, args):
             raise _Paused
+
+    def denied(self, session: Session, command: Command, args: Args, context: str) -> str:
+        """Return why the user of a client may not run a command, ``command``, ``key`` or ``channel``, and note that in
+        the log of the rules; empty if it may."""
+        denial = self._users.denial(session.user, command, args)
+        if denial is None:
+            return ""
+        name = session.user.name.encode("utf-8", "surrogateescape")
+        self._acl_log.add(Denied(denial[0], context, denial[1], name, describe(session, args)))
+        return denial[0]
 
     def _needs_memory(self, session: Session, command: Command) -> bool:
         """Return True if it, or what EXEC would run, may make the keyspace larger."""
@@ -544,7 +578,9 @@ class Dispatcher:
                 aof.end_transaction(session)
 
     def _run_each(self, session: Session, queue: list[Args]) -> list[bytes]:
-        tables, limit, clock = self.ways[session.reading_way], self._limit, perf_counter_ns
+        restricted = not session.user.unrestricted
+        way = NO_WAY if restricted else session.reading_way
+        tables, limit, clock = self.ways[way], self._limit, perf_counter_ns
         replies: list[bytes] = []
         before = clock()
         for args in queue:
@@ -553,8 +589,13 @@ class Dispatcher:
             except LookupError:
                 command = self._registry.find(args)
                 assert command is not None, "it was checked when it was queued"
-                replies.append(self._reply(session, command, args))
-                tables, limit, before = self.ways[session.reading_way], self._limit, clock()
+                if restricted and (denied := self.denied(session, command, args, "multi")):
+                    replies.append(self._failed(args, CommandError(RULES_CHANGED + NO_LONGER[denied])))
+                else:
+                    replies.append(self._reply(session, command, args))
+                restricted = not session.user.unrestricted
+                way = NO_WAY if restricted else session.reading_way
+                tables, limit, before = self.ways[way], self._limit, clock()
                 continue
             try:
                 reply = function(session, args)

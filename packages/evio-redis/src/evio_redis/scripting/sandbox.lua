@@ -238,7 +238,7 @@ local function call(protected, ...)
 end
 
 local host_sha1hex, host_log, host_double = hosted("sha1hex"), hosted("log"), hosted("double")
-local host_setresp, host_set_repl, host_knows = hosted("setresp"), hosted("set_repl"), hosted("knows")
+local host_setresp, host_set_repl, host_allowed = hosted("setresp"), hosted("set_repl"), hosted("allowed")
 
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
@@ -305,9 +305,9 @@ function redis.replicate_commands() return true end
 function redis.acl_check_cmd(...)
   local arguments = command_of(...)
   if type(arguments) == "string" then fail(arguments) end
-  local known = host_knows(arguments[1], arguments[2])
-  if not known then fail("Invalid command passed to redis.acl_check_cmd()") end
-  return true -- there are no users who may not
+  local allowed = host_allowed(unpack(arguments, 1, select("#", ...)))
+  if allowed == nil then fail("Invalid command passed to redis.acl_check_cmd()") end
+  return allowed
 end
 
 function redis.breakpoint() return false end

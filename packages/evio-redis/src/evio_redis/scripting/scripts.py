@@ -15,6 +15,7 @@ from importlib.resources import files
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ..acl.users import Users
 from ..clients.pause import Pause
 from ..clients.session import Session
 from ..clients.tracker import Tracker
@@ -61,6 +62,12 @@ LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 
 REPL_AOF = 1
 
+DENIED = {
+    "command": "can't run this command or subcommand",
+    "key": "can't access at least one of the keys mentioned in the command arguments",
+    "channel": "can't publish to the channel mentioned in the command",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
@@ -104,6 +111,7 @@ class Scripts:
         self._checks_memory = False
         self._tracker: Tracker | None = None  # of the client that runs it
         self._keys: Args = []
+        self._caller: Session | None = None
         self._wrote = False
         self._logs = True
         self._deadline = 0.0
@@ -185,7 +193,7 @@ class Scripts:
             b"sha1hex": lambda text: hashlib.sha1(text, usedforsecurity=False).hexdigest().encode(),
             b"log": lambda level, text: log.log(LEVELS[int(level)], "%s", text.decode("utf-8", "replace")),
             b"double": lambda number, resp: (RESP3 if resp == 3 else RESP2).double(float(number)),
-            b"knows": self._knows,
+            b"allowed": self._allowed,
             b"setresp": self._setresp,
             b"set_repl": self._set_repl,
         }
@@ -227,7 +235,8 @@ class Scripts:
         flags, aof = script.flags or frozenset(), self._aof
         own = self._session = self._own
         own.resp = RESP2
-        own.db, own.atomic, own.authenticated = session.db, True, True
+        own.db, own.user, own.atomic, own.authenticated = session.db, session.user, True, True
+        self._caller = session
         self._read_only = read_only or "no-writes" in flags
         self._tracker, self._keys = session.tracking, keys
         self._checks_memory = "allow-oom" not in flags and self._memory.exceeded
@@ -327,6 +336,10 @@ class Scripts:
             raise CommandError("ERR Wrong number of args calling Redis command from script")
         if "noscript" in command.flags:
             raise CommandError("ERR This Redis command is not allowed from script")
+        if not self._own.user.unrestricted and self._caller is not None:
+            denied = self._dispatcher.denied(self._caller, command, args, "lua")
+            if denied:
+                raise CommandError(f"ERR The user executing the script {DENIED[denied]}")
         if "write" in command.flags:
             self._check_write(command)
         elif self._read_only and "may_replicate" in command.flags:
@@ -355,9 +368,13 @@ class Scripts:
         log.warning("a script was ended after %d ms (busy-reply-threshold)", threshold)
         return b"Script killed: it ran for longer than busy-reply-threshold"
 
-    def _knows(self, *words: bytes | None) -> bool:
-        command = self._registry.find([word for word in words if word is not None])
-        return command is not None and not command.subcommands
+    def _allowed(self, *words: bytes | None) -> bool | None:
+        """Tell whether the client that runs the script may run a command; None if there is no such."""
+        args = [word for word in words if word is not None]
+        command = self._registry.find(args)
+        if command is None or command.subcommands:
+            return None
+        return self._services[Users].denial(self._own.user, command, args) is None
 
     def _setresp(self, version: int) -> None:
         assert self._session is not None, "a script runs"

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import hiredis
 
+from ...acl.users import Users
 from ...clients.session import Session
 from ...config.config import Config
 from ...errors import CommandError, LogCorrupt
@@ -70,6 +71,7 @@ def load_commands(services: Services, path: Path, may_be_torn: bool, start: int 
     """Run the commands of one file, from ``start`` on; what is torn off at its end is cut. Raises :class:`LogCorrupt`
     and ``OSError``."""
     session = Session(services, None, 0)
+    session.user = services[Users].anybody
     session.authenticated = session.atomic = True  # atomic: nothing blocks
     clock = services[Keyspace].clock
     frozen, clock.frozen = clock.frozen, LONG_AGO

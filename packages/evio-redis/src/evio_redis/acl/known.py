@@ -1,0 +1,82 @@
+"""The commands that rules may name, and their categories.
+
+Among them are those of a Redis 7.0 that there are not here, so that rules which were written for it are understood.
+"""
+
+from __future__ import annotations
+
+from ..model.command import Registry
+from ..model.facts import categories_of
+
+__all__ = ["CATEGORIES", "Known"]
+
+CATEGORIES = (
+    *("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo"),
+    *("stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting"),
+)
+"""All categories, in the order in which Redis looks for those that describe a user best."""
+
+NOT_HERE = {
+    "replconf": "admin dangerous slow",
+    "replicaof": "admin dangerous slow",
+    "slaveof": "admin dangerous slow",
+    "sync": "admin dangerous slow",
+    "psync": "admin dangerous slow",
+    "failover": "admin dangerous slow",
+    "migrate": "dangerous keyspace slow write",
+    "restore-asking": "dangerous keyspace slow write",
+    "module|load": "admin dangerous slow",
+    "module|loadex": "admin dangerous slow",
+    "module|unload": "admin dangerous slow",
+    "fcall": "scripting slow",
+    "fcall_ro": "scripting slow",
+    "function|load": "scripting slow write",
+    "function|dump": "scripting slow",
+    "function|restore": "scripting slow write",
+    "function|list": "scripting slow",
+    "function|delete": "scripting slow write",
+    "function|kill": "scripting slow",
+    "function|stats": "scripting slow",
+}
+
+
+class Known:
+    """The names of all commands as they were declared, in lower case; of subcommands ``client|id``."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._count = -1
+        self.categories: dict[str, frozenset[str]] = {}
+        """The names in each category."""
+
+        self.changed_by: dict[str, frozenset[str]] = {}
+        """The names that a rule about a category changes: subcommands of containers in it, too."""
+
+        self.children: dict[str, tuple[str, ...]] = {}
+        """The commands that are no subcommands, in order, each with its subcommands."""
+
+    def update(self) -> Known:
+        """Follow commands that were added; returns itself."""
+        tops = self._registry.commands.values()
+        count = sum(1 + len(top.subcommands) for top in tops)
+        if count != self._count:
+            self._count = count
+            words = {name: frozenset(text.split()) for name, text in NOT_HERE.items()}
+            words |= {
+                each.name: frozenset(categories_of(each)) for top in tops for each in (top, *top.subcommands.values())
+            }
+            parents = {name.partition("|")[0] for name in words}
+            self.children = {
+                parent: tuple(sorted(name for name in words if name.startswith(f"{parent}|")))
+                for parent in sorted(parents)
+            }
+            for category in CATEGORIES:
+                names = frozenset(name for name, mine in words.items() if category in mine)
+                below = (child for name in names for child in self.children.get(name, ()))
+                self.categories[category], self.changed_by[category] = names, names.union(below)
+        return self
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a command or subcommand."""
+        parent, bar, _ = name.partition("|")
+        return parent in self.children and (not bar or name in self.children[parent])

@@ -34,7 +34,7 @@ LAYERS: dict[str, list[str]] = {
         "middleware",
         "events errors",
         "systemd",
-        "checks cli logs _version",
+        "checks cli deferred logs _version",
     ],
     "evio_redis": [
         "__main__ pytest_plugin",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -192,6 +193,19 @@ def sums(source: Source) -> None:
             assert receive(client, 3) == b"45\n"
             client.sendall(b"ten\n")
             assert receive(client, 13) == b"not a number\n"
+        program.stop()
+
+
+@scenario("lines.py")
+def lines(source: Source) -> None:
+    def hashed(word: bytes) -> bytes:
+        return hashlib.scrypt(word, salt=b"pepper", n=1024, r=8, p=1, dklen=16).hex().encode() + b"\n"
+
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"one\ntwo\nthr")
+            client.sendall(b"ee\n")
+            assert receive(client, 99) == b"".join(map(hashed, (b"one", b"two", b"three")))
         program.stop()
 
 

@@ -4,6 +4,7 @@ from ._version import __version__
 from .addresses.address import Address, url
 from .addresses.proxy_header import proxy_header
 from .buffers.input_stream import InputStream
+from .deferred import Deferred
 from .errors import (
     Aborted,
     AddressError,
@@ -58,6 +59,7 @@ __all__ = [
     "ConnError",
     "ConnectTimeout",
     "DeadlineExceeded",
+    "Deferred",
     "Events",
     "EvioError",
     "Handler",

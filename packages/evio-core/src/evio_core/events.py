@@ -14,7 +14,8 @@ no other connection of that loop moves. With ``num_loops`` above 1, callbacks of
 loops run at the same time in different threads.
 
 A callback returns what it wants done: nothing, bytes to send, an :class:`Action`, or
-``(bytes, Action)``; output is always sent before the action is taken.
+``(bytes, Action)``; output is always sent before the action is taken. In the place of bytes there may be a
+:class:`Deferred`, for output that comes later.
 
 A protocol with state is a class, of which each connection has an instance, and each address may have a class of its
 own (:class:`Handler`)::
@@ -32,6 +33,7 @@ import enum
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
@@ -102,8 +104,9 @@ class LoadBalance(enum.Enum):
     """The loop with the fewest open connections; the lowest ``loop_index`` of several equal ones."""
 
 
-Reply: TypeAlias = Buffer | Action | tuple[Buffer | None, Action] | None
-"""The result of a connection's callback."""
+Reply: TypeAlias = Buffer | Action | Future[Any] | tuple[Buffer | Future[Any] | None, Action] | None
+"""The result of a connection's callback. A future (:class:`Deferred`, or one of an executor) is output that comes
+later."""
 
 TickReply: TypeAlias = float | Action | tuple[float, Action] | None
 """The result of ``tick``: seconds until the next tick, an action, or both; ``None`` ends the ticking."""
@@ -183,6 +186,10 @@ class Options:
     max_pending: int = 256 * 1024 * 1024
     """With more output pending than this, the connection is dropped (``OutputLimitExceeded``)."""
 
+    max_deferred: int = 1
+    """Answers that may be on their way (:class:`Deferred`); with so many, no more input is read. With 1, ``data`` is
+    not called again before the answer is there. 0: any number, with ``high_water`` bytes of output behind them."""
+
     send_buffer: int = 0
     """``SO_SNDBUF``."""
 
@@ -211,8 +218,9 @@ class Options:
 class Conn(Protocol):
     """A connection, or the peer that a datagram came from.
 
-    ``write``, ``wake``, ``shutdown_write``, ``close`` and ``abort`` may be called from any thread and at any time; on a
-    connection that is gone they do nothing. Everything else belongs to the connection's callbacks.
+    ``write``, ``run_in_thread``, ``wake``, ``shutdown_write``, ``close`` and ``abort`` may be called from any thread
+    and at any time; on a connection that is gone they do nothing. Everything else belongs to the connection's
+    callbacks.
 
     A UDP peer has no connection: it fires ``data`` alone, each ``write`` is one datagram, and
     ``shutdown_write``, ``close``, ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to
@@ -281,8 +289,15 @@ class Conn(Protocol):
     def server_name(self) -> str | None:
         """The host name the TLS client asked for (SNI, RFC 6066 section 3) or None."""
 
-    def write(self, data: Buffer) -> None:
-        """Queue output; it is sent at the end of the current loop turn, in the order of the calls."""
+    def write(self, data: Buffer | Future[Any]) -> None:
+        """Queue output; it is sent at the end of the current loop turn, in the order of the calls. A future
+        (:class:`Deferred`) keeps its place: what is written after it waits until it is done."""
+
+    def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have ``function(*arguments)`` called in one of the server's threads (``Events.num_threads``): a future, to be
+        returned by the callback or given to ``write``, of what the function returns, which is what a callback
+        may return. An exception in it is one in the callback. When the connection ends, it is cancelled: what has not
+        begun is not called, and what has is not waited for."""
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         """Send ``head``, then ``count`` bytes of an open file from ``offset`` (to its end when None), in order with
@@ -314,7 +329,7 @@ class Conn(Protocol):
 
     def close(self) -> None:
         """Close as ``Action.CLOSE`` does: send what is queued, then close. Output that is returned or written after it
-        in the same callback is still sent; later output is not."""
+        in the same callback is still sent, but for a :class:`Deferred`, which is cancelled; later output is not."""
 
     def abort(self) -> None:
         """Close at once with a reset; queued output is lost. ``closed`` gets :class:`Aborted`."""
@@ -547,6 +562,9 @@ class Events:
 
     num_loops: int = 1
     """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
+
+    num_threads: int = 8
+    """Threads for ``Conn.run_in_thread``, at most; they are started when they are needed."""
 
     load_balance: LoadBalance = LoadBalance.ROUND_ROBIN
     """The choice of the loop that gets a new connection. Without effect on ``reuseport=true`` addresses, where the

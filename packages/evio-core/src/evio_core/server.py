@@ -38,6 +38,7 @@ from .loop.lifeline import Lifeline
 from .loop.loop import Loop
 from .loop.poller import choice, make_poller
 from .loop.signal_pipe import SignalPipe
+from .loop.threads import Threads
 from .loop.ticker import Ticker
 from .loop.watchdog import Watchdog
 from .middleware import Serialised
@@ -122,6 +123,8 @@ def checked(events: Events | Mapping[str, HandlerFactory]) -> Events:
     if not isinstance(events.load_balance, LoadBalance):
         allowed = ", ".join(str(each) for each in LoadBalance)
         raise TypeError(f"load_balance must be one of {allowed}, not {events.load_balance!r}")
+    if not isinstance(events.num_threads, int) or events.num_threads < 1:
+        raise ValueError(f"num_threads must be 1 or more, not {events.num_threads!r}")
     not_negative("shutdown_timeout", events.shutdown_timeout)
     not_negative("slow_callback", events.slow_callback)
     slow_after(events)
@@ -162,6 +165,7 @@ class RunningServer:
         self._manager: ServiceManager | None = None
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
+        self._threads = Threads(events.num_threads)
         self._native: list[Loop] = []
         self._net: list[NetLoop] = []
         for index in range(num_loops):
@@ -177,6 +181,7 @@ class RunningServer:
                 self._net.append(NetLoop(index, own, self._stop_once, aio if index == 0 else None))
             for loop in (*self._native[index:], *self._net[index:]):
                 loop.wrap = self._wrapper(lock)
+                loop.threads = self._threads
         self._loops: list[Loop] = [*self._native, *self._net]
         for loop in self._loops:
             loop.server = self
@@ -344,6 +349,7 @@ class RunningServer:
 
     def _finish(self) -> None:
         """Tell that it is over, and raise what ended the server, if anything did."""
+        self._threads.close()
         for loop in self._loops:
             loop.run_ops()  # connections handed over too late, and calls that the end overtook
         try:

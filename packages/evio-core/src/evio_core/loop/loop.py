@@ -23,6 +23,7 @@ from ..events import Events, Handler, LoopStats, Server
 from ..logs import log
 from .polled import Droppable, Flushable, InlineStream, Polled
 from .poller import MAX_EVENTS, READ, Poller
+from .threads import Threads
 from .waker import Waker
 
 __all__ = ["LARGE_READ_SIZE", "READ_SIZE", "Loop", "Timer"]
@@ -66,6 +67,7 @@ class Loop:
         self.collecting = events.pre_write is not None
         self.direct = not self.collecting
         """True if a reply may be written at once, with no callback to fire before it."""
+        self.threads = Threads(events.num_threads)  # the server gives all its loops the same
         self.wrap: Callable[[Handler], Handler] | None = None
         """Puts something around each handler of a connection."""
         self.server: Server

@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import Any, BinaryIO, final
@@ -46,6 +47,7 @@ from ..loop.polled import Polled
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
+from .answers import Answers
 from .linger import Linger, nothing_in_flight, unread
 from .state import (
     AWAITING_HEADER,
@@ -67,6 +69,7 @@ from .state import (
     OPENING,
     OUTPUT_ENDED,
     OUTPUT_FAILED,
+    PAUSED_BY_ANSWERS,
     PAUSED_BY_OUTPUT,
     PAUSED_BY_USER,
     TRANSITIONS,
@@ -84,6 +87,7 @@ class Connection(Polled):
     """A tcp, unix or tls stream; implements :class:`evio_core.events.Conn`."""
 
     __slots__ = (
+        "_answers",
         "_channel",
         "_dirty",
         "_file",
@@ -136,6 +140,7 @@ class Connection(Polled):
         self._wake_drained = False
         self._timeouts: Timeouts | None = None
         self._reason: BaseException | None = None  # for `closed`, when it comes
+        self._answers: Answers | None = None  # while one of them is not there yet
         self.events: Events = loop.events  # the callbacks of this connection
         self.handler: Handler | None = None
         self.on_data: Callable[[Any], Reply] = ignore
@@ -174,7 +179,8 @@ class Connection(Polled):
 
     @property
     def pending(self) -> int:
-        return self._unsent + self._submitted
+        answers = self._answers
+        return self._unsent + self._submitted + (answers.held if answers is not None else 0)
 
     @property
     def _unsent(self) -> int:
@@ -253,14 +259,20 @@ class Connection(Polled):
         else:
             self.wake()
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: Buffer | Future[Any]) -> None:
         if threading.get_ident() == self.loop.ident:
             self._write(data)
         else:
+            if isinstance(data, Future):
+                self.loop.submit(self._write, data)
+                return
             chunk = bytes(memoryview(data))
             with self.loop.submitting:
                 self._submitted += len(chunk)
             self.loop.submit(self._write_submitted, chunk)
+
+    def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return self.loop.threads.submit(function, arguments)
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         if self.inline and self.loop.direct and count is not None and count > 0 and offset >= 0:
@@ -270,13 +282,14 @@ class Connection(Polled):
             head, sent = head[sent:], max(0, sent - len(head))
             offset, count = offset + sent, count - sent
         span = FileSpan(file, offset, count)
-        if self._takes_output():
-            if head:
-                self._queue().append(head)
-            self._queue().append_file(span)
-            self._schedule_flush()
-        else:
+        if not self._takes_output():
             span.close()
+            return
+        self._write(head)
+        if self._answers is not None:
+            self._answers.put(self._append_file, span, 0)
+        else:
+            self._append_file(span)
 
     def shutdown_write(self) -> None:
         self._in_loop(self._shutdown_write)
@@ -402,6 +415,8 @@ class Connection(Polled):
             self._schedule_flush()  # a dialled connection may be written to before it is open
         elif self._channel.pending:
             self._queue()  # the end of the handshake found no room
+        if self._answers is not None:
+            self.resume_output(self._answers)
         if self._flags & END_OUTPUT:
             self._schedule_flush()
         self._update()
@@ -534,7 +549,8 @@ class Connection(Polled):
         else:
             self._update()
             self._fire(self.events.eof)
-            if self._flags & (END_OUTPUT | OUTPUT_ENDED):
+            ending = self._answers is not None and self._answers.end is not None
+            if ending or self._flags & (END_OUTPUT | OUTPUT_ENDED):
                 self._begin_close()  # both directions have ended
 
     def _on_hangup(self) -> None:
@@ -551,6 +567,9 @@ class Connection(Polled):
             # whatever the interest, so it is polled again only when reading is resumed.
             self.loop.poller.unregister(self.fd)
             self._mask = NOT_POLLED
+            if self._answers is not None:  # nobody is there to be answered
+                self._cancel_answers()
+                self._update()
 
     def _on_wake(self, _: object) -> None:
         if self._phase == OPENING or not self._waking:
@@ -579,6 +598,12 @@ class Connection(Polled):
             self._begin_close()
         elif action is Action.SHUTDOWN:
             self.loop.request_stop()
+        else:
+            self._begin_detach()
+
+    def _begin_detach(self, _: object = None) -> None:
+        if self._answers is not None and self._phase == OPEN:
+            self._end_behind(self._answers, self._begin_detach, closing=True)
         elif self._advance(DETACH):
             self._flags |= DETACHED
             self._update()  # at once: asyncio would go on reading, and that would be lost
@@ -617,6 +642,7 @@ class Connection(Polled):
             and phase == OPEN
             and not self._dirty
             and self.events.drained is None
+            and self._answers is None
             and self._channel.native
             and not self.options.reuse_input_buffer
             and not flags & OUTPUT_ENDED
@@ -631,7 +657,7 @@ class Connection(Polled):
 
     def _is_direct(self) -> bool:
         """True if a reply may be written at once, with no callback to fire before or after it."""
-        return self.loop.direct and self.events.drained is None
+        return self.loop.direct and self.events.drained is None and self._answers is None
 
     def _takes_output(self) -> bool:
         """True while it is open: from the dial on until the end of the turn in which it, or its output, was ended."""
@@ -639,6 +665,8 @@ class Connection(Polled):
         if phase == OPENING:
             return not self._flags & (CLOSE_WHEN_OPEN | END_OUTPUT)
         if phase == OPEN:
+            if self._answers is not None and self._answers.end is not None:
+                return self._flags & CLOSING_TURN > 0
             return not self._flags & (OUTPUT_FAILED | OUTPUT_ENDED)
         return phase == CLOSING and self._flags & (CLOSING_TURN | OUTPUT_ENDED) == CLOSING_TURN
 
@@ -647,10 +675,22 @@ class Connection(Polled):
         with self.loop.submitting:
             self._submitted -= len(data)
 
-    def _write(self, data: Buffer) -> None:
-        if data and self._takes_output():
-            self._queue().append(data)
-            self._schedule_flush()
+    def _write(self, data: Buffer | Future[Any]) -> None:
+        if not self._takes_output():
+            if isinstance(data, Future):
+                data.cancel()
+        elif data:
+            if isinstance(data, Future):
+                self._defer(data)
+            elif self._answers is not None:
+                self._write_behind(self._answers, bytes(memoryview(data)))
+            else:
+                self._queue().append(data)
+                self._schedule_flush()
+
+    def _append_file(self, span: FileSpan) -> None:
+        self._queue().append_file(span)
+        self._schedule_flush()
 
     def _schedule_flush(self) -> None:
         """Have ``flush`` called at the end of the turn."""
@@ -702,6 +742,7 @@ class Connection(Polled):
         if self._phase != OPEN or not isinstance(error, ConnectionError) or not unread(self.fd):
             self.drop(error)
             return
+        self._cancel_answers()
         self._reason = error
         self._flags = self._flags & ~PAUSED_BY_OUTPUT | OUTPUT_FAILED
         self._file = None
@@ -820,6 +861,72 @@ class Connection(Polled):
             self._update()  # else all is as it was, as it mostly is for a large file
         self._channel.wait_for_room(self.fd)
 
+    # -- answers that come later
+
+    def _defer(self, future: Future[Any]) -> None:
+        """Keep a place in the output for what comes later."""
+        if self._phase == CLOSING:
+            future.cancel()
+            return
+        if self._answers is None:
+            self._answers = Answers(self)
+            if self._flags & END_OUTPUT:  # of this very callback
+                self._flags ^= END_OUTPUT
+                self._answers.end = self._shutdown_write
+        self._answers.add(future)
+        self._answers_changed()
+
+    def _write_behind(self, answers: Answers, data: bytes) -> None:
+        answers.put(self._write, data, len(data))
+        limit = self.options.max_pending
+        if limit and answers.held > limit:
+            self.drop(OutputLimitExceeded(f"{answers.held} bytes wait for an answer, {limit} allowed"), reset=True)
+        else:
+            self._answers_changed()
+
+    def _end_behind(self, answers: Answers, end: Callable[[Any], object], closing: bool) -> None:
+        """End the connection, or its output, once the answers have been given."""
+        if not answers.closing:
+            answers.end, answers.closing = end, closing
+            self._flags |= CLOSING_TURN
+            self._schedule_flush()
+            self._answers_changed()
+
+    def _answers_changed(self) -> None:
+        """Read no more while too much waits."""
+        if self._answers is not None and self._answers.full:
+            self._flags |= PAUSED_BY_ANSWERS
+        else:
+            self._flags &= ~PAUSED_BY_ANSWERS
+        self._update()
+
+    def resume_output(self, answers: Answers) -> None:
+        """Give the answers that have come, in their order."""
+        if self._answers is answers and self._phase != OPENING:
+            self._answers = None  # for the moment: what is due waits for nothing
+            if not answers.settle():
+                self._answers = answers
+            self._answers_changed()
+
+    def answer(self, future: Future[Any]) -> None:
+        """Do what ``future``, which is done, says; a cancelled one says nothing."""
+        if future.cancelled():
+            return
+        try:
+            reply = future.result()
+            if isinstance(reply, Future):
+                raise TypeError(f"a Deferred results in what a callback may return, not in another one: {reply!r}")
+            if reply is not None:
+                self.reply(reply)
+        except BaseException as error:
+            self.loop.callback_failed(self, error)
+
+    def _cancel_answers(self) -> None:
+        answers, self._answers = self._answers, None
+        self._flags &= ~PAUSED_BY_ANSWERS
+        if answers is not None:
+            answers.cancel()
+
     # -- time-outs
 
     def _needed_timeouts(self) -> Timeouts:
@@ -860,6 +967,9 @@ class Connection(Polled):
         if self._flags & INPUT_ENDED:
             self._begin_close()  # both directions have ended
             return
+        if self._answers is not None:
+            self._end_behind(self._answers, self._shutdown_write, closing=False)
+            return
         self._flags |= END_OUTPUT
         if phase == OPEN:
             self._schedule_flush()
@@ -882,14 +992,16 @@ class Connection(Polled):
                 self._blocked(self._unsent)
 
     def _close(self, _: object) -> None:
-        if self._phase == OPENING and self._out is not None:
+        if self._phase == OPENING and (self._out is not None or self._answers is not None):
             self._flags |= CLOSE_WHEN_OPEN  # dialled, written to and closed: the output is to arrive
         else:
             self._begin_close()
 
-    def _begin_close(self) -> None:
+    def _begin_close(self, _: object = None) -> None:
         """Send what is queued, then close."""
-        if self._advance(CLOSE):
+        if self._answers is not None and self._phase == OPEN:
+            self._end_behind(self._answers, self._begin_close, closing=True)
+        elif self._advance(CLOSE):
             if not self.loop.stopping:  # then the time that the whole server has is everybody's
                 self._limit_closing()
             self._flags |= CLOSING_TURN
@@ -979,6 +1091,8 @@ class Connection(Polled):
             self._timeouts = None
         if self._channel.pending:
             self._channel.discard()
+        if self._answers is not None:
+            self._answers.cancel()
         self.loop.ended += 1
         if not opened and error is not None:
             self._count_failure()
@@ -989,6 +1103,7 @@ class Connection(Polled):
         if self._out is not None:  # until now ``pending`` said what did not leave
             self._out.clear()
             self._out = None
+        self._answers = None
         if fire:
             self._forget()
 
@@ -1020,7 +1135,7 @@ class Connection(Polled):
             self._fire(self.events.retiring)
 
     def close_if_quiet(self, since: float) -> None:
-        if self._phase == OPEN and self._out is None and self.seen <= since:
+        if self._phase == OPEN and self._out is None and self._answers is None and self.seen <= since:
             self.shut_down()
 
     def shut_down(self) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "OPENING",
     "OUTPUT_ENDED",
     "OUTPUT_FAILED",
+    "PAUSED_BY_ANSWERS",
     "PAUSED_BY_OUTPUT",
     "PAUSED_BY_USER",
     "TRANSITIONS",
@@ -68,12 +69,13 @@ TRANSITIONS: Mapping[tuple[int, int], int] = {
     (DETACHING, END): GONE,
 }
 
-# Flags, bits of a sum. The first four are reasons not to read; input is wanted while there is none.
+# Flags, bits of a sum. The first five are reasons not to read; input is wanted while there is none.
 PAUSED_BY_USER: Final = 1
 PAUSED_BY_OUTPUT: Final = 2
 INPUT_ENDED: Final = 4
 DETACHED: Final = 8
-NOT_READING: Final = PAUSED_BY_USER | PAUSED_BY_OUTPUT | INPUT_ENDED | DETACHED
+PAUSED_BY_ANSWERS: Final = 1024
+NOT_READING: Final = PAUSED_BY_USER | PAUSED_BY_OUTPUT | INPUT_ENDED | DETACHED | PAUSED_BY_ANSWERS
 CLOSE_WHEN_OPEN: Final = 16
 """A dialled connection was written to and closed: the output is to arrive first."""
 CLOSING_TURN: Final = 32

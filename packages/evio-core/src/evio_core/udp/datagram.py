@@ -7,6 +7,8 @@ import ssl
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from ..addresses.origin import Origin
@@ -280,7 +282,10 @@ class DatagramPeer:
     def server_name(self) -> str | None:
         return None
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: Buffer | Future[Any]) -> None:
+        if isinstance(data, Future):
+            data.add_done_callback(lambda future: self._socket.loop.submit(self._answer, future))
+            return
         datagram = bytes(memoryview(data))
         if threading.get_ident() == self._socket.loop.ident:
             self._socket.send(datagram, self._remote, self._ancillary)
@@ -296,6 +301,16 @@ class DatagramPeer:
 
     def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
         raise TypeError("a datagram cannot be sent from a file")
+
+    def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return self._socket.loop.threads.submit(function, arguments)
+
+    def _answer(self, future: Future[Any]) -> None:
+        if self._socket.is_open and not future.cancelled():
+            try:
+                self.reply(future.result())
+            except BaseException as error:
+                self._socket.loop.callback_failed(self, error)
 
     def wake(self) -> None:
         if not self._waking:
@@ -313,7 +328,9 @@ class DatagramPeer:
     def reply(self, reply: Reply) -> None:
         """Do what a callback returned; closing and detaching mean nothing here."""
         output, action = parse_reply(reply)
-        if output is not None:
+        if isinstance(output, Future):
+            self.write(output)
+        elif output is not None:
             self._socket.send(bytes(output), self._remote, self._ancillary)
         if action is Action.SHUTDOWN:
             self._socket.loop.request_stop()

@@ -222,7 +222,7 @@ class Conn(Protocol):
     and at any time; on a connection that is gone they do nothing. Everything else belongs to the connection's
     callbacks.
 
-    A UDP peer has no connection: it fires ``data`` alone, each ``write`` is one datagram, and
+    A UDP peer has no connection, unless it was dialled: it fires ``data`` alone, each ``write`` is one datagram, and
     ``shutdown_write``, ``close``, ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to
     later.
     """
@@ -367,12 +367,15 @@ class Server(Protocol):
         Raises ``ValueError`` for a time below 0 or NaN."""
 
     def dial(self, address: str, context: Any = None, timeout: float = 10.0, *, handler: Handler | None = None) -> Conn:
-        """Open a connection to ``tcp://``, ``unix://`` or ``tls://`` ``address``. It fires the events of ``handler``,
-        which may have no other connection at the time, or else the callbacks of ``Events``. Called on a loop, the
-        connection belongs to that loop; from elsewhere, to loop 0. Output may be written at once; ``close`` before
-        ``opened`` sends it first. Of a name's addresses each has 250 ms before the next one is tried beside it, IPv6
-        and IPv4 in turn, and the first to connect is taken (RFC 8305). An attempt
-        that fails, or has not opened in ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
+        """Open a connection to ``tcp://``, ``unix://``, ``tls://`` or ``udp://`` ``address``. It fires the events of
+        ``handler``, which may have no other connection at the time, or else the callbacks of ``Events``. Called on a
+        loop, the connection belongs to that loop; from elsewhere, to loop 0. Output may be written at once; ``close``
+        before ``opened`` sends it first. Of a name's addresses each has 250 ms before the next one is tried beside it,
+        IPv6 and IPv4 in turn, and the first to connect is taken (RFC 8305). An attempt that fails, or has not opened in
+        ``timeout`` seconds, fires ``closed(conn, error)`` without ``opened``.
+
+        Over ``udp`` the events are the same: ``opened`` when there is an address to send to, ``data`` for each datagram
+        of that peer, ``closed`` after ``close`` or with the error that its system reports (``ConnectionRefusedError``).
 
         The first ``tls`` address without ``ca`` loads the authorities that the system trusts, which takes some
         30 ms; they are kept. A changed file of an address is noticed.

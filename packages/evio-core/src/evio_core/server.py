@@ -48,6 +48,7 @@ from .stream.listener import Accepted, Listener, adopt
 from .systemd import ServiceManager
 from .tls.credentials import ServerCredentials
 from .udp.datagram import DatagramSocket
+from .udp.dialled import dial as dial_datagrams
 
 if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fallback is imported where it is used
     import asyncio
@@ -234,6 +235,8 @@ class RunningServer:
         factory = None if handler is None else lambda: handler
         scheme = "tcp" if parsed.base == "tls" else parsed.base
         origin = Origin(address, -1, self._events.options, factory, scheme=scheme)
+        if parsed.base == "udp":
+            return dial_datagrams(loop, parsed, origin, context, timeout)
         if _on_asyncio(loop):
             from .fallback import dial as net_dial
 

@@ -35,6 +35,7 @@ __all__ = ["Address", "url"]
 
 INET = ("tcp", "udp", "tls")
 STREAMS = ("tcp", "tls", "unix", "fd", "systemd")
+DIALLED = ("tcp", "tls", "unix", "udp")
 BASES = {"tcp4": "tcp", "tcp6": "tcp", "udp4": "udp", "udp6": "udp"}
 SCHEMES = ("tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "tls", "fd", "systemd")
 
@@ -218,8 +219,10 @@ class Address:
 
     def check_dial(self) -> None:
         """Raise :class:`AddressError` if it cannot be dialled."""
-        if self.base not in ("tcp", "tls", "unix"):
-            raise AddressError(f"{self.text}: cannot dial {self.scheme}; allowed are tcp, tls and unix")
+        if self.base not in DIALLED:
+            raise AddressError(f"{self.text}: cannot dial {self.scheme}; allowed are {', '.join(DIALLED)}")
+        if self.base == "udp" and sys.platform == "win32":
+            raise AddressError(f"{self.text}: datagrams cannot be dialled on Windows")
         if self.base != "unix" and (not self.host or not self.port):
             raise AddressError(f"{self.text}: dialling needs a host and a port")
         for option in LISTENING:

@@ -38,13 +38,28 @@ class NetPoller:
     def modify(self, fd: int, mask: int) -> None:
         self.masks[fd] = mask
         transport = self._loop.transports.get(fd)
-        if transport is not None:
+        handler = self._loop.handlers.get(fd)
+        if handler is not None and handler.is_descriptor:
+            self._watch(fd, mask)
+        elif transport is not None:
             if mask & READ:
                 transport.resume_reading()
             else:
                 transport.pause_reading()
         elif mask & WRITE:
             self._loop.aio.call_later(WRITE_RETRY, self._loop.deliver, fd, WRITE)
+
+    def _watch(self, fd: int, mask: int) -> None:
+        """Have asyncio poll the descriptor itself. Raises ``NotImplementedError`` on Windows."""
+        aio, deliver = self._loop.aio, self._loop.deliver
+        if mask & READ:
+            aio.add_reader(fd, deliver, fd, READ)
+        else:
+            aio.remove_reader(fd)
+        if mask & WRITE:
+            aio.add_writer(fd, deliver, fd, WRITE)
+        else:
+            aio.remove_writer(fd)
 
     def unregister(self, fd: int) -> None:
         self.masks.pop(fd, None)
@@ -97,13 +112,12 @@ class NetLoop(Loop):
     def add(self, fd: int, handler: Polled, mask: int, exclusive: bool = False) -> None:
         self.handlers[fd] = handler
         self.poller.register(fd, mask)
-        if handler.is_descriptor:
-            self.aio.add_reader(fd, self.deliver, fd, mask)
 
     def remove(self, fd: int) -> None:
         handler = self.handlers.get(fd)
         if handler is not None and handler.is_descriptor:
             self.aio.remove_reader(fd)
+            self.aio.remove_writer(fd)
         super().remove(fd)
 
     def submit(self, function: Callable[[Any], object], argument: Any = None) -> None:

@@ -9,7 +9,7 @@ EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
 
 .SECONDARY: # or make removes the environments as intermediate files
-.PHONY: help echo redis http test test-all test-compiled differential lint format bench soak docs clean
+.PHONY: help echo redis http test test-all test-compiled differential lint format types bench wheels man soak docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
@@ -22,6 +22,8 @@ help:
 	@echo "make lint           ruff and mypy (linux, darwin, win32)"
 	@echo "make types          mypy alone"
 	@echo "make format         let ruff format the code"
+	@echo "make wheels         build sdists and wheels into dist/, install and try them on every Python that is found"
+	@echo "make man            make the manual pages and completions that wheels have"
 	@echo "make soak           load evio-http for ten minutes: nothing may leak or fail"
 	@echo "make docs           build the documentation into site/"
 	@echo "make bench          measure the servers beside others: a table and a chart, in five minutes"
@@ -106,6 +108,17 @@ format: $(VENV)/.stamp
 bench: $(VENV)/.stamp
 	$(BIN)/python -m tools.bench short
 
+# One interpreter of each version.
+wheels: $(VENV)/.stamp
+	@tested=""; chosen=""; for python in $(PYTHONS); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+		case " $$tested " in *" $$version "*) continue;; esac; \
+		tested="$$tested $$version"; chosen="$$chosen $$python"; \
+	done; $(BIN)/python -m tools.wheels $$chosen
+
+man: $(VENV)/.stamp
+	@$(BIN)/python -m tools.share
+
 soak: $(VENV)/.stamp
 	$(BIN)/python -m tools.soak
 
@@ -114,4 +127,4 @@ docs: $(VENV)/.stamp
 	@echo "site/index.html"
 
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist packages/*/share site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache"))
 
 
+@pytest.hookimpl(optionalhook=True)  # tests of an sdist may be run without pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Two processes for each CPU: half of a test's time is spent waiting for a server to start or to end."""
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)

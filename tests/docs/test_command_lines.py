@@ -41,7 +41,7 @@ def test_command_line(line: str) -> None:
     if program == "evio-http":
         parsed(make_parser(), arguments)
     elif program == "evio-echo":
-        echo.parse_arguments(arguments)
+        echo.make_parser().parse_args(arguments)
     else:
         for flag in (each.removeprefix("--") for each in arguments if each.startswith("--")):
             assert flag in {*DIRECTIVES, *ALIASES, *ACCEPTED, "check"}, flag

@@ -37,7 +37,7 @@ examples:
 """
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+def make_parser() -> Parser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = Parser("evio-echo", description="Send back what is received.", epilog=EXAMPLES, formatter_class=raw)
     balances, default = [each.value for each in LoadBalance], ["tcp://127.0.0.1:5000", "udp://127.0.0.1:5000"]
@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="print what passes, escaped")
     parser.add_argument("--idle-timeout", type=seconds, default=0.0, metavar="SECONDS", help="drop silent connections")
     parser.add_argument("--version", action="version", version=f"evio-echo {__version__}")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def read_addresses(arguments: argparse.Namespace) -> list[Address]:
@@ -98,7 +98,7 @@ def make_events(arguments: argparse.Namespace, schemes: list[str]) -> Events:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parsed = parse_arguments(arguments)
+    parsed = make_parser().parse_args(arguments)
     run = functools.partial(workers, parsed.workers) if parsed.workers else serve
     try:
         addresses = read_addresses(parsed)

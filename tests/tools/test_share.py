@@ -1,0 +1,66 @@
+"""Manual pages and completions are made from what prints ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+
+import pytest
+
+from tests.core.harness import needs
+from tools import share
+
+
+def flags(parser: argparse.ArgumentParser) -> list[str]:
+    return [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+
+
+@pytest.mark.parametrize("command", share.PARSERS)
+def test_a_manual_page_has_every_flag(command: str) -> None:
+    page = share.manual(command)
+    missing = [text for text in flags(share.PARSERS[command][0]()) if text.replace("-", "\\-") not in page]
+    assert missing in ([], ["--help"])
+    assert "%(default)" not in page
+    assert ".SH EXAMPLES" in page
+
+
+@pytest.mark.parametrize("command", share.PARSERS)
+def test_a_manual_page_is_without_a_warning(command: str) -> None:
+    groff = needs("groff")
+    done = subprocess.run(
+        [groff, "-man", "-ww", "-z", "-Kutf8"], input=share.manual(command), capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "expected"),
+    [
+        ("evio-http", "--list", ["--listing"]),
+        ("evio-http", "--log-format ", ["common", "combined", "json"]),
+        ("evio-redis", "--appends", []),
+        ("evio-redis", "--appendf", ["--appendfsync", "--appendfilename"]),
+        ("evio-redis", "--appendfsync ", ["always", "everysec", "no"]),
+        ("evio-echo", "--balance r", ["random", "round-robin"]),
+    ],
+)
+def test_bash_completes(command: str, typed: str, expected: list[str]) -> None:
+    bash = needs("bash")
+    words = [command, *typed.split(" ")]
+    quoted = " ".join(f"'{word}'" for word in words)
+    program = (
+        f"{share.completion(command, 'bash')}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}\n"
+        f"COMP_LINE='{command} {typed}'; COMP_POINT=${{#COMP_LINE}}\n"
+        f"_shtab_{command.replace('-', '_')} {command} '{words[-1]}' '{words[-2]}'\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run([bash, "--norc", "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert [line.strip() for line in done.stdout.splitlines() if line.strip()] == expected
+
+
+@pytest.mark.parametrize("command", share.PARSERS)
+@pytest.mark.parametrize("shell", share.COMPLETIONS)
+def test_completions_have_every_flag(command: str, shell: str) -> None:
+    text = share.completion(command, shell)
+    for flag in flags(share.PARSERS[command][0]()):
+        assert flag.lstrip("-") in text

@@ -1,0 +1,125 @@
+"""Builds all packages and tries them as their users would.
+
+``python -m tools.wheels [PYTHON ...]`` leaves an sdist and a wheel of each package in ``dist/``, has twine look at
+them, and for each interpreter installs the wheels, and once the sdists, into a fresh environment, where each server is
+started by its command and asked by a real client. Other packages come from the index that pip uses.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from . import share
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+PACKAGES = ("evio-core", "evio-echo", "evio-http", "evio-redis")
+
+CLIENT = '''
+import contextlib, pathlib, re, socket, subprocess, sys, sysconfig, tempfile, urllib.request
+import redis
+
+@contextlib.contextmanager
+def started(name, *arguments):
+    """The server's command in this environment, and the port that it says it listens on."""
+    command = pathlib.Path(sysconfig.get_path("scripts"), name)
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(name + r" [0-9]+[.][0-9]+[.][0-9]+\\n", version), version
+    subprocess.run([command, "--help"], stdout=subprocess.DEVNULL, check=True)
+    with subprocess.Popen([command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not (found := re.search(r"//127[.]0[.]0[.]1:([0-9]+)", line := process.stdout.readline())):
+                assert line, "it ended"
+            yield int(found[1])
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+with started("evio-echo", "tcp://127.0.0.1:0") as port, socket.create_connection(("127.0.0.1", port), 20) as peer:
+    peer.sendall(b"hello")
+    assert peer.recv(5, socket.MSG_WAITALL) == b"hello"
+with tempfile.TemporaryDirectory() as site:
+    pathlib.Path(site, "page.txt").write_text("hello")
+    with started("evio-http", site, "--port", "0") as port:
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/page.txt", timeout=20).read() == b"hello"
+with started("evio-redis", "--port", "0") as port, redis.Redis(port=port) as client:
+    assert client.set("greeting", "hello") and client.get("greeting") == b"hello"
+    assert client.eval("return 1 + 1", 0) == 2
+where = pathlib.Path(sys.prefix, "share")
+for name in ("evio-echo", "evio-http", "evio-redis"):
+    assert pathlib.Path(where, "man/man1", f"{name}.1").stat().st_size > 500
+    assert pathlib.Path(where, "bash-completion/completions", name).stat().st_size > 500
+print("python", sys.version.split()[0], "ok")
+'''
+"""Run by the interpreter of each environment."""
+
+
+def run(*command: str | Path, cwd: Path = ROOT, quiet: bool = False) -> None:
+    """Run a command. Ends the program with its status, and what it said, if it fails."""
+    done = subprocess.run(command, cwd=cwd, check=False, capture_output=quiet, text=True)
+    if done.returncode:
+        if quiet:
+            print(done.stdout, done.stderr, file=sys.stderr)
+        print(f"failed: {' '.join(map(str, command))}", file=sys.stderr)
+        sys.exit(1)
+
+
+def build() -> None:
+    """Make ``dist/``: sdists of the sources, wheels of the sdists."""
+    for command in share.PARSERS:
+        share.write(command)
+    shutil.rmtree(DIST, ignore_errors=True)
+    for name in PACKAGES:
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, ROOT / "packages" / name, quiet=True)
+    run(sys.executable, "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()), quiet=True)
+
+
+def try_out(python: str, directory: Path, *options: str) -> Path:
+    """Install everything with an interpreter and run the client; returns the environment's interpreter."""
+    run(python, "-m", "venv", directory)
+    own = directory / "bin/python"
+    pip = (own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", DIST)
+    run(*pip, "redis", *options, "evio-core", "evio-echo", "evio-http", "evio-redis[scripting]", quiet=True)
+    run(own, "-c", CLIENT, cwd=directory)
+    return own
+
+
+def try_tests(python: Path, directory: Path) -> None:
+    """Run the tests that the smallest sdist brings, where nothing else of the repository is."""
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, "pytest", "pytest-timeout", "uvloop", "trustme", quiet=True)
+    with tarfile.open(next(DIST.glob("evio_echo-*.tar.gz"))) as archive:
+        archive.extractall(directory, filter="data")
+    run(python, "-m", "pytest", "-q", "tests", cwd=next(directory.glob("evio_echo-*")), quiet=True)
+
+
+def main(pythons: list[str]) -> int:
+    """Build, then try with each of the interpreters, this one if there are none."""
+    if os.name != "posix":
+        print("tools.wheels needs a POSIX system", file=sys.stderr)
+        return 2
+    build()
+    for path in sorted(DIST.iterdir()):
+        print(path.relative_to(ROOT))
+    for number, python in enumerate(pythons or [sys.executable]):
+        with tempfile.TemporaryDirectory(prefix="evio-wheels-") as name:
+            try_out(python, Path(name) / "wheels")
+            if number == 0:
+                own = ("evio-core", "evio-echo", "evio-http", "evio-redis")
+                python_of_sdists = try_out(python, Path(name) / "sdists", f"--no-binary={','.join(own)}")
+                try_tests(python_of_sdists, Path(name))
+                print("sdists ok, with their tests")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -157,6 +157,7 @@ class Server:
         self._events_changed()
 
     def _rules_changed(self) -> None:
+        self.dispatcher.choose_tables()
         for session in self.sessions.values():
             session.update_plain()
 

@@ -8,7 +8,7 @@ from ..model.command import Args, Command
 from ..model.facts import facts_of, key_flags, takes_channels
 from .selector import READ, WRITE
 
-__all__ = ["Use", "channels_of", "keys_of"]
+__all__ = ["CHANNELS", "Use", "channels_of", "first_key_only", "keys_of"]
 
 Use = tuple[int, int]
 """The position of a key in the arguments, and what has to be allowed: READ, WRITE, both or nothing."""
@@ -47,6 +47,15 @@ def keys_of(command: Command) -> Callable[[Args], list[Use]] | None:
         return [(at, _needs(flags)) for at, flags in zip(places, key_flags(command, args, places), strict=True)]
 
     return uses
+
+
+def first_key_only(command: Command) -> int | None:
+    """Return what has to be allowed for the only key of a command, its first argument; None if that is not all."""
+    specs = facts_of(command).get("keys", ())
+    if command.get_keys is None and command.keys[:2] == (1, 1) and len(specs) == 1:
+        flags = specs[0]["flags"]
+        return None if "variable_flags" in flags or takes_channels(command) else _needs(flags)
+    return None
 
 
 def channels_of(command: Command, args: Args) -> tuple[list[bytes], bool]:

@@ -152,7 +152,7 @@ class Selector:
         """Tell whether a key may be read (``READ``), written, or merely be named (0)."""
         if self.all_keys:
             return True
-        return any(mode & needs == needs and matcher(pattern)(key) for pattern, mode in self.keys.items())
+        return any(matcher(pattern)(key) for pattern, mode in self.keys.items() if mode & needs == needs)
 
     def allows_channel(self, channel: bytes, is_pattern: bool) -> bool:
         """Tell whether a channel may be used; a pattern only if it is the very same."""

@@ -19,6 +19,7 @@ from ..protocol.resp import RESP2, Resp2
 if TYPE_CHECKING:
     from evio_core import Conn
 
+    from ..acl.user import User
     from .tracker import Tracker
 
 
@@ -31,9 +32,9 @@ DIRECT, TRACKED, QUEUE = "direct", "tracked", "queue"
 class Session:
     """A client. Its ``way`` is ``DIRECT`` while it is in the state that nearly all are in nearly always: authenticated,
     not blocked, in no transaction, without subscriptions; it is ``QUEUE`` if there is no more to it than a transaction
-    (MULTI), and ``TRACKED`` if the keys that it reads are remembered but for that. Any other state has no way
-    of its own (None): its commands take the long one, which considers them all. It is ``plain`` if it has a way
-    and is at the beginning of a command, so that its input need not be remembered."""
+    (MULTI), ``TRACKED`` if the keys that it reads are remembered but for that, and its user if that may not do
+    everything. Any other state has no way of its own (None): its commands take the long one, which considers them all.
+    It is ``plain`` if it has a way and is at the beginning of a command, so that its input need not be remembered."""
 
     __slots__ = (
         "atomic",
@@ -87,10 +88,11 @@ class Session:
         self.db: Database = services[Keyspace].databases[0]
         self.resp: Resp2 = RESP2
         self.context: Any = None  # for own commands
+        self.tracking: Tracker | None = None  # how it is tracked (CLIENT TRACKING)
         self.user = services[Users].default
         self.authenticated = services[Users].open
-        self.way: str | None = DIRECT if self.authenticated and self.user.unrestricted else None
-        self.plain = self.way is DIRECT
+        self.way: str | User | None = self.reading_way if self.authenticated else None
+        self.plain = self.authenticated
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
@@ -115,7 +117,6 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
-        self.tracking: Tracker | None = None  # how it is tracked (CLIENT TRACKING)
         self.blocked: Any = None  # what it waits for
         self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
@@ -124,8 +125,18 @@ class Session:
         self.batch_tries = 1  # pipelines that may be batches of one command; none of the next -N if it is negative
 
     @property
-    def reading_way(self) -> str:
-        """The way of its commands that are run at once: whether what they read may have to be remembered."""
+    def _usual_reader(self) -> bool:
+        """True if it is tracked, or a user who may not do everything, and no more than that."""
+        if self.queue is not None:
+            return False
+        return self.tracking is None or (self.user.unrestricted and not self.tracking.caching)
+
+    @property
+    def reading_way(self) -> str | User:
+        """The way of its commands that are run at once: whether what they read may have to be remembered, whether they
+        may be run at all."""
+        if not self.user.unrestricted:
+            return self.user
         return DIRECT if self.tracking is None or self.tracking.bcast else TRACKED
 
     @property
@@ -137,7 +148,6 @@ class Session:
         """Decide anew which way its commands take, and if it is plain; to be called when its state has changed."""
         usual = (
             self.authenticated
-            and self.user.unrestricted
             and self.blocked is None
             and not self.backlog
             and not self.closing
@@ -146,7 +156,7 @@ class Session:
             and not self.patterns
             and not self.shard_channels
             and self.reply_mode == "on"
-            and (self.tracking is None or (self.queue is None and not self.tracking.caching))
+            and ((self.tracking is None and self.user.unrestricted) or self._usual_reader)
         )
         self.way = (self.reading_way if self.queue is None else QUEUE) if usual else None
         self.plain = usual and self.parser.empty and not self.hard_limit

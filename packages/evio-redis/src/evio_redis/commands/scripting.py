@@ -34,6 +34,7 @@ def _run(session: Session, args: Args, script: Script | None, read_only: bool = 
     monitors = session.services[Monitors]
     if monitors:  # now, as the commands of the script are to be shown after it
         monitors.feed(session, args)
+    session.last_command = args[0]  # which the log of the rules shows
     count = parse_int(args[2])
     if count > len(args) - 3:
         raise CommandError("ERR Number of keys can't be greater than number of args")

@@ -40,8 +40,10 @@ from ..stats.memory import MemoryLimit
 from ..stats.slowlog import SlowLog
 from ..stats.totals import Totals
 from .recording import OOM, Recording
+from .restricted import Ways
 
 if TYPE_CHECKING:
+    from ..acl.user import User
     from ..model.services import Services
 
 __all__ = ["Dispatcher"]
@@ -111,7 +113,7 @@ class Dispatcher:
         self._totals = services[Totals]
         self._functions: dict[Command, Function] = {}  # with what has to be done besides at present
         self._recorded: dict[bool, Tables] = {}  # of these, by whether writes are followed, too
-        self.ways: dict[str, Tables] = {}
+        self.ways: dict[str | User, Tables] = {}
         self.batches: dict[bytes, tuple[int, Batch, Times]] = {}
         """By name: how many arguments, the batch form, where its times are counted."""
 
@@ -164,10 +166,16 @@ class Dispatcher:
             tracked = self._registry.wrapped(direct, self._remembering)
             direct = self._registry.wrapped(direct, self._invalidating)
         queueing = self._none if route.long else self._queueing
-        self.ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
+        ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
+        self.ways = Ways(ways, direct, self._registry, self._users, self._deny)
         self.batches = {} if route.long or route.writes_followed else self._batches
         if recording and self.batches:
             self.batches = self._recorded_batches()
+
+    def _deny(self, session: Session, command: Command, args: Args) -> bytes:
+        """Refuse a call that is not allowed; it is no call that is counted."""
+        command.calls -= 1  # as the caller is going to add it
+        return self.process(session, args)
 
     def _function(self, command: Command) -> Function:
         """The command's function, with what has to be done besides at present."""

@@ -42,6 +42,7 @@ LAYERS: dict[str, list[str]] = {
         "server",
         "commands",
         "scripting",
+        "replication",
         "execution",
         "persistence",
         "stats",

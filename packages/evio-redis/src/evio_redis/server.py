@@ -48,6 +48,8 @@ from .persistence.rdb.payload import Checksums
 from .persistence.snapshots import Snapshots
 from .process.running import Running
 from .process.signals import pid_file
+from .replication.replicas import Replicas
+from .replication.replication import Replication
 from .scripting import Scripts
 from .stats.info import Info
 from .stats.latency_monitor import Latency
@@ -134,12 +136,20 @@ class Server:
         self._memory = add(MemoryLimit(services))
         self._aof = add(AppendOnlyFile(services))
         self._snapshots = add(Snapshots(services))
-        self._snapshots.others_active = lambda: self._aof.rewrites.active
-        self._aof.rewrites.others_active = lambda: self._snapshots.active
+        self._aof.later = self._later
+        self._replicas = add(Replicas(services))
+        self._replication = add(Replication(services))
+        self._one_child_at_a_time()
         self.dispatcher = add(Dispatcher(services))
         scripts = add(Scripts(services))
         self._memory.scripts = lambda: scripts.memory
-        add(Info(services, self._aof, self._snapshots, scripts, self.dispatcher.settle))
+        add(Info(services, self._aof, self._snapshots, self._replication, scripts, self.dispatcher.settle))
+
+    def _one_child_at_a_time(self) -> None:
+        parts = self._aof.rewrites, self._snapshots, self._replicas
+        for part in parts:
+            others = [each for each in parts if each is not part]
+            part.others_active = lambda others=others: any(each.active for each in others)  # type: ignore[misc]
 
     def _rename(self, old: str, new: str) -> None:
         try:
@@ -227,6 +237,7 @@ class Server:
         return events
 
     def _close_files(self) -> None:
+        self._replicas.close()
         self._aof.close()
         if self.serving:
             self._snapshots.close()
@@ -327,6 +338,7 @@ class Server:
                 scheme = "tcp" if isinstance(name, tuple) else "unix"
             log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
         self._running.ready.set()
+        self._replication.start()
 
     def _opened(self, conn: Conn) -> Any:
         self._totals.connections_received += 1
@@ -352,6 +364,7 @@ class Server:
             if isinstance(error, evio_core.OutputLimitExceeded):
                 log.warning("closed client %d: %s", session.id, error)
             session.conn = None
+            self._replicas.remove(session)
             self._clients.remove(session)
 
     def _tick(self) -> float:
@@ -364,6 +377,7 @@ class Server:
         self._tracking.limit()
         self._aof.tick()
         self._snapshots.tick()
+        self._replication.tick()
         self._accesses.tick()
         if self.config.maxmemory or self.config.maxmemory_clients != "0":
             self._memory.update()

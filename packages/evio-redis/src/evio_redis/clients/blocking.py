@@ -152,9 +152,10 @@ class Blocking:
             if waiter.session.blocked is waiter and not (gone and waiter.needs_key):
                 reply = self.runner.attempt(waiter, key)
                 if reply is not None:  # else it is of another type than this one waits for
-                    self._finish(waiter, reply)
+                    self.finish(waiter, reply)
 
-    def _finish(self, waiter: Waiter, reply: bytes) -> None:
+    def finish(self, waiter: Waiter, reply: bytes) -> None:
+        """End the waiting of a client with this reply."""
         self._leave(waiter)
         waiter.session.late_reply(reply)
         self.runner.resume(waiter.session)
@@ -169,7 +170,7 @@ class Blocking:
         ):
             waiter = heapq.heappop(self._deadlines)[2]
             if waiter.session.blocked is waiter:
-                self._finish(waiter, waiter.expired)
+                self.finish(waiter, waiter.expired)
         return self._deadlines[0][0] - now if self._deadlines else None
 
     def unblock(self, session: Session, error: bool) -> bool:
@@ -178,11 +179,11 @@ class Blocking:
         if not isinstance(waiter, Waiter):
             return False
         if not error:
-            self._finish(waiter, waiter.expired)
+            self.finish(waiter, waiter.expired)
             return True
         unblocked = CommandError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
         self.runner.unblocked(session, unblocked)
-        self._finish(waiter, unblocked.reply)
+        self.finish(waiter, unblocked.reply)
         return True
 
     def forget(self, session: Session) -> None:

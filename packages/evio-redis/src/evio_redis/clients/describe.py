@@ -57,6 +57,8 @@ def is_allowed(session: Session, whom: str) -> bool:
 
 def client_type(session: Session) -> str:
     """Its class, as TYPE of CLIENT LIST and the output buffer limits have it."""
+    if session.replica is not None and session.replica.following:
+        return "replica"
     return "pubsub" if session.subscribed else "normal"
 
 
@@ -71,6 +73,7 @@ def parse_type(text: bytes) -> str:
 def _flags(session: Session) -> str:
     flags = ""
     for letter, state in (
+        ("S", session.replica is not None and session.replica.following),
         ("O", session.monitor),
         ("P", session.subscribed),
         ("x", session.queue is not None or session.executing is not None),

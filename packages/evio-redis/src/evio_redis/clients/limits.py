@@ -50,6 +50,10 @@ class OutputGuard:
         if not session.authenticated:
             return UNAUTHENTICATED, 0, 0
         limits: tuple[int, int, int] = getattr(self._config.client_output_buffer_limit, client_type(session))
+        if session.replica is not None and session.replica.allowance:
+            hard, soft, seconds = limits
+            more = session.replica.allowance
+            return hard and hard + more, soft and soft + more, seconds
         return limits
 
     def check(self, sessions: Iterable[Session], now: float) -> None:

@@ -46,7 +46,7 @@ class Pause:
         """Pause for so long; of two pauses the longer and the stricter counts."""
         self._writes_only = writes_only and (self._writes_only or not self.active)
         self._until = max(self._until, monotonic() + seconds)
-        self._keyspace.keeps_expired = True
+        self._keyspace.paused = True
         self._route.hold("pause")
 
     def holds(self, session: Session, command: Command, args: Args) -> bool:
@@ -89,7 +89,7 @@ class Pause:
         """Go on now."""
         self._until = 0.0
         self._writes_only = False
-        self._keyspace.keeps_expired = False
+        self._keyspace.paused = False
         self._route.release("pause")
         waiting, self._waiting = self._waiting, []
         for session in waiting:

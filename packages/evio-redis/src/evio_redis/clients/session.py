@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evio_core import Conn
 
     from ..acl.user import User
+    from .replica import Replica
     from .tracker import Tracker
 
 
@@ -67,6 +68,7 @@ class Session:
         "plain",
         "queue",
         "redacted",
+        "replica",
         "replies",
         "reply_mode",
         "resp",
@@ -117,6 +119,7 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
+        self.replica: Replica | None = None  # what it has said about itself as a replica (REPLCONF)
         self.blocked: Any = None  # what it waits for
         self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs

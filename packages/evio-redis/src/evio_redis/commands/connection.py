@@ -19,6 +19,7 @@ from ..model.command import Args, command
 from ..model.version import REDIS_VERSION
 from ..protocol.numbers import parse_int, parse_int32
 from ..protocol.resp import EMPTY_ARRAY, OK, RESP2, RESP3, Resp2, array, bulk, integer
+from ..replication.replication import Replication
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -111,7 +112,7 @@ def hello(session: Session, args: Args) -> bytes:
             *(bulk(b"proto"), integer(resp.version)),
             *(bulk(b"id"), integer(session.id)),
             *(bulk(b"mode"), bulk(b"standalone")),
-            *(bulk(b"role"), bulk(b"master")),
+            *(bulk(b"role"), bulk(b"replica" if session.services[Replication].master is not None else b"master")),
             *(bulk(b"modules"), EMPTY_ARRAY),
         ]
     )

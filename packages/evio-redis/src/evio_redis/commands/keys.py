@@ -9,14 +9,13 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..clients.blocking import Blocking
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
 from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.keyspace import Keyspace
 from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.glob import matcher
-from ..protocol.numbers import parse_int, parse_int32
+from ..protocol.numbers import parse_int32
 from ..protocol.resp import OK, ONE, ZERO, bulk, bulks, integer
 
 if TYPE_CHECKING:
@@ -249,15 +248,3 @@ def flushall(session: Session, args: Args) -> bytes:
 def _check_flush(args: Args) -> None:
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"SYNC", b"ASYNC")):
         raise CommandError(SYNTAX_ERROR)
-
-
-@command("WAIT", arity=3, flags="noscript", group="generic", since="3.0.0")
-def wait(session: Session, args: Args) -> bytes:
-    wanted = parse_int(args[1])
-    milliseconds = parse_int(args[2], "ERR timeout is not an integer or out of range")
-    if milliseconds < 0:
-        raise CommandError("ERR timeout is negative")
-    if wanted <= 0:
-        return ZERO
-    # There are no replicas, so it is the time that ends the waiting.
-    return session.services[Blocking].wait(session, [], milliseconds / 1000, lambda key: None, ZERO)

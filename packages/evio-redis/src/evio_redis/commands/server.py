@@ -19,7 +19,7 @@ from ..persistence import AppendOnlyFile
 from ..persistence.snapshots import Snapshots
 from ..process.running import Running
 from ..protocol.numbers import parse_int
-from ..protocol.resp import EMPTY_ARRAY, OK, ZERO, array, bulk, bulks, integer, simple
+from ..protocol.resp import EMPTY_ARRAY, OK, array, bulk, bulks, integer, simple
 from ..stats.info import Info
 from ..stats.rates import Rates
 from ..stats.slowlog import SlowLog
@@ -184,11 +184,6 @@ def slowlog_reset(session: Session, args: Args) -> bytes:
 
 
 # -- what monitoring tools ask of a server that is alone
-
-
-@command("ROLE", arity=1, flags="noscript loading stale fast", group="server", since="2.8.12")
-def role(session: Session, args: Args) -> bytes:
-    return array([bulk(b"master"), ZERO, EMPTY_ARRAY])
 
 
 @command("MODULE LIST", arity=2, flags="admin noscript", group="server", since="4.0.0")

@@ -149,6 +149,22 @@ class Config:
     stream_node_max_bytes: int
     stream_node_max_entries: int
     supervised: str
+    replicaof: str
+    masterauth: str
+    masteruser: str
+    replica_read_only: bool
+    replica_serve_stale_data: bool
+    replica_priority: int
+    replica_announced: bool
+    replica_announce_ip: str
+    replica_announce_port: int
+    repl_backlog_size: int
+    repl_backlog_ttl: int
+    repl_timeout: int
+    repl_ping_replica_period: int
+    min_replicas_to_write: int
+    min_replicas_max_lag: int
+    tls_replication: bool
     shutdown_timeout: int
     slowlog_log_slower_than: int
     slowlog_max_len: int

@@ -26,6 +26,7 @@ __all__ = [
     "file_name",
     "flags",
     "hosts",
+    "master",
     "memory",
     "number",
     "numbers",
@@ -302,6 +303,16 @@ def memory_or_share(text: str) -> str:
         return str(parse_memory(text))
     except ConfigError:
         raise ConfigError("argument must be a memory or percent value") from None
+
+
+def master(text: str) -> str:
+    """The host and the port of a master; empty for none."""
+    words = text.split()
+    if not words or [word.lower() for word in words] == ["no", "one"]:
+        return ""
+    if len(words) != 2 or not words[1].isdigit() or not 1 <= int(words[1]) <= 65535:
+        raise ConfigError("Invalid master port" if len(words) == 2 else "a host and a port are expected")
+    return " ".join(words)
 
 
 def refused(default: str, why: str) -> Callable[[str], str]:

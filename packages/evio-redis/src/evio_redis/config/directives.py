@@ -23,6 +23,7 @@ from .converters import (  # fmt: skip
     events,
     file_name,
     hosts,
+    master,
     memory,
     memory_or_share,
     number,
@@ -212,6 +213,35 @@ _add("aof-disable-auto-gc", False, yes_no, "keep files that a rewrite has replac
 _delay = number(-INT_MAX - 1, INT_MAX)
 _add("rdb-key-save-delay", 0, _delay, "microseconds that a rewrite waits after each command, for tests", hidden=True)
 _add("aof-load-truncated", True, yes_no, "cut off a command that was half written", show_yes_no, metavar="yes|no")
+
+# -- replication
+_add("replicaof", "", master, "the master to follow", mutable=False, metavar="HOST PORT")
+_add("masterauth", "", str, "password that the master asks for", metavar="PASSWORD")
+_add("masteruser", "", str, "user to log in to the master as", metavar="NAME")
+_add("replica-read-only", True, yes_no, "refuse writes while following a master", show_yes_no, metavar="yes|no")
+_stale = "answer though the link to the master is down"
+_add("replica-serve-stale-data", True, yes_no, _stale, show_yes_no, metavar="yes|no")
+_add("replica-priority", 100, number(0, INT_MAX), "the lowest is promoted first; 0 for never", metavar="N")
+_add("replica-announced", True, yes_no, "whether Sentinel lists this replica", show_yes_no, metavar="yes|no")
+_add("replica-announce-ip", "", str, "address that the master is told", metavar="HOST")
+_add("replica-announce-port", 0, port, "port that the master is told", metavar="PORT")
+_add("repl-backlog-size", 1 << 20, memory(1), "bytes of the stream kept for replicas that come back", metavar="SIZE")
+_add(
+    "repl-backlog-ttl", 3600, number(0, LLONG_MAX), "seconds without replicas it is kept; 0 for ever", metavar="SECONDS"
+)
+_silent = "seconds after which a silent master or replica is given up"
+_add("repl-timeout", 60, number(1, INT_MAX), _silent, metavar="SECONDS")
+_ping = "seconds between signs of life to replicas"
+_add("repl-ping-replica-period", 10, number(1, INT_MAX), _ping, metavar="SECONDS")
+_add("min-replicas-to-write", 0, number(0, INT_MAX), "refuse writes with fewer replicas; 0 for never", metavar="N")
+_add(
+    "min-replicas-max-lag",
+    10,
+    number(0, INT_MAX),
+    "seconds since such a replica's last sign of life",
+    metavar="SECONDS",
+)
+_add("tls-replication", False, yes_no, "use TLS to the master", show_yes_no, metavar="yes|no")
 
 # -- operation
 _add("loglevel", "notice", one_of("debug", "verbose", "notice", "warning"), "how much to log", metavar="LEVEL")

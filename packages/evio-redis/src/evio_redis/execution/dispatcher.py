@@ -166,9 +166,12 @@ class Dispatcher:
             tracked = self._registry.wrapped(direct, self._remembering)
             direct = self._registry.wrapped(direct, self._invalidating)
         queueing = self._none if route.long else self._queueing
+        if route.refusal:
+            direct, tracked, queueing = map(self._registry.without_writes, (direct, tracked, queueing))
         ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
         self.ways = Ways(ways, direct, self._registry, self._users, self._deny)
-        self.batches = {} if route.long or route.writes_followed else self._batches
+        usual = not (route.long or route.writes_followed or route.refusal)
+        self.batches = self._batches if usual else {}
         if recording and self.batches:
             self.batches = self._recorded_batches()
 
@@ -465,7 +468,9 @@ class Dispatcher:
                 raise CommandError(f"NOPERM {DENIED[denied].format(command.name)}")
         if self._memory.exceeded and not self._memory.make_room() and self._needs_memory(session, command):
             raise CommandError(OOM)
-        if self._route.refusal and "write" in command.flags:
+        if self._route.stale and "stale" not in command.flags:
+            raise CommandError(self._route.stale)
+        if self._route.refusal and self._writes(session, command):
             raise CommandError(self._route.refusal)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
             raise CommandError(
@@ -493,6 +498,13 @@ class Dispatcher:
             return "denyoom" in command.flags
         queued = map(self._registry.find, session.queue)
         return any(each is not None and "denyoom" in each.flags for each in queued)
+
+    def _writes(self, session: Session, command: Command) -> bool:
+        """Return True if it writes, or what EXEC would run does."""
+        if command.name != "exec" or session.queue is None:
+            return "write" in command.flags
+        queued = map(self._registry.find, session.queue)
+        return any(each is not None and "write" in each.flags for each in queued)
 
     def _rejected(self, session: Session, command: Command | None, args: Args, error: CommandError) -> bytes:
         """Count a command that did not run; returns the error reply."""

@@ -49,8 +49,9 @@ class Hooks(Protocol):
     heard: bool
     """True while anybody is subscribed to anything."""
 
-    keeps_expired: bool
-    """True while nothing may change (CLIENT PAUSE), so that expired keys stay, unseen."""
+    @property
+    def keeps_expired(self) -> bool:
+        """True while nothing may change here (CLIENT PAUSE, a replica), so that expired keys stay, unseen."""
 
     propagate: Callable[[Database, list[bytes]], None] | None
     """Append a command to the append-only file, when that is on."""

@@ -49,7 +49,13 @@ class Keyspace:
         self.evicted_keys = 0
         self.usage: Counting | None = None  # counts what keys take, while there is a limit
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
-        self.keeps_expired = False  # during CLIENT PAUSE nothing changes, though expired keys are not seen
+        self.paused = False  # by CLIENT PAUSE
+        self.follows = False  # this server is a replica: it is its master who says what has expired
+
+    @property
+    def keeps_expired(self) -> bool:
+        """True while nothing may change here, though expired keys are not seen."""
+        return self.paused or self.follows
 
     @property
     def hits(self) -> int:

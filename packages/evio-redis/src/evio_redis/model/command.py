@@ -269,6 +269,12 @@ class Registry:
 
         return [{name: entry(name, old) for name, old in table.items()} for table in tables]
 
+    def without_writes(self, tables: Tables) -> Tables:
+        """Return such tables without the commands that write, or may run some that were queued before (EXEC)."""
+        left_out = {name for name, each in self.commands.items() if "write" in each.flags or each.name == "exec"}
+        names = {case.encode() for name in left_out for case in _usual_cases(name)}
+        return [{name: entry for name, entry in table.items() if name not in names} for table in tables]
+
     def tables(self, function_of: Callable[[Command], Entry | None]) -> Tables:
         """Return, for each number of arguments, the entries of the commands that accept it, by name: one look-up finds
         the function and checks the arity. Left out are names in an unusual case, more than 32 arguments, and commands

@@ -18,6 +18,7 @@ class Route:
     def __init__(self) -> None:
         self._refusals: dict[str, str] = {}  # who refuses writes: the error reply
         self._reasons: dict[str, bool] = {}  # reason: whether it is about writes only
+        self.stale = ""  # the error reply while data is too old to be served
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
 
     def hold(self, reason: str, writes_only: bool = False) -> None:
@@ -33,14 +34,24 @@ class Route:
             self.on_change()
 
     def refuse_writes(self, reason: str, error: str) -> None:
-        """Have writes be refused with this error reply, until :meth:`accept_writes` is called for the reason."""
-        self._refusals[reason] = error
-        self.hold(reason)
+        """Have writes be refused with this error reply, until :meth:`accept_writes` is called for the reason. What only
+        reads goes on as it does."""
+        if self._refusals.get(reason) != error:
+            self._refusals[reason] = error
+            self.on_change()
 
     def accept_writes(self, reason: str) -> None:
         """End a refusal; nothing happens if there is none."""
-        self._refusals.pop(reason, None)
-        self.release(reason)
+        if self._refusals.pop(reason, None) is not None:
+            self.on_change()
+
+    def refuse_stale(self, error: str) -> None:
+        """Have everything but commands that may run on old data be refused with this error; empty: no more."""
+        self.stale = error
+        if error:
+            self.hold("stale data")
+        else:
+            self.release("stale data")
 
     @property
     def refusal(self) -> str:

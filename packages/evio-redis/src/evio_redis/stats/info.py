@@ -57,6 +57,16 @@ class _Log(Protocol):
         """Return its fields of ``INFO persistence``."""
 
 
+class _Replication(Protocol):
+    """The role of the server, as far as it is shown here."""
+
+    def info(self) -> dict[str, Any]:
+        """Fields of ``INFO replication``."""
+
+    def counts(self) -> dict[str, Any]:
+        """Fields of ``INFO stats``."""
+
+
 class _Scripts(Protocol):
     """The scripts, as far as they are shown here."""
 
@@ -79,9 +89,16 @@ class Info:
     """The report of one server. ``settle`` brings the statistics of commands up to date."""
 
     def __init__(
-        self, services: Services, log: _Log, snapshots: _Snapshots, scripts: _Scripts, settle: Callable[[], None]
+        self,
+        services: Services,
+        log: _Log,
+        snapshots: _Snapshots,
+        replication: _Replication,
+        scripts: _Scripts,
+        settle: Callable[[], None],
     ) -> None:
         self._log = log
+        self._replication = replication
         self._scripts = scripts
         self._settle = settle
         self._running = services[Running]
@@ -259,9 +276,7 @@ class Info:
             "instantaneous_input_repl_kbps": "0.00",
             "instantaneous_output_repl_kbps": "0.00",
             "rejected_connections": self._totals.rejected_connections,
-            "sync_full": 0,
-            "sync_partial_ok": 0,
-            "sync_partial_err": 0,
+            **self._replication.counts(),
             "expired_keys": self._keyspace.expired_keys,
             "expired_stale_perc": f"{self._expirer.stale * 100:.2f}",
             "expired_time_cap_reached_count": self._expirer.time_cap_reached,
@@ -298,19 +313,7 @@ class Info:
         }
 
     def _replication_fields(self) -> Mapping[str, Any]:
-        return {
-            "role": "master",
-            "connected_slaves": 0,
-            "master_failover_state": "no-failover",
-            "master_replid": self._running.run_id,
-            "master_replid2": "0" * 40,
-            "master_repl_offset": 0,
-            "second_repl_offset": -1,
-            "repl_backlog_active": 0,
-            "repl_backlog_size": 0,
-            "repl_backlog_first_byte_offset": 0,
-            "repl_backlog_histlen": 0,
-        }
+        return self._replication.info()
 
     def _cpu_fields(self) -> Mapping[str, Any]:
         if sys.platform == "win32":

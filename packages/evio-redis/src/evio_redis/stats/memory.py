@@ -91,6 +91,9 @@ class MemoryLimit:
 
     def make_room(self) -> bool:
         """Evict keys if the limit is exceeded; returns whether commands that need memory may run."""
+        if self._keyspace.follows:  # a replica has what its master has
+            self._exceeds(False)
+            return True
         usage, eviction = self.usage, self.eviction
         kept = (usage.bytes <= usage.limit and not eviction.going_on) or eviction.make_room()
         self._exceeds(not kept)

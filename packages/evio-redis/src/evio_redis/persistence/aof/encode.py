@@ -17,7 +17,7 @@ from ...keyspace.types.streams import Stream, parse_body
 from ...keyspace.types.zsets import SortedSet
 from ...protocol.numbers import format_double
 
-__all__ = ["LARGE", "append", "commands_of", "encode", "pieces"]
+__all__ = ["LARGE", "append", "commands_of", "encode", "encoded_size", "pieces"]
 
 ITEMS = 64
 """Members of a collection that one command adds (Redis's AOF_REWRITE_ITEMS_PER_CMD)."""
@@ -29,6 +29,14 @@ LARGE = 64 * 1024
 def encode(args: Sequence[bytes]) -> bytes:
     """A command as a client would send it."""
     return b"".join(pieces(args))
+
+
+def encoded_size(args: Sequence[bytes]) -> int:
+    """Return the number of bytes of that."""
+    size = len(b"*%d\r\n" % len(args))
+    for each in args:
+        size += len(b"$%d\r\n" % len(each)) + len(each) + 2
+    return size
 
 
 def pieces(args: Sequence[bytes]) -> list[bytes]:

@@ -32,6 +32,7 @@ class AppendOnlyFile(LogWriter):
         super().__init__(services)
         self._services = services
         self.on = self.waiting = False
+        self._attached = False  # commands are logged for the file
         self._manifest: Manifest | None = None  # once it is needed
         self.base_size = 0  # when it was rewritten last
         self._behind = False  # the server has ended without having written everything
@@ -185,17 +186,25 @@ class AppendOnlyFile(LogWriter):
         self._detach()
 
     def _attach(self) -> None:
-        self.logging = True
-        self._keyspace.propagate = self.feed
-        self._route.hold("append-only file", writes_only=True)
+        self._attached = True
+        self._follow()
 
     def _detach(self) -> None:
-        self.logging = False
-        self._keyspace.propagate = None
-        self._buffer.clear()
+        self._attached = False
+        self._forget_buffer()
         self._distrusted = False
         self._accept_writes()
-        self._route.release("append-only file")
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._attached or self.replicate is not None:
+            self.logging = True
+            self._keyspace.propagate = self.feed
+            self._route.hold("append-only file", writes_only=True)
+        else:
+            self.logging = False
+            self._keyspace.propagate = None
+            self._route.release("append-only file")
 
     # -- now and then
 
@@ -273,9 +282,10 @@ class AppendOnlyFile(LogWriter):
     def rewrite_failed(self) -> None:
         """A rewrite has failed. If it was for the first base, the next one begins with nothing."""
         if self.waiting and self._fd >= 0:
+            self.flush()
             os.close(self._fd)
             self._fd, self._database = -1, None
-            self._buffer.clear()
+            self._forget_buffer()
             self._remove_temporary()
             self.rewrites.scheduled = True
 

@@ -26,6 +26,7 @@ from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
 from ..rdb.reader import load_rdb
+from .encode import encoded_size
 
 __all__ = ["load_commands", "load_files"]
 
@@ -183,7 +184,7 @@ def _commands(file: BinaryIO, start: int) -> Iterator[tuple[Args, int]]:
             start = file.tell()
             continue
         for args in commands:
-            start += _encoded_size(args)
+            start += encoded_size(args)
             yield args, start
         file.seek(start)
 
@@ -194,16 +195,9 @@ def _whole(block: bytes) -> list[Args] | None:
     try:
         reader.feed(block)
         commands: list[Args] = list(iter(reader.gets, False))
-        return commands if commands and sum(map(_encoded_size, commands)) == len(block) else None
+        return commands if commands and sum(map(encoded_size, commands)) == len(block) else None
     except (hiredis.HiredisError, TypeError):
         return None
-
-
-def _encoded_size(args: Args) -> int:
-    size = len(b"*%d\r\n" % len(args))
-    for each in args:
-        size += len(b"$%d\r\n" % len(each)) + len(each) + 2
-    return size
 
 
 def _one_by_one(file: BinaryIO, at: int, until: int) -> Iterator[tuple[Args, int]]:

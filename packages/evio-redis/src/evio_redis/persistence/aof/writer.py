@@ -31,6 +31,8 @@ from .encode import LARGE, append, encode
 from .rewrite import Rewrites
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...clients.session import Session
 
 __all__ = ["LogWriter"]
@@ -49,8 +51,17 @@ LOG_THEMSELVES = frozenset({"exec", "eval", "evalsha"})
 """Commands that run others, which are logged instead."""
 
 
+class _ForFile(bytes):
+    """A piece of the log that replicas do not get: a time stamp."""
+
+
+class _ForReplicas(bytes):
+    """A piece that only replicas get: a message, which is no change of any key."""
+
+
 class LogWriter:
-    """The file at the end of the log, and what is on its way to it."""
+    """The file at the end of the log, and what is on its way to it. Replicas get the same commands (``replicate``),
+    also while there is no file."""
 
     rewrites: Rewrites
 
@@ -60,8 +71,12 @@ class LogWriter:
         self._latency = services[Latency]
         self._route = services[Route]
         self.logging = False  # commands that change something are to be logged
+        self.replicate: Callable[[bytes], None] | None = None  # the replicas' part, while there may be any
+        self.later: Callable[[Callable[[], object]], None]  # have it called at the end of the turn; set by the server
+        self._flushed_later = False
+        self._replicated = 0  # pieces at the beginning of the buffer that replicas have
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
-        self._fd = -1  # without one there is no ``_database`` either
+        self._fd = -1  # without one, and without replicas, there is no ``_database`` either
         self.size = 0  # of all files
         self._buffer: list[bytes | memoryview] = []
         self._buffered_large = False
@@ -78,6 +93,22 @@ class LogWriter:
         self._retry_at, self._retry_delay = 0.0, RETRY
         self.flush_delay = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
         self._disk = DiskThread()
+
+    def set_replicate(self, replicate: Callable[[bytes], None] | None) -> None:
+        """Begin to hand all commands to replicas, or (None) cease to."""
+        self.flush()
+        self.replicate = replicate
+        self.restart_stream()
+        self._follow()
+
+    def restart_stream(self) -> None:
+        """Hand over what there is; what follows begins by selecting its database."""
+        self.flush()
+        self._database = None
+
+    def _follow(self) -> None:
+        """Have commands logged while there is a file or replicas."""
+        raise NotImplementedError
 
     def _append_to(self, fd: int) -> None:
         """Append to ``fd`` from now on."""
@@ -121,7 +152,23 @@ class LogWriter:
             rewritten.clear()
         self._unacknowledged[session] = None
         if not self.grouped and not self._transaction:
+            self._flush_ungrouped()
+
+    def _flush_ungrouped(self) -> None:
+        """Flush before the reply leaves, as the file demands; replicas get everything at the end of the turn."""
+        if self._fd >= 0:
             self.flush()
+        else:
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        if not self._flushed_later:
+            self._flushed_later = True
+            self.later(self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._flushed_later = False
+        self.flush()
 
     def _feed_together(self, session: Session, commands: list[Args]) -> None:
         together = len(commands) > 1 and not self._transaction
@@ -146,11 +193,11 @@ class LogWriter:
             self._unacknowledged[session] = None
         self._transaction = 0
         if not self.grouped:
-            self.flush()
+            self._flush_ungrouped()
 
     def feed(self, database: Database, args: Args) -> None:
         """Log a command."""
-        if self._fd < 0:
+        if self._fd < 0 and self.replicate is None:
             return  # it is to begin with a base that is still to come
         if self._config.aof_timestamp_enabled:
             self._annotate()
@@ -164,12 +211,21 @@ class LogWriter:
             self._transaction += 1
         if append(self._buffer, args):
             self._buffered_large = True
+        if self._fd < 0 and not self.grouped:
+            self._schedule_flush()  # a key that has expired is no command's change
 
     def _annotate(self) -> None:
         now = int(time.time())
         if now > self._stamp:
             self._stamp = now
-            self._buffer.append(b"#TS:%d\r\n" % now)
+            self._buffer.append(_ForFile(b"#TS:%d\r\n" % now))
+
+    def feed_replicas(self, args: Args) -> None:
+        """Hand replicas a command that changes no key (PUBLISH), in order with those that do."""
+        if self.replicate is not None:
+            self._buffer.append(_ForReplicas(encode(args)))
+            if not self.grouped and not self._transaction:
+                self._flush_ungrouped()
 
     # -- writing
 
@@ -177,6 +233,8 @@ class LogWriter:
         """Write what has been logged; with ``always``, sync it."""
         if self._doomed:
             self._drop_doomed()
+        if self.replicate is not None and self._buffer:
+            self._hand_over(self.replicate)
         if not self._buffer or self._fd < 0:
             return
         if self.flush_delay:
@@ -189,8 +247,10 @@ class LogWriter:
             else:
                 self._write()
         except OSError as error:
+            self._replicated = len(self._buffer)
             self._failed(error)
             return
+        self._replicated = 0
         if self._config.appendfsync != "always":
             self._unsynced = True
         else:
@@ -202,6 +262,24 @@ class LogWriter:
         self._unacknowledged.clear()
         if self.error and not self._distrusted:
             self._recovered()
+
+    def _hand_over(self, replicate: Callable[[bytes], None]) -> None:
+        """Give replicas what they do not have yet, and keep what the file is to have."""
+        fresh = self._buffer[self._replicated :]
+        self._replicated = len(self._buffer)
+        data = b"".join([piece for piece in fresh if type(piece) is not _ForFile])
+        if self._fd < 0:
+            self._forget_buffer()
+        elif any(type(piece) is _ForReplicas for piece in fresh):
+            self._buffer = [piece for piece in self._buffer if type(piece) is not _ForReplicas]
+            self._replicated = len(self._buffer)
+        if data:
+            replicate(data)
+
+    def _forget_buffer(self) -> None:
+        self._buffer.clear()
+        self._replicated = 0
+        self._unacknowledged.clear()
 
     def _write(self) -> None:
         """Write the buffer; what is left when that fails stays there. Raises ``OSError``."""

@@ -1,0 +1,1 @@
+"""Replication in Redis's own protocol: a server's replicas, and its link to a master."""

@@ -1,0 +1,349 @@
+"""The link of a replica to its master: the handshake, the snapshot, the stream.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/replication/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from evio_core import Action, Handler
+
+from ..clients.blocking import Blocking
+from ..config.config import Config
+from ..errors import CommandError, LogCorrupt
+from ..keyspace.keyspace import Keyspace
+from ..model.command import Args, Registry
+from ..model.services import Services
+from ..persistence import AppendOnlyFile
+from ..persistence.aof.encode import encode, encoded_size
+from ..persistence.aof.loader import LONG_AGO
+from ..persistence.rdb.reader import load_rdb
+from ..process.running import Running
+from ..protocol.parser import Parser
+from ..stats.totals import Totals
+from .replicas import Replicas
+
+if TYPE_CHECKING:
+    from ..clients.session import Session
+
+__all__ = ["Link", "LinkState"]
+
+log = logging.getLogger("evio_redis")
+
+LINE_MAX = 64 * 1024
+"""Bytes of a line in the handshake."""
+
+MARK_SIZE = 40
+"""Bytes of the mark that ends a snapshot whose length is not known beforehand."""
+
+TRANSIENT = (b"-NOMASTERLINK", b"-LOADING")
+"""Beginnings of replies to PSYNC that mean: later."""
+
+
+class LinkState(Enum):
+    """The progress of a link; the values are those of ROLE."""
+
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    SYNC = "sync"
+    CONNECTED = "connected"
+
+
+class LinkError(Exception):
+    """The master has said what the link cannot go on after."""
+
+
+class Link(Handler):
+    """One connection to the master."""
+
+    def __init__(
+        self, services: Services, session: Session, connected: Callable[[], None], ended: Callable[[], None]
+    ) -> None:
+        self._services = services
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._registry = services[Registry]
+        self._replicas = services[Replicas]
+        self._aof = services[AppendOnlyFile]
+        self._session = session
+        self._connected = connected
+        self._ended = ended
+        self._input = b""
+        self._replies = iter(self._handshake())
+        self._receive: Callable[[bytes], None] = self._receive_line
+        self._file: BinaryIO | None = None
+        self._left = 0  # bytes of the snapshot
+        self._mark = b""  # that ends it, if its length is not known
+        self._tail = b""  # the last bytes of it, which may be the mark
+        self._following = ("", 0)  # the stream behind the snapshot: its id and its offset
+        self._parser = Parser()
+        self._raw = bytearray()  # what the parser has of a command that is not whole
+        self._queue: list[Args] | None = None  # of MULTI
+        self.state = LinkState.CONNECTING
+        self.last_input = time.monotonic()
+
+    # -- events
+
+    def opened(self) -> None:
+        """Begin the handshake."""
+        self.conn.configure(max_pending=0, high_water=1 << 60)
+        log.info("MASTER <-> REPLICA sync started")
+        self.state = LinkState.HANDSHAKE
+        self.last_input = time.monotonic()
+        self._ask()
+
+    def data(self, chunk: bytes) -> Action | None:
+        """Take what the master sends."""
+        self.last_input = time.monotonic()
+        try:
+            self._receive(chunk)
+        except (LinkError, LogCorrupt, OSError) as error:
+            log.warning("The link to the master cannot go on: %s", error)
+            return Action.CLOSE
+        return None
+
+    def eof(self) -> Action:
+        """End with the master."""
+        return Action.CLOSE
+
+    def closed(self, error: BaseException | None) -> None:
+        """Report the end; half a snapshot is of no use."""
+        if self.state is LinkState.CONNECTING:
+            log.warning("Error condition on socket for SYNC: %s", error or "closed")
+        else:
+            log.warning("Connection with master lost: %s", error or "closed by it")
+        self._drop_file()
+        self._ended()
+
+    # -- the handshake
+
+    def _ask(self) -> None:
+        """Send the next command of the handshake."""
+        args = next(self._replies)
+        self._asked = args[0]
+        self.conn.write(encode(args))
+
+    def _handshake(self) -> list[list[bytes]]:
+        config, replicas = self._config, self._replicas
+        commands = [[b"PING"]]
+        if config.masterauth:
+            user = [config.masteruser.encode()] if config.masteruser else []
+            commands.append([b"AUTH", *user, config.masterauth.encode()])
+        port = config.replica_announce_port or self._services[Running].port or config.tls_port
+        commands.append([b"REPLCONF", b"listening-port", b"%d" % port])
+        if config.replica_announce_ip:
+            commands.append([b"REPLCONF", b"ip-address", config.replica_announce_ip.encode()])
+        commands.append([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])
+        known = replicas.backlog is not None
+        if known:
+            log.info("Trying a partial resynchronization (request %s:%d).", replicas.id, replicas.offset + 1)
+        where = [replicas.id.encode(), b"%d" % (replicas.offset + 1)] if known else [b"?", b"-1"]
+        commands.append([b"PSYNC", *where])
+        return commands
+
+    def _receive_line(self, chunk: bytes) -> None:
+        data = self._input + chunk
+        while self._receive == self._receive_line:
+            line, newline, rest = data.partition(b"\n")
+            if not newline:
+                if len(data) > LINE_MAX:
+                    raise LinkError("a line of the handshake has no end")
+                self._input = data
+                return
+            data = rest
+            if line.strip():  # an empty one is a sign of life
+                self._take_line(line.rstrip(b"\r"))
+        self._input = b""
+        if data:
+            self._receive(data)
+
+    def _take_line(self, line: bytes) -> None:
+        if self.state is LinkState.SYNC:
+            self._announced(line)
+            return
+        shown = line[:200].decode("utf-8", "replace")
+        if self._asked == b"PSYNC":
+            self._take_psync(line, shown)
+            return
+        if line.startswith(b"-"):
+            harmless = self._asked == b"REPLCONF" or (
+                self._asked == b"PING" and line.startswith((b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"))
+            )
+            if not harmless:
+                raise LinkError(f"it replies to {self._asked.decode()}: {shown}")
+        elif not line.startswith(b"+"):
+            raise LinkError(f"it replies to {self._asked.decode()}, which no Redis does: {shown!r}")
+        self._ask()
+
+    def _take_psync(self, line: bytes, shown: str) -> None:
+        words = line.split()
+        if words[0] == b"+FULLRESYNC" and len(words) == 3 and len(words[1]) == MARK_SIZE and words[2].isdigit():
+            log.info("Full resync from master: %s", shown[12:])
+            self._following = words[1].decode("ascii", "replace"), int(words[2])
+            self.state = LinkState.SYNC
+        elif words[0] == b"+CONTINUE" and len(words) <= 2 and self._replicas.backlog is not None:
+            stream = words[1].decode("ascii", "replace") if len(words) == 2 else self._replicas.id
+            log.info("Successful partial resynchronization with master.")
+            self._replicas.follow(stream, self._replicas.offset, same=True)
+            self._begin_stream()
+        elif line.startswith(TRANSIENT):
+            raise LinkError(f"it cannot synchronise now: {shown}")
+        else:
+            raise LinkError(f"it replies to PSYNC: {shown}")
+
+    # -- the snapshot
+
+    def _announced(self, line: bytes) -> None:
+        """Take the line that says how long the snapshot is."""
+        if line.startswith(b"-"):
+            raise LinkError(f"it cannot give a snapshot: {line[:200].decode('utf-8', 'replace')}")
+        if line.startswith(b"$EOF:") and len(line) == 5 + MARK_SIZE:
+            self._mark, self._left = line[5:], 0
+            log.info("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk")
+        elif line.startswith(b"$") and line[1:].isdigit() and len(line) < 20:
+            self._mark, self._left = b"", int(line[1:])
+            log.info("MASTER <-> REPLICA sync: receiving %d bytes from master to disk", self._left)
+        else:
+            raise LinkError(f"no snapshot begins with {line[:100]!r}")
+        self._path = Path(self._config.dir) / f"temp-{int(time.time())}.{os.getpid()}.rdb"
+        self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115  # it is closed with the link
+        self._receive = self._receive_snapshot
+
+    def _receive_snapshot(self, chunk: bytes) -> None:
+        assert self._file is not None, "it is being received"
+        if not self._mark:
+            part, rest = chunk[: self._left], chunk[self._left :]
+            self._left -= len(part)
+            _write_all(self._file, part)
+            if self._left:
+                return
+        else:
+            data = self._tail + chunk
+            end = data.find(self._mark)
+            if end < 0:
+                keep = len(data) - len(self._mark) + 1
+                _write_all(self._file, data[: max(keep, 0)])
+                self._tail = data[max(keep, 0) :]
+                return
+            _write_all(self._file, data[:end])
+            rest = data[end + len(self._mark) :]
+        self._file.close()
+        self._file = None
+        self._load()
+        if rest:
+            self._receive(rest)
+
+    def _load(self) -> None:
+        """Replace all keys by those of the snapshot. Raises :class:`LogCorrupt` and ``OSError``."""
+        log.info("MASTER <-> REPLICA sync: Flushing old data, loading DB in memory")
+        aof, keyspace = self._aof, self._keyspace
+        logged = aof.on or aof.waiting
+        self._replicas.follow(*self._following, same=False)
+        if logged:
+            aof.turn_off()
+        begin = time.monotonic()
+        try:
+            keyspace.flush(keyspace.databases)
+            try:
+                load_rdb(keyspace, self._path, self._config)
+            except LogCorrupt:
+                keyspace.flush(keyspace.databases)
+                self._replicas.forget_stream()
+                raise
+        finally:
+            self._path.unlink(missing_ok=True)
+            if logged:
+                aof.turn_on()
+        log.info("MASTER <-> REPLICA sync: Finished with success in %.3f seconds", time.monotonic() - begin)
+        self._begin_stream()
+
+    def _drop_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink(missing_ok=True)
+
+    # -- the stream
+
+    def _begin_stream(self) -> None:
+        self.state = LinkState.CONNECTED
+        self._session.db = self._keyspace.databases[0]
+        self._receive = self._receive_stream
+        self._connected()
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Tell the master how far this server is."""
+        if self.state is LinkState.CONNECTED:
+            self.conn.write(encode([b"REPLCONF", b"ACK", b"%d" % self._replicas.offset]))
+
+    def _receive_stream(self, chunk: bytes) -> None:
+        self._raw += chunk
+        commands = self._parser.parse(chunk)
+        done = 0
+        for args in commands:
+            size = encoded_size(args)
+            data = bytes(self._raw[done : done + size])
+            done += size
+            self._take(args)
+            self._replicas.feed(data)
+        del self._raw[:done]
+        if self._parser.error is not None:
+            raise LinkError(f"Protocol error: {self._parser.error}")
+        if commands and self._keyspace.ready_keys:
+            self._services[Blocking].serve()
+        self._aof.flush()
+
+    def _take(self, args: Args) -> None:
+        name = args[0].upper()
+        if name == b"MULTI":
+            self._queue = []
+        elif name == b"EXEC":
+            queue, self._queue = self._queue or [], None
+            if self._aof.logging:
+                self._aof.begin_transaction()
+            for each in queue:
+                self._run(each)
+            if self._aof.logging:
+                self._aof.end_transaction(self._session)
+        elif self._queue is not None:
+            self._queue.append(args)
+        elif name == b"REPLCONF":
+            if len(args) == 3 and args[1].upper() == b"GETACK":
+                self.conn.write(encode([b"REPLCONF", b"ACK", b"%d" % self._replicas.offset]))
+        else:
+            self._run(args)
+
+    def _run(self, args: Args) -> None:
+        """Do again what the master has done; nothing expires here meanwhile."""
+        session, keyspace, aof = self._session, self._keyspace, self._aof
+        command = self._registry.find(args)
+        if command is None or command.subcommands or not command.accepts(len(args)):
+            log.critical("The master sends what this server has no command for: %r", args[0][:64])
+            return
+        before = keyspace.dirty
+        session.rewritten.clear()
+        clock = keyspace.clock
+        frozen, clock.frozen = clock.frozen, LONG_AGO
+        try:
+            command.function(session, args)
+        except CommandError as error:
+            log.critical("%s, which the master has run, fails here: %s", command.name, error)
+        finally:
+            clock.frozen = frozen
+        self._services[Totals].commands_processed += 1
+        if aof.logging and keyspace.dirty != before:
+            aof.record(session, args)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,421 @@
+"""The replicas of this server: what they are sent, and how far they are.
+
+A replica asks for the stream from an offset on (PSYNC). If that part is in the backlog, it is sent; else the replica
+gets a snapshot first, which a child process writes to a file, and then what has changed since the fork. The stream is
+what the append-only file has too: commands, whose effects do not depend on the moment.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/replication/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..clients.blocking import Blocking
+from ..clients.replica import Replica, State
+from ..config.config import Config
+from ..errors import CommandError
+from ..keyspace.keyspace import Keyspace
+from ..model.route import Route
+from ..model.services import Services
+from ..persistence import AppendOnlyFile
+from ..persistence.aof.encode import encode
+from ..persistence.child import Child
+from ..persistence.rdb.writer import write_rdb
+from ..protocol.resp import integer
+from .backlog import Backlog
+
+if TYPE_CHECKING:
+    from ..clients.blocking import Waiter
+    from ..clients.session import Session
+
+__all__ = ["NO_ID", "Replicas", "new_id"]
+
+log = logging.getLogger("evio_redis")
+
+NO_ID = "0" * 40
+"""The id of a stream that there is not."""
+
+TOO_FEW = "NOREPLICAS Not enough good replicas to write."
+PING = encode([b"PING"])
+GETACK = encode([b"REPLCONF", b"GETACK", b"*"])
+
+RETRY = 1.0
+"""Seconds until a snapshot that could not be written is tried again."""
+
+
+def new_id() -> str:
+    """Return a new replication id: 40 hexadecimal digits."""
+    return secrets.token_hex(20)
+
+
+class Replicas:
+    """The replication stream of one server and those who follow it."""
+
+    def __init__(self, services: Services) -> None:
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._route = services[Route]
+        self._aof = services[AppendOnlyFile]
+        self._blocking = services[Blocking]
+        self._child = Child(services, "writing a snapshot for replicas")
+        self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
+        self.id, self.second_id = new_id(), NO_ID
+        self.offset = 0  # bytes of the stream so far
+        self.second_offset = -1  # up to which the stream of the second id is this one
+        self.backlog: Backlog | None = None
+        self.follows = False  # this server is a replica itself: its stream is its master's
+        self._replicas: dict[Session, Replica] = {}
+        self._since_fork: list[bytes] = []
+        self._fork_offset = 0
+        self._functions_only = False  # what the child writes
+        self._retry_at = 0.0
+        self._pinged = time.monotonic()
+        self._alone_since = time.monotonic()
+        self._waiters: list[tuple[int, int, Waiter]] = []  # how many replicas, up to which offset, who waits
+        self.full = self.partial = self.partial_failed = 0
+        self._config.on_change("repl-backlog-size", self._resize)
+        for name in ("min-replicas-to-write", "min-replicas-max-lag"):
+            self._config.on_change(name, self._refuse_or_accept)
+        self._refuse_or_accept()
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self._replicas.values())
+
+    # -- a replica asks
+
+    def introduce(self, session: Session) -> Replica:
+        """Return what is known of a client that may become a replica (REPLCONF)."""
+        if session.replica is None:
+            session.replica = Replica(session.conn)
+        return session.replica
+
+    def synchronise(self, session: Session, stream: str | None, offset: int) -> bytes:
+        """Make a client a replica (PSYNC): ``stream`` is the id of the stream that it has followed up to before the
+        byte at ``offset``, None if it does not ask for the rest of one (SYNC). Returns the reply for now."""
+        replica = self.introduce(session)
+        self._begin_stream()
+        self._replicas[session] = replica
+        replica.acknowledged_at = time.monotonic()
+        rest = self._rest(stream, offset) if stream is not None else None
+        if rest is not None:
+            assert stream is not None
+            self.partial += 1
+            log.info("Partial resynchronization request from %s accepted: %d bytes", replica, sum(map(len, rest)))
+            replica.state = State.ONLINE
+            self._refuse_or_accept()
+            line = b"+CONTINUE %b\r\n" % self.id.encode() if replica.psync2 else b"+CONTINUE\r\n"
+            return b"".join((line, *rest))
+        if stream is not None and stream != "?":
+            self.partial_failed += 1
+        log.info("Replica %s asks for synchronization", replica)
+        replica.old = stream is None
+        replica.state = State.WAITING
+        self._begin_snapshot()
+        return b""
+
+    def _rest(self, stream: str, offset: int) -> list[bytes] | None:
+        """Return what is missing since the offset, or None if that is not known any more."""
+        self._aof.flush()
+        known = stream == self.id or (stream == self.second_id and offset <= self.second_offset)
+        return self.backlog.since(offset) if known and self.backlog is not None else None
+
+    def acknowledge(self, session: Session, offset: int) -> None:
+        """Take note of what a replica has applied (REPLCONF ACK)."""
+        replica = self._replicas.get(session)
+        if replica is None:
+            return
+        replica.acknowledged = max(offset, replica.acknowledged)
+        replica.acknowledged_at = time.monotonic()
+        if replica.state is State.LOADING:
+            replica.state = State.ONLINE
+            replica.allowance = 0
+            log.info("Synchronization with replica %s succeeded", replica)
+        self._refuse_or_accept()
+        self._serve_waiters()
+
+    def remove(self, session: Session) -> None:
+        """Forget a client that is gone."""
+        replica = self._replicas.pop(session, None)
+        if replica is None:
+            return
+        log.info("Connection with replica %s lost", replica)
+        if not self._replicas:
+            self._alone_since = time.monotonic()
+        if self._child.active and not any(each.state is State.SNAPSHOT for each in self):
+            self._child.kill()
+            self._since_fork.clear()
+        self._refuse_or_accept()
+
+    def drop_all(self, why: str) -> None:
+        """Close all replicas' connections: their stream is not this server's any more."""
+        for session, replica in list(self._replicas.items()):
+            log.info("Disconnecting replica %s: %s", replica, why)
+            if session.conn is not None:
+                session.conn.close()
+            self.remove(session)
+
+    # -- the stream
+
+    def _begin_stream(self) -> None:
+        if self.backlog is not None:
+            return
+        if not self.follows:  # without a backlog nobody has noted what has happened meanwhile
+            self.id, self.second_id, self.second_offset = new_id(), NO_ID, -1
+            self.offset += 1
+        self.backlog = Backlog(self._config.repl_backlog_size, self.offset)
+        if not self.follows:
+            self._aof.set_replicate(self.feed)
+
+    def feed(self, data: bytes) -> None:
+        """Send what comes next in the stream."""
+        assert self.backlog is not None, "there is a stream"
+        self.offset += len(data)
+        self.backlog.append(data)
+        if self._child.active:
+            self._since_fork.append(data)
+        for session, replica in self._replicas.items():
+            if replica.state in (State.LOADING, State.ONLINE):
+                session.push(data)
+
+    def follow(self, stream: str, offset: int, same: bool) -> None:
+        """Have the stream be a master's from now on, which this server has up to ``offset``; ``same`` if it goes on as
+        before, though its id may be another. Else replicas have to begin anew."""
+        self.follows = True
+        self._aof.set_replicate(None)
+        if not same:
+            self.drop_all("this server follows another stream")
+            self.backlog = None
+        elif stream != self.id:
+            self.second_id, self.second_offset = self.id, offset + 1
+            self.drop_all("the stream has a new id")
+        self.id, self.offset = stream, offset
+        if self.backlog is None:
+            self.backlog = Backlog(self._config.repl_backlog_size, offset)
+
+    def begin_following(self) -> None:
+        """Go on as a replica: what this server has had so far may be the beginning of its master's stream."""
+        self._aof.set_replicate(None)
+        self.follows = True
+        self._refuse_or_accept()
+
+    def forget_stream(self) -> None:
+        """Have no part of any stream: the next synchronization is a full one."""
+        self.backlog = None
+        self.id, self.offset = new_id(), 0
+
+    def lead(self) -> None:
+        """Go on with the stream under an id of this server's own: it follows no master any more."""
+        if not self.follows:
+            return
+        self.follows = False
+        self.second_id, self.second_offset = self.id, self.offset + 1
+        self.id = new_id()
+        self.drop_all("this server follows no master any more")
+        if self.backlog is not None:
+            self._aof.set_replicate(self.feed)
+
+    def _resize(self) -> None:
+        if self.backlog is not None:
+            self.backlog.size = self._config.repl_backlog_size
+
+    # -- snapshots
+
+    def _begin_snapshot(self) -> None:
+        """Begin one for those who wait, unless another child is at work: then it begins at a later tick."""
+        waiting = {session: each for session, each in self._replicas.items() if each.state is State.WAITING}
+        if not waiting or self._child.active or self.others_active() or time.monotonic() < self._retry_at:
+            return
+        self._functions_only = next(iter(waiting.values())).functions_only
+        waiting = {session: each for session, each in waiting.items() if each.functions_only == self._functions_only}
+        self._aof.restart_stream()
+        self._fork_offset = self.offset
+        keyspace = Keyspace(0, self._route) if self._functions_only else self._keyspace
+        keyspace.functions = self._keyspace.functions
+        path = Path(self._config.dir) / f"temp-repl-{os.getpid()}.rdb"
+        try:
+            self._child.begin(path, lambda path: write_rdb(self._config, keyspace, path))
+        except OSError as error:
+            log.warning("Can't write a snapshot for replicas: fork: %s", error.strerror or error)
+            self._retry_at = time.monotonic() + RETRY
+            return
+        log.info("Background saving for %d replicas started by pid %d", len(waiting), self._child.pid)
+        for session, replica in waiting.items():
+            replica.state = State.SNAPSHOT
+            if not replica.old:
+                self.full += 1
+                session.push(b"+FULLRESYNC %b %d\r\n" % (self.id.encode(), self.offset))
+
+    def _poll(self) -> None:
+        code = self._child.poll()
+        if code is None:
+            return
+        waiting = [each for each in self if each.state is State.SNAPSHOT]
+        since, self._since_fork = self._since_fork, []
+        if code:
+            log.warning("Background saving for replicas failed")
+            for replica in waiting:
+                self._fail(replica)
+            return
+        path = self._child.path
+        try:
+            size = path.stat().st_size
+            for replica in waiting:
+                self._transfer(replica, path, size, since)
+        except OSError as error:
+            log.warning("The snapshot for replicas cannot be read: %s", error.strerror or error)
+            for replica in waiting:
+                self._fail(replica)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _transfer(self, replica: Replica, path: Path, size: int, since: list[bytes]) -> None:
+        """Send the snapshot and what has happened since. Raises ``OSError``."""
+        conn = replica.conn
+        if conn is None or replica.state is not State.SNAPSHOT:
+            return
+        with open(path, "rb") as file:
+            conn.send_file(file, 0, size, head=b"$%d\r\n" % size)
+        if replica.rdb_only:
+            conn.close()
+            return
+        replica.state, replica.allowance = State.LOADING, size
+        replica.acknowledged_at = time.monotonic()
+        for data in since:
+            conn.write(data)
+
+    def _fail(self, replica: Replica) -> None:
+        """End the connection of a replica that gets no snapshot: it tries again."""
+        if replica.conn is not None:
+            replica.conn.close()
+
+    # -- now and then
+
+    def tick(self) -> None:
+        """Do what is due: snapshots, signs of life, the end of those that give none."""
+        if self._child.active:
+            self._poll()
+        else:
+            self._begin_snapshot()
+        if self.backlog is None:
+            return
+        now, config = time.monotonic(), self._config
+        if not self._replicas:
+            ttl = config.repl_backlog_ttl
+            if ttl and not self.follows and now - self._alone_since > ttl:
+                log.info("Replication backlog freed after %d seconds without connected replicas", ttl)
+                self.backlog = None
+                self._aof.set_replicate(None)
+            return
+        for session, replica in list(self._replicas.items()):
+            if now - replica.acknowledged_at > config.repl_timeout and replica.state is State.ONLINE:
+                log.warning("Disconnecting timedout replica: %s", replica)
+                if session.conn is not None:
+                    session.conn.abort()
+            elif replica.state in (State.WAITING, State.SNAPSHOT) and now - replica.newline_at >= 1.0:
+                replica.newline_at = now
+                session.push(b"\n")  # it is patient as long as it gets these
+        if not self.follows and now - self._pinged >= config.repl_ping_replica_period:
+            self._pinged = now
+            self._aof.feed_replicas([b"PING"])
+        self._refuse_or_accept()
+
+    def close(self) -> None:
+        """End what is under way with the server."""
+        self._child.kill()
+
+    @property
+    def active(self) -> bool:
+        """True while a child writes a snapshot."""
+        return self._child.active
+
+    # -- how far they are
+
+    def _count(self, offset: int) -> int:
+        return sum(each.state is State.ONLINE and each.acknowledged >= offset for each in self)
+
+    def wait(self, session: Session, wanted: int, timeout: float) -> bytes:
+        """Have a client wait, ``timeout`` seconds at most (0: for ever), until so many replicas have what has been
+        written so far (WAIT); returns the reply for now. Raises :class:`CommandError` on a replica."""
+        if self.follows:
+            raise CommandError(
+                "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is"
+                " configured to be writable (which is not the default) writes to replicas are just local and are not"
+                " propagated."
+            )
+        self._aof.flush()
+        offset = self.offset
+        count = self._count(offset)
+        if count >= wanted or session.atomic:
+            return integer(count)
+        reply = self._blocking.wait(session, [], timeout, lambda key: None, integer(count))
+        self._waiters.append((wanted, offset, session.blocked))
+        if self.backlog is not None and len(self._waiters) == 1:
+            self._ask()
+        return reply
+
+    def _ask(self) -> None:
+        """Have replicas say at once how far they are."""
+        self._aof.feed_replicas([b"REPLCONF", b"GETACK", b"*"])
+
+    def _serve_waiters(self) -> None:
+        left = []
+        for wanted, offset, waiter in self._waiters:
+            if waiter.session.blocked is not waiter:
+                continue
+            count = self._count(offset)
+            if count >= wanted:
+                self._blocking.finish(waiter, integer(count))
+            else:
+                waiter.expired = integer(count)
+                left.append((wanted, offset, waiter))
+        self._waiters = left
+
+    @property
+    def good(self) -> int:
+        """Replicas that have given a sign of life lately (``min-replicas-max-lag``)."""
+        oldest = time.monotonic() - self._config.min_replicas_max_lag
+        return sum(each.state is State.ONLINE and each.acknowledged_at >= oldest for each in self)
+
+    def _refuse_or_accept(self) -> None:
+        wanted = self._config.min_replicas_to_write
+        if wanted and self._config.min_replicas_max_lag and not self.follows and self.good < wanted:
+            self._route.refuse_writes("too few replicas", TOO_FEW)
+        else:
+            self._route.accept_writes("too few replicas")
+
+    # -- what is shown of it
+
+    def info(self) -> dict[str, Any]:
+        """Fields of ``INFO replication``."""
+        fields: dict[str, Any] = {"connected_slaves": len(self)}
+        if self._config.min_replicas_to_write and self._config.min_replicas_max_lag:
+            fields["min_slaves_good_slaves"] = self.good
+        now = time.monotonic()
+        for index, each in enumerate(self):
+            lag = int(now - each.acknowledged_at) if each.state is State.ONLINE else 0
+            host, port = each.address
+            fields[f"slave{index}"] = (
+                f"ip={host},port={port},state={each.shown_state},offset={each.acknowledged},lag={lag}"
+            )
+        backlog = self.backlog
+        return fields | {
+            "master_failover_state": "no-failover",
+            "master_replid": self.id,
+            "master_replid2": self.second_id,
+            "master_repl_offset": self.offset,
+            "second_repl_offset": self.second_offset,
+            "repl_backlog_active": int(backlog is not None),
+            "repl_backlog_size": self._config.repl_backlog_size,
+            "repl_backlog_first_byte_offset": backlog.first if backlog is not None else 0,
+            "repl_backlog_histlen": backlog.length if backlog is not None else 0,
+        }

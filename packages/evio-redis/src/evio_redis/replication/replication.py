@@ -1,0 +1,198 @@
+"""The role of a server, master or replica, and how it changes (REPLICAOF)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import evio_core
+
+from ..clients.session import Session
+from ..config.config import Config
+from ..keyspace.keyspace import Keyspace
+from ..model.route import Route
+from ..model.services import Services
+from ..process.running import Running
+from ..stats.memory import MemoryLimit
+from .link import Link, LinkState
+from .replicas import Replicas
+
+__all__ = ["Replication"]
+
+log = logging.getLogger("evio_redis")
+
+READ_ONLY = "READONLY You can't write against a read only replica."
+STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+FOLLOWING = "this server is a replica"
+
+RETRY = 1.0
+"""Seconds from the end of a link to the next attempt."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for the connection to the master to open."""
+
+
+class Replication:
+    """The role of one server: its master if it follows one, and the link to it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._config = services[Config]
+        self._keyspace = services[Keyspace]
+        self._route = services[Route]
+        self._running = services[Running]
+        self.replicas = services[Replicas]
+        self.master: tuple[str, int] | None = None
+        self.link: Link | None = None
+        self._retry_at = 0.0
+        self._acknowledged_at = 0.0
+        self._down_since = 0.0
+        for name in ("replica-read-only", "replica-serve-stale-data"):
+            self._config.on_change(name, self._refuse_or_accept)
+
+    # -- the role
+
+    def start(self) -> None:
+        """Follow the master that the configuration names, if it names one."""
+        if self._config.replicaof:
+            host, port = self._config.replicaof.rsplit(" ", 1)
+            self.follow(host, int(port))
+
+    def follow(self, host: str, port: int) -> None:
+        """Become a replica of this master."""
+        self._drop_link()
+        if self.master is None:
+            log.info("Before turning into a replica, using my own master parameters to synthesize a cached master")
+            self.replicas.begin_following()
+        self.master = host, port
+        self._config.replicaof = f"{host} {port}"
+        self._keyspace.follows = True
+        self._down_since = time.monotonic()
+        self._refuse_or_accept()
+        self._connect()
+
+    def lead(self) -> None:
+        """Become a master (REPLICAOF NO ONE)."""
+        if self.master is None:
+            return
+        self._drop_link()
+        self.master = None
+        self._config.replicaof = ""
+        self._keyspace.follows = False
+        self.replicas.lead()
+        self._refuse_or_accept()
+        self._services[MemoryLimit].recount()
+        log.info("MASTER MODE enabled")
+
+    def _refuse_or_accept(self) -> None:
+        if self.master is not None and self._config.replica_read_only:
+            self._route.refuse_writes(FOLLOWING, READ_ONLY)
+        else:
+            self._route.accept_writes(FOLLOWING)
+        stale = self.master is not None and not self.up and not self._config.replica_serve_stale_data
+        if stale != bool(self._route.stale):
+            self._route.refuse_stale(STALE if stale else "")
+
+    # -- the link
+
+    def _connect(self) -> None:
+        assert self.master is not None, "it follows one"
+        core = self._running.core
+        if core is None:
+            return
+        session = Session(self._services, None, 0)
+        session.authenticated = session.atomic = True  # atomic: nothing blocks
+        log.info("Connecting to MASTER %s:%d", *self.master)
+        self._retry_at = time.monotonic() + RETRY
+        link = self.link = Link(self._services, session, self._refuse_or_accept, lambda: self._ended(link))
+        scheme = "tls" if self._config.tls_replication else "tcp"
+        address = evio_core.url(scheme, self.master)
+        if scheme == "tls" and self._config.tls_ca_cert_file:
+            address = str(evio_core.Address.parse(address).with_options(ca=self._config.tls_ca_cert_file))
+        try:
+            core.dial(address, timeout=CONNECT_TIMEOUT, handler=link)
+        except evio_core.ServerStopped:
+            self.link = None
+        except evio_core.EvioError as error:
+            log.error("Unable to connect to MASTER: %s", error)
+            self.link = None
+
+    def _ended(self, link: Link) -> None:
+        if link is self.link:
+            self.link = None
+            self._down_since = time.monotonic()
+            self._retry_at = time.monotonic() + RETRY
+            self._refuse_or_accept()
+
+    def _drop_link(self) -> None:
+        link, self.link = self.link, None
+        if link is not None and hasattr(link, "conn"):
+            link.conn.abort()
+
+    def tick(self) -> None:
+        """Acknowledge once a second, give up on a silent master, and try again."""
+        self.replicas.tick()
+        if self.master is None:
+            return
+        now = time.monotonic()
+        if self.link is None:
+            if now >= self._retry_at:
+                self._connect()
+        elif now - self.link.last_input > self._config.repl_timeout:
+            log.warning("MASTER timeout: no data nor PING received...")
+            self._drop_link()
+            self._retry_at = now + RETRY
+        elif now - self._acknowledged_at >= 1.0:
+            self._acknowledged_at = now
+            self.link.acknowledge()
+
+    @property
+    def up(self) -> bool:
+        """True while the stream of the master is being followed."""
+        return self.link is not None and self.link.state is LinkState.CONNECTED
+
+    # -- what is shown of it
+
+    @property
+    def state(self) -> str:
+        """The state of the link, as ROLE has it."""
+        if self.link is None:
+            return "connect"
+        return self.link.state.value
+
+    def counts(self) -> dict[str, Any]:
+        """Fields of ``INFO stats``."""
+        replicas = self.replicas
+        return {
+            "sync_full": replicas.full,
+            "sync_partial_ok": replicas.partial,
+            "sync_partial_err": replicas.partial_failed,
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Fields of ``INFO replication``."""
+        if self.master is None:
+            return {"role": "master"} | self.replicas.info()
+        now = time.monotonic()
+        fields: dict[str, Any] = {
+            "role": "slave",
+            "master_host": self.master[0],
+            "master_port": self.master[1],
+            "master_link_status": "up" if self.up else "down",
+            "master_last_io_seconds_ago": int(now - self.link.last_input) if self.up and self.link else -1,
+            "master_sync_in_progress": int(self.link is not None and self.link.state is LinkState.SYNC),
+            "slave_read_repl_offset": self.replicas.offset,
+            "slave_repl_offset": self.replicas.offset,
+        }
+        if not self.up:
+            fields["master_link_down_since_seconds"] = int(now - self._down_since)
+        return (
+            fields
+            | {
+                "slave_priority": self._config.replica_priority,
+                "slave_read_only": self._config.replica_read_only,
+                "replica_announced": self._config.replica_announced,
+            }
+            | self.replicas.info()
+        )

@@ -1,0 +1,560 @@
+"""Replication in Redis's protocol: this server and a real redis-server as each other's master and replica."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import evio_redis
+from evio_redis.persistence.aof.encode import encode
+from evio_redis.replication.backlog import Backlog
+from tests.core.harness import TIMEOUT, eventually
+
+from .wire import Wire, redis_server
+
+DEBUG = ("--enable-debug-command", "yes")
+
+
+@contextlib.contextmanager
+def ours(directory: Path, **settings: Any) -> Iterator[int]:
+    directory.mkdir(exist_ok=True)
+    with evio_redis.Server(port=0, dir=str(directory), enable_debug_command="yes", **settings) as server:
+        yield server.port
+
+
+@contextlib.contextmanager
+def real(directory: Path, **settings: Any) -> Iterator[int]:
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    with redis_server(*DEBUG, "--repl-diskless-sync-delay", "0", *words) as port:
+        yield port
+
+
+Kind = Callable[..., contextlib.AbstractContextManager[int]]
+
+PAIRS: list[tuple[Kind, Kind]] = [(ours, real), (real, ours), (ours, ours)]
+
+
+@pytest.fixture(params=PAIRS, ids=["of-redis", "from-redis", "of-itself"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+    """Clients of a master and of a server that is not its replica yet."""
+    first, second = request.param
+    with first(tmp_path / "a") as a, second(tmp_path / "b") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            yield master, replica
+
+
+def follow(replica: Any, master: Any) -> None:
+    port = master.connection_pool.connection_kwargs["port"]
+    assert replica.replicaof("127.0.0.1", port)
+    assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+
+
+READ = {
+    b"string": ["GET {}"],
+    b"list": ["LRANGE {} 0 -1"],
+    b"set": ["SMEMBERS {}"],
+    b"hash": ["HGETALL {}"],
+    b"zset": ["ZRANGE {} 0 -1 WITHSCORES"],
+    b"stream": ["XRANGE {} - +", "XINFO STREAM {} FULL"],
+}
+"""By type: what is read of a key. The times of consumers are those of the moment."""
+
+
+def contents(client: Any) -> dict[Any, Any]:
+    """All keys of all databases with their values and when they expire."""
+    found = {}
+    with redis.Redis(port=client.connection_pool.connection_kwargs["port"], single_connection_client=True) as reader:
+        asked: Any = reader
+        for database in range(4):
+            asked.execute_command("SELECT", database)
+            for key in asked.execute_command("KEYS", "*"):
+                kind = asked.execute_command("TYPE", key)
+                values = [asked.execute_command(*line.format(key.decode()).split()) for line in READ[kind]]
+                found[database, key] = (
+                    kind,
+                    [_plain(each) for each in values],
+                    asked.execute_command("PEXPIRETIME", key),
+                )
+    return found
+
+
+NOT_REPLICATED = {"radix-tree-keys", "radix-tree-nodes", b"seen-time", b"entries-read", b"lag"}
+
+
+def _plain(value: Any) -> Any:
+    """A reply without what Redis does not replicate either."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items() if name not in NOT_REPLICATED}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def caught_up(master: Any, replica: Any) -> bool:
+    return bool(master.info("replication")["master_repl_offset"] == replica.info("replication")["slave_repl_offset"])
+
+
+def same(master: Any, replica: Any) -> None:
+    """Wait until a replica has all, and compare the keys."""
+    assert eventually(lambda: caught_up(master, replica))
+    there, here = contents(master), contents(replica)
+    assert [each for each in there if there[each] != here.get(each)] == []
+    assert there == here
+
+
+def write_all_types(client: Any, prefix: str) -> None:
+    client.set(f"{prefix}:string", "x" * 100_000)
+    client.set(f"{prefix}:volatile", "soon", px=1_000_000)
+    client.incr(f"{prefix}:n", 41)
+    client.append(f"{prefix}:string", "more")
+    client.setbit(f"{prefix}:bits", 1000, 1)
+    client.rpush(f"{prefix}:list", *range(300))
+    client.lpop(f"{prefix}:list", 3)
+    client.hset(f"{prefix}:hash", mapping={f"f{n}": n for n in range(200)})
+    client.hincrbyfloat(f"{prefix}:hash", "f1", 0.5)
+    client.sadd(f"{prefix}:set", *range(700), "word")
+    client.spop(f"{prefix}:set", 10)
+    client.zadd(f"{prefix}:zset", {f"m{n}": n / 3 for n in range(200)})
+    client.zincrby(f"{prefix}:zset", 2.5, "m1")
+    client.pfadd(f"{prefix}:hll", *range(500))
+    client.geoadd(f"{prefix}:geo", (13.361389, 38.115556, "Palermo"))
+    for n in range(120):
+        client.xadd(f"{prefix}:stream", {"f": n})
+    client.xgroup_create(f"{prefix}:stream", "g", "0")
+    client.xreadgroup("g", "c", {f"{prefix}:stream": ">"}, count=5)
+    client.execute_command("SELECT", 0)
+    with client.pipeline(transaction=True) as pipe:
+        pipe.set(f"{prefix}:m1", 1).set(f"{prefix}:m2", 2).delete(f"{prefix}:n").execute()
+
+
+def test_snapshot_and_stream_bring_every_type(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    write_all_types(master, "before")
+    with redis.Redis(port=master.connection_pool.connection_kwargs["port"], db=3) as other:
+        other.set("elsewhere", 1)
+        follow(replica, master)
+        write_all_types(master, "after")
+        other.set("elsewhere", 2)
+        same(master, replica)
+        master.flushdb()
+        same(master, replica)
+
+
+def test_what_depends_on_the_moment_is_the_same_on_both(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    follow(replica, master)
+    draw = random.Random(11)
+    for n in range(300):
+        key = f"k{draw.randrange(20)}"
+        match draw.randrange(7):
+            case 0:
+                master.set(key, n, ex=100)
+            case 1:
+                master.delete(key)
+                master.sadd(key, *range(20))
+                master.spop(key, 7)
+            case 2:
+                master.delete(key)
+                master.execute_command("SET", key, n, "PX", 100000)
+                master.getex(key, ex=draw.choice([50, 200]))
+            case 3:
+                master.delete(key)
+                master.xadd(key, {"n": n})
+            case 4:
+                master.delete(key)
+                master.set(key, "1.5")
+                master.incrbyfloat(key, 0.1)
+            case 5:
+                master.expire(key, 1000)
+            case _:
+                master.delete(key)
+                master.lpush(key, n)
+                master.blpop([key], 1)
+    same(master, replica)
+    assert sorted(map(str, (master.pttl(key) > 0 for key in sorted(master.keys())))) == sorted(
+        map(str, (replica.pttl(key) > 0 for key in sorted(master.keys())))
+    )
+
+
+def test_a_replica_takes_no_writes_and_reads_do_not_see_what_has_expired(
+    pair: tuple[Any, Any],
+) -> None:
+    master, replica = pair
+    follow(replica, master)
+    master.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    master.set("k", "v", px=1)
+    same(master, replica)
+    assert eventually(lambda: replica.get("k") is None)
+    with pytest.raises(redis.ReadOnlyError):
+        replica.set("k", "w")
+    with pytest.raises(redis.ReadOnlyError), replica.pipeline(transaction=True) as pipe:
+        pipe.get("k").set("k", "w").execute()
+    with pytest.raises(redis.ResponseError, match=r"READONLY|read only"):
+        replica.eval("return redis.call('SET', KEYS[1], 'w')", 1, "k")
+    assert master.get("k") is None  # which deletes it, there and here
+    same(master, replica)
+    assert replica.dbsize() == 0
+
+
+def test_messages_reach_subscribers_of_the_replica(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    follow(replica, master)
+    with replica.pubsub() as subscriber:
+        subscriber.subscribe("news")
+        assert subscriber.get_message(timeout=20)
+        master.publish("news", "hello")
+        message = subscriber.get_message(timeout=20)
+    assert message is not None
+    assert message["data"] == b"hello"
+
+
+def test_wait_counts_those_who_have_it(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    assert master.wait(0, 0) == 0
+    assert master.wait(1, 1) == 0
+    follow(replica, master)
+    assert eventually(lambda: "online" in str(master.info("replication").get("slave0")))
+    for n in range(20):
+        master.set("k", n)
+        assert master.wait(1, 20_000) == 1
+        assert replica.get("k") == str(n).encode()
+    assert master.wait(2, 1) == 1
+    with pytest.raises(redis.ResponseError, match="replica instances"):
+        replica.wait(1, 1)
+
+
+def test_roles(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    a, b = (each.connection_pool.connection_kwargs["port"] for each in pair)
+    follow(replica, master)
+    assert eventually(lambda: len(master.role()[2]) == 1)
+    name, _, replicas = master.role()
+    assert name == b"master"
+    assert replicas[0][:2] == [b"127.0.0.1", str(b).encode()]
+    assert replica.role()[:4] == [b"slave", b"127.0.0.1", a, b"connected"]
+    assert replica.info("replication")["role"] == "slave"
+    assert "flags=S" in str(master.execute_command("CLIENT", "LIST", "TYPE", "replica"))
+    assert replica.execute_command("REPLICAOF", "127.0.0.1", a) == b"OK Already connected to specified master"
+    replica.execute_command("SLAVEOF", "NO", "ONE")
+    assert replica.role()[0] == b"master"
+    assert replica.set("k", "v")
+    assert eventually(lambda: master.role()[2] == [])
+
+
+class Proxy:
+    """Passes bytes on to a port, until its connections are cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._ended = threading.Semaphore(0)
+        self._closing = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                if self._closing:
+                    client.close()
+                    return
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._pairs.append((client, server))
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1000):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+        self._ended.release()
+
+    def cut(self) -> None:
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for each in pair:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        for pair in pairs:
+            for each in pair:
+                assert self._ended.acquire(timeout=TIMEOUT)
+                each.close()
+
+    def close(self) -> None:
+        self._closing = True
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
+        self._listener.close()
+        self.cut()
+
+
+def test_a_link_that_is_cut_goes_on_where_it_was(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    proxy = Proxy(master.connection_pool.connection_kwargs["port"])
+    try:
+        replica.replicaof("127.0.0.1", proxy.port)
+        assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+        for _ in range(3):
+            for n in range(200):
+                master.rpush("l", n)
+                master.set(f"k{n}", "x" * n)
+            proxy.cut()
+            master.rpush("l", "while it was cut")
+            assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+            same(master, replica)
+        assert master.info("stats")["sync_partial_ok"] >= 3
+        assert master.info("stats")["sync_full"] == 1
+    finally:
+        proxy.close()
+
+
+def test_what_is_no_more_in_the_backlog_is_a_full_synchronization(tmp_path: Path) -> None:
+    with ours(tmp_path / "a", repl_backlog_size="10kb") as a, real(tmp_path / "b") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            proxy = Proxy(a)
+            try:
+                replica.replicaof("127.0.0.1", proxy.port)
+                assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+                replica.replicaof("127.0.0.1", 1)  # nobody is there
+                assert eventually(lambda: master.info("replication")["connected_slaves"] == 0)
+                for n in range(300):
+                    master.set(f"k{n}", "x" * 100)
+                follow(replica, master)
+                same(master, replica)
+                assert master.info("stats")["sync_full"] == 2
+            finally:
+                proxy.close()
+
+
+def test_a_chain_and_a_promotion(tmp_path: Path) -> None:
+    """A master, its replica, and a replica of that; then the second is promoted and the first follows it."""
+    with real(tmp_path / "a") as a, ours(tmp_path / "b") as b, ours(tmp_path / "c") as c, real(tmp_path / "d") as d:
+        with redis.Redis(port=a) as first, redis.Redis(port=b) as second, redis.Redis(port=c) as third:
+            fourth = redis.Redis(port=d)
+            write_all_types(first, "before")
+            follow(second, first)
+            follow(third, second)
+            follow(fourth, second)
+            write_all_types(first, "after")
+            for each in (second, third, fourth):
+                same(first, each)
+            second.replicaof("NO", "ONE")
+            follow(first, second)
+            second.set("promoted", 1)
+            for each in (first, third, fourth):
+                assert eventually(lambda each=each: each.get("promoted") == b"1")  # type: ignore[misc]
+                same(second, each)
+            assert second.info("stats")["sync_full"] <= 3  # the first went on with a part of the stream
+            assert second.info("stats")["sync_partial_ok"] >= 1
+            fourth.close()
+
+
+def test_a_replica_logs_and_comes_back(tmp_path: Path) -> None:
+    with real(tmp_path / "a") as a:
+        with redis.Redis(port=a) as master:
+            write_all_types(master, "before")
+            with ours(tmp_path / "b", appendonly=True) as b, redis.Redis(port=b) as replica:
+                follow(replica, master)
+                write_all_types(master, "after")
+                same(master, replica)
+                wanted = contents(master)
+                assert eventually(lambda: replica.info("persistence")["aof_rewrite_in_progress"] == 0)
+            with ours(tmp_path / "b", appendonly=True) as b, redis.Redis(port=b) as replica:
+                assert contents(replica) == wanted
+
+
+def test_replicaof_in_the_configuration(tmp_path: Path) -> None:
+    with ours(tmp_path / "a", requirepass="secret") as a, redis.Redis(port=a, password="secret") as master:
+        master.set("k", "v")
+        with ours(tmp_path / "b", replicaof=f"127.0.0.1 {a}", masterauth="secret") as b, redis.Redis(port=b) as replica:
+            assert eventually(lambda: replica.get("k") == b"v")
+            assert replica.config_get("replicaof") == {"replicaof": f"127.0.0.1 {a}"}
+
+
+def test_writes_are_refused_with_too_few_replicas(tmp_path: Path) -> None:
+    with ours(tmp_path / "a", min_replicas_to_write=1) as a, real(tmp_path / "b") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            with pytest.raises(redis.ResponseError, match="NOREPLICAS"):
+                master.set("k", "v")
+            assert master.get("k") is None
+            follow(replica, master)
+            assert eventually(lambda: master.info("replication")["min_slaves_good_slaves"] == 1)
+            assert master.set("k", "v")
+            replica.replicaof("NO", "ONE")
+            assert eventually(lambda: master.info("replication")["connected_slaves"] == 0)
+            with pytest.raises(redis.ResponseError, match="NOREPLICAS"):
+                master.set("k", "v")
+
+
+def test_old_data_is_not_served_unless_it_may_be(tmp_path: Path) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b", replica_serve_stale_data="no") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            master.set("k", "v")
+            replica.replicaof("127.0.0.1", 1)
+            with pytest.raises(redis.exceptions.MasterDownError):
+                replica.get("k")
+            assert replica.info("replication")["master_link_status"] == "down"
+            follow(replica, master)
+            assert replica.get("k") == b"v"
+
+
+# -- what a master is to cope with
+
+
+def test_a_replica_that_never_reads_is_dropped(tmp_path: Path) -> None:
+    with ours(tmp_path / "a", client_output_buffer_limit="replica 1mb 0 0") as port, Wire(port) as lazy:
+        lazy.send(encode([b"PSYNC", b"?", b"-1"]))
+        with redis.Redis(port=port) as client:
+            assert eventually(lambda: client.info("replication")["connected_slaves"] == 1)
+
+            def dropped() -> bool:
+                client.set("k", "x" * 300_000)
+                return bool(client.info("replication")["connected_slaves"] == 0)
+
+            assert eventually(dropped)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reply"),
+    [
+        (b"PSYNC a\r\n", b"-ERR wrong number of arguments for 'psync' command\r\n"),
+        (b"PSYNC ? x\r\n", b"-ERR value is not an integer or out of range\r\n"),
+        (b"REPLCONF listening-port x\r\n", b"-ERR value is not an integer or out of range\r\n"),
+        (b"REPLCONF nonsense 1\r\n", b"-ERR Unrecognized REPLCONF option: nonsense\r\n"),
+        (b"REPLCONF capa\r\n", b"-ERR syntax error\r\n"),
+        (b"REPLICAOF localhost x\r\n", b"-ERR Invalid master port\r\n"),
+        (b"REPLICAOF localhost 65536\r\n", b"-ERR Invalid master port\r\n"),
+        (b"REPLICAOF no one\r\n", b"+OK\r\n"),
+        (b"REPLCONF ACK 12\r\nPING\r\n", b"+PONG\r\n"),
+    ],
+)
+def test_bad_requests(server: evio_redis.Server, sent: bytes, reply: bytes) -> None:
+    with Wire(server.port) as wire:
+        assert wire.ask(sent) == reply
+
+
+# -- what a replica is to cope with
+
+
+class FakeMaster:
+    """Says to each command what it is told to, then sends a payload after PSYNC."""
+
+    def __init__(self, replies: dict[str, bytes], payload: bytes = b"") -> None:
+        self._replies = replies
+        self._payload = payload
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.asked: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with self._listener.accept()[0] as conn:
+                    self._talk(conn)
+
+    def _talk(self, conn: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := conn.recv(10_000):
+                name = data.split(b"\r\n")[2].decode()
+                self.asked.append(name)
+                conn.sendall(self._replies.get(name, b"+OK\r\n"))
+                if name == "PSYNC":
+                    conn.sendall(self._payload)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+FULL = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
+
+
+@pytest.mark.parametrize(
+    ("replies", "payload", "said"),
+    [
+        ({"PING": b"-LOADING not yet\r\n"}, b"", "it replies to PING: -LOADING not yet"),
+        ({"PING": b"HTTP/1.1 400 Bad Request\r\n"}, b"", "which no Redis does"),
+        ({"PSYNC": b"-NOMASTERLINK later\r\n"}, b"", "it cannot synchronise now: -NOMASTERLINK later"),
+        ({"PSYNC": b"+FULLRESYNC short 1\r\n"}, b"", "it replies to PSYNC: +FULLRESYNC short 1"),
+        ({"PSYNC": b"+CONTINUE\r\n"}, b"", "it replies to PSYNC: +CONTINUE"),
+        ({"PSYNC": FULL}, b"$x\r\n", "no snapshot begins with b'$x'"),
+        ({"PSYNC": FULL}, b"-ERR no\r\n", "it cannot give a snapshot: -ERR no"),
+        ({"PSYNC": FULL}, b"$11\r\nREDIS0010\xff\x00", "it ends too early at offset"),
+        ({"PSYNC": FULL}, b"$0\r\n\r\n", "it is empty, not an RDB file"),
+        ({"PSYNC": FULL}, b"$9999999999999999999999\r\n", "no snapshot begins with"),
+        ({"PSYNC": b"x" * 100_000}, b"", "a line of the handshake has no end"),
+    ],
+)
+def test_a_master_that_misbehaves_is_one_clear_line_and_nothing_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replies: dict[str, bytes], payload: bytes, said: str
+) -> None:
+    master = FakeMaster(replies, payload)
+    with ours(tmp_path) as port, redis.Redis(port=port) as client:
+        client.set("k", "v")
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: said in caplog.text), caplog.text
+        assert client.ping()
+        client.replicaof("NO", "ONE")
+        assert client.set("k2", "v")
+        if "too early" not in said and "empty" not in said:
+            assert client.get("k") == b"v"
+    master.close()
+    assert "Traceback" not in caplog.text
+    assert list(tmp_path.glob("temp-*")) == []
+
+
+def test_a_master_that_sends_nonsense_as_its_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with ours(tmp_path / "a") as a, redis.Redis(port=a) as source:
+        source.execute_command("SAVE")
+        snapshot = (tmp_path / "a" / "dump.rdb").read_bytes()
+    payload = b"$%d\r\n%b" % (len(snapshot), snapshot)
+    payload += encode([b"SET", b"k", b"v"]) + encode([b"NONSENSE"]) + encode([b"GET"]) + b"*x\r\n"
+    master = FakeMaster({"PSYNC": FULL}, payload)
+    with ours(tmp_path / "b") as port, redis.Redis(port=port) as client:
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: "Protocol error" in caplog.text)
+        assert "no command for: b'NONSENSE'" in caplog.text
+        assert eventually(lambda: client.get("k") == b"v")
+    master.close()
+
+
+def test_a_cycle_ends_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b") as b:
+        with redis.Redis(port=a) as one, redis.Redis(port=b) as other:
+            one.replicaof("127.0.0.1", b)
+            other.replicaof("127.0.0.1", a)
+            assert eventually(lambda: "NOMASTERLINK" in caplog.text)
+            other.replicaof("NO", "ONE")
+            assert eventually(lambda: one.info("replication").get("master_link_status") == "up")
+
+
+# -- the backlog
+
+
+def test_the_backlog_has_the_latest_part() -> None:
+    backlog = Backlog(10, 100)
+    assert backlog.since(101) == []
+    assert backlog.since(100) is None
+    backlog.append(b"abcdef")
+    backlog.append(b"ghi")
+    assert backlog.since(101) == [b"abcdef", b"ghi"]
+    assert backlog.since(103) == [b"cdef", b"ghi"]
+    assert backlog.since(108) == [b"hi"]
+    assert backlog.since(110) == []
+    assert backlog.since(111) is None
+    backlog.append(b"jklmnopqr")
+    assert backlog.since(101) is None
+    assert backlog.since(107) == [b"ghi", b"jklmnopqr"]
+    assert (backlog.first, backlog.length) == (107, 12)

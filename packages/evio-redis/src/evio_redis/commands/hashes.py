@@ -73,7 +73,12 @@ def hset(session: Session, args: Args) -> bytes:
         raise wrong_arity("hset")
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is Hash and len(args) == 4 and not database.has_listeners and key not in database.expires:
+    if (
+        type(value) is Hash
+        and len(args) == 4
+        and not database.has_listeners
+        and (key not in database.expires or database.lives(key))
+    ):
         before = len(value)
         value[args[2]] = args[3]
         database.changes += 1

@@ -74,7 +74,12 @@ def _rpushes(session: Session, keys: Column, elements: Column) -> bytes | None:
 def lpush(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 3 and not database.has_listeners and key not in database.expires:
+    if (
+        type(value) is List
+        and len(args) == 3
+        and not database.has_listeners
+        and (key not in database.expires or database.lives(key))
+    ):
         value.appendleft(args[2])
         database.changes += 1
         size = len(value)
@@ -86,7 +91,12 @@ def lpush(session: Session, args: Args) -> bytes:
 def rpush(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is List and len(args) == 3 and not database.has_listeners and key not in database.expires:
+    if (
+        type(value) is List
+        and len(args) == 3
+        and not database.has_listeners
+        and (key not in database.expires or database.lives(key))
+    ):
         value.append(args[2])
         database.changes += 1
         size = len(value)
@@ -195,7 +205,7 @@ def lpop(session: Session, args: Args) -> bytes:
         and len(args) == 2
         and len(value) > 1
         and not database.has_listeners
-        and key not in database.expires
+        and (key not in database.expires or database.lives(key))
     ):
         database.changes += 1
         return bulk(value.popleft())
@@ -211,7 +221,7 @@ def rpop(session: Session, args: Args) -> bytes:
         and len(args) == 2
         and len(value) > 1
         and not database.has_listeners
-        and key not in database.expires
+        and (key not in database.expires or database.lives(key))
     ):
         database.changes += 1
         return bulk(value.pop())

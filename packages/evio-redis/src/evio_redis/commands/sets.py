@@ -48,7 +48,7 @@ def _sadds(session: Session, keys: Column, members: Column) -> bytes | None:
 def sadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is not Set or key in database.expires:
+    if type(value) is not Set or (key in database.expires and not database.lives(key)):
         value = database.typed(key, Set)
     elif len(args) == 3 and value.plain and value.order is None and not database.has_listeners:
         before = len(value)

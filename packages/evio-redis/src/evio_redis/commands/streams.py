@@ -129,7 +129,7 @@ def xadd(session: Session, args: Args) -> bytes:
         raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is not Stream or key in database.expires:
+    if type(value) is not Stream or (key in database.expires and not database.lives(key)):
         value = database.typed(key, Stream)
     if value is None:
         if only_existing:

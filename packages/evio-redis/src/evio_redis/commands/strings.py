@@ -73,12 +73,13 @@ def _gets(session: Session, keys: Column) -> bytes | None:
 @command("GET", arity=2, flags="readonly fast", keys=(1,), group="string", batch=(2, _gets))
 def get(session: Session, args: Args) -> bytes:
     database = session.db
-    value = database.data.get(args[1])
-    if type(value) is bytes and args[1] not in database.expires:
+    key = args[1]
+    value = database.data.get(key)
+    if type(value) is bytes and (key not in database.expires or database.lives(key)):
         database.hits += 1
         size = len(value)
         return HEADS[size] + value + b"\r\n" if size < 1024 else bulk(value)
-    value = database.read_typed(args[1], bytes)
+    value = database.read_typed(key, bytes)
     return session.resp.null if value is None else bulk(value)
 
 
@@ -389,7 +390,7 @@ def count_up(value: bytes) -> tuple[bytes, bytes] | None:
 def _increment(session: Session, key: bytes, by: int) -> bytes:
     database = session.db
     value = database.data.get(key)
-    if type(value) is not bytes or key in database.expires:
+    if type(value) is not bytes or (key in database.expires and not database.lives(key)):
         value = database.typed(key, bytes)
     before = 0 if value is None else parse_int(value)
     after = before + by
@@ -430,7 +431,7 @@ def _incrs(session: Session, keys: Column) -> bytes | None:
 def incr(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if type(value) is bytes and key not in database.expires and not database.has_listeners:
+    if type(value) is bytes and not database.has_listeners and (key not in database.expires or database.lives(key)):
         counted = COUNTING.get(value) or count_up(value)
         if counted is not None:
             database.data[key], reply = counted

@@ -226,7 +226,7 @@ def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]
 def zrange(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if len(args) == 4 and type(value) is SortedSet and key not in database.expires:  # the usual, without a query
+    if len(args) == 4 and type(value) is SortedSet and database.lives(key):  # the usual, without a query
         first, last, size = parse_int(args[2]), parse_int(args[3]), len(value)
         database.hits += 1
         start = first if first >= 0 else max(first + size, 0)
@@ -246,7 +246,7 @@ SCORED = frozenset((b"WITHSCORES", b"LIMIT"))
 def zrangebyscore(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if len(args) == 4 and type(value) is SortedSet and key not in database.expires:  # the usual, without a query
+    if len(args) == 4 and type(value) is SortedSet and database.lives(key):  # the usual, without a query
         start, stop = by_score(value, score_bound(args[2]), score_bound(args[3]))
         database.hits += 1
         return members_reply(value.between(start, stop))

@@ -37,7 +37,11 @@ def zadd(session: Session, args: Args) -> bytes:
     if len(args) == 4:
         database, key, member = session.db, args[1], args[3]
         value = database.data.get(key)
-        if type(value) is SortedSet and key not in database.expires and not database.has_listeners:
+        if (
+            type(value) is SortedSet
+            and not database.has_listeners
+            and (key not in database.expires or database.lives(key))
+        ):
             score = parse_double(args[2])
             current = value.scores.get(member)
             if current == score:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import time_ns
 
 __all__ = ["Clock"]
 
@@ -17,4 +17,4 @@ class Clock:
 
     def ms(self) -> int:
         """Return Unix milliseconds."""
-        return self.frozen or time.time_ns() // 1_000_000
+        return self.frozen or time_ns() // 1_000_000

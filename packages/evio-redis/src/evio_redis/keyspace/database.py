@@ -98,6 +98,7 @@ class Database:
         "keyspace",
         "marks",
         "misses",
+        "ms",
         "uses",
         "watched",
     )
@@ -105,6 +106,7 @@ class Database:
     def __init__(self, index: int, keyspace: Hooks) -> None:
         self.index = index
         self.keyspace = keyspace
+        self.ms = keyspace.clock.ms
         self.data: dict[bytes, Any] = {}
         self.expires: dict[bytes, int] = {}  # key: when, for the volatile ones
         self.changes = 0  # modifications since the start
@@ -123,9 +125,10 @@ class Database:
     def lookup(self, key: bytes) -> Any:
         """The value, or None; an expired key is removed now, unless expired ones are kept."""
         value = self.data.get(key)
-        if value is None or not self.expires or key not in self.expires:
+        if value is None or not self.expires:
             return value
-        if self.expires[key] > self.keyspace.clock.ms():
+        when = self.expires.get(key)
+        if when is None or when > self.ms():
             return value
         if not self.keyspace.keeps_expired:
             self.expire(key)
@@ -133,13 +136,18 @@ class Database:
 
     def has(self, key: bytes) -> bool:
         """Return True if there is such a key; an expired one is left where it is."""
-        return key in self.data and (key not in self.expires or self.expires[key] > self.keyspace.clock.ms())
+        return key in self.data and self.lives(key)
+
+    def lives(self, key: bytes) -> bool:
+        """Return True unless its expiry time has come."""
+        when = self.expires.get(key)
+        return when is None or when > self.ms()
 
     def typed(self, key: bytes, kind: type[T]) -> T | None:
         """Return the value if it is of this class, or None. Raises :class:`CommandError` (WRONGTYPE) if it is of
         another."""
         value = self.data.get(key)
-        if type(value) is kind and key not in self.expires:
+        if type(value) is kind and (key not in self.expires or self.lives(key)):
             return value
         value = self.lookup(key)
         if value is None or isinstance(value, kind):
@@ -161,7 +169,7 @@ class Database:
         """Return the value if it is of this class, or None, and count whether the key was found. Raises
         :class:`CommandError` (WRONGTYPE) if it is of another."""
         value = self.data.get(key)
-        if type(value) is kind and key not in self.expires:
+        if type(value) is kind and (key not in self.expires or self.lives(key)):
             self.hits += 1
             return value
         value = self.read(key)
@@ -241,7 +249,7 @@ class Database:
 
     def average_ttl(self) -> int:
         """Milliseconds that volatile keys have left on average, estimated from a few."""
-        now = self.keyspace.clock.ms()
+        now = self.ms()
         sample = [max(0, when - now) for when in islice(self.expires.values(), TTL_SAMPLE)]
         return sum(sample) // len(sample) if sample else 0
 

@@ -599,9 +599,7 @@ class Stepped(Clock):
 
 @pytest.fixture
 def keyspace() -> Keyspace:
-    made = Keyspace(2, Route())
-    made.clock = Stepped()
-    return made
+    return Keyspace(2, Route(), Stepped())
 
 
 def volatile(keyspace: Keyspace, count: int, when: int) -> Database:

@@ -365,6 +365,39 @@ class Dispatcher:
             session.last_command = args[0]
         return replies
 
+    def run_one(self, session: Session, args: Args) -> bytes:
+        """Run the only command of a plain session's input; returns its reply, what it sends besides first. It is what
+        :meth:`run` does, for half the time."""
+        way = session.way or NO_WAY
+        try:
+            function, times = self.ways[way][len(args)][args[0]]
+        except LookupError:
+            return b"".join(self.run(session, (args,), []))
+        pushed: list[bytes] = []
+        session.replies = pushed
+        begin = perf_counter_ns()
+        try:
+            reply = function(session, args)
+        except CommandError as error:
+            reply = self._failed(args, error)
+        except Exception:
+            reply = self._broken(args)
+        taken = perf_counter_ns() - begin
+        times[taken] += 1
+        if taken >= self._limit or (session.way is not way and session.blocked is not None):
+            self._judge(session, session.shown(args), taken)
+        if self._ready_keys:
+            self._blocking.serve()
+        if session.way is not way:
+            if session.blocked is not None:
+                reply = b""
+            elif session.reply_mode != "on":
+                session.silenced()
+                reply = b""
+        session.replies = None
+        session.last_command = args[0]
+        return b"".join((*pushed, reply)) if pushed else reply
+
     def _failed(self, args: Args, error: CommandError) -> bytes:
         """Count a failure; returns the error reply."""
         command = self._registry.find(args)

@@ -45,22 +45,23 @@ TRIES, SKIPPED = 4, 60
 def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
     """Make the ``data`` callback. A closure: its names are the hot path's locals."""
     dispatcher, clients = services[Dispatcher], services[Clients]
-    run = dispatcher.run
+    run, run_one = dispatcher.run, dispatcher.run_one
     # One reader serves all sessions, as it only ever sees whole commands: whatever else a chunk holds, the reader is
     # replaced and the session's own parser takes the chunk.
     reader = hiredis.Reader()
     feed: Callable[[bytes], None] = reader.feed
-    gets = reader.gets
+    gets, has_data = reader.gets, reader.has_data
     careful = False
 
     def renew(session: Session, chunk: bytes) -> None:
         """Take a new reader after a chunk that ended in the middle of a command."""
-        nonlocal feed, gets, reader, careful
+        nonlocal feed, gets, has_data, reader, careful
         if not careful and session.parser.error is not None and oversized(chunk):
             empty_lists()
             careful = True
         reader = hiredis.Reader()
-        feed, gets = (_cautious(reader.feed) if careful else reader.feed), reader.gets
+        feed = _cautious(reader.feed) if careful else reader.feed
+        gets, has_data = reader.gets, reader.has_data
 
     def data(conn: Conn, chunk: bytes) -> Any:
         session: Session = conn.context
@@ -78,7 +79,7 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
                     return output
             else:
                 session.batch_tries += 1
-        commands = split(feed, gets, chunk)
+        commands = split(feed, gets, has_data, chunk)
         if may_be_batch and len(commands) >= SHORTEST:
             output = serve_batch(session, dispatcher, commands)
             if output is not None:
@@ -92,10 +93,11 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
             finally:
                 renew(session, chunk)
         session.seen = clients.now
+        if len(commands) == 1:
+            reply = run_one(session, commands[0])
+            return reply if session.plain else finish(session, [reply])
         replies = run(session, commands, [])
-        if not session.plain:
-            return finish(session, replies)
-        return replies[0] if len(replies) == 1 else b"".join(replies)
+        return b"".join(replies) if session.plain else finish(session, replies)
 
     return data
 
@@ -105,19 +107,26 @@ ARRAY, STATUS = b"*+"
 
 MARK = secrets.token_hex(8).encode()
 END = b"+%b\r\n" % MARK
-"""The bytes that the reader is fed behind each chunk. If it comes out as the last reply, nothing was cut off; as it is
-secret, no client can have sent it."""
+"""The bytes that the reader is fed behind several commands. If it comes out as the last reply, nothing was cut off; as
+it is secret, no client can have sent it."""
 
 
-def split(feed: Callable[[bytes], None], gets: Callable[[], Any], chunk: bytes) -> list[Any]:
+def split(
+    feed: Callable[[bytes], None], gets: Callable[[], Any], has_data: Callable[[], bool], chunk: bytes
+) -> list[Any]:
     """The commands in a chunk, lists of arguments that may still be something else than strings. Nothing if there is
     anything but whole commands in it; then the reader is of no more use."""
     try:
-        feed(chunk + END)
-        first, second = gets(), gets()
-        commands = [first] if second == MARK else [first, second, *iter(gets, False)]
-        if len(commands) > 1 and commands.pop() != MARK:
+        feed(chunk)
+        first = gets()
+        if first is False:
             return []
+        commands = [first]
+        if has_data():
+            feed(END)
+            commands += iter(gets, False)
+            if commands.pop() != MARK:
+                return []
     except (hiredis.HiredisError, MemoryError):
         return []  # the session's parser says what is wrong
     # To look for a byte by its number costs a sixth of looking for it as a string.
@@ -246,7 +255,7 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     cut = chunk.rfind(b"\r\n*") + 2
     head = chunk[:cut]
     reader = hiredis.Reader()
-    commands = split(_cautious(reader.feed), reader.gets, head) if cut > 2 else []
+    commands = split(_cautious(reader.feed), reader.gets, reader.has_data, head) if cut > 2 else []
     if all_strings(commands):
         return [args for args in commands if args] + parser.parse(chunk[cut:])
     return parser.parse(chunk)

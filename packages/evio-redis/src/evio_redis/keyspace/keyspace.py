@@ -34,9 +34,9 @@ class Tracking(Protocol):
 class Keyspace:
     """The databases, and the hooks that they call."""
 
-    def __init__(self, count: int, route: Route) -> None:
+    def __init__(self, count: int, route: Route, clock: Clock | None = None) -> None:
         self._route = route
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.databases = [Database(index, self) for index in range(count)]
         self.events = ""  # notify-keyspace-events
         self.heard = False  # anybody has subscribed to anything

@@ -14,7 +14,7 @@ import functools
 from typing import Any, final
 
 from ..files.encodings import PREFERENCE, choose
-from ..files.version import FileSource
+from ..files.version import FileSource, FileVersion
 from ..message.conditional import Outcome, evaluate
 from ..message.request import Request
 from ..message.response import DATE_AT, DateClock, FileBody, Response
@@ -70,7 +70,7 @@ class Record:
         """The entity tag, as it is in ETag and, mostly, in If-None-Match."""
         self.modified = source.modified.encode("ascii") if source.modified else None
         """The date, as it is in Last-Modified and, mostly, in If-Modified-Since."""
-        self.watch()
+        self.watch(source.watched())
         self.full: HotAnswer | None = None
         """To a request whose conditions, if any, do not hold it back."""
         self.not_modified: HotAnswer | None = None
@@ -81,9 +81,8 @@ class Record:
         self.checked_until = 0.0
         """Until when the file need not be looked at; ``time.monotonic``."""
 
-    def watch(self) -> None:
-        """Look from now on at the file that the source is current by, or at all that it was made of."""
-        watched = self.source.watched()
+    def watch(self, watched: FileVersion | None) -> None:
+        """Look from now on at the file or directory of ``FileSource.watched``, or else at all that the source has."""
         self.others = watched is None
         """True if ``source.is_current`` has to look at more than one file or directory, the one at ``path``."""
         if watched is not None:
@@ -212,7 +211,7 @@ class KnownAnswers:
             if not record.source.is_current():
                 self._drop(records, key, record)
                 return None
-            record.watch()
+            record.watch(record.source.watched())
             record.checked_until = now + self._revalidate
         tags, since = _encoded(request, "if-none-match"), _encoded(request, "if-modified-since")
         answer = record.answer(key[0], tags, since)

@@ -135,9 +135,9 @@ class HotCache:
                 answer = HotAnswer(key, files, status, date_at, length)
             else:
                 self._bytes -= len(answer.wire) + OVERHEAD
+                self._kept.move_to_end(key)
             answer.file, answer.wire = file, head if isinstance(body, Span) else head + body
             self._kept[key] = answer
-            self._kept.move_to_end(key)
             self._bytes += len(answer.wire) + OVERHEAD
             while self._bytes > self._max_bytes:
                 self._discard(next(iter(self._kept)))

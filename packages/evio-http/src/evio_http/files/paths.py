@@ -67,7 +67,7 @@ def decode_target_path(raw_path: bytes) -> list[str]:
         raise BadPath("the path has a character that is not allowed")
     if b"%" not in raw_path:
         if b"/." not in raw_path and raw_path.isascii():  # nothing to decode and nothing to resolve
-            return [name for name in raw_path.decode("ascii").split("/") if name]
+            return list(filter(None, raw_path.decode("ascii").split("/")))
     elif _BAD_ESCAPE.search(raw_path):
         raise BadPath("the path has an incomplete percent escape")
     names: list[str] = []

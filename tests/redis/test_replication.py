@@ -238,7 +238,8 @@ def test_roles(pair: tuple[Any, Any]) -> None:
     assert name == b"master"
     assert replicas[0][:2] == [b"127.0.0.1", str(b).encode()]
     assert replica.role()[:4] == [b"slave", b"127.0.0.1", a, b"connected"]
-    assert replica.info("replication")["role"] == "slave"
+    told = replica.info("replication")
+    assert (told["role"], told["slave_read_only"], told["replica_announced"]) == ("slave", 1, 1)
     assert "flags=S" in str(master.execute_command("CLIENT", "LIST", "TYPE", "replica"))
     assert replica.execute_command("REPLICAOF", "127.0.0.1", a) == b"OK Already connected to specified master"
     replica.execute_command("SLAVEOF", "NO", "ONE")

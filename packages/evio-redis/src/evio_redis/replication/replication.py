@@ -191,8 +191,8 @@ class Replication:
             fields
             | {
                 "slave_priority": self._config.replica_priority,
-                "slave_read_only": self._config.replica_read_only,
-                "replica_announced": self._config.replica_announced,
+                "slave_read_only": int(self._config.replica_read_only),
+                "replica_announced": int(self._config.replica_announced),
             }
             | self.replicas.info()
         )

@@ -105,7 +105,8 @@ def test_stop_and_dial_refuse_times_that_are_none(value: float) -> None:
 
 
 SETTINGS: list[tuple[dict[str, Any], str]] = [
-    ({"num_loops": -2}, "num_loops must be -1 (one per CPU), 0 or more, not -2"),
+    ({"num_loops": -2}, "num_loops must be -1 (one per CPU) or 1 and more, not -2"),
+    ({"num_loops": 0}, "num_loops must be -1 (one per CPU) or 1 and more, not 0"),
     ({"num_loops": 1.5}, "num_loops must be a whole number, not 1.5"),
     ({"load_balance": "random"}, "load_balance must be one of LoadBalance.RANDOM, "),
     ({"shutdown_timeout": math.nan}, "shutdown_timeout must be 0 or more, not nan"),

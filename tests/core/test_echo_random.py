@@ -76,7 +76,7 @@ def test_many_clients_get_their_own_bytes_back(variant: Variant) -> None:
         record.wait_for("closed", 5)
     stats = run.server.stats()
     sent = sum(size for _, size in record.wait_for("sent", 5))
-    assert stats.total("bytes_in") == stats.total("bytes_out") == sent > 1 << 20
+    assert stats.total.bytes_in == stats.total.bytes_out == sent > 1 << 20
 
 
 @pytest.mark.parametrize("way", ["wake", "thread", "pre_write", "drained", "reuse_input_buffer", "small buffers"])
@@ -152,7 +152,7 @@ def test_many_peers_get_their_own_datagrams_back(poller: str, monkeypatch: pytes
     with running(Events(data=lambda conn, chunk: chunk), "udp://127.0.0.1:0") as run:
         in_parallel(8, client)
     stats = run.server.stats()  # at the end: bytes are counted after they were sent
-    assert stats.total("datagrams_in") == stats.total("datagrams_out") == 8 * 30
+    assert stats.total.datagrams_in == stats.total.datagrams_out == 8 * 30
 
 
 def datagram_client(run: Running) -> socket.socket:

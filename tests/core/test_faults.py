@@ -54,7 +54,7 @@ def serving(server):
 
 def report(server):
     for line in sys.stdin:
-        os.write(1, b"%d %f\\n" % (server.stats().total("turns"), time.process_time()))
+        os.write(1, b"%d %f\\n" % (server.stats().total.turns, time.process_time()))
 
 serve(Events(serving=serving, data=lambda conn, chunk: chunk), "tcp://127.0.0.1:0")
 """
@@ -154,7 +154,7 @@ def test_an_error_of_accept_never_ends_the_server(
                 peer.sendall(b"x")
                 assert receive(peer, 1) == b"x"
         asyncios = poller == "asyncio" and code == errno.EINTR  # which tries that one again by itself
-        assert run.server.stats().total("accept_errors") == (0 if asyncios else 2)
+        assert run.server.stats().total.accept_errors == (0 if asyncios else 2)
     told = [record.getMessage() for record in caplog.records]
     if code in (errno.ENOMEM, errno.ENFILE):  # the system's: told once, and once that it is over
         assert len(told) == 2
@@ -184,7 +184,7 @@ def test_an_error_of_accept_that_comes_and_goes_is_not_told_each_time(
         for _ in range(3):
             with connect(run.addr) as peer:
                 exchange(peer, b"x")
-        assert run.server.stats().total("accept_errors") >= 3
+        assert run.server.stats().total.accept_errors >= 3
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2
     assert "cannot accept" in told[0]
@@ -242,7 +242,7 @@ def test_a_connection_that_cannot_be_polled_is_dropped_and_the_next_one_is_not(
             if kind == "proxy_protocol":
                 peer.sendall(b"PROXY UNKNOWN\r\n")
             exchange(peer, b"x")
-            assert run.server.stats().total("connections") == 1
+            assert run.server.stats().total.connections == 1
     assert record.names() == ["opened", "closed"]
 
 
@@ -827,13 +827,13 @@ def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch
         assert receive(peer, 1) == b"\0"
         faulty[0].fail(errno.ENOMEM, 1)
         with connect(run.addr):
-            assert eventually(lambda: run.server.stats().total("accept_errors") == 1)
+            assert eventually(lambda: run.server.stats().total.accept_errors == 1)
             run.server.stop(TIMEOUT)
             assert refuses(run.addr)
         assert receive_all(peer) == large[1:]
         peer.close()
         run.server.join(TIMEOUT / 2)  # long before the time of the stop is over
-        assert run.server.stats().total("accepted") == 1
+        assert run.server.stats().total.accepted == 1
 
 
 @pytest.mark.parametrize("poller", NATIVE)

@@ -25,7 +25,7 @@ BLOCK = os.urandom(64 * 1024)
 
 
 def turns(run: Running) -> int:
-    return run.server.stats().total("turns")
+    return run.server.stats().total.turns
 
 
 def settle(run: Running) -> None:
@@ -294,7 +294,7 @@ def test_a_file_sent_at_once_is_in_order_with_its_head_and_what_is_returned(
             for _ in range(2):
                 peer.sendall(b"12")
                 assert receive(peer, len(expected) + 6) == expected + b"<tail>"
-    assert run.server.stats().total("bytes_out") == 2 * (len(expected) + 6)
+    assert run.server.stats().total.bytes_out == 2 * (len(expected) + 6)
 
 
 def test_a_file_sent_at_once_that_shrinks_or_cannot_be_read_ends_the_connection(tmp_path: Path) -> None:
@@ -722,9 +722,9 @@ def test_a_connection_that_cannot_be_written_and_is_paused_ends_when_told_to(way
             conn.write(b"x")
             barrier(run)
         assert record.names() == []
-        before = run.server.stats().total("turns")
+        before = run.server.stats().total.turns
         barrier(run)
-        assert run.server.stats().total("turns") - before <= 4  # it waits, and does not spin
+        assert run.server.stats().total.turns - before <= 4  # it waits, and does not spin
         if way == "stop":
             run.server.stop()
         else:

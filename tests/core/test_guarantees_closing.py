@@ -386,10 +386,10 @@ def test_descriptors_that_wait_for_the_peers_end_are_counted(poller: str, monkey
         assert [receive_all(peer) for peer in peers] == [b"busy"] * 3
         record.wait_for("closed", 3)
         stats = run.server.stats()
-        assert (stats.total("connections"), stats.total("lingering")) == (0, 3)
+        assert (stats.total.connections, stats.total.lingering) == (0, 3)
         for peer in peers:
             peer.close()
-        assert eventually(lambda: run.server.stats().total("lingering") == 0)
+        assert eventually(lambda: run.server.stats().total.lingering == 0)
 
 
 @pytest.mark.parametrize("poller", POLLERS)

@@ -177,7 +177,7 @@ def test_a_factory_that_makes_no_handler_ends_the_connection(
         with contextlib.suppress(OSError), connect(run.addr, variant.trust) as peer:
             assert receive_all(peer) == b""
     assert ("no configuration" if fault == "raises" else "a Handler, not None") in caplog.text
-    assert run.server.stats().total("connections") == 0
+    assert run.server.stats().total.connections == 0
 
 
 def test_memory_is_not_held_by_a_connection_that_is_gone(variant: Variant) -> None:

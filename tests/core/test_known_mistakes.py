@@ -302,7 +302,7 @@ def test_only_a_connection_that_was_accepted_takes_a_turn_of_the_round_robin(
         found = [int(receive(peer, 1)) for peer in peers]
         for peer in peers:
             peer.close()
-        assert run.server.stats().total("accept_errors") == 12
+        assert run.server.stats().total.accept_errors == 12
     assert found == [0, 1, 2] * 3
 
 

@@ -142,7 +142,7 @@ def test_a_connection_without_data_is_not_accepted_yet(poller: str) -> None:
     with running(events, "tcp://127.0.0.1:0?defer_accept=30", "tcp://127.0.0.1:0") as run:
         with connect(run.addr) as quiet, connect(run.server.addrs[1]):
             record.wait_for("opened")
-            assert run.server.stats().total("accepted") == 1
+            assert run.server.stats().total.accepted == 1
             quiet.sendall(b"here I am")
             record.wait_for("data")
     assert record.names() == ["opened", "opened", "data"]

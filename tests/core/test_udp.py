@@ -6,11 +6,12 @@ import os
 import queue
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from evio_core import Action, Conn, Events
+from evio_core import Action, Conn, Events, Reply
 from evio_core.server import RunningServer
 
 from .conftest import POLLERS, use_poller
@@ -108,14 +109,43 @@ def test_a_wake_is_no_datagram() -> None:
     assert record.events == [("data", b""), ("data", b"x")]
 
 
-def test_close_and_detach_mean_nothing_and_shutdown_stops() -> None:
-    actions = {b"close": Action.CLOSE, b"detach": Action.DETACH, b"shutdown": Action.SHUTDOWN}
-    events = Events(data=lambda conn, chunk: (chunk, actions[chunk]))
-    with running(events, "udp://127.0.0.1:0") as run, client() as peer:
-        for word in actions:
+def test_close_ends_nothing_and_shutdown_stops() -> None:
+    def data(conn: Conn, chunk: bytes) -> Reply:
+        conn.close()
+        conn.abort()
+        conn.shutdown_write()
+        return chunk, Action.CLOSE if chunk == b"close" else Action.SHUTDOWN
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        for word in (b"close", b"shutdown"):
             peer.sendto(word, run.addr)
             assert peer.recv(100) == word
         run.join()
+
+
+WANTED: dict[str, Callable[[Conn], object]] = {
+    "set_deadline": lambda peer: peer.set_deadline(1),
+    "pause_reading": lambda peer: peer.pause_reading(),
+    "resume_reading": lambda peer: peer.resume_reading(),
+    "configure": lambda peer: peer.configure(idle_timeout=1),
+    "send_file": lambda peer: peer.send_file(0),
+    "detach": lambda peer: Action.DETACH,
+}
+
+
+@pytest.mark.parametrize("what", WANTED)
+def test_what_datagrams_do_not_have_is_refused_aloud(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    def data(peer: Conn, chunk: bytes) -> Reply:
+        if chunk == b"again":
+            return chunk
+        return b"output", cast(Action, WANTED[what](peer))
+
+    with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
+        peer.sendto(b"x", run.addr)
+        peer.sendto(b"again", run.addr)
+        assert peer.recv(100) == (b"output" if what == "detach" else b"again")
+        run.server.stop()
+    assert "TypeError" in caplog.text
 
 
 def test_an_exception_costs_that_datagram_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -137,7 +167,7 @@ def test_a_datagram_that_is_too_long_is_dropped_and_counted(caplog: pytest.LogCa
     with running(Events(data=data), "udp://127.0.0.1:0") as run, client() as peer:
         peer.sendto(b"x", run.addr)
         assert peer.recv(65535) == b"after"
-        assert run.server.stats().total("datagrams_dropped") == 1
+        assert run.server.stats().total.datagrams_dropped == 1
     assert "70000 bytes" in caplog.text
 
 

@@ -242,13 +242,13 @@ def test_no_descriptor_for_the_rest_ends_the_connection(
             assert receive(sock, 3) == b"aaa"
             hot(run, transport, "/held.bin")  # and it is held as long as somebody is connected
             # A connection that closes later would give its descriptor back.
-            assert eventually(lambda: run.server.stats().total("connections") == 1)
-            assert eventually(lambda: run.server.stats().total("lingering") == 0)
+            assert eventually(lambda: run.server.stats().total.connections == 1)
+            assert eventually(lambda: run.server.stats().total.lingering == 0)
             with no_descriptors_left(run.server):
-                before = run.server.stats().total("bytes_in")
+                before = run.server.stats().total.bytes_in
                 sock.sendall(get("/held.bin"))
                 # Read while it is sent, all of it might find room in the kernel.
-                assert eventually(lambda: run.server.stats().total("bytes_in") > before)
+                assert eventually(lambda: run.server.stats().total.bytes_in > before)
                 got = until_the_end(sock)
         body = got.partition(b"\r\n\r\n")[2]
         assert CONTENT["held.bin"].startswith(body)

@@ -175,7 +175,7 @@ def test_a_peer_that_goes_away_during_work_costs_no_descriptor(directory: Path) 
         for _ in range(3):
             with connect(server.addr) as peer:
                 peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert eventually(lambda: server.server.stats().total("connections") == 1)
+                assert eventually(lambda: server.server.stats().total.connections == 1)
                 # A reset: a peer that only finished sending would still get its answer.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wait_until_idle(server)
@@ -240,4 +240,4 @@ def test_limits_hold_for_the_library_as_well(directory: Path) -> None:
 
 def wait_until_idle(server: Running) -> None:
     running_server: Server = server.server
-    assert eventually(lambda: running_server.stats().total("connections") == 0)
+    assert eventually(lambda: running_server.stats().total.connections == 0)

@@ -563,7 +563,7 @@ def test_a_request_that_did_not_come_in_time_is_noted(site: Path, piece: bytes, 
 def bytes_in(run: Running, count: int) -> None:
     """Wait until the server has received so many bytes."""
     deadline = time.monotonic() + TIMEOUT
-    while run.server.stats().total("bytes_in") < count:
+    while run.server.stats().total.bytes_in < count:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -572,7 +572,7 @@ def test_a_byte_at_a_time_does_not_extend_the_time_for_a_head(site: Path, clock:
     limits = Limits(header_timeout=600, keep_alive=6000)
     with serving(Site(str(site)), limits=limits) as run, connect(run.addr) as sock:
         assert ask(sock, "/a.txt").body == b"aaa"
-        before = run.server.stats().total("bytes_in")
+        before = run.server.stats().total.bytes_in
         for number, byte in enumerate(get("/a.txt")[:6], 1):
             sock.sendall(bytes([byte]))
             bytes_in(run, before + number)
@@ -668,11 +668,11 @@ def test_slow_heads_cost_nobody_else(site: Path) -> None:
             sock.sendall(b"GET / HTTP/1.1\r\nHo")
         with connect(run.addr) as sock:
             assert ask(sock, "/a.txt").body == b"aaa"
-            before = run.server.stats().total("turns")
+            before = run.server.stats().total.turns
             for number in range(100):
                 assert ask(sock, "/a.txt").body == b"aaa"
                 slow[number + 1].sendall(b"s")
-            assert run.server.stats().total("turns") - before <= 2 * 100 + 10  # one for each that sends
+            assert run.server.stats().total.turns - before <= 2 * 100 + 10  # one for each that sends
         slow[0].sendall(b"st: a\r\n\r\n")
         assert answer(slow[0]).status == 200
 

@@ -190,6 +190,17 @@ class Options:
     """Answers that may be on their way (:class:`Deferred`); with so many, no more input is read. With 1, ``data`` is
     not called again before the answer is there. 0: any number, with ``high_water`` bytes of output behind them."""
 
+    max_connections: int = 0
+    """Connections that may be open at a time, those of all addresses together; dialled ones do not count. Set in
+    ``Events.options``, as the next two are, for each process."""
+
+    max_connections_per_address: int = 0
+    """Connections that may be open at a time from one IP address, or of one that a PROXY header names."""
+
+    refusal: bytes = b""
+    """What one too many is sent before it is closed, over TLS after the handshake. It fires no event, and is counted
+    (``LoopStats.refused``)."""
+
     send_buffer: int = 0
     """``SO_SNDBUF``."""
 
@@ -222,9 +233,11 @@ class Conn(Protocol):
     and at any time; on a connection that is gone they do nothing. Everything else belongs to the connection's
     callbacks.
 
-    A UDP peer has no connection, unless it was dialled: it fires ``data`` alone, each ``write`` is one datagram, and
-    ``shutdown_write``, ``close``, ``abort``, ``DETACH`` and ``CLOSE`` mean nothing to it. It may be kept and written to
-    later.
+    A UDP peer has no connection, unless it was dialled: it fires ``data`` and ``woken`` alone, each ``write`` is one
+    datagram, and there is nothing that ``shutdown_write``, ``close``, ``abort`` and ``CLOSE`` could end: they do
+    nothing, as on a connection that is gone. What asks for more than datagrams have (``set_deadline``,
+    ``pause_reading``, ``resume_reading``, ``configure``, ``send_file``, ``DETACH``) raises ``TypeError``. It may be
+    kept and written to later.
     """
 
     context: Any
@@ -408,6 +421,8 @@ class LoopStats:
     """Descriptors whose connection has ended and that wait, for ``close_timeout`` at most, for the peer to end, too."""
     accepted: int = 0
     accept_errors: int = 0
+    refused: int = 0
+    """Connections beyond ``Options.max_connections`` or ``max_connections_per_address``."""
     handshake_errors: int = 0
     """Accepted connections that ended in their TLS handshake, or were too slow with it."""
     proxy_errors: int = 0
@@ -429,9 +444,10 @@ class Stats:
 
     loops: list[LoopStats]
 
-    def total(self, counter: str) -> int:
-        """The sum of one counter over the loops; its name is a field of :class:`LoopStats`."""
-        return sum(getattr(loop, counter) for loop in self.loops)
+    @property
+    def total(self) -> LoopStats:
+        """The sums of the counters over the loops."""
+        return LoopStats(*(sum(getattr(loop, each.name) for loop in self.loops) for each in fields(LoopStats)))
 
 
 class Handler:
@@ -564,7 +580,7 @@ class Events:
     place of ``Events`` is short for these alone."""
 
     num_loops: int = 1
-    """0 or 1: one loop in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
+    """1: one loop, in the calling thread. N: that and N-1 more threads. -1: one per usable CPU."""
 
     num_threads: int = 8
     """Threads for ``Conn.run_in_thread``, at most; they are started when they are needed."""

@@ -31,6 +31,7 @@ from .events import (
     Stats,
 )
 from .logs import log
+from .loop.admission import Admission
 from .loop.balance import make_balancer
 from .loop.cpus import usable_cpus
 from .loop.draining import Drain
@@ -119,8 +120,8 @@ def checked(events: Events | Mapping[str, HandlerFactory]) -> Events:
             raise TypeError(f"{address}: a Handler is made by a class or a function, not by {factory!r}")
     if not isinstance(events.num_loops, int):
         raise TypeError(f"num_loops must be a whole number, not {events.num_loops!r}")
-    if events.num_loops < -1:
-        raise ValueError(f"num_loops must be -1 (one per CPU), 0 or more, not {events.num_loops}")
+    if events.num_loops < 1 and events.num_loops != -1:
+        raise ValueError(f"num_loops must be -1 (one per CPU) or 1 and more, not {events.num_loops}")
     if not isinstance(events.load_balance, LoadBalance):
         allowed = ", ".join(str(each) for each in LoadBalance)
         raise TypeError(f"load_balance must be one of {allowed}, not {events.load_balance!r}")
@@ -134,7 +135,7 @@ def checked(events: Events | Mapping[str, HandlerFactory]) -> Events:
 
 def loop_count(events: Events) -> int:
     """Return the number of loops that ``num_loops`` means."""
-    return usable_cpus() if events.num_loops == -1 else max(1, events.num_loops)
+    return usable_cpus() if events.num_loops == -1 else events.num_loops
 
 
 def serve_bound(events: Events, bound: Sequence[BoundAddress], num_loops: int, exclusive: bool = False) -> None:
@@ -167,6 +168,7 @@ class RunningServer:
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
         self._threads = Threads(events.num_threads)
+        self._admission = Admission.of(events.options)
         self._native: list[Loop] = []
         self._net: list[NetLoop] = []
         for index in range(num_loops):
@@ -183,6 +185,7 @@ class RunningServer:
             for loop in (*self._native[index:], *self._net[index:]):
                 loop.wrap = self._wrapper(lock)
                 loop.threads = self._threads
+                loop.admission = self._admission
         self._loops: list[Loop] = [*self._native, *self._net]
         for loop in self._loops:
             loop.server = self

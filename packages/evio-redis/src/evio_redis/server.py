@@ -284,7 +284,7 @@ class Server:
 
     def events(self) -> Events:
         """The callbacks for :func:`evio_core.serve`."""
-        several = self.config.loops not in (0, 1)
+        several = self.config.loops != 1
         guard = self._guarded if several else _unguarded
         return Events(
             serving=self._serving,
@@ -315,7 +315,7 @@ class Server:
     def _later(self, function: Callable[[], object]) -> None:
         """Have a function called on the first loop once the events of this turn are done."""
         assert self._running.core is not None, "there are clients"
-        with_lock = self.config.loops not in (0, 1)
+        with_lock = self.config.loops != 1
         self._running.core.call(self._guarded(function) if with_lock else function)
 
     def _serving(self, core: evio_core.Server) -> None:
@@ -382,7 +382,7 @@ class Server:
         if self.config.maxmemory or self.config.maxmemory_clients != "0":
             self._memory.update()
         self.dispatcher.settle()
-        self._rates.sample(self._totals.commands_processed, core.total("bytes_in"), core.total("bytes_out"))
+        self._rates.sample(self._totals.commands_processed, core.total.bytes_in, core.total.bytes_out)
         waiting = self._blocking.tick()
         usual = 1.0 / self.config.hz
         return usual if waiting is None else min(usual, max(waiting, 0.001))

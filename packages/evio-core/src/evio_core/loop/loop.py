@@ -21,6 +21,7 @@ from typing import Any, cast
 from ..errors import InputLimitExceeded, ServerStopped
 from ..events import Events, Handler, LoopStats, Server
 from ..logs import log
+from .admission import Admission
 from .polled import Droppable, Flushable, InlineStream, Polled
 from .poller import MAX_EVENTS, READ, Poller
 from .threads import Threads
@@ -68,6 +69,7 @@ class Loop:
         self.direct = not self.collecting
         """True if a reply may be written at once, with no callback to fire before it."""
         self.threads = Threads(events.num_threads)  # the server gives all its loops the same
+        self.admission = Admission.of(events.options)  # the same
         self.wrap: Callable[[Handler], Handler] | None = None
         """Puts something around each handler of a connection."""
         self.server: Server

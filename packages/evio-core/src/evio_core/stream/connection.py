@@ -40,6 +40,7 @@ from ..errors import (
 )
 from ..events import Action, Buffer, Events, Handler, Options, PeerCredentials, Reply, Server, SocketAddress
 from ..logs import log
+from ..loop.admission import Admission
 from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
 from ..loop.channel import Channel
 from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
@@ -50,6 +51,7 @@ from ..loop.turns import own_turns
 from .answers import Answers
 from .linger import Linger, nothing_in_flight, unread
 from .state import (
+    ADMITTED,
     AWAITING_HEADER,
     CLOSE,
     CLOSE_WHEN_OPEN,
@@ -80,6 +82,9 @@ __all__ = ["Connection"]
 
 LAST_READS = 16
 """Reads that a connection gets when the server stops; more arrives for ever from a peer that streams."""
+
+_NO_EVENTS = Events()
+"""The callbacks of a connection that was refused."""
 
 
 @final
@@ -334,6 +339,15 @@ class Connection(Polled):
         self._flags |= AWAITING_HEADER
         self.limit_opening(self.options.handshake_timeout)
 
+    def _enter(self, admission: Admission) -> bool:
+        """Be counted against the limits; False if there is no room. No event is fired then."""
+        if admission.enter(self._remote):
+            self._flags |= ADMITTED
+            return True
+        self.loop.stats.refused += 1
+        self.events = _NO_EVENTS
+        return False
+
     def begin(self) -> None:
         """Start on a connected descriptor. Raises ``OSError`` when it cannot be polled."""
         self._flags &= ~AWAITING_HEADER
@@ -401,9 +415,12 @@ class Connection(Polled):
         return True
 
     def _opened(self) -> None:
+        admitted = True
         if self._origin.index >= 0:
+            admitted = self.loop.admission is None or self._enter(self.loop.admission)
             try:
-                self._bind()
+                if admitted:
+                    self._bind()
             except BaseException as error:
                 self.loop.callback_failed(self, error)
                 return
@@ -422,7 +439,10 @@ class Connection(Polled):
         self._update()
         if self._flags & CLOSE_WHEN_OPEN:
             self._begin_close()
-        if self.events.opened is not None:
+        if not admitted:
+            self._write(self.options.refusal)
+            self._begin_close()
+        elif self.events.opened is not None:
             self._fire(self.events.opened)
         if self.loop.draining:
             self.retire()
@@ -1094,6 +1114,8 @@ class Connection(Polled):
         if self._answers is not None:
             self._answers.cancel()
         self.loop.ended += 1
+        if self._flags & ADMITTED and self.loop.admission is not None:
+            self.loop.admission.leave(self._remote)
         if not opened and error is not None:
             self._count_failure()
         if not opened and self._origin.index >= 0:

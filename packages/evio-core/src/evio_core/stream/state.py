@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 
 __all__ = [
+    "ADMITTED",
     "AWAITING_HEADER",
     "CLOSE",
     "CLOSE_WHEN_OPEN",
@@ -86,6 +87,8 @@ END_OUTPUT: Final = 128
 """The end of the output is to be announced once all of it is with the kernel; that done, it is taken back."""
 OUTPUT_ENDED: Final = 256
 """The turn in which the program ended its output is over: no more is taken, while input goes on."""
+ADMITTED: Final = 2048
+"""It is counted against the limits of open connections."""
 AWAITING_HEADER: Final = 512
 """It is opening, and a PROXY header comes first."""
 

@@ -326,7 +326,7 @@ class DatagramPeer:
             self._socket.woken(self)
 
     def reply(self, reply: Reply) -> None:
-        """Do what a callback returned; closing and detaching mean nothing here."""
+        """Do what a callback returned. There is nothing to close; detaching raises ``TypeError``."""
         output, action = parse_reply(reply)
         if isinstance(output, Future):
             self.write(output)
@@ -334,6 +334,8 @@ class DatagramPeer:
             self._socket.send(bytes(output), self._remote, self._ancillary)
         if action is Action.SHUTDOWN:
             self._socket.loop.request_stop()
+        elif action is Action.DETACH:
+            raise TypeError("a datagram peer has no socket of its own to detach")
 
     def drop(self, error: BaseException | None) -> None:
         """A callback failed: there is nothing to end."""
@@ -348,13 +350,13 @@ class DatagramPeer:
         """Nothing to reset."""
 
     def pause_reading(self) -> None:
-        """One peer of many on a socket cannot be paused."""
+        raise TypeError("one peer of many on a socket cannot be paused")
 
     def resume_reading(self) -> None:
-        """See ``pause_reading``."""
+        raise TypeError("one peer of many on a socket cannot be paused")
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Nothing to end."""
+        raise TypeError("a datagram peer is no connection: it has no deadline")
 
     def configure(self, **options: Any) -> None:
         raise TypeError("a datagram peer has no options")

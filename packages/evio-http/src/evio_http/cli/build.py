@@ -276,7 +276,7 @@ class Setup:
         def serving(server: Server) -> None:
             self.server = server
             if metrics is not None:
-                metrics.watch_connections(lambda: server.stats().total("connections"))
+                metrics.watch_connections(lambda: server.stats().total.connections)
             if os.getpid() != starter and self._access_log is not None:
                 self._access_log.reopen()  # a worker that replaces another: the file may have been rotated away
             if os.read(token, 1):

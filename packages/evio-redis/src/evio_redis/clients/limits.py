@@ -40,7 +40,7 @@ class OutputGuard:
         """Follow a change of the limits. Only its own loop may tell a connection (``Conn.configure``); with several
         loops, ``check`` sees to it."""
         for session in sessions:
-            if self._config.loops in (0, 1):
+            if self._config.loops == 1:
                 self.limit(session)
             else:
                 session.hard_limit = self._limits(session)[0]

@@ -105,7 +105,7 @@ class Session:
         self.parser = Parser()
         self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
-        self.outbox: list[bytes] | None = None if config.loops in (0, 1) else []
+        self.outbox: list[bytes] | None = None if config.loops == 1 else []
         self.reply_mode = "on"
         self.monitor = False
         self.no_evict = False

@@ -653,7 +653,7 @@ def test_a_callback_that_returns_nonsense_ends_its_connection(reply: Any, caplog
     with running(events, "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
         peer.sendall(b"x")
         assert isinstance(record.wait_for("closed")[0][1], TypeError)
-    assert "a callback returns bytes, an Action or (bytes, Action)" in caplog.text
+    assert "a callback returns bytes, an Action, (bytes, Action) or a Deferred" in caplog.text
 
 
 # -- signals

@@ -42,6 +42,8 @@ from .events import (
     SocketAddress,
     Stats,
     TickReply,
+    TimerHandle,
+    Watch,
 )
 from .middleware import Middleware
 from .processes.prefork import workers
@@ -87,6 +89,8 @@ __all__ = [
     "TickReply",
     "SendTimeout",
     "TimeoutExpired",
+    "TimerHandle",
+    "Watch",
     "WorkerError",
     "__version__",
     "proxy_header",

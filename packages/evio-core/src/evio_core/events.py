@@ -45,6 +45,7 @@ __all__ = [
     "Conn",
     "Events",
     "Handler",
+    "HasFileno",
     "HandlerFactory",
     "LoadBalance",
     "LoopStats",
@@ -55,6 +56,8 @@ __all__ = [
     "SocketAddress",
     "Stats",
     "TickReply",
+    "TimerHandle",
+    "Watch",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -226,6 +229,31 @@ class Options:
             raise ValueError(f"low_water ({self.low_water}) must not exceed high_water ({self.high_water})")
 
 
+class HasFileno(Protocol):
+    """An object with a descriptor: a socket, a file."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+class TimerHandle(Protocol):
+    """A call that is still to come."""
+
+    @property
+    def is_pending(self) -> bool:
+        """True until the function is called or the call is cancelled."""
+
+    def cancel(self) -> None:
+        """Call the function no more. From any thread; while it is being called, too late."""
+
+
+class Watch(Protocol):
+    """A descriptor that is watched."""
+
+    def close(self) -> None:
+        """Watch it no more; the descriptor stays open. From any thread; before the descriptor is closed."""
+
+
 class Conn(Protocol):
     """A connection, or the peer that a datagram came from.
 
@@ -353,6 +381,11 @@ class Conn(Protocol):
     def resume_reading(self) -> None:
         """Undo ``pause_reading``."""
 
+    def call_later(self, seconds: float, function: Callable[..., Reply], *arguments: Any) -> TimerHandle:
+        """Have ``function(*arguments)`` called in ``seconds``, unless the connection has ended. What it returns is
+        done, and what it raises ends the connection, as with a callback. From any thread. Raises ``ValueError`` for a
+        time below 0 or NaN."""
+
     def set_deadline(self, seconds: float | None) -> None:
         """End the connection with :class:`DeadlineExceeded` in ``seconds`` from now whatever it does;
         ``None`` takes the deadline back. Raises ``ValueError`` for a time below 0 or NaN."""
@@ -400,6 +433,26 @@ class Server(Protocol):
 
     def call(self, function: Callable[[], object]) -> None:
         """Have ``function()`` called on loop 0 soon. From any thread. What it raises is logged."""
+
+    def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> TimerHandle:
+        """Have ``function(*arguments)`` called in ``seconds``: on the loop that this is called on, from elsewhere on
+        loop 0. From any thread. What it raises is logged. A server that stops calls none any more. Raises
+        ``ValueError`` for a time below 0 or NaN."""
+
+    def watch(
+        self,
+        fd: int | HasFileno,
+        readable: Callable[[], object] | None = None,
+        writable: Callable[[], object] | None = None,
+    ) -> Watch:
+        """Watch a descriptor that is the program's own (a pipe, a library's socket, inotify): ``readable()`` is called
+        whenever it can be read or has failed, ``writable()`` whenever it can be written or has failed, on the loop that
+        this is called on, from elsewhere on loop 0. From any thread; closing the descriptor, after the watch, is the
+        program's. One that raises is logged, and ends the watch.
+
+        Raises ``ValueError`` for a descriptor that is watched already and ``OSError`` for one that cannot be, such as a
+        plain file's with epoll; from another thread these are logged.
+        """
 
     def stats(self) -> Stats:
         """Counters as they are now. From any thread."""

@@ -25,14 +25,17 @@ from .events import (
     Events,
     Handler,
     HandlerFactory,
+    HasFileno,
     LoadBalance,
     LoopStats,
     SocketAddress,
     Stats,
+    TimerHandle,
+    Watch,
 )
-from .logs import log
 from .loop.admission import Admission
 from .loop.balance import make_balancer
+from .loop.calls import Call, DescriptorWatch, call_safely
 from .loop.cpus import usable_cpus
 from .loop.draining import Drain
 from .loop.lifeline import Lifeline
@@ -183,6 +186,7 @@ class RunningServer:
 
                 self._net.append(NetLoop(index, own, self._stop_once, aio if index == 0 else None))
             for loop in (*self._native[index:], *self._net[index:]):
+                loop.lock = lock
                 loop.wrap = self._wrapper(lock)
                 loop.threads = self._threads
                 loop.admission = self._admission
@@ -247,10 +251,36 @@ class RunningServer:
         return dial(loop, parsed, origin, context, timeout)
 
     def call(self, function: Callable[[], object]) -> None:
-        if self._slow_after:
-            function = timed(function, self._slow_after)
-        self._loops[0].submit(_call, function)
+        self._loops[0].submit(call_safely, self._timed(function))
         self._loops[0].interrupt()
+
+    def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> TimerHandle:
+        call = Call(self._here(), self._timed(function), arguments, call_safely)
+        call.begin(seconds)
+        return call
+
+    def watch(
+        self,
+        fd: int | HasFileno,
+        readable: Callable[[], object] | None = None,
+        writable: Callable[[], object] | None = None,
+    ) -> Watch:
+        if readable is None and writable is None:
+            raise ValueError("a descriptor is watched for being readable or writable: give a function for that")
+        number = fd if isinstance(fd, int) else fd.fileno()
+        watch = DescriptorWatch(
+            self._here(), number, readable and self._timed(readable), writable and self._timed(writable)
+        )
+        watch.begin()
+        return watch
+
+    def _here(self) -> Loop:
+        """The loop that this thread runs, or else loop 0."""
+        here = threading.get_ident()
+        return next((loop for loop in self._loops if loop.ident == here), self._loops[0])
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return timed(function, self._slow_after) if self._slow_after else function
 
     def stats(self) -> Stats:
         return Stats([_snapshot(loop) for loop in self._loops])
@@ -296,7 +326,7 @@ class RunningServer:
         if self._events.reopen_logs is not None:
             self.call(self._events.reopen_logs)
 
-    def watch(self, lifeline: Lifeline) -> None:
+    def follow(self, lifeline: Lifeline) -> None:
         """Stop when the supervisor of this worker is gone."""
         lifeline.watch(self._loops[0])
 
@@ -499,10 +529,3 @@ def _serialised(events: Events, lock: threading.RLock) -> Events:
 
 def _snapshot(loop: Loop) -> LoopStats:
     return dataclasses.replace(loop.stats, connections=loop.open_connections)
-
-
-def _call(function: Callable[[], object]) -> None:
-    try:
-        function()
-    except Exception:
-        log.exception("a function given to Server.call failed")

@@ -70,6 +70,7 @@ class Loop:
         """True if a reply may be written at once, with no callback to fire before it."""
         self.threads = Threads(events.num_threads)  # the server gives all its loops the same
         self.admission = Admission.of(events.options)  # the same
+        self.lock: threading.RLock | None = None  # held by calls where two loops make theirs one at a time
         self.wrap: Callable[[Handler], Handler] | None = None
         """Puts something around each handler of a connection."""
         self.server: Server

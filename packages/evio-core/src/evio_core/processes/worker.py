@@ -60,7 +60,7 @@ def serve_as_worker(
     signal.signal(DRAIN_SIGNAL, on_drain)
     signal.signal(REOPEN_SIGNAL, lambda number, frame: running.reopen_logs())
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    running.watch(Lifeline(lifeline, on_term))
+    running.follow(Lifeline(lifeline, on_term))
     running.run()
     if not told_to_end:
         os.write(pipe, STOP)  # the program's own wish, which is meant for all

@@ -38,10 +38,22 @@ from ..errors import (
     ServerStopped,
     TLSError,
 )
-from ..events import Action, Buffer, Events, Handler, Options, PeerCredentials, Reply, Server, SocketAddress
+from ..events import (
+    Action,
+    Buffer,
+    Events,
+    Handler,
+    Options,
+    PeerCredentials,
+    Reply,
+    Server,
+    SocketAddress,
+    TimerHandle,
+)
 from ..logs import log
 from ..loop.admission import Admission
 from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
+from ..loop.calls import Call
 from ..loop.channel import Channel
 from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
 from ..loop.polled import Polled
@@ -93,6 +105,7 @@ class Connection(Polled):
 
     __slots__ = (
         "_answers",
+        "_calls",
         "_channel",
         "_dirty",
         "_file",
@@ -145,6 +158,7 @@ class Connection(Polled):
         self._wake_drained = False
         self._timeouts: Timeouts | None = None
         self._reason: BaseException | None = None  # for `closed`, when it comes
+        self._calls: set[Call] | None = None  # those to come
         self._answers: Answers | None = None  # while one of them is not there yet
         self.events: Events = loop.events  # the callbacks of this connection
         self.handler: Handler | None = None
@@ -237,6 +251,25 @@ class Connection(Polled):
     def resume_reading(self) -> None:
         self._flags &= ~PAUSED_BY_USER
         self._update()
+
+    def call_later(self, seconds: float, function: Callable[..., Reply], *arguments: Any) -> TimerHandle:
+        if self._calls is None:
+            self._calls = set()
+        call = Call(self.loop, function, arguments, self._call, self._calls)
+        if self._phase == GONE:
+            call.cancel()
+        else:
+            call.begin(seconds)
+        return call
+
+    def _call(self, function: Callable[..., Reply], arguments: tuple[Any, ...]) -> None:
+        if self._phase in (OPENING, OPEN):
+            try:
+                reply = function(*arguments)
+                if reply is not None:
+                    self.reply(reply)
+            except BaseException as error:
+                self.loop.callback_failed(self, error)
 
     def set_deadline(self, seconds: float | None) -> None:
         if self._phase == OPEN:
@@ -1134,6 +1167,8 @@ class Connection(Polled):
         the garbage is collected."""
         self.on_data = ignore
         self.handler = None
+        for call in list(self._calls or ()):
+            call.cancel()
 
     def _count_failure(self) -> None:
         """Count a connection that has failed before it opened."""

@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from ..addresses.origin import Origin
-from ..events import Action, Buffer, Handler, PeerCredentials, Reply, Server, SocketAddress
+from ..events import Action, Buffer, Handler, PeerCredentials, Reply, Server, SocketAddress, TimerHandle
 from ..logs import LogLimit, log
 from ..loop.callbacks import make_handler
+from ..loop.calls import Call
 from ..loop.loop import Loop
 from ..loop.polled import Polled
 from ..loop.poller import READ, WRITE
@@ -354,6 +355,18 @@ class DatagramPeer:
 
     def resume_reading(self) -> None:
         raise TypeError("one peer of many on a socket cannot be paused")
+
+    def call_later(self, seconds: float, function: Callable[..., Reply], *arguments: Any) -> TimerHandle:
+        call = Call(self._socket.loop, function, arguments, self._call)
+        call.begin(seconds)
+        return call
+
+    def _call(self, function: Callable[..., Reply], arguments: tuple[Any, ...]) -> None:
+        if self._socket.is_open:
+            try:
+                self.reply(function(*arguments))
+            except BaseException as error:
+                self._socket.loop.callback_failed(self, error)
 
     def set_deadline(self, seconds: float | None) -> None:
         raise TypeError("a datagram peer is no connection: it has no deadline")

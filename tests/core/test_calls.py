@@ -239,6 +239,26 @@ def test_a_datagrams_peer_has_timers_too(poller: str) -> None:
             assert [peer.recv(10), peer.recv(10)] == [b"now", b"later"]
 
 
+def test_so_has_a_dialled_one_until_it_ends(poller: str) -> None:
+    record = Recorder()
+
+    class Client(Handler):
+        def opened(self) -> None:
+            self.conn.call_later(0.001, lambda: b"later")
+            record.add("handle", self.conn.call_later(MINUTE, record.add, "late"))
+
+        def data(self, chunk: bytes) -> Action:
+            record.add("data", chunk)
+            return Action.CLOSE
+
+    with running(Events(data=lambda conn, chunk: chunk), "udp://127.0.0.1:0") as run:
+        host, port = run.addr[:2]
+        run.server.dial(f"udp://{host}:{port}", handler=Client())
+        assert record.wait_for("data") == [("data", b"later")]
+        handle = record.wait_for("handle")[0][1]
+        assert eventually(lambda: not handle.is_pending)
+
+
 # -- server.watch
 
 

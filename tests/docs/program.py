@@ -93,7 +93,9 @@ class Source:
         return SERVES.search(self.code) is not None
 
     @contextmanager
-    def started(self, *replacements: tuple[str, str], arguments: Sequence[str] = ()) -> Iterator[Program]:
+    def started(
+        self, *replacements: tuple[str, str], arguments: Sequence[str] = (), descriptors: Sequence[int] = ()
+    ) -> Iterator[Program]:
         """Run it with parts of its text replaced; killed at the end of the block if it still runs."""
         code = self.code
         for old, new in replacements:
@@ -108,7 +110,7 @@ class Source:
             process = subprocess.Popen(
                 command,
                 cwd=self.directory,
-                pass_fds=[writing],
+                pass_fds=[writing, *descriptors],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

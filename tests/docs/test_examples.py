@@ -149,6 +149,18 @@ def login(source: Source) -> None:
         assert program.stop().startswith("closed: DeadlineExceeded(")
 
 
+@scenario("ping.py")
+def ping(source: Source) -> None:
+    with source.started(("20.0, 10.0", "0.05, 0.05")) as program:
+        with program.connect() as client:
+            assert receive(client, 5) == b"ping\n"
+            client.sendall(b"pong")
+            assert receive(client, 5) == b"ping\n"
+            with pytest.raises(ConnectionResetError):
+                receive(client, 1)
+        program.stop()
+
+
 # -- output and back-pressure
 
 
@@ -206,6 +218,21 @@ def lines(source: Source) -> None:
             client.sendall(b"one\ntwo\nthr")
             client.sendall(b"ee\n")
             assert receive(client, 99) == b"".join(map(hashed, (b"one", b"two", b"three")))
+        program.stop()
+
+
+@scenario("typed.py")
+def typed(source: Source) -> None:
+    reading, writing = os.pipe()
+    with source.started(
+        ("sys.stdin", str(reading)), ("os.read(0,", f"os.read({reading},"), descriptors=[reading]
+    ) as program:
+        os.close(reading)
+        with program.connect() as client:
+            client.sendall(b"here I am")
+            os.write(writing, b"typed\n")
+            assert receive(client, 6) == b"typed\n"
+        os.close(writing)
         program.stop()
 
 

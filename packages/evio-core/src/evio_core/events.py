@@ -201,7 +201,7 @@ class Options:
     """Connections that may be open at a time from one IP address, or of one that a PROXY header names."""
 
     refusal: bytes = b""
-    """What one too many is sent before it is closed, over TLS after the handshake. It fires no event, and is counted
+    """Sent to one too many before it is closed, over TLS after the handshake. Such a one fires no event, and is counted
     (``LoopStats.refused``)."""
 
     send_buffer: int = 0

@@ -21,7 +21,7 @@ class Admission:
 
     @classmethod
     def of(cls, options: Options) -> Admission | None:
-        """What these limits need: None if there are none."""
+        """The counter for these limits; None if there are none."""
         return cls(options) if options.max_connections or options.max_connections_per_address else None
 
     def enter(self, remote: SocketAddress) -> bool:

@@ -25,9 +25,10 @@ from ..addresses.resolver import LookUp, look_up_numeric, resolve
 from ..addresses.sockopt import apply_address, apply_options, bind_own_end
 from ..checks import not_negative
 from ..errors import Aborted, ConnectTimeout, DeadlineExceeded, IdleTimeout
-from ..events import Action, Buffer, Handler, Options, PeerCredentials, Reply, Server, SocketAddress
+from ..events import Action, Buffer, Handler, Options, PeerCredentials, Reply, Server, SocketAddress, TimerHandle
 from ..logs import LogLimit, log
 from ..loop.callbacks import bind_data, make_handler, methods_of
+from ..loop.calls import Call
 from ..loop.loop import Loop, Timer
 from ..loop.polled import Polled
 from ..loop.poller import ERROR, READ, WRITE
@@ -56,6 +57,7 @@ class DialledDatagrams(Polled):
     __slots__ = (
         "_address",
         "_answers",
+        "_calls",
         "_closing",
         "_deadline",
         "_dirty",
@@ -99,6 +101,7 @@ class DialledDatagrams(Polled):
         self._look_up: LookUp | None = None
         self._failure: OSError | None = None  # of sending, for the end of the turn: no callback runs within another
         self._answers: set[Future[Any]] = set()  # that are not there yet
+        self._calls: set[Call] = set()  # those to come
         self._out: deque[bytes] = deque()
         self._queued = 0
         self._submitted = 0
@@ -217,6 +220,18 @@ class DialledDatagrams(Polled):
     def resume_reading(self) -> None:
         self._paused = False
         self._poll()
+
+    def call_later(self, seconds: float, function: Callable[..., Reply], *arguments: Any) -> TimerHandle:
+        call = Call(self.loop, function, arguments, self._call, self._calls)
+        if self._gone:
+            call.cancel()
+        else:
+            call.begin(seconds)
+        return call
+
+    def _call(self, function: Callable[..., Reply], arguments: tuple[Any, ...]) -> None:
+        if not self._gone and not self._closing:
+            self._fire(lambda _: function(*arguments))
 
     def set_deadline(self, seconds: float | None) -> None:
         if self._open:
@@ -542,6 +557,8 @@ class DialledDatagrams(Polled):
         self._open = False
         for future in list(self._answers):
             future.cancel()
+        for call in list(self._calls):
+            call.cancel()
         self.loop.ended += 1
         if fire and self.events.closed is not None:
             try:

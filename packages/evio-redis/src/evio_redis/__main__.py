@@ -13,6 +13,7 @@ import evio_core
 from .config.config import STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
+from .model.version import REDIS_VERSION
 from .persistence.check import check_snapshot
 from .process import logfile, signals
 from .process.running import Running
@@ -114,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
             say(usage())
             return 0
         if "--version" in given or "-v" in given:
-            say(f"evio-redis {evio_core.__version__}")
+            # In redis-server's form, as programs that start one look for the first number.
+            say(f"Redis server v={REDIS_VERSION} (evio-redis {evio_core.__version__})")
             return 0
         if given[:1] == ["--check"]:
             return check(given[1:])

@@ -48,6 +48,7 @@ from .persistence.rdb.payload import Checksums
 from .persistence.snapshots import Snapshots
 from .process.running import Running
 from .process.signals import pid_file
+from .process.unix_group import give_to_group
 from .replication.replicas import Replicas
 from .replication.replication import Replication
 from .scripting import Scripts
@@ -324,6 +325,8 @@ class Server:
         log.info("Server initialized")
         if find_spec("lupa") is None:
             log.info("Without scripts (EVAL, EVALSHA, FCALL), which need lupa: pip install 'evio-redis[scripting]'")
+        if self.config.unixsocketgroup:
+            give_to_group(self.config.unixsocket, self.config.unixsocketgroup)
         missed = self.config.missed()
         if missed:
             log.warning("Without effect: %s", "; ".join(missed))

@@ -178,6 +178,10 @@ class Config:
     tls_port: int
     tracking_table_max_keys: int
     unixsocket: str
+    syslog_enabled: bool
+    syslog_facility: str
+    syslog_ident: str
+    unixsocketgroup: str
     unixsocketperm: int
     user: tuple[tuple[str, ...], ...]
     zset_max_listpack_entries: int

@@ -113,6 +113,7 @@ _bind = "hosts to listen on; * for all, systemd://[NAME] for inherited sockets"
 _add("bind", ("127.0.0.1",), hosts, _bind, " ".join, mutable=False, metavar="HOST")
 _add("unixsocket", "", str, "path of a unix socket to listen on as well", mutable=False, metavar="PATH")
 _add("unixsocketperm", 0, octal, "its permissions, octal", show_octal, False, "MODE")
+_add("unixsocketgroup", "", str, "the group that it belongs to, by name or number", mutable=False, metavar="GROUP")
 _add("tcp-backlog", 511, number(0, INT_MAX), "connections that may wait to be accepted", mutable=False, metavar="N")
 _add("tls-port", 0, port, "port for TLS; 0 for none", mutable=False, metavar="PORT")
 _add("tls-cert-file", "", str, "certificate chain, PEM", mutable=False, metavar="FILE")
@@ -254,6 +255,10 @@ _add(
     mutable=False,
     metavar="systemd|auto|no",
 )
+_add("syslog-enabled", False, yes_no, "log to the system's log as well", show_yes_no, False, "yes|no")
+_add("syslog-ident", "redis", str, "the name there", mutable=False, metavar="NAME")
+_facilities = one_of("user", *(f"local{digit}" for digit in range(8)))
+_add("syslog-facility", "local0", _facilities, "user, or local0 to local7", mutable=False, metavar="FACILITY")
 _add("pidfile", "", str, "file to write the process id to", mutable=False, metavar="FILE")
 _add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second", metavar="N")
 _add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")

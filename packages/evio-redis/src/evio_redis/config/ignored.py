@@ -43,7 +43,6 @@ class Accepted(NamedTuple):
 _PROTECTED = one_of("no", "yes", "local")
 _POSITIVE = number(0, INT_MAX)
 _ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
-_FACILITIES = one_of("user", *(f"local{digit}" for digit in range(8)))
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
 _NO_REPLICAS = "replication is not offered"
 _NO_CLUSTER = "cluster mode is not offered"
@@ -72,9 +71,6 @@ ACCEPTED = (
     Accepted("list-compress-depth", "0", _POSITIVE),
     # -- the process
     Accepted("daemonize", "no", yes_no, "the server stays in the foreground", mutable=False),
-    Accepted("syslog-enabled", "no", yes_no, "there is no log but logfile", mutable=False),
-    Accepted("syslog-ident", "redis", mutable=False),
-    Accepted("syslog-facility", "local0", _FACILITIES, mutable=False),
     Accepted("set-proc-title", "yes", yes_no, mutable=False),
     Accepted("proc-title-template", "{title} {listen-addr} {server-mode}"),
     Accepted("always-show-logo", "no", yes_no, mutable=False),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from evio_core import Aborted, Action, Conn, Events, Options, OutputLimitExceeded
+from evio_core import Aborted, Action, Conn, Events, Handler, Options, OutputLimitExceeded
 
 from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, exchange, receive, receive_all, running, wait_for
@@ -731,3 +731,94 @@ def test_a_connection_that_cannot_be_written_and_is_paused_ends_when_told_to(way
             getattr(conn, way)()
         (_, error) = record.wait_for("closed")[0]
     assert isinstance(error, Aborted if way == "abort" else ConnectionError)
+
+
+# -- the low-water mark as an event
+
+
+def test_a_producer_hears_when_there_is_room_again(variant: Variant) -> None:
+    """A stream that is written ahead, up to the high-water mark, and never runs dry."""
+    total, piece = 8 << 20, bytes(range(256)) * 256
+    left = {"bytes": total}
+    record = Recorder()
+
+    def produce(conn: Conn) -> None:
+        record.add("produce", conn.pending)
+        while left["bytes"] and conn.pending <= conn_high:
+            conn.write(piece)
+            left["bytes"] -= len(piece)
+
+    conn_high = Options().high_water
+    events = Events(opened=produce, writable=produce, num_loops=variant.num_loops)
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        received = receive(peer, total)
+    assert received == piece * (total // len(piece))
+    pending = [event[1] for event in record.events[1:]]
+    assert pending
+    assert max(pending) <= Options().low_water + (64 * 1024 + 1024 if variant.transport == "tls" else 0)
+    assert left["bytes"] == 0
+
+
+def test_there_is_no_word_of_room_that_was_never_missing(variant: Variant) -> None:
+    record = Recorder()
+
+    def data(conn: Conn, chunk: bytes) -> bytes:
+        conn.write(bytes(100_000))
+        return b"!"
+
+    events = Events(
+        data=data,
+        writable=lambda conn: record.add("writable"),
+        drained=lambda conn: record.add("drained"),
+        num_loops=variant.num_loops,
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        peer.sendall(b"x")
+        assert len(receive(peer, 100_001)) == 100_001
+        record.wait_for("drained")
+    assert "writable" not in record.names()
+
+
+def test_both_events_come_in_order_when_all_leaves_at_once(variant: Variant) -> None:
+    """Even what the kernel takes in one go was over the high-water mark before, and the program may have stopped."""
+    record = Recorder()
+
+    def opened(conn: Conn) -> None:
+        conn.configure(high_water=1000, low_water=100)
+        conn.write(bytes(5000))
+        assert conn.pending > 1000
+
+    def writable(conn: Conn) -> bytes | None:
+        record.add("writable")
+        return b"more" if record.names().count("writable") == 1 else None
+
+    events = Events(
+        opened=opened, writable=writable, drained=lambda conn: record.add("drained"), num_loops=variant.num_loops
+    )
+    with running(events, variant.address) as run, connect(run.addr, variant.trust) as peer:
+        assert receive(peer, 5004) == bytes(5000) + b"more"
+        record.wait_for("drained", 2)
+    assert record.names() == ["writable", "drained", "drained"]
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_a_callback_that_hears_of_room_may_do_anything(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_poller(monkeypatch, poller)
+    record = Recorder()
+
+    class Producer(Handler):
+        def opened(self) -> None:
+            self.conn.configure(high_water=1000, low_water=100)
+            self.conn.write(bytes(5_000_000))
+
+        def writable(self) -> tuple[bytes, Action]:
+            record.add("writable", self.conn.pending)
+            return b"the end", Action.CLOSE
+
+        def closed(self, error: BaseException | None) -> None:
+            record.add("closed", error)
+
+    with running(Events(handlers={"tcp://127.0.0.1:0": Producer})) as run, connect(run.addr) as peer:
+        assert receive_all(peer)[5_000_000:] == b"the end"
+        record.wait_for("closed")
+    assert record.names() == ["writable", "closed"]

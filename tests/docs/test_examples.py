@@ -271,20 +271,43 @@ def relay(source: Source) -> None:
 # -- TLS
 
 
-@scenario("secure.py")
-def secure(source: Source) -> None:
+def certified(directory: Path) -> ssl.SSLContext:
+    """Write a certificate for localhost there; returns what a client needs to verify it."""
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
-    issued.cert_chain_pems[0].write_to_path(str(source.directory / "cert.pem"))
-    issued.private_key_pem.write_to_path(str(source.directory / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(directory / "cert.pem"))
+    issued.private_key_pem.write_to_path(str(directory / "key.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(context)
+    return context
+
+
+@scenario("secure.py")
+def secure(source: Source) -> None:
+    context = certified(source.directory)
     with source.started() as program:
         with program.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as client:
             expected = f"{client.version()}, you asked for localhost\n".encode()
             assert receive(client, len(expected)) == expected
             client.sendall(b"hello")
             assert receive(client, 5) == b"hello"
+        program.stop()
+
+
+@scenario("starttls.py")
+def starttls(source: Source) -> None:
+    context = certified(source.directory)
+    with source.started() as program:
+        with program.connect() as plain:
+            plain.sendall(b"hello")
+            assert receive(plain, 12) == b"plain: hello"
+            plain.sendall(b"STARTTLS\n")
+            assert receive(plain, 9) == b"go ahead\n"
+            with context.wrap_socket(plain, server_hostname="localhost") as client:
+                expected = f"this is {client.version()}\n".encode()
+                assert receive(client, len(expected)) == expected
+                client.sendall(b"hello")
+                assert receive(client, 16) == b"encrypted: hello"
         program.stop()
 
 

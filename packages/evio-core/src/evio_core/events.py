@@ -359,6 +359,23 @@ class Conn(Protocol):
         peer, where a ``drained`` callback would be paid for by every reply of every connection. From the
         connection's own callbacks."""
 
+    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
+        """Go on with TLS (STARTTLS; RFC 3207, for instance). What was written before is sent in plain; all that is
+        written, and returned, after the call is encrypted, and leaves once the handshake is done. Then ``secured``
+        fires; until then no other event does but ``closed``, which gets the :class:`TLSError` of a handshake that
+        fails. Whatever of the client's came together with the request for TLS is unencrypted, and anybody's: answer
+        nothing of it afterwards.
+
+        A ``tls`` address with ``starttls=true`` has the certificate, for the server, and whom to trust, for what is
+        dialled; else ``context`` says which side this is (``ssl.PROTOCOL_TLS_SERVER`` or ``PROTOCOL_TLS_CLIENT``), and
+        ``server_hostname`` whom to verify. The handshake has ``handshake_timeout``, in the place of a deadline. Of a
+        dialled connection that has not opened it begins when it has connected, and ``opened`` fires after it.
+
+        Raises ``RuntimeError`` when TLS has been started already, without a certificate, once input or output has
+        ended, and while a :class:`Deferred` is to be answered; :class:`TLSError` for certificates that cannot be
+        loaded. From the connection's own callbacks.
+        """
+
     def shutdown_write(self) -> None:
         """End the output and go on reading (half-close, shutdown(2) with ``SHUT_WR``): what is queued is sent, then
         the peer sees the end of it. Over TLS that is a ``close_notify`` (RFC 8446 section 6.1), and the socket stays
@@ -546,6 +563,14 @@ class Handler:
         """Output has all been handed to the kernel. Only a class that overrides it pays for it."""
         return None
 
+    def writable(self) -> Reply:
+        """Pending output, which was more than ``high_water``, has come down to ``low_water``."""
+        return None
+
+    def secured(self) -> Reply:
+        """The TLS handshake that ``conn.start_tls`` began is done."""
+        return None
+
     def retiring(self) -> Reply:
         """This worker is replaced: the connection is to come to its end."""
         return None
@@ -563,6 +588,10 @@ class Handler:
     def has_drained(self) -> bool:
         """True if ``drained`` is to be called, which costs something for each output."""
         return getattr(self.drained, "__func__", None) is not Handler.drained
+
+    def has_writable(self) -> bool:
+        """True if ``writable`` is to be called, which costs something for output that is queued."""
+        return getattr(self.writable, "__func__", None) is not Handler.writable
 
 
 HandlerFactory: TypeAlias = Callable[[], Handler]
@@ -598,6 +627,13 @@ class Events:
     drained: Callable[[Conn], Reply] | None = None
     """Output has all been handed to the kernel: the moment to produce more of a long stream. It fires
     after each piece of output, also when that left at once."""
+
+    writable: Callable[[Conn], Reply] | None = None
+    """Pending output, which was more than ``high_water``, has come down to ``low_water``: the moment to produce more of
+    a long stream before the peer has to wait for it."""
+
+    secured: Callable[[Conn], Reply] | None = None
+    """The TLS handshake that ``start_tls`` began is done: ``conn.tls`` has the session."""
 
     retiring: Callable[[Conn], Reply] | None = None
     """This worker is replaced (:func:`evio_core.workers`, SIGHUP): the connection is to come to its end. Once for each

@@ -57,6 +57,12 @@ class Middleware(Handler):
     def drained(self) -> Reply:
         return self.inner.drained()
 
+    def writable(self) -> Reply:
+        return self.inner.writable()
+
+    def secured(self) -> Reply:
+        return self.inner.secured()
+
     def retiring(self) -> Reply:
         return self.inner.retiring()
 
@@ -68,6 +74,9 @@ class Middleware(Handler):
 
     def has_drained(self) -> bool:
         return getattr(self.drained, "__func__", None) is not Middleware.drained or self.inner.has_drained()
+
+    def has_writable(self) -> bool:
+        return getattr(self.writable, "__func__", None) is not Middleware.writable or self.inner.has_writable()
 
 
 class Wrapped(Middleware):
@@ -99,6 +108,14 @@ class Wrapped(Middleware):
         reply: Reply = self.call(self.inner.drained)
         return reply
 
+    def writable(self) -> Reply:
+        reply: Reply = self.call(self.inner.writable)
+        return reply
+
+    def secured(self) -> Reply:
+        reply: Reply = self.call(self.inner.secured)
+        return reply
+
     def retiring(self) -> Reply:
         reply: Reply = self.call(self.inner.retiring)
         return reply
@@ -113,6 +130,9 @@ class Wrapped(Middleware):
 
     def has_drained(self) -> bool:
         return self.inner.has_drained()
+
+    def has_writable(self) -> bool:
+        return self.inner.has_writable()
 
 
 class Serialised(Wrapped):

@@ -50,7 +50,7 @@ from .slow import Timed, slow_after, timed, watched
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
 from .systemd import ServiceManager
-from .tls.credentials import ServerCredentials
+from .tls.credentials import ServerCredentials, client_session
 from .udp.datagram import DatagramSocket
 from .udp.dialled import dial as dial_datagrams
 
@@ -62,7 +62,8 @@ if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fa
 __all__ = ["RunningServer", "checked", "loop_count", "parse_all", "serve", "serve_bound"]
 
 CALLBACKS = (
-    *("opened", "data", "woken", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"),
+    *("opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring"),
+    *("pre_write", "detached", "closed", "tick"),
 )
 """The callbacks that run on loops by themselves; ``serving`` runs before them and ``stopped`` after."""
 
@@ -241,7 +242,10 @@ class RunningServer:
         loop = next((loop for loop in usable if loop.ident == here), usable[0])
         factory = None if handler is None else lambda: handler
         scheme = "tcp" if parsed.base == "tls" else parsed.base
-        origin = Origin(address, -1, self._events.options, factory, scheme=scheme)
+        new_session = functools.partial(client_session, parsed) if parsed.starttls else None
+        if new_session is not None:
+            new_session()  # what is wrong with its files is said now
+        origin = Origin(address, -1, self._events.options, factory, new_session=new_session, scheme=scheme)
         if parsed.base == "udp":
             return dial_datagrams(loop, parsed, origin, context, timeout)
         if _on_asyncio(loop):
@@ -404,15 +408,18 @@ class RunningServer:
         handlers = self._events.handlers
         factories = [*[None] * (len(self._bound) - len(handlers)), *handlers.values()]
         for index, (each, factory) in enumerate(zip(self._bound, factories, strict=True)):
-            origin = Origin(
-                each.address.text, index, self._events.options, factory, each.address.proxy_protocol, each.scheme
-            )
+            credentials = self._credentials[index]
+            new_session = None
+            if credentials is not None and each.address.starttls:
+                new_session, credentials = credentials.session, None
+            networks = each.address.proxy_protocol
+            origin = Origin(each.address.text, index, self._events.options, factory, networks, new_session, each.scheme)
             loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
             balance = make_balancer(self._events.load_balance, loops)
             for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops
                 place = functools.partial(_place, loops, balance if len(each.sets) == 1 else None, loop)
                 for sock in sockets:
-                    self._attach(loop, sock, origin, self._credentials[index], place)
+                    self._attach(loop, sock, origin, credentials, place)
 
     def _attach(
         self,

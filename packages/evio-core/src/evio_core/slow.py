@@ -24,7 +24,8 @@ VARIABLE = "EVIO_SLOW_CALLBACK"
 """The variable of the environment that has the seconds for all servers of a process, whatever their settings say."""
 
 ON_LOOPS = (
-    "opened", "data", "woken", "not_tls", "eof", "drained", "retiring", "pre_write", "detached", "closed", "tick"
+    "opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring",
+    "pre_write", "detached", "closed", "tick",
 )  # fmt: skip
 """The callbacks that hold up a loop while they run."""
 

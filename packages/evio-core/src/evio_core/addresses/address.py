@@ -100,6 +100,8 @@ class Address:
     """Our end of what is dialled: an address of this machine, and a port, 0 for any."""
     server_name: str = ""
     """The name to ask a dialled server for and to look for in its certificate, instead of the host."""
+    starttls: bool = False
+    """True: a connection begins in plain, and ``Conn.start_tls`` makes it a TLS one."""
     verify: bool = True
     """False: the certificate of a dialled server is not looked at, so that anybody on the way can read and change what
     is sent."""
@@ -169,8 +171,9 @@ class Address:
 
     def _query(self) -> Iterable[tuple[str, str]]:
         """The options that are set, as strings."""
-        if self.reuseport:
-            yield "reuseport", "true"
+        for name in ("reuseport", "starttls"):
+            if getattr(self, name):
+                yield name, "true"
         if self.backlog:
             yield "backlog", str(self.backlog)
         if self.mode is not None:
@@ -199,6 +202,11 @@ class Address:
             yield "multicast_ttl", str(self.multicast_ttl)
         if self.bind is not None:
             yield "bind", url("", self.bind).removeprefix("://")
+
+    @property
+    def tls_at_once(self) -> bool:
+        """True if a connection that is dialled begins with the handshake of TLS."""
+        return self.base == "tls" and not self.starttls
 
     @property
     def socket_family(self) -> int:
@@ -401,7 +409,7 @@ DIALLING = ("bind", "server_name", "verify")
 """Options that say nothing about where to listen."""
 
 OPTION_FIELDS = (
-    *(*LISTENING, *DIALLING, "certs", "ca", "alpn"),
+    *(*LISTENING, *DIALLING, "certs", "ca", "alpn", "starttls"),
     *("bind_to_device", "multicast_interface", "multicast_ttl", "multicast_loop"),
 )
 """Fields of an address that its options set."""
@@ -428,6 +436,7 @@ _OPTIONS = {
     "multicast_loop": _Option(("udp",), _boolean, "true or false"),
     "bind": _Option(INET, _own_end, "an address and perhaps a port, as in 10.0.0.5, 10.0.0.5:4000 or [::1]:0"),
     "server_name": _Option(("tls",), _server_name, "a host name"),
+    "starttls": _Option(("tls",), _boolean, "true or false"),
     "verify": _Option(("tls",), _boolean, "true or false"),
 }
 

@@ -28,7 +28,7 @@ __all__ = ["dial"]
 def dial(loop: NetLoop, address: Address, origin: Origin, context: Any, timeout: float) -> Connection:
     """A connection in its opening state. From any thread. Raises :class:`TLSError` for a bad certificate."""
     wire = NetChannel(loop)
-    channel: Channel = TLSChannel(client_session(address), wire) if address.base == "tls" else wire
+    channel: Channel = TLSChannel(client_session(address), wire) if address.tls_at_once else wire
     conn = Connection(loop, -1, origin, None, channel, context)
 
     def start(_: object) -> None:

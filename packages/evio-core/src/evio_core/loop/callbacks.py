@@ -8,6 +8,7 @@ handler lead to its methods.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import MethodType
 from typing import Any
 
@@ -39,7 +40,7 @@ def ignore(chunk: object) -> None:
 
 def methods_of(handler: Handler) -> Events:
     """Callbacks that call the methods of a connection's handler."""
-    return _METHODS_AND_DRAINED if handler.has_drained() else _METHODS
+    return _METHODS[handler.has_drained(), handler.has_writable()]
 
 
 def _handler(conn: Any) -> Handler:
@@ -47,20 +48,28 @@ def _handler(conn: Any) -> Handler:
     return handler
 
 
-_METHODS = Events(
+_EACH = Events(
     opened=lambda conn: _handler(conn).opened(),
     woken=lambda conn: _handler(conn).woken(),
     eof=lambda conn: _handler(conn).eof(),
+    secured=lambda conn: _handler(conn).secured(),
     retiring=lambda conn: _handler(conn).retiring(),
     detached=lambda conn, sock: _handler(conn).detached(sock),
     closed=lambda conn, error: _handler(conn).closed(error),
 )
-_METHODS_AND_DRAINED = Events(
-    opened=_METHODS.opened,
-    woken=_METHODS.woken,
-    eof=_METHODS.eof,
-    drained=lambda conn: _handler(conn).drained(),
-    retiring=_METHODS.retiring,
-    detached=_METHODS.detached,
-    closed=_METHODS.closed,
-)
+
+
+def _drained(conn: Any) -> Reply:
+    return _handler(conn).drained()
+
+
+def _writable(conn: Any) -> Reply:
+    return _handler(conn).writable()
+
+
+_METHODS = {
+    (drained, writable): replace(_EACH, drained=_drained if drained else None, writable=_writable if writable else None)
+    for drained in (False, True)
+    for writable in (False, True)
+}
+"""By whether ``drained`` and ``writable`` are to be called: those who do not want them do not pay for them."""

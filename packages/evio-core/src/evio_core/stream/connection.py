@@ -22,7 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO, cast, final
 
 from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options, borrowed, half_close, peer_credentials
@@ -54,12 +54,14 @@ from ..logs import log
 from ..loop.admission import Admission
 from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
 from ..loop.calls import Call
-from ..loop.channel import Channel
+from ..loop.channel import Channel, Wire
 from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
 from ..loop.polled import Polled
 from ..loop.poller import ERROR, HANGUP, READ, WRITE
 from ..loop.reply import parse_reply
 from ..loop.turns import own_turns
+from ..tls.channel import TLSChannel
+from ..tls.session import TLSSession
 from .answers import Answers
 from .linger import Linger, nothing_in_flight, unread
 from .state import (
@@ -86,7 +88,10 @@ from .state import (
     PAUSED_BY_ANSWERS,
     PAUSED_BY_OUTPUT,
     PAUSED_BY_USER,
+    START,
+    START_TLS,
     TRANSITIONS,
+    UPGRADING,
 )
 from .timeouts import Timeouts
 
@@ -329,6 +334,23 @@ class Connection(Polled):
         else:
             self._append_file(span)
 
+    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
+        if self._phase not in (OPENING, OPEN):
+            return
+        if self._channel.tls is not None:
+            raise RuntimeError("TLS has been started already")
+        if self._flags & (INPUT_ENDED | END_OUTPUT | OUTPUT_ENDED | OUTPUT_FAILED):
+            raise RuntimeError("TLS cannot be started once input or output has ended")
+        if self._answers is not None:
+            raise RuntimeError("TLS cannot be started while an answer is still to come")
+        if context is not None:
+            session = TLSSession(context, context.protocol == ssl.PROTOCOL_TLS_SERVER, server_hostname)
+        elif self._origin.new_session is not None:
+            session = self._origin.new_session()
+        else:
+            raise RuntimeError("TLS needs a tls address with starttls=true, or an ssl.SSLContext")
+        self._upgrade(session)
+
     def shutdown_write(self) -> None:
         self._in_loop(self._shutdown_write)
 
@@ -447,9 +469,29 @@ class Connection(Polled):
             return False
         return True
 
+    def _upgrade(self, session: TLSSession) -> None:
+        """Have everything encrypted from here on; what is queued already leaves before the handshake, in plain."""
+        out, self._out, self._file = self._out, None, None
+        before = bytearray()
+        while out is not None and (piece := out.take(FILE_TURN_SIZE)):
+            before += piece
+        self._channel = TLSChannel(session, cast(Wire, self._channel), before=before)
+        if not self._advance(START):
+            return  # a dialled one, whose handshake begins when it has connected
+        self._flags |= UPGRADING | START_TLS
+        if self._mask == NOT_POLLED:
+            self.loop.poller.register(self.fd, READ)
+        elif self._mask != READ:
+            self.loop.poller.modify(self.fd, READ)
+        self._mask = READ
+        self.limit_opening(self.options.handshake_timeout)
+        self._schedule_flush()
+
     def _opened(self) -> None:
-        admitted = True
-        if self._origin.index >= 0:
+        admitted, upgraded = True, self._flags & UPGRADING
+        if upgraded:
+            self._flags &= ~(UPGRADING | START_TLS)
+        elif self._origin.index >= 0:
             admitted = self.loop.admission is None or self._enter(self.loop.admission)
             try:
                 if admitted:
@@ -457,6 +499,7 @@ class Connection(Polled):
             except BaseException as error:
                 self.loop.callback_failed(self, error)
                 return
+        event = self.events.secured if upgraded else self.events.opened
         self._advance(OPENED)
         if self._timeouts is not None:
             self._timeouts.set_deadline(0.0)
@@ -475,9 +518,9 @@ class Connection(Polled):
         if not admitted:
             self._write(self.options.refusal)
             self._begin_close()
-        elif self.events.opened is not None:
-            self._fire(self.events.opened)
-        if self.loop.draining:
+        elif event is not None:
+            self._fire(event)
+        if self.loop.draining and not upgraded:
             self.retire()
         if self._waking:
             self.loop.submit(self._on_wake)  # woken before it was open
@@ -819,7 +862,12 @@ class Connection(Polled):
         self._flags &= ~CLOSING_TURN
         phase = self._phase
         if phase == OPENING or phase == GONE:
+            if self._flags & START_TLS:
+                self._flags &= ~START_TLS
+                self._open(b"")
             return
+        if self.events.writable is not None and self._unsent > self.options.high_water:
+            self._flags |= PAUSED_BY_OUTPUT  # its end, which may come at once, is to be told
         if self._flags & OUTPUT_FAILED:
             if phase != OPEN:
                 self.drop(self._reason)
@@ -891,7 +939,10 @@ class Connection(Polled):
 
     def _flushed(self) -> None:
         """All output has left."""
-        self._flags &= ~PAUSED_BY_OUTPUT
+        if self._flags & PAUSED_BY_OUTPUT:
+            self._flags &= ~PAUSED_BY_OUTPUT
+            if self._phase == OPEN and self.events.writable is not None:
+                self._fire(self.events.writable)
         if self._wake_drained:
             self._wake_drained = False
             self.wake()
@@ -913,6 +964,8 @@ class Connection(Polled):
         if self._flags != before or self._phase != OPEN or not self._mask & WRITE:
             self._update()  # else all is as it was, as it mostly is for a large file
         self._channel.wait_for_room(self.fd)
+        if before & ~self._flags & PAUSED_BY_OUTPUT and self._phase == OPEN and self.events.writable is not None:
+            self._fire(self.events.writable)
 
     # -- answers that come later
 
@@ -1137,7 +1190,7 @@ class Connection(Polled):
         return self.fd >= 0
 
     def _end(self, error: BaseException | None, fire: bool = True) -> None:
-        opened = self._phase != OPENING
+        opened = self._phase != OPENING or self._flags & UPGRADING
         self._advance(END)
         if self._timeouts is not None:
             self._timeouts.cancel()

@@ -34,7 +34,7 @@ wait in the kernel, and the descriptor never becomes ready (connect(2), EAGAIN).
 
 def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: float) -> Connection:
     """A connection in its opening state. From any thread. Raises :class:`TLSError` for a bad certificate."""
-    channel: Channel = TLSChannel(client_session(address), PLAIN) if address.base == "tls" else PLAIN
+    channel: Channel = TLSChannel(client_session(address), PLAIN) if address.tls_at_once else PLAIN
     conn = Connection(loop, -1, origin, None, channel, context)
     loop.submit(_Resolving(conn, address, timeout).start)
     return conn

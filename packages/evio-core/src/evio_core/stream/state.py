@@ -4,6 +4,7 @@ A phase changes by an event and by nothing else; ``TRANSITIONS`` has them all, a
 for a phase changes nothing::
 
     OPENING ──OPENED──> OPEN ──CLOSE──> CLOSING ───END──> GONE   (the descriptor may linger)
+       ├<─────START──────┤ (TLS)
        │                 ├────DETACH──> DETACHING ─END──> GONE   (the descriptor is the caller's)
        └──────END────────┴───────END────────────────────> GONE   (error, time-out, abort)
 
@@ -40,7 +41,10 @@ __all__ = [
     "PAUSED_BY_ANSWERS",
     "PAUSED_BY_OUTPUT",
     "PAUSED_BY_USER",
+    "START",
+    "START_TLS",
     "TRANSITIONS",
+    "UPGRADING",
 ]
 
 # Phases.
@@ -57,12 +61,15 @@ CLOSE: Final = 1
 """The program, the end of input or the stop of the server closes it."""
 DETACH: Final = 2
 """The program takes the descriptor."""
+START: Final = 4
+"""The program starts TLS, which asks for a handshake before the next byte."""
 END: Final = 3
 """All is sent, the descriptor was handed over, or the connection failed."""
 
 TRANSITIONS: Mapping[tuple[int, int], int] = {
     (OPENING, OPENED): OPEN,
     (OPENING, END): GONE,
+    (OPEN, START): OPENING,
     (OPEN, CLOSE): CLOSING,
     (OPEN, DETACH): DETACHING,
     (OPEN, END): GONE,
@@ -91,6 +98,10 @@ ADMITTED: Final = 2048
 """It is counted against the limits of open connections."""
 AWAITING_HEADER: Final = 512
 """It is opening, and a PROXY header comes first."""
+UPGRADING: Final = 4096
+"""It was open, and is opening once more: TLS was started."""
+START_TLS: Final = 8192
+"""The handshake begins at the end of the turn, with the other output of it."""
 
 NOT_POLLED: Final = 1 << 8
 """The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

@@ -38,13 +38,20 @@ class TLSChannel:
 
     native = False
 
-    def __init__(self, session: TLSSession, wire: Wire, not_tls: Callable[[bytes], bytes | None] | None = None) -> None:
-        """``not_tls``: see :class:`evio_core.events.Events`."""
+    def __init__(
+        self,
+        session: TLSSession,
+        wire: Wire,
+        not_tls: Callable[[bytes], bytes | None] | None = None,
+        before: Buffer = b"",
+    ) -> None:
+        """``not_tls``: see :class:`evio_core.events.Events`; ``before``: bytes to send before the handshake, in
+        plain."""
         self._session = session
         self._wire = wire
         self._write = wire.write
         self._not_tls = not_tls
-        self._cipher: Buffer = b""
+        self._cipher: Buffer = before
         self._first = b""  # input, until that is enough to be a record's header
         self._opened = False
         self._notified = False

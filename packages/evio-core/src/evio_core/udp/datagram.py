@@ -341,6 +341,9 @@ class DatagramPeer:
     def drop(self, error: BaseException | None) -> None:
         """A callback failed: there is nothing to end."""
 
+    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
+        raise TypeError("datagrams are not encrypted by TLS")
+
     def shutdown_write(self) -> None:
         """Nothing to end: a datagram is complete in itself."""
 

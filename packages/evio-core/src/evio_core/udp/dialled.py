@@ -204,6 +204,9 @@ class DialledDatagrams(Polled):
     def wake_when_drained(self) -> None:
         self.wake()
 
+    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
+        raise TypeError("datagrams are not encrypted by TLS")
+
     def shutdown_write(self) -> None:
         """Nothing to end: a datagram is complete in itself."""
 

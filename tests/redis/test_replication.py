@@ -559,3 +559,21 @@ def test_the_backlog_has_the_latest_part() -> None:
     assert backlog.since(101) is None
     assert backlog.since(107) == [b"ghi", b"jklmnopqr"]
     assert (backlog.first, backlog.length) == (107, 12)
+
+
+@pytest.mark.parametrize("kind", [ours, real], ids=["evio-redis", "redis-server"])
+def test_what_comes_from_the_master_is_allowed_and_clients_are_told(kind: Kind, tmp_path: Path) -> None:
+    """The rules of users do not apply to it; clients that are tracked hear of its changes, and of the snapshot."""
+    with ours(tmp_path / "a") as a, kind(tmp_path / "b", replica_serve_stale_data="yes") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica, Wire(b) as reader:
+            master.set("k", 1)
+            reader.ask("HELLO 3")
+            reader.ask("CLIENT TRACKING on")
+            reader.ask("GET k")
+            follow(replica, master)
+            assert reader.reply() == b">2\r\n$10\r\ninvalidate\r\n_\r\n"
+            replica.execute_command("ACL", "SETUSER", "default", "-@all", "+get", "+client", "resetkeys", "~k")
+            reader.ask("GET k")
+            master.eval("redis.call('set', 'k', 2); return redis.call('set', 'other', 2)", 0)
+            assert reader.reply() == b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+            assert reader.ask("GET k") == b"$1\r\n2\r\n"

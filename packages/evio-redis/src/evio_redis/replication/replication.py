@@ -8,6 +8,7 @@ from typing import Any
 
 import evio_core
 
+from ..acl.users import Users
 from ..clients.session import Session
 from ..config.config import Config
 from ..keyspace.keyspace import Keyspace
@@ -102,6 +103,7 @@ class Replication:
         if core is None:
             return
         session = Session(self._services, None, 0)
+        session.user = self._services[Users].anybody
         session.authenticated = session.atomic = True  # atomic: nothing blocks
         log.info("Connecting to MASTER %s:%d", *self.master)
         self._retry_at = time.monotonic() + RETRY

@@ -191,3 +191,24 @@ def test_a_command_that_is_replaced_is_run_instead() -> None:
 
     client = Client(server, make_data(server.services), 1)
     assert client.send(encoded([[b"GET", b"a"]] * 6)) == b"$1\r\nA\r\n" * 6
+
+
+def test_bulk_loading_is_served_at_once_though_it_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = served(1)
+    batches = client.context.services[Dispatcher].batches
+    count, batch, times = batches[b"SET"]
+    served_at_once = []
+
+    def spy(*arguments: Any) -> bytes | None:
+        reply = batch(*arguments)
+        served_at_once.append(reply)
+        return reply
+
+    monkeypatch.setitem(batches, b"SET", (count, spy, times))
+    commands = [[b"SET", b"key:%d" % number, b"x" * (number % 300)] for number in range(3000)]
+    stream = encoded(commands)
+    pieces = [stream[at : at + 65536] for at in range(0, len(stream), 65536)]
+    replies = [client.send(piece) for piece in pieces]
+    assert b"".join(replies) == b"+OK\r\n" * len(commands)
+    assert served_at_once == replies
+    assert all(client.context.db.data[key] == value for _, key, value in commands)

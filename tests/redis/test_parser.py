@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+from types import SimpleNamespace
 
+import hiredis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,3 +171,44 @@ def test_many_arguments_in_large_pieces_are_parsed_as_byte_by_byte() -> None:
             if single.error is None:
                 expected += single.parse(bytes((byte,)))
         assert (found, pieces.error) == (expected, single.error)
+
+
+def test_a_chunk_of_many_commands_is_not_read_again_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed = 0
+
+    class Counting:
+        def __init__(self) -> None:
+            self._reader = hiredis.Reader()
+
+        def feed(self, data: bytes) -> None:
+            nonlocal fed
+            fed += len(data)
+            self._reader.feed(data)
+
+        def gets(self) -> object:
+            return self._reader.gets()
+
+    named = SimpleNamespace(Reader=Counting, HiredisError=hiredis.HiredisError)
+    monkeypatch.setattr("evio_redis.protocol.parser.hiredis", named)
+    for words in (3, 16, 40, 500):
+        calls = [[b"%d" % (number * size) for number in range(words)] for size in range(20_000 // words)]
+        data = b"".join(map(encode, calls))
+        fed = 0
+        assert Parser().parse(data) == calls
+        assert fed < 10 * len(data)
+        assert fed or words == 3
+
+
+def test_an_argument_that_is_an_asterisk_begins_no_command() -> None:
+    seen = []
+
+    class Rest(Parser):
+        def parse(self, chunk: bytes, first_only: bool = False) -> list[list[bytes]]:
+            seen.append(chunk)
+            return super().parse(chunk, first_only)
+
+    calls = [[b"XADD", b"stream", b"*", b"field", b"%d" % number] for number in range(500)]
+    data = b"".join(map(encode, calls))
+    cut = data.rindex(b"field")
+    assert _parse_most(Rest(), data[:cut]) == calls[:-1]
+    assert seen == [data[data.rindex(b"*5\r\n") : cut]]

@@ -170,6 +170,18 @@ def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -
     return dispatcher.run_batch(session, name, columns[:-1], columns[-1])
 
 
+def _serve_stream(session: Session, dispatcher: Dispatcher, commands: list[Any]) -> bytes | None:
+    """The same for what one large chunk of many completes, as bulk loading sends them."""
+    if session.way is not DIRECT or not dispatcher.batches or len(commands) < SHORTEST:
+        return None
+    if session.batch_tries <= 0:
+        session.batch_tries += 1
+        return None
+    output = serve_batch(session, dispatcher, commands)
+    session.batch_tries = TRIES if output is not None else session.batch_tries - 1 or -SKIPPED
+    return output
+
+
 def empty_lists() -> None:
     """Empty the lists that hiredis made for elements which were only announced, at no cost.
 
@@ -215,7 +227,8 @@ def receive(services: Services, session: Session, chunk: bytes) -> Any:
             commands += _parse_most(parser, rest)
     else:
         commands = parser.parse(chunk)
-    replies = dispatcher.run(session, commands, [])
+    output = _serve_stream(session, dispatcher, commands) if len(chunk) >= SPLIT_FROM else None
+    replies = [output] if output is not None else dispatcher.run(session, commands, [])
     if session.blocked is not None:
         session.backlog_bytes += len(chunk) + before - parser.buffered
     if parser.buffered + session.backlog_bytes > config.client_query_buffer_limit:
@@ -250,9 +263,16 @@ SPLIT_FROM = 4096
 """Bytes of a chunk from which it pays to have hiredis parse all but the command that is cut off at its end."""
 
 
+BEGINNING = re.compile(rb"\*[1-9]\d*\r\n\$").match
+BEGINNINGS = re.compile(rb"\r\n\*[1-9]\d*\r\n\$").finditer
+"""Find what looks like a command's beginning, the latter with the end of the one before."""
+
+
 def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     """The same as ``parser.parse(chunk)``, faster for a chunk of many commands that ends in the middle of one."""
     cut = chunk.rfind(b"\r\n*") + 2
+    if cut > 2 and not BEGINNING(chunk, cut):  # it is an argument, as XADD's
+        cut = max((found.start() for found in BEGINNINGS(chunk)), default=0) + 2
     head = chunk[:cut]
     reader = hiredis.Reader()
     commands = split(_cautious(reader.feed), reader.gets, reader.has_data, head) if cut > 2 else []

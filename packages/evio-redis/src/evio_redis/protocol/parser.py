@@ -33,6 +33,12 @@ FRAMING = len("$\r\n\r\n")
 WORTH_READING = 256
 """Bytes of a chunk from which it pays to have hiredis read it."""
 
+MANY = 16
+"""Arguments missing from which it does."""
+
+USUAL_SIZE = 64
+"""Bytes of an argument with its framing, as they are on average; of larger ones, it is read more often."""
+
 UNUSUAL = re.compile(rb"\n[^$*\w]")
 """Finds what hiredis might take for a string though it is no argument."""
 
@@ -113,7 +119,7 @@ class Parser:
         worth = self.authenticated
         while at < size and self.error is None and not (first_only and commands):
             before = at
-            if worth and self._missing > 1 and self._length < 0 and size - at >= WORTH_READING:
+            if worth and self._missing >= MANY and self._length < 0 and size - at >= WORTH_READING:
                 at = self._usual_arguments(data, at)
                 worth = at > before
                 continue
@@ -182,8 +188,9 @@ class Parser:
     def _usual_arguments(self, data: bytes, at: int) -> int:
         """Take the whole arguments that follow, but for the last of the command, all at once; returns where to go on,
         ``at`` itself if there is anything about them that is unusual. A command of thousands of arguments mostly comes
-        in several chunks, and hiredis takes a tenth of the time."""
-        piece = data[at:] if at else data
+        in several chunks, and hiredis takes a tenth of the time. Only so much is read as they may be: there may be many
+        commands."""
+        piece = data[at : at + max(WORTH_READING, USUAL_SIZE * self._missing)]
         if piece[0] != DOLLAR or UNUSUAL.search(piece) is not None:
             return at
         reader = hiredis.Reader()

@@ -448,6 +448,16 @@ class Server(Protocol):
         server is told to stop, so that a program that dials again in ``closed`` ends, too.
         """
 
+    def adopt(self, sock: socket.socket, context: Any = None, *, handler: Handler | None = None) -> Conn:
+        """Take over a connected stream socket, the reverse of ``DETACH``: it fires the events of a dialled connection,
+        ``opened`` first. ``sock`` is closed for the caller, as after ``sock.detach()``. Called on a loop, the
+        connection belongs to that loop; from elsewhere, to loop 0. From any thread.
+
+        Raises ``TypeError`` for what is no plain socket (a TLS one has a session that is not here), ``ValueError`` for
+        one that is not connected, and :class:`ServerStopped` once the server is told to stop; it then stays the
+        caller's.
+        """
+
     def call(self, function: Callable[[], object]) -> None:
         """Have ``function()`` called on loop 0 soon. From any thread. What it raises is logged."""
 

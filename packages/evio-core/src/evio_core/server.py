@@ -14,7 +14,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from .addresses.address import Address
+from .addresses.address import Address, url
 from .addresses.bind import BoundAddress, bind_all
 from .addresses.origin import Origin
 from .checks import not_negative
@@ -47,6 +47,7 @@ from .loop.ticker import Ticker
 from .loop.watchdog import Watchdog
 from .middleware import Serialised
 from .slow import Timed, slow_after, timed, watched
+from .stream.adopted import check_connected, take_over
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
 from .systemd import ServiceManager
@@ -238,8 +239,7 @@ class RunningServer:
         usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net
         if not usable:
             raise AddressError(f"{address}: this server has no -net address, so it cannot dial one")
-        here = threading.get_ident()
-        loop = next((loop for loop in usable if loop.ident == here), usable[0])
+        loop = _loop_of_this_thread(usable)
         factory = None if handler is None else lambda: handler
         scheme = "tcp" if parsed.base == "tls" else parsed.base
         new_session = functools.partial(client_session, parsed) if parsed.starttls else None
@@ -253,6 +253,21 @@ class RunningServer:
 
             return net_dial.dial(loop, parsed, origin, context, timeout)
         return dial(loop, parsed, origin, context, timeout)
+
+    def adopt(self, sock: socket.socket, context: Any = None, *, handler: Handler | None = None) -> Conn:
+        check_connected(sock)
+        if self._stopping:
+            raise ServerStopped("the server has been stopped: no connection can be taken over")
+        loop = _loop_of_this_thread(self._native or self._net)
+        name = sock.getpeername()
+        scheme = "tcp" if isinstance(name, tuple) else "unix"
+        factory = None if handler is None else lambda: handler
+        origin = Origin(url(scheme, name), -1, self._events.options, factory, scheme=scheme)
+        if _on_asyncio(loop):
+            from .fallback import adopted as net_adopted
+
+            return net_adopted.take_over(loop, sock, origin, context)
+        return take_over(loop, sock, origin, context)
 
     def call(self, function: Callable[[], object]) -> None:
         self._loops[0].submit(call_safely, self._timed(function))
@@ -280,8 +295,7 @@ class RunningServer:
 
     def _here(self) -> Loop:
         """The loop that this thread runs, or else loop 0."""
-        here = threading.get_ident()
-        return next((loop for loop in self._loops if loop.ident == here), self._loops[0])
+        return _loop_of_this_thread(self._loops)
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return timed(function, self._slow_after) if self._slow_after else function
@@ -500,6 +514,12 @@ def _place(loops: Sequence[Loop], balance: Callable[[], int] | None, here: Loop,
         _adopt(loop, accepted)
     else:
         loop.submit(functools.partial(_adopt, loop), accepted)
+
+
+def _loop_of_this_thread(loops: Sequence[Loop]) -> Loop:
+    """The loop that runs in the calling thread, else the first."""
+    here = threading.get_ident()
+    return next((loop for loop in loops if loop.ident == here), loops[0])
 
 
 def _on_asyncio(loop: Loop) -> TypeGuard[NetLoop]:

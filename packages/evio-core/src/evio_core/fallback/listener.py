@@ -17,7 +17,7 @@ from ..tls.channel import TLSChannel
 from .channel import NetChannel, StreamProtocol
 from .loop import NetLoop
 
-__all__ = ["NetListener", "adopt"]
+__all__ = ["NetListener", "adopt", "connect"]
 
 
 def adopt(loop: NetLoop, accepted: Accepted) -> None:
@@ -45,12 +45,13 @@ def adopt(loop: NetLoop, accepted: Accepted) -> None:
             conn.drop(error)
             sock.close()
             return
-    loop.begin_task(_connect(loop, conn, wire, parser, sock))
+    loop.begin_task(connect(loop, conn, wire, parser, sock))
 
 
-async def _connect(
+async def connect(
     loop: NetLoop, conn: Connection, wire: NetChannel, parser: ProxyParser | None, sock: socket.socket
 ) -> None:
+    """Give a connected socket to asyncio, and begin the connection on it."""
     try:
         await loop.aio.connect_accepted_socket(lambda: StreamProtocol(loop, conn, wire, parser), sock)
     except OSError as error:

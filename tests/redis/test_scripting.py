@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -14,7 +15,7 @@ import pytest
 import redis
 
 import evio_redis
-from evio_redis.scripting import scripts
+from evio_redis.scripting import interpreter
 
 from .conftest import execute
 from .wire import Wire, redis_server
@@ -355,10 +356,90 @@ def test_without_an_interpreter_eval_says_what_to_install(
         "while true do redis.call('get', 'x') end",
     ],
 )
-def test_a_script_that_never_ends_is_ended_if_it_has_written_nothing(code: str) -> None:
-    with evio_redis.Server(port=0, busy_reply_threshold=50) as server, redis.Redis(port=server.port) as client:
-        assert "Script killed" in str(execute(client, "EVAL", code, 0))
-        assert client.ping()
+def test_a_script_that_never_ends_can_be_killed(code: str) -> None:
+    with evio_redis.Server(port=0, busy_reply_threshold=50) as server, Wire(server.port) as wire:
+        wire.send(["EVAL", code, 0], "PING")
+        with Wire(server.port) as other:
+            kill(other, "SCRIPT")
+        assert wire.reply().startswith(b"-ERR Script killed by user with SCRIPT KILL... script: ")
+        assert wire.reply() == b"+PONG\r\n"
+
+
+def kill(wire: Wire, kind: str) -> None:
+    """Kill what is running, once it takes long."""
+    while (reply := wire.ask(f"{kind} KILL")) != b"+OK\r\n":
+        assert reply.startswith(b"-NOTBUSY")
+
+
+def busy(wire: Wire) -> bytes:
+    """Wait until a script takes long; returns what it is said then."""
+    while (reply := wire.ask("GET x")).startswith(b"$"):
+        pass
+    return reply
+
+
+BUSY = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+
+
+@pytest.mark.parametrize("loops", [1, 2, "redis-server"])
+def test_others_are_told_that_a_script_takes_long(loops: int | str) -> None:
+    with contextlib.ExitStack() as stack:
+        if loops == "redis-server":
+            port = stack.enter_context(redis_server("--busy-reply-threshold", "50"))
+        else:
+            port = stack.enter_context(evio_redis.Server(port=0, busy_reply_threshold=50, loops=loops)).port
+        runs, before, after = (stack.enter_context(Wire(port)) for _ in range(3))
+        before.ask("MULTI")
+        runs.send(["EVAL", "while redis.call('exists', 'x') == 0 do end return 1", 0])
+        assert busy(after) == BUSY
+        assert before.ask("INCR x") == BUSY
+        assert before.ask("EXEC").startswith(b"-EXECABORT Transaction discarded because of: BUSY")
+        before.close()
+        after.close()
+        after = stack.enter_context(Wire(port))
+        for command in (
+            "PING",
+            "INCR x",
+            "SHUTDOWN",
+            "SHUTDOWN SAVE",
+            "FUNCTION KILL",
+            "SCRIPT LOAD x",
+            "FUNCTION STATS",
+        ):
+            assert after.ask(command) == BUSY, command
+        assert after.ask("MULTI") == after.ask("DISCARD") == b"+OK\r\n"
+        assert after.ask("HELLO 3").startswith(b"%")
+        kill(after, "SCRIPT")
+        assert runs.reply().startswith(b"-ERR Script killed by user")
+        assert after.ask("INCR x") == b":1\r\n"
+        assert after.ask("SCRIPT KILL") == b"-NOTBUSY No scripts in execution right now.\r\n"
+
+
+def test_what_a_long_script_pushes_is_had_when_it_ends() -> None:
+    with evio_redis.Server(port=0, busy_reply_threshold=50) as server, contextlib.ExitStack() as stack:
+        runs, waits, other = (stack.enter_context(Wire(server.port)) for _ in range(3))
+        waits.send("BLPOP list 0")
+        while b"blocked_clients:1" not in other.ask("INFO clients"):
+            pass
+        runs.send(["EVAL", "redis.call('rpush', 'list', 'a') for i = 1, 3e7 do end redis.call('del', 'list')", 0])
+        assert busy(other) == BUSY
+        assert other.ask("SCRIPT KILL").startswith(b"-UNKILLABLE Sorry the script already executed write commands")
+        assert runs.reply() == b"$-1\r\n"
+        runs.ask("RPUSH list b")
+        assert waits.reply() == b"*2\r\n$4\r\nlist\r\n$1\r\nb\r\n"
+
+
+@pytest.mark.parametrize("code", ["while true do end", "redis.call('set', 'x', '2') while true do end"])
+def test_shutdown_ends_a_long_script_and_what_it_wrote_is_not_logged(code: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"busy_reply_threshold": 50, "dir": str(tmp_path), "appendonly": True}
+    with evio_redis.Server(port=0, **settings) as server, Wire(server.port) as wire, Wire(server.port) as other:
+        assert wire.ask("SET x 1") == b"+OK\r\n"
+        wire.send(["EVAL", code, 0])
+        assert busy(other) == BUSY
+        other.send("SHUTDOWN NOSAVE")
+        server.stop()
+    with evio_redis.Server(port=0, **settings) as server, Wire(server.port) as wire:
+        assert wire.ask("GET x") == b"$1\r\n1\r\n"
 
 
 def test_a_script_that_has_written_is_not_ended() -> None:
@@ -378,20 +459,26 @@ BOMBS = [
     "local s = string.rep('x', 9e8) for i = 1, 9 do redis.call('set', 'k', 'v') s = s .. 'x' end",
     "coroutine.wrap(function() local s = 'x' while true do s = s .. s end end)()",
     "local s = string.rep('x', 2^30 - 2^20) redis.sha1hex('x') s = s .. s",
-    ENDLESS + "return t",
-    ENDLESS + "return cjson.encode(t)",
-    "redis.call('set', 'k', 'v') " + ENDLESS + "return t",
     "local c = cjson.new() c.encode_sparse_array(true, 0) c.encode({[2e9] = 1})",
 ]
 
 
 @pytest.mark.parametrize("code", BOMBS)
 def test_no_script_takes_the_server_down(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "MOST_MEMORY", 64 << 20)
+    monkeypatch.setattr(interpreter, "MOST_MEMORY", 64 << 20)
     with evio_redis.Server(port=0, busy_reply_threshold=300) as server, Wire(server.port) as wire:
         reply = wire.ask(["EVAL", code.replace("9e8", "6e7").replace("2^30 - 2^20", "2^26 - 2^20"), 0])
-        assert b"not enough memory" in reply or b"Script killed" in reply
+        assert b"not enough memory" in reply
         assert wire.ask(["EVAL", "return 'still there'", 0]) == b"$11\r\nstill there\r\n"
+
+
+@pytest.mark.parametrize("code", ["return t", "return cjson.encode(t)", "redis.call('set', 'k', 'v') return t"])
+def test_a_reply_without_end_can_be_killed(code: str) -> None:
+    with evio_redis.Server(port=0, busy_reply_threshold=50) as server, contextlib.ExitStack() as stack:
+        runs, other = (stack.enter_context(Wire(server.port)) for _ in range(2))
+        runs.send(["EVAL", ENDLESS + code, 0])
+        kill(other, "SCRIPT")
+        assert b"Script killed" in runs.reply()
 
 
 def test_the_interpreter_is_small_at_first(server: evio_redis.Server) -> None:

@@ -481,6 +481,13 @@ class Server(Protocol):
         plain file's with epoll; from another thread these are logged.
         """
 
+    def serve_others(self) -> bool:
+        """Serve once, without waiting, what the other connections of the loop have sent: for a callback that has to
+        take long, which calls this every now and then. Events of its own connection fire as well unless it has paused
+        reading; timers and ``tick`` wait. Returns False once the server is told to stop. From a callback on a native
+        loop; elsewhere and on asyncio nothing is looked at.
+        """
+
     def stats(self) -> Stats:
         """Counters as they are now. From any thread."""
 

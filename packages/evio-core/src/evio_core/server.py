@@ -300,6 +300,13 @@ class RunningServer:
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return timed(function, self._slow_after) if self._slow_after else function
 
+    def serve_others(self) -> bool:
+        here = threading.get_ident()
+        for loop in self._native:
+            if loop.ident == here:
+                loop.serve_others()
+        return not self._stopping
+
     def stats(self) -> Stats:
         return Stats([_snapshot(loop) for loop in self._loops])
 

@@ -51,7 +51,7 @@ from .process.signals import pid_file
 from .process.unix_group import give_to_group
 from .replication.replicas import Replicas
 from .replication.replication import Replication
-from .scripting import Scripts
+from .scripting import Libraries, Runner, Scripts, scripts_may_write
 from .stats.info import Info
 from .stats.latency_monitor import Latency
 from .stats.memory import MemoryLimit
@@ -66,6 +66,9 @@ log = logging.getLogger("evio_redis")
 UNLIMITED = 1 << 60
 """Bytes. Redis reads on whatever a client leaves unread: one that sends a long pipeline before it reads the first reply
 would otherwise wait for ever. What may pile up is ``client-output-buffer-limit``'s business."""
+
+LET_OTHERS = 0.0005
+"""Seconds for which a script that takes long lets other loops run."""
 
 ONCE = "a Server runs once: make another one to serve again"
 TOO_MANY = b"-ERR max number of clients reached\r\n"
@@ -142,9 +145,12 @@ class Server:
         self._replication = add(Replication(services))
         self._one_child_at_a_time()
         self.dispatcher = add(Dispatcher(services))
-        scripts = add(Scripts(services))
-        self._memory.scripts = lambda: scripts.memory
-        add(Info(services, self._aof, self._snapshots, self._replication, scripts, self.dispatcher.settle))
+        runner = add(Runner(services))
+        runner.let_others = self._let_others
+        scripts, libraries = add(Scripts(services)), add(Libraries(services))
+        self._memory.scripts = lambda: scripts.memory + libraries.memory
+        self._pause.script_may_write = scripts_may_write(scripts, libraries)
+        add(Info(services, self._aof, self._snapshots, self._replication, scripts, libraries, self.dispatcher.settle))
 
     def _one_child_at_a_time(self) -> None:
         parts = self._aof.rewrites, self._snapshots, self._replicas
@@ -318,6 +324,13 @@ class Server:
         assert self._running.core is not None, "there are clients"
         with_lock = self.config.loops != 1
         self._running.core.call(self._guarded(function) if with_lock else function)
+
+    def _let_others(self) -> None:
+        """Let other loops answer their clients while a script takes long on this one."""
+        if self.config.loops not in (0, 1):
+            self.lock.release()
+            time.sleep(LET_OTHERS)
+            self.lock.acquire()
 
     def _serving(self, core: evio_core.Server) -> None:
         self._running.core = core

@@ -172,6 +172,8 @@ class Loop:
         """Do what was submitted; once more by the server when the loop has ended."""
         ops = self._ops
         for _ in range(len(ops)):  # what these submit belongs to the next turn
+            if not ops:
+                break  # one of them has served others
             function, argument = ops.popleft()
             function(argument)
 
@@ -265,6 +267,21 @@ class Loop:
                 self._flush()
             if to_close:
                 self._close_dropped()
+
+    def serve_others(self) -> None:
+        """Serve once what is ready now, within a callback of a turn. Descriptors that were dropped are closed at the
+        end of that turn: their numbers may be among those that it has yet to look at. What it finds ready and has been
+        read meanwhile would block, which every handler puts up with."""
+        handlers = self.handlers
+        for fd, mask in self.poller.poll(0, MAX_EVENTS):
+            handler = handlers.get(fd)
+            if handler is not None:
+                handler.on_event(mask)
+        self.stats.turns += 1
+        if self._ops:
+            self.run_ops()
+        if self.dirty:
+            self._flush()
 
     def _flush(self) -> None:
         """Send what this turn queued. What a flush makes others write belongs to the next turn."""

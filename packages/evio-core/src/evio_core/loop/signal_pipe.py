@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from .loop import Loop
 from .polled import Polled
@@ -35,7 +36,8 @@ class SignalPipe(Polled):
 
     def on_event(self, mask: int) -> None:
         # This is Python code even where the loop is compiled: handlers run when it is entered, at the latest.
-        os.read(self._read_fd, 4096)
+        with suppress(BlockingIOError):  # read before, by a callback that served others
+            os.read(self._read_fd, 4096)
 
     def close_now(self) -> None:
         """Go on: it lives as long as the loop, as a second signal means something, too."""

@@ -28,15 +28,6 @@ NOT_HERE = {
     "module|load": "admin dangerous slow",
     "module|loadex": "admin dangerous slow",
     "module|unload": "admin dangerous slow",
-    "fcall": "scripting slow",
-    "fcall_ro": "scripting slow",
-    "function|load": "scripting slow write",
-    "function|dump": "scripting slow",
-    "function|restore": "scripting slow write",
-    "function|list": "scripting slow",
-    "function|delete": "scripting slow write",
-    "function|kill": "scripting slow",
-    "function|stats": "scripting slow",
 }
 
 

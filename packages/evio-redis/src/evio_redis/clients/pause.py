@@ -26,7 +26,7 @@ class Pause:
         self._route = route
         self._keyspace = keyspace
         self._registry = registry
-        self.script_may_write: Callable[[bytes, bool], bool] = lambda text, loaded: True  # set by the scripts
+        self.script_may_write: Callable[[str, bytes], bool] = lambda command, script: True  # set by the scripts
         self.resume: Callable[[Session], None] = lambda session: None  # set by the dispatcher
         self._until = 0.0
         self._writes_only = False
@@ -62,8 +62,8 @@ class Pause:
 
     def _writes(self, command: Command, args: Args) -> bool:
         """Tell whether a call may change something, also what others than this server see. A script may deny it."""
-        if command.name in ("eval", "evalsha"):
-            return self.script_may_write(args[1], command.name == "evalsha")
+        if command.name in ("eval", "evalsha", "fcall"):
+            return self.script_may_write(command.name, args[1])
         return not command.flags.isdisjoint(("write", "may_replicate"))
 
     def postpone(self, session: Session, args: Args) -> None:

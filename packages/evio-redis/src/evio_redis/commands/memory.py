@@ -19,7 +19,7 @@ from ..persistence import AppendOnlyFile
 from ..process.memory import give_back
 from ..protocol.numbers import to_int
 from ..protocol.resp import OK, ZERO, bulk, integer
-from ..scripting import Scripts
+from ..scripting import Libraries, Scripts
 from ..stats.memory import VOLATILE, MemoryLimit, human, resident
 from .help import declare_help
 
@@ -111,7 +111,7 @@ def stats(session: Session, args: Args) -> bytes:
                     *(bulk(b"overhead.hashtable.slot-to-keys"), ZERO),
                 ]
             )
-    overhead += clients + log + scripts.memory
+    overhead += clients + log + scripts.memory + services[Libraries].memory
     dataset = max(0, used - overhead)
     fields = {
         "peak.allocated": integer(most),
@@ -123,7 +123,7 @@ def stats(session: Session, args: Args) -> bytes:
         "cluster.links": ZERO,
         "aof.buffer": integer(log),
         "lua.caches": integer(scripts.size),
-        "functions.caches": integer(0),
+        "functions.caches": integer(services[Libraries].size),
         **databases,
         "overhead.total": integer(overhead),
         "keys.count": integer(keys),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..clients.monitor import Monitors
-from ..errors import CommandError, bad_subcommand
+from ..errors import CommandError
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer
-from ..scripting import Scripts
+from ..scripting import Runner, Scripts
 from .help import declare_help
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _run(session: Session, args: Args, script: Script | None, read_only: bool = 
     scripts = session.services[Scripts]
     if script is None:
         script = scripts.load(args[1])
-    return scripts.run(session, script, args[3 : 3 + count], args[3 + count :], read_only)
+    return scripts.run(session, args, script, args[3 : 3 + count], args[3 + count :], read_only)
 
 
 @command("EVAL", -3, RUNS + " may_replicate", group="scripting", since="2.6.0", get_keys=_key_positions)
@@ -87,7 +87,8 @@ def script_flush(session: Session, args: Args) -> bytes:
 
 @command("SCRIPT KILL", arity=2, flags="noscript allow_busy", group="scripting", since="2.6.0")
 def script_kill(session: Session, args: Args) -> bytes:
-    raise CommandError("NOTBUSY No scripts in execution right now.")  # while one is, nobody's command is run
+    session.services[Runner].kill("SCRIPT")
+    return OK
 
 
 @command("SCRIPT DEBUG", arity=3, flags="noscript", group="scripting", since="3.2.0")
@@ -117,21 +118,3 @@ KILL
 LOAD <script>
     Compile a script without running it, and return its SHA-1.""",
 )
-declare_help(
-    "FUNCTION",
-    "scripting",
-    """\
-FLUSH [ASYNC|SYNC]
-    Delete all libraries; there are none.
-HELP
-    This text.""",
-)
-
-
-@command("FUNCTION FLUSH", arity=-2, flags="noscript write", group="scripting", since="7.0.0")
-def function_flush(session: Session, args: Args) -> bytes:
-    if len(args) > 3:
-        raise bad_subcommand("function", args[1])
-    if len(args) == 3 and args[2].upper() not in (b"SYNC", b"ASYNC"):
-        raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
-    return OK  # there are none

@@ -20,6 +20,7 @@ from ..persistence.snapshots import Snapshots
 from ..process.running import Running
 from ..protocol.numbers import parse_int
 from ..protocol.resp import EMPTY_ARRAY, OK, array, bulk, bulks, integer, simple
+from ..scripting import Runner
 from ..stats.info import Info
 from ..stats.rates import Rates
 from ..stats.slowlog import SlowLog
@@ -63,6 +64,9 @@ def shutdown(session: Session, args: Args) -> bytes:
         if len(words) > 1:
             raise CommandError(SYNTAX_ERROR)
         raise CommandError("ERR No shutdown in progress.")
+    run = session.services[Runner].run
+    if run is not None and b"NOSAVE" not in words:
+        raise run.busy_error
     snapshots = session.services[Snapshots]
     if b"SAVE" in words or (b"NOSAVE" not in words and session.services[Config].save):
         try:

@@ -267,7 +267,7 @@ _add("latency-monitor-threshold", 0, number(0, LLONG_MAX), "milliseconds; 0 for 
 _add("latency-tracking", True, yes_no, "time commands, for LATENCY HISTOGRAM", show_yes_no, metavar="yes|no")
 _percentiles = "latency-tracking-info-percentiles"
 _add(_percentiles, (50.0, 99.0, 99.9), percentiles, "what INFO latencystats shows of it", show_percentiles)
-_limit = "milliseconds until a script that writes nothing is ended"
+_limit = "milliseconds until others are answered BUSY while a script runs"
 _add("busy-reply-threshold", 5000, number(0, LLONG_MAX), _limit, metavar="MSEC")
 _add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
 

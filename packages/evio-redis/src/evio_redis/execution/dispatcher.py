@@ -125,6 +125,7 @@ class Dispatcher:
         services[Accesses].on_begin = self._memory.on_change = self._recording_changed
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold"):
             self._config.on_change(name, self.update_limit)
+        self.busy: CommandError | None = None  # the answer to commands while a script takes long
         self.update_limit()
         self.build_tables()
 
@@ -467,12 +468,12 @@ class Dispatcher:
         if session.queue is not None and command.name not in NEVER_QUEUED:
             return _queue(session, args)
         tracking = self._tracking
-        if tracking.active:
+        if tracking.active and tracking.current is None:  # else a script is under way, and takes long
             tracking.current = session
             reply = tracking.end(session, self._reply(session, command, args))
         else:
             reply = self._reply(session, command, args)
-        if self._keyspace.ready_keys:
+        if self._keyspace.ready_keys and self.busy is None:
             self._blocking.serve()
         return reply
 
@@ -493,6 +494,8 @@ class Dispatcher:
             raise wrong_arity(command.name)
         if not session.authenticated and "no_auth" not in command.flags:
             raise CommandError("NOAUTH Authentication required.")
+        if self.busy is not None and "allow_busy" not in command.flags:
+            raise self.busy
         if session.queue is not None and "no_multi" in command.flags:
             raise CommandError("ERR Command not allowed inside a transaction")
         if not session.user.unrestricted:

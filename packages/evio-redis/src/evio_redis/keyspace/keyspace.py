@@ -11,6 +11,7 @@ from typing import Protocol
 from ..model.route import Route
 from .clock import Clock
 from .database import Counting, Database
+from .functions import Texts
 
 __all__ = ["Keyspace"]
 
@@ -44,7 +45,7 @@ class Keyspace:
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.tracking: Tracking | None = None  # while any client is tracked
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
-        self.functions: list[bytes] = []  # what a snapshot had of these, which is kept for the next one
+        self.functions = Texts()  # the libraries, once there is something that loads them
         self.expired_keys = 0
         self.evicted_keys = 0
         self.usage: Counting | None = None  # counts what keys take, while there is a limit

@@ -23,8 +23,8 @@ def check_snapshot(path: Path) -> str:
     used = [database for database in keyspace.databases if database.data]
     keys, expires = (sum(len(getattr(each, name)) for each in used) for name in ("data", "expires"))
     found = [f"{keys} keys in {len(used)} databases", f"{expires} of them expire"]
-    if keyspace.functions:
-        found.append(f"{len(keyspace.functions)} libraries of functions")
+    if keyspace.functions.codes():
+        found.append(f"{len(keyspace.functions.codes())} libraries of functions")
     left = path.stat().st_size - end
     if left:
         found.append(f"followed by {left} bytes of commands")

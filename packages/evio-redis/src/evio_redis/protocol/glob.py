@@ -17,11 +17,11 @@ MOST_ASTERISKS = 1000
 
 
 @lru_cache(maxsize=1024)
-def matcher(pattern: bytes) -> Callable[[bytes], object]:
-    """A function that is true for what the whole pattern matches."""
+def matcher(pattern: bytes, nocase: bool = False) -> Callable[[bytes], object]:
+    """A function that is true for what the whole pattern matches, with ``nocase`` in upper or lower case."""
     if pattern == b"*":
         return lambda text: True
-    return re.compile(_translate(pattern), re.DOTALL).fullmatch
+    return re.compile(_translate(pattern), re.DOTALL | (re.IGNORECASE if nocase else 0)).fullmatch
 
 
 def _translate(pattern: bytes) -> bytes:

@@ -1,6 +1,6 @@
 -- What scripts see of Lua and of the server. It is run once for an interpreter, with the server's functions, and returns
--- what the server calls: compile, run, what ends the watching of a script that had no room to
--- do so itself, and the garbage collector.
+-- what the server calls: compile, load, run, what ends the watching of a script that had no room to do so itself, and the
+-- garbage collector. With ``host.functions`` it is for libraries of functions.
 --
 -- https://redis.io/docs/latest/develop/interact/programmability/lua-api/
 
@@ -11,7 +11,7 @@ local raw_next, raw_pairs, raw_get, raw_set, raw_setmetatable = next, pairs, raw
 local type, select, tostring, tonumber, error, unpack = type, select, tostring, tonumber, error, unpack
 local format, concat, floor = string.format, table.concat, math.floor
 
-local OWN, SOURCE = getinfo(1, "S").source, "@user_script"
+local OWN, SOURCE = getinfo(1, "S").source, host.functions and "@user_function" or "@user_script"
 local READ_ONLY = "Attempt to modify a readonly table"
 local INSTRUCTIONS = 100000 -- between two looks at the clock
 local MANY = 4000 -- arguments, beyond which ``unpack`` may not find the room for as many again
@@ -43,14 +43,35 @@ end
 local globals = {}
 local libraries = {} -- by name, what loads them, when a script first asks for them: they take more than all the rest
 
+local function no_such_name(name, level)
+  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", level or 3)
+end
+
+local loading_globals -- what a library sees while it registers its functions; nil when it does not
+
 local environment = read_only(globals, function(name)
   local load_library = libraries[name]
   if load_library then
     globals[name] = read_only(load_library())
     return globals[name]
   end
-  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 3)
+  no_such_name(name, host.functions and 5 or 4)
 end)
+
+if host.functions then -- functions have the environment of the library, of which more is there when they run
+  local all = environment
+  environment = raw_setmetatable({}, {
+    __index = function(_, name)
+      if not loading_globals then return all[name] end
+      local value = loading_globals[name]
+      if value == nil then no_such_name(name) end
+      return value
+    end,
+    __newindex = function() error(READ_ONLY, 2) end,
+    __metatable = shown,
+  })
+  behind[environment] = globals
+end
 
 for _, name in ipairs {
   "assert", "collectgarbage", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
@@ -389,7 +410,7 @@ local function part(name, ...)
 end
 
 local INTERNAL = { [OWN] = true, ["=[C]"] = true }
-for _, name in ipairs { "binary", "cjson", "cmsgpack", "struct", "bit" } do INTERNAL["=" .. name] = true end
+for _, name in ipairs { "binary", "cjson", "cmsgpack", "struct", "bit", "functions" } do INTERNAL["=" .. name] = true end
 
 -- Lua's own appends one by one, which takes seconds for hundreds of megabytes, and nothing could end it.
 strings.rep = entry(function(count, text, times)
@@ -501,11 +522,21 @@ local function compile(body)
   return script, message or false
 end
 
-local function run(script, keys, arguments, resp)
-  globals.KEYS, globals.ARGV = keys, arguments
-  protocol, ended = 2, false
+local function watched(run, ...)
+  ended = false
   sethook(look_at_the_clock, "", INSTRUCTIONS)
-  local ok, result = xpcall(script, on_error)
+  return xpcall(run, on_error)
+end
+
+local function run(script, keys, arguments, resp)
+  protocol, loading_globals = 2, nil -- there may have been no memory left to set it back
+  local ok, result
+  if host.functions then
+    ok, result = watched(function() return (script(keys, arguments)) end)
+  else
+    globals.KEYS, globals.ARGV = keys, arguments
+    ok, result = watched(script)
+  end
   ended = true
   if ok then ok, result = pcall(encode, result, resp, 0) end -- watched, too: tables may be in themselves
   sethook()
@@ -514,6 +545,26 @@ local function run(script, keys, arguments, resp)
   return nil, type(result.err) == "string" and result.err or "ERR unknown error", result.line
 end
 
+local load_library
+
+if host.functions then
+  redis.replicate_commands, redis.breakpoint, redis.debug = nil, nil, nil
+  local logging = {}
+  for _, name in ipairs {
+    "log", "LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION", "REDIS_VERSION_NUM",
+  } do
+    logging[name] = redis[name]
+  end
+  local function loaded(library, seen)
+    loading_globals = seen
+    local ok, failure = watched(library)
+    sethook()
+    loading_globals = nil
+    return ok, failure
+  end
+  load_library = part("functions", fail, loaded, read_only, no_such_name, logging)
+end
+
 math.randomseed(host.seed)
 
-return compile, run, sethook, collectgarbage
+return compile, load_library, run, sethook, collectgarbage

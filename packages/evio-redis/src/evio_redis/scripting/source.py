@@ -7,7 +7,7 @@ import re
 from ..errors import CommandError
 from ..protocol.inline import split_inline
 
-__all__ = ["FLAGS", "parse_shebang", "without_tail_calls"]
+__all__ = ["FLAGS", "parse_library", "parse_shebang", "without_tail_calls"]
 
 FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
 """The flags that a script may declare (https://redis.io/docs/latest/develop/interact/programmability/lua-api/)."""
@@ -37,6 +37,27 @@ def parse_shebang(body: bytes) -> tuple[frozenset[str] | None, bytes]:
                 raise CommandError(f"ERR Unexpected flag in script shebang: {flag}")
             flags.add(flag)
     return frozenset(flags), b"\n" + rest
+
+
+def parse_library(code: bytes) -> tuple[bytes, str, bytes]:
+    """The name and the engine in the first line of a library (``#!lua name=library``), and the code, its lines at the
+    same numbers. Raises :class:`CommandError`."""
+    if not code.startswith(b"#!"):
+        raise CommandError("ERR Missing library metadata")
+    first, end, rest = code.partition(b"\n")
+    words = split_inline(first) if end else None
+    if not words:
+        raise CommandError("ERR Invalid library metadata")
+    name: bytes | None = None
+    for option in words[1:]:
+        if not option.startswith(b"name="):
+            raise CommandError(f"ERR Invalid metadata value given: {option.decode('utf-8', 'surrogateescape')}")
+        if name is not None:
+            raise CommandError("ERR Invalid metadata value, name argument was given multiple times")
+        name = option.removeprefix(b"name=")
+    if name is None:
+        raise CommandError("ERR Library name was not given")
+    return name, words[0][2:].decode("utf-8", "surrogateescape"), b"\n" + rest
 
 
 TOKEN = re.compile(

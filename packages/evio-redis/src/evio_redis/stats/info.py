@@ -81,6 +81,26 @@ class _Scripts(Protocol):
     def __len__(self) -> int: ...
 
 
+class _Libraries(Protocol):
+    """The libraries of functions, likewise."""
+
+    @property
+    def loaded(self) -> Mapping[bytes, object]:
+        """The libraries."""
+
+    @property
+    def count(self) -> int:
+        """The number of functions."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the interpreter uses."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the texts of all libraries."""
+
+
 NOT_BY_DEFAULT = frozenset({"commandstats", "latencystats"})
 """Sections that are shown only if asked for."""
 
@@ -95,11 +115,13 @@ class Info:
         snapshots: _Snapshots,
         replication: _Replication,
         scripts: _Scripts,
+        libraries: _Libraries,
         settle: Callable[[], None],
     ) -> None:
         self._log = log
         self._replication = replication
         self._scripts = scripts
+        self._libraries = libraries
         self._settle = settle
         self._running = services[Running]
         self._config = services[Config]
@@ -205,7 +227,8 @@ class Info:
         used, peak, startup = limit.used, limit.peak, limit.startup
         dataset = limit.usage.bytes if limit.usage.counting else used
         scripts, clients = self._scripts.memory, sum(map(memory_of, self._clients.sessions.values()))
-        log = self._log.buffered
+        log, libraries = self._log.buffered, self._libraries
+        vm, texts = scripts + libraries.memory, self._scripts.size + libraries.size
         return {
             "used_memory": used,
             "used_memory_human": memory.human(used),
@@ -225,14 +248,14 @@ class Info:
             "used_memory_lua_human": memory.human(scripts),
             "used_memory_scripts_eval": self._scripts.size,
             "number_of_cached_scripts": len(self._scripts),
-            "number_of_functions": 0,
-            "number_of_libraries": 0,
-            "used_memory_vm_functions": 0,
-            "used_memory_vm_total": scripts,
-            "used_memory_vm_total_human": memory.human(scripts),
-            "used_memory_functions": 0,
-            "used_memory_scripts": self._scripts.size,
-            "used_memory_scripts_human": memory.human(self._scripts.size),
+            "number_of_functions": libraries.count,
+            "number_of_libraries": len(libraries.loaded),
+            "used_memory_vm_functions": libraries.memory,
+            "used_memory_vm_total": vm,
+            "used_memory_vm_total_human": memory.human(vm),
+            "used_memory_functions": libraries.size,
+            "used_memory_scripts": texts,
+            "used_memory_scripts_human": memory.human(texts),
             "maxmemory": self._config.maxmemory,
             "maxmemory_human": memory.human(self._config.maxmemory),
             "maxmemory_policy": self._config.maxmemory_policy,

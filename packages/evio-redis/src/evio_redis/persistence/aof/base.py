@@ -32,6 +32,8 @@ def write_commands(config: Config, keyspace: Keyspace, path: Path) -> None:
     with open(path, "xb", buffering=CHUNK) as file:
         if config.aof_timestamp_enabled:
             file.write(b"#TS:%d\r\n" % time.time())
+        for code in keyspace.functions.codes():
+            file.writelines(pieces([b"FUNCTION", b"LOAD", code]))
         for args in commands_of(keyspace.databases):
             file.writelines(pieces(args))
             if delay:

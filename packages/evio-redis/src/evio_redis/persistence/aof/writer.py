@@ -47,7 +47,7 @@ NOTHING: list[Args] = [[]]
 RETRY = 1.0
 """Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
 
-LOG_THEMSELVES = frozenset({"exec", "eval", "evalsha"})
+LOG_THEMSELVES = frozenset({"exec", "eval", "evalsha", "fcall"})
 """Commands that run others, which are logged instead."""
 
 
@@ -194,6 +194,16 @@ class LogWriter:
         self._transaction = 0
         if not self.grouped:
             self._flush_ungrouped()
+
+    def abandon_transaction(self) -> None:
+        """Have the log end before the transaction under way, as the server ends within it. What of it has been written
+        is left out when the log is loaded, for its EXEC is missing."""
+        if self._transaction > 1 and self._buffer[self._multi_at : self._multi_at + 1] == [MULTI]:
+            del self._buffer[self._multi_at :]
+        else:
+            self._buffer.clear()
+        self._transaction = 0
+        self.logging = False
 
     def feed(self, database: Database, args: Args) -> None:
         """Log a command."""

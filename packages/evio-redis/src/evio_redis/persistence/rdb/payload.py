@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .codes import FUNCTION
 from .crc64 import crc64
-from .primitives import MALFORMED, Reader
+from .primitives import MALFORMED, Reader, string
 from .values import VERSION, Limits, code_of, pieces, read_value
 
-__all__ = ["Checksums", "intact", "pack", "unpack"]
+__all__ = ["Checksums", "intact", "pack", "pack_functions", "unpack", "unpack_functions"]
 
 CHECKSUM = 8
 FOOTER = 2 + CHECKSUM
@@ -35,6 +36,26 @@ def intact(payload: bytes, checked: bool = True) -> bool:
     if len(payload) < FOOTER or int.from_bytes(payload[-FOOTER:-CHECKSUM], "little") > VERSION:
         return False
     return not checked or crc64(payload[:-CHECKSUM]) == int.from_bytes(payload[-CHECKSUM:], "little")
+
+
+def pack_functions(codes: list[bytes]) -> bytes:
+    """The payload of libraries of functions."""
+    parts = [part for code in codes for part in (bytes((FUNCTION,)), string(code))]
+    body = b"".join((*parts, VERSION.to_bytes(2, "little")))
+    return body + crc64(body).to_bytes(CHECKSUM, "little")
+
+
+def unpack_functions(payload: bytes) -> list[bytes]:
+    """The texts of libraries in a payload that is intact. Raises ``ValueError`` for anything else."""
+    reader, codes = Reader(payload[:-FOOTER]), []
+    try:
+        while reader.at < len(payload) - FOOTER:
+            if reader.byte() != FUNCTION:
+                raise ValueError("given type is not a function")
+            codes.append(reader.string())
+    except MALFORMED as error:
+        raise error if type(error) is ValueError else ValueError("failed loading functions payload") from None
+    return codes
 
 
 def unpack(payload: bytes, limits: Limits) -> Any:

@@ -29,7 +29,7 @@ from .codes import (
     SELECT,
 )
 from .crc64 import crc64
-from .primitives import MALFORMED, Reader, string
+from .primitives import MALFORMED, Reader
 from .values import STRING, Limits, read_value
 
 __all__ = ["load_rdb"]
@@ -129,9 +129,7 @@ class _Loading:
         elif code == FREQUENCY:
             reader.byte()
         elif code == FUNCTION:
-            source = reader.string()
-            self._keyspace.functions.append(bytes((FUNCTION,)) + string(source))
-            log.warning("a library of functions is kept for the next snapshot, but cannot be called here")
+            self._keyspace.functions.keep(reader.string())
         elif code in (MODULE_AUX, FUNCTION_OLD):
             what = "data of a module" if code == MODULE_AUX else "functions of a release candidate of Redis 7"
             raise ValueError(f"{what}, which this server does not have,")

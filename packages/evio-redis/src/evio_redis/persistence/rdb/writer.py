@@ -13,7 +13,7 @@ from ...config.config import Config
 from ...keyspace.keyspace import Keyspace
 from ...model.version import REDIS_VERSION
 from ...stats.memory import resident
-from .codes import AUX, END, EXPIRE_MS, RESIZE, SELECT
+from .codes import AUX, END, EXPIRE_MS, FUNCTION, RESIZE, SELECT
 from .crc64 import crc64
 from .primitives import length, string
 from .values import STRING, VERSION, code_of, pieces
@@ -68,7 +68,8 @@ def _write(config: Config, keyspace: Keyspace, output: _Output, base: bool) -> N
     parts.append(b"REDIS%04d" % VERSION)
     for name, value in _facts(base):
         parts += (bytes((AUX,)), string(name), string(value))
-    parts += keyspace.functions
+    for code in keyspace.functions.codes():
+        parts += (bytes((FUNCTION,)), string(code))
     delay = config.rdb_key_save_delay / 1e6
     size = 0
     for database in keyspace.databases:

@@ -47,6 +47,7 @@ __all__ = [
     "Handler",
     "HasFileno",
     "HandlerFactory",
+    "Listening",
     "LoadBalance",
     "LoopStats",
     "Options",
@@ -245,6 +246,21 @@ class TimerHandle(Protocol):
 
     def cancel(self) -> None:
         """Call the function no more. From any thread; while it is being called, too late."""
+
+
+class Listening(Protocol):
+    """An address that is listened on."""
+
+    @property
+    def addr(self) -> SocketAddress:
+        """The bound address, with the real port where 0 was asked."""
+
+    @property
+    def addr_index(self) -> int:
+        """The ``Conn.addr_index`` of its connections."""
+
+    def close(self) -> None:
+        """Accept no more on it; its connections stay. From any thread."""
 
 
 class Watch(Protocol):
@@ -486,6 +502,20 @@ class Server(Protocol):
         take long, which calls this every now and then. Events of its own connection fire as well unless it has paused
         reading; timers and ``tick`` wait. Returns False once the server is told to stop. From a callback on a native
         loop; elsewhere and on asyncio nothing is looked at.
+        """
+
+    @property
+    def listening(self) -> tuple[Listening, ...]:
+        """The addresses that are listened on now: those given to ``serve``, then those of ``listen``."""
+
+    def listen(self, address: str) -> Listening:
+        """Listen on one more address, whose connections fire the callbacks of ``Events`` and whose ``addr_index`` goes
+        on from the last one. It is bound when this returns and accepts from the next turn on. From any thread. In a
+        worker it is that worker's alone.
+
+        Raises :class:`AddressError` for an address that is not understood or that needs a loop which this server has
+        not (``-net``), :class:`ListenError` for one that cannot be bound, :class:`TLSError` for a bad certificate, and
+        :class:`ServerStopped` once the server is told to stop.
         """
 
     def stats(self) -> Stats:

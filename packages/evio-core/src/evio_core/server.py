@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ from .events import (
     Handler,
     HandlerFactory,
     HasFileno,
+    Listening,
     LoadBalance,
     LoopStats,
     SocketAddress,
@@ -50,6 +52,7 @@ from .slow import Timed, slow_after, timed, watched
 from .stream.adopted import check_connected, take_over
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
+from .stream.listening import ListeningAddress
 from .systemd import ServiceManager
 from .tls.credentials import ServerCredentials, client_session
 from .udp.datagram import DatagramSocket
@@ -164,6 +167,8 @@ class RunningServer:
         self._bound = bound
         self._exclusive = exclusive
         self._names = tuple(each.name for each in bound)
+        self._listening: list[ListeningAddress] = []
+        self._indexes = itertools.count(len(bound))
         self._credentials = [ServerCredentials(each.address) if each.address.certs else None for each in bound]
         self._stopping = False
         self._stop_calls = 0
@@ -268,6 +273,35 @@ class RunningServer:
 
             return net_adopted.take_over(loop, sock, origin, context)
         return take_over(loop, sock, origin, context)
+
+    @property
+    def listening(self) -> tuple[Listening, ...]:
+        return tuple(self._listening)
+
+    def listen(self, address: str) -> Listening:
+        parsed = Address.parse(address)
+        parsed.check_listen()
+        if self._stopping:
+            raise ServerStopped("the server has been stopped: nothing can be listened on")
+        usable: Sequence[Loop] = (self._net if parsed.fallback else self._native) or self._net
+        if not usable:
+            raise AddressError(f"{address}: this server has no -net address, so it cannot listen on one")
+        (bound,) = bind_all([parsed], self._events.options, len(usable))
+        try:
+            credentials = ServerCredentials(parsed) if parsed.certs else None
+        except BaseException:
+            bound.close()
+            raise
+        self._credentials.append(credentials)
+        accepting = self._make_listening(next(self._indexes), bound, credentials, None, usable)
+
+        def begin(loop: Loop, each: Listener | DatagramSocket) -> None:
+            if not loop.stopping:
+                each.start()
+
+        for loop, each in accepting:
+            loop.submit(call_safely, functools.partial(begin, loop, each))
+        return self._listening[-1]
 
     def call(self, function: Callable[[], object]) -> None:
         self._loops[0].submit(call_safely, self._timed(function))
@@ -413,6 +447,9 @@ class RunningServer:
         self._threads.close()
         for loop in self._loops:
             loop.run_ops()  # connections handed over too late, and calls that the end overtook
+        for listening in self._listening:
+            if listening.addr_index >= len(self._bound):  # the others are closed by whoever has bound them
+                listening.release()
         try:
             if self._events.stopped is not None:
                 self._events.stopped()
@@ -429,27 +466,43 @@ class RunningServer:
         handlers = self._events.handlers
         factories = [*[None] * (len(self._bound) - len(handlers)), *handlers.values()]
         for index, (each, factory) in enumerate(zip(self._bound, factories, strict=True)):
-            credentials = self._credentials[index]
-            new_session = None
-            if credentials is not None and each.address.starttls:
-                new_session, credentials = credentials.session, None
-            networks = each.address.proxy_protocol
-            origin = Origin(each.address.text, index, self._events.options, factory, networks, new_session, each.scheme)
             loops: Sequence[Loop] = self._net if self._simulated[index] else self._native
-            balance = make_balancer(self._events.load_balance, loops)
-            for loop, sockets in zip(loops, each.sets):  # noqa: B905  # one set serves all loops
-                place = functools.partial(_place, loops, balance if len(each.sets) == 1 else None, loop)
-                for sock in sockets:
-                    self._attach(loop, sock, origin, credentials, place)
+            for _, accepting in self._make_listening(index, each, self._credentials[index], factory, loops):
+                accepting.start()
 
-    def _attach(
+    def _make_listening(
+        self,
+        index: int,
+        bound: BoundAddress,
+        credentials: ServerCredentials | None,
+        factory: HandlerFactory | None,
+        loops: Sequence[Loop],
+    ) -> list[tuple[Loop, Listener | DatagramSocket]]:
+        """Make what accepts on an address: a loop and its handler, to be started, for each socket."""
+        new_session = None
+        if credentials is not None and bound.address.starttls:
+            new_session, credentials = credentials.session, None
+        networks = bound.address.proxy_protocol
+        origin = Origin(bound.address.text, index, self._events.options, factory, networks, new_session, bound.scheme)
+        balance = make_balancer(self._events.load_balance, loops)
+        listening = ListeningAddress(bound, index, self._listening.remove)
+        made: list[tuple[Loop, Listener | DatagramSocket]] = []
+        for loop, sockets in zip(loops, bound.sets):  # noqa: B905  # one set serves all loops
+            place = functools.partial(_place, loops, balance if len(bound.sets) == 1 else None, loop)
+            made += [(loop, self._accepting(loop, sock, origin, credentials, place)) for sock in sockets]
+        for loop, accepting in made:
+            listening.add(loop, accepting)
+        self._listening.append(listening)
+        return made
+
+    def _accepting(
         self,
         loop: Loop,
         sock: socket.socket,
         origin: Origin,
         credentials: ServerCredentials | None,
         place: Callable[[Accepted], None],
-    ) -> None:
+    ) -> Listener | DatagramSocket:
         datagrams: type[DatagramSocket] = DatagramSocket
         listener: type[Listener] = Listener
         if _on_asyncio(loop):
@@ -458,9 +511,8 @@ class RunningServer:
 
             datagrams, listener = net_datagram.NetDatagramSocket, net_listener.NetListener
         if sock.type == socket.SOCK_DGRAM:
-            datagrams(loop, sock, origin).start()
-        else:
-            listener(loop, sock, origin, credentials, place, self._exclusive).start()
+            return datagrams(loop, sock, origin)
+        return listener(loop, sock, origin, credentials, place, self._exclusive)
 
     # -- stopping
 

@@ -35,7 +35,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, TypeAlias
 
 from .checks import check_value
 
@@ -270,7 +270,17 @@ class Watch(Protocol):
         """Watch it no more; the descriptor stays open. From any thread; before the descriptor is closed."""
 
 
-class Conn(Protocol):
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # known to type checkers without being installed
+
+    Context = TypeVar("Context", default=Any)
+else:
+    from typing import TypeVar
+
+    Context = TypeVar("Context")
+
+
+class Conn(Protocol[Context]):
     """A connection, or the peer that a datagram came from.
 
     ``write``, ``run_in_thread``, ``wake``, ``shutdown_write``, ``close`` and ``abort`` may be called from any thread
@@ -284,8 +294,9 @@ class Conn(Protocol):
     kept and written to later.
     """
 
-    context: Any
-    """Yours to use; ``None`` at first."""
+    context: Context
+    """Yours to use; ``None`` at first. Where types are checked, ``Conn[Session]`` says what it is from ``opened`` on,
+    and ``Events`` whose callbacks agree on it are ``Events[Session]``."""
 
     @property
     def addr_index(self) -> int:
@@ -646,20 +657,20 @@ HandlerFactory: TypeAlias = Callable[[], Handler]
 
 
 @dataclass(slots=True)
-class Events:
+class Events(Generic[Context]):
     """The callbacks and settings of a server. All are optional; callbacks may also be assigned later,
     ``events.data = f``, but before ``serve``, which looks at them once."""
 
     serving: Callable[[Server], Action | None] | None = None
     """Once, when the server can accept, before any other event. An exception ends ``serve``."""
 
-    opened: Callable[[Conn], Reply] | None = None
+    opened: Callable[[Conn[Context]], Reply] | None = None
     """A connection opened: accepted or dialled, its TLS handshake and PROXY header done."""
 
-    data: Callable[[Conn, Any], Reply] | None = None
+    data: Callable[[Conn[Context], Any], Reply] | None = None
     """Bytes arrived; ``b""`` for an empty datagram."""
 
-    woken: Callable[[Conn], Reply] | None = None
+    woken: Callable[[Conn[Context]], Reply] | None = None
     """After ``wake`` or ``wake_when_drained``, also while reading is paused."""
 
     not_tls: Callable[[bytes], bytes | None] | None = None
@@ -667,22 +678,22 @@ class Events:
     returned is sent as it is, before the connection is closed; None or ``b""``: a TLS alert. No connection fires
     ``opened`` or ``closed`` for it."""
 
-    eof: Callable[[Conn], Reply] | None = None
+    eof: Callable[[Conn[Context]], Reply] | None = None
     """The peer finished sending. Without this callback the connection is flushed and closed; with it,
     it stays open for output until it is closed by an action, or by ``shutdown_write``."""
 
-    drained: Callable[[Conn], Reply] | None = None
+    drained: Callable[[Conn[Context]], Reply] | None = None
     """Output has all been handed to the kernel: the moment to produce more of a long stream. It fires
     after each piece of output, also when that left at once."""
 
-    writable: Callable[[Conn], Reply] | None = None
+    writable: Callable[[Conn[Context]], Reply] | None = None
     """Pending output, which was more than ``high_water``, has come down to ``low_water``: the moment to produce more of
     a long stream before the peer has to wait for it."""
 
-    secured: Callable[[Conn], Reply] | None = None
+    secured: Callable[[Conn[Context]], Reply] | None = None
     """The TLS handshake that ``start_tls`` began is done: ``conn.tls`` has the session."""
 
-    retiring: Callable[[Conn], Reply] | None = None
+    retiring: Callable[[Conn[Context]], Reply] | None = None
     """This worker is replaced (:func:`evio_core.workers`, SIGHUP): the connection is to come to its end. Once for each
     open one, and right after ``opened`` for those that open meanwhile. With or without this callback, one over which
     nothing moves for half a second is closed."""
@@ -690,10 +701,10 @@ class Events:
     pre_write: Callable[[], None] | None = None
     """Once per loop turn with output, before that turn's output is written."""
 
-    detached: Callable[[Conn, socket.socket], Action | None] | None = None
+    detached: Callable[[Conn[Context], socket.socket], Action | None] | None = None
     """After ``DETACH``: the socket, blocking, is the callee's now. Without this callback it is closed."""
 
-    closed: Callable[[Conn, BaseException | None], Action | None] | None = None
+    closed: Callable[[Conn[Context], BaseException | None], Action | None] | None = None
     """A connection ended, for the reason ``error`` or, when None, in good order. Exactly once for every
     ``opened`` that was not detached. Of a peer that can no longer be written to, input that has arrived comes first,
     also if reading is paused; on asyncio, which drops it, only what was read before."""

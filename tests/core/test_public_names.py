@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pkgutil
+import pydoc
+import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import pytest
 
 import evio_core
 
@@ -39,6 +45,13 @@ def test_every_public_name_is_documented() -> None:
     callables = {name: value for name, value in public.items() if inspect.isclass(value) or inspect.isfunction(value)}
     assert callables
     assert not [name for name, value in callables.items() if not inspect.getdoc(value)]
+
+
+@pytest.mark.parametrize("settings", [evio_core.Events, evio_core.Options])
+def test_help_speaks_of_every_field(settings: Any) -> None:
+    text = pydoc.plain(pydoc.render_doc(settings)).partition(" |  Methods defined")[0]
+    described = [name for item in re.findall(r"- (``[^:]*?``):", text) for name in re.findall(r"``(\w+)", item)]
+    assert sorted(described) == sorted(field.name for field in dataclasses.fields(settings))
 
 
 def test_nothing_else_is_public() -> None:

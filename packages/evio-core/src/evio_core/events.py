@@ -140,7 +140,36 @@ NEEDS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of a connection. ``Events.options`` holds the defaults, ``Conn.configure`` changes them for
-    one connection. Times are in seconds, sizes in bytes; 0 means "none" or "the kernel's default"."""
+    one connection. Times are in seconds, sizes in bytes; 0 means "none" or "the kernel's default".
+
+    Of the socket:
+
+    - ``tcp_nodelay``: send small output at once
+    - ``tcp_keepalive``, ``tcp_keepalive_interval``, ``tcp_keepalive_count``: probe a silent peer after a time, then at
+      this interval, so many times
+    - ``tcp_user_timeout``: the time that sent data may stay unacknowledged
+    - ``tos``: the traffic class of what is sent
+    - ``send_buffer``, ``receive_buffer``: the kernel's buffers
+
+    Of time:
+
+    - ``idle_timeout``: the time over which nothing may move
+    - ``send_timeout``, ``min_send_rate``: a time in which the peer has to take some of waiting output, and how much
+    - ``handshake_timeout``: the time of the TLS handshake and the PROXY header
+    - ``close_timeout``: the time that a closing connection has
+
+    Of memory:
+
+    - ``high_water``, ``low_water``: no input is read with more output pending than this, until no more than this is
+    - ``max_pending``: a connection with more output pending is dropped
+    - ``max_deferred``: answers that may be on their way before no more input is read
+    - ``reuse_input_buffer``: hand ``data`` a ``memoryview`` of one buffer instead of bytes
+
+    Of all connections together:
+
+    - ``max_connections``, ``max_connections_per_address``: connections that may be open at a time
+    - ``refusal``: bytes to send to those that are one too many
+    """
 
     tcp_nodelay: bool = True
     """Send small output at once instead of waiting to fill a segment (``TCP_NODELAY``)."""
@@ -659,7 +688,40 @@ HandlerFactory: TypeAlias = Callable[[], Handler]
 @dataclass(slots=True)
 class Events(Generic[Context]):
     """The callbacks and settings of a server. All are optional; callbacks may also be assigned later,
-    ``events.data = f``, but before ``serve``, which looks at them once."""
+    ``events.data = f``, but before ``serve``, which looks at them once.
+
+    Callbacks of a connection:
+
+    - ``opened(conn)``: it opened
+    - ``data(conn, chunk)``: bytes, or a datagram, arrived
+    - ``woken(conn)``: after ``conn.wake`` and ``conn.wake_when_drained``
+    - ``eof(conn)``: the peer finished sending
+    - ``drained(conn)``: all output has been handed to the kernel
+    - ``writable(conn)``: pending output, which was over ``high_water``, has come down to ``low_water``
+    - ``secured(conn)``: the TLS handshake after ``conn.start_tls`` is done
+    - ``retiring(conn)``: this worker is replaced
+    - ``detached(conn, sock)``: after ``DETACH``, the socket is the program's
+    - ``closed(conn, error)``: it ended
+    - ``not_tls(first)``: a client of a ``tls`` address speaks something else; returns what to send it
+
+    Callbacks of the server:
+
+    - ``serving(server)``: it can accept
+    - ``tick()``: after ``serving``, then after each delay it returns
+    - ``pre_write()``: before the output of a loop's turn is written
+    - ``reopen_logs()``: SIGUSR1 came
+    - ``stopped()``: it has ended
+
+    Settings:
+
+    - ``handlers``: addresses whose connections have a :class:`Handler` each
+    - ``options``: the :class:`Options` of all connections
+    - ``num_loops``, ``load_balance``: loops, and how connections are spread over them
+    - ``num_threads``: threads for ``Conn.run_in_thread``
+    - ``shutdown_timeout``: seconds that pending output has when the server stops
+    - ``slow_callback``: seconds after which a callback is logged as too slow
+    - ``handle_signals``, ``notify_systemd``: stop on signals, tell a service manager
+    """
 
     serving: Callable[[Server], Action | None] | None = None
     """Once, when the server can accept, before any other event. An exception ends ``serve``."""

@@ -359,6 +359,22 @@ b: SELECT
 b: EVAL "redis.call('select', 1); return redis.pcall('select', 0)" 0
 b: EVAL "redis.call('set', 'a', 1)" 0
 a: ACL LOG
+
+a: ACL SETUSER u on nopass ~k* +fcall +function +get +set +fcall_ro
+a: FUNCTION LOAD "#!lua name=mylib\nredis.register_function('f', function(keys, args) return
+  redis.call('get', args[1]) end)\nredis.register_function{function_name='r', callback=function(keys,
+  args) return redis.call('get', keys[1]) end, flags={'no-writes'}}"
+a: AUTH u x
+a: FCALL f 0 k1
+a: FCALL f 0 x
+a: FCALL f 0 x
+a: FCALL f 1 x k1
+a: FCALL r 1 k1
+a: FCALL_RO r 1 k1
+a: FCALL_RO r 1 x
+a: FUNCTION DELETE mylib
+a: AUTH default x
+a: ACL LOG
 """
 
 

@@ -369,6 +369,24 @@ a: CLIENT TRACKING on BCAST
 a: CLIENT TRACKING off
 a: CLIENT TRACKING on BCAST PREFIX ""
 a: CLIENT TRACKING on BCAST PREFIX x
+
+a: FUNCTION LOAD REPLACE "#!lua name=mylib\nredis.register_function('f', function(keys, args)
+  redis.call('set', args[1], 'x') return redis.call('get', 'other')
+  end)\nredis.register_function{function_name='r', callback=function(keys, args) return
+  redis.call('get', keys[1]) end, flags={'no-writes'}}"
+a: HELLO 3
+a: CLIENT TRACKING on
+a: GET k
+b: FCALL f 0 k
+a: GET k
+a: FCALL f 1 m k
+b: SET m 1
+b: SET other 1
+a: FCALL_RO r 1 k
+b: FCALL f 0 k
+a: FCALL r 2 k l
+b: MSET k 1 l 2
+b: FUNCTION DELETE mylib
 """
 
 
@@ -385,7 +403,7 @@ def ours() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "text", CONVERSATIONS.strip().split("\n\n"), ids=lambda text: " / ".join(text.split("\n")[1:3])
+    "text", CONVERSATIONS.strip().replace("\n  ", " ").split("\n\n"), ids=lambda text: " / ".join(text.split("\n")[1:3])
 )
 def test_all_clients_receive_the_same(real: int, ours: int, text: str) -> None:
     assert talk(ours, text.splitlines()) == talk(real, text.splitlines())

@@ -17,11 +17,6 @@ CATEGORIES = (
 """All categories, in the order in which Redis looks for those that describe a user best."""
 
 NOT_HERE = {
-    "replconf": "admin dangerous slow",
-    "replicaof": "admin dangerous slow",
-    "slaveof": "admin dangerous slow",
-    "sync": "admin dangerous slow",
-    "psync": "admin dangerous slow",
     "failover": "admin dangerous slow",
     "migrate": "dangerous keyspace slow write",
     "restore-asking": "dangerous keyspace slow write",

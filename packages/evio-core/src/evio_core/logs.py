@@ -7,7 +7,7 @@ from time import monotonic
 
 __all__ = ["LogLimit", "log"]
 
-log = logging.getLogger("evio")
+log: logging.Logger = logging.getLogger("evio")
 
 SILENCE = 60.0
 """Seconds for which a message is not repeated."""

@@ -30,7 +30,7 @@ class Middleware(Handler):
     __slots__ = ("inner",)
 
     def __init__(self, inner: Handler) -> None:
-        self.inner = inner
+        self.inner: Handler = inner
 
     @classmethod
     def around(cls, factory: HandlerFactory, *arguments: Any, **keywords: Any) -> HandlerFactory:

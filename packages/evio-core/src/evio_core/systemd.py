@@ -24,7 +24,7 @@ class ServiceManager:
 
     def __init__(self, path: str, watchdog: float = 0.0) -> None:
         self._path = path
-        self.watchdog = watchdog
+        self.watchdog: float = watchdog
         """Seconds within which it has to hear that the server is alive; 0: it does not ask."""
 
     @classmethod

@@ -17,7 +17,7 @@ from .cli.describe import describe
 
 __all__ = ["main"]
 
-log = logging.getLogger("evio_http")
+log: logging.Logger = logging.getLogger("evio_http")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,7 @@ examples:
   evio-redis --port 0 --unixsocket /tmp/s     a unix socket only
 """
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 SAVE_POINTS = "3600 1 300 100 60 10000"
 """The moments of snapshots if a redis.conf does not set them, as in Redis."""

@@ -61,7 +61,7 @@ from .stats.totals import Totals
 
 __all__ = ["Server"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 UNLIMITED = 1 << 60
 """Bytes. Redis reads on whatever a client leaves unread: one that sends a long pipeline before it reads the first reply
@@ -90,10 +90,10 @@ class Server:
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.config = settings.pop("config", None) or Config(settings)
+        self.config: Any | Config = settings.pop("config", None) or Config(settings)
         self.handle_signals = True  # False if SIGINT and SIGTERM are not to stop it though it runs in the main thread
         self._make_parts()
-        self.lock = threading.RLock()  # held by callbacks if there are several loops
+        self.lock: threading.RLock = threading.RLock()  # held by callbacks if there are several loops
         self._ids = 0
         self._begun = False
         self._end = ExitStack()
@@ -103,17 +103,18 @@ class Server:
     def _make_parts(self) -> None:
         """Make the parts, each of which gets those that it uses."""
         config = self.config
-        self.services = services = Services()
+        services = Services()
+        self.services: Services = services
         add = services.add
         add(config)
         route = add(Route())
-        self.registry = add(Registry())
+        self.registry: Registry = add(Registry())
         for old, new in config.rename_command.items():
             self._rename(old, new)
         self._users = add(Users(config, self.registry))
         self._users.on_change = self._rules_changed
         add(AclLog(config))
-        self.keyspace = add(Keyspace(config.databases, route))
+        self.keyspace: Keyspace = add(Keyspace(config.databases, route))
         self._expirer = add(Expirer(self.keyspace))
         add(Scans())
         add(Sketches())
@@ -126,7 +127,7 @@ class Server:
         self._totals = add(Totals())
         self._rates = add(Rates())
         add(SlowLog(config))
-        self.latency = add(Latency(config))
+        self.latency: Latency = add(Latency(config))
         pubsub = add(PubSub())
         self.keyspace.publish = pubsub.publish
         pubsub.on_heard = self.keyspace.set_heard

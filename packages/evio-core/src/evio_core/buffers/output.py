@@ -44,9 +44,9 @@ class FileSpan:
         fd = file if isinstance(file, int) else file.fileno()
         if count is None:
             count = max(0, os.fstat(fd).st_size - offset)
-        self.fd = os.dup(fd)
-        self.offset = offset
-        self.count = count
+        self.fd: int = os.dup(fd)
+        self.offset: int = offset
+        self.count: int = count
 
     def read(self, size: int) -> bytes:
         """The next bytes, for outputs that cannot use ``sendfile`` (TLS, the fallback)."""
@@ -69,7 +69,7 @@ class Output:
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
         self._first = 0  # index of the oldest piece: popping from the front of a list would move the rest
-        self.pending = 0
+        self.pending: int = 0
 
     @property
     def file(self) -> FileSpan | None:

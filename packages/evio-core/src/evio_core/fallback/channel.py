@@ -40,8 +40,8 @@ class NetChannel:
     def __init__(self, loop: NetLoop) -> None:
         self._loop = loop
         self.transport: asyncio.Transport | None = None
-        self.full = False
-        self.due = False
+        self.full: bool = False
+        self.due: bool = False
 
     @property
     def pending(self) -> int:

@@ -97,12 +97,12 @@ class NetLoop(Loop):
     ) -> None:
         self.transports: dict[int, asyncio.Transport] = {}
         super().__init__(index, events, NetPoller(self), stop)
-        self.dirty = NetQueue(self)
+        self.dirty: NetQueue = NetQueue(self)
         self._to_close = NetQueue(self)
         self.remove(self._waker.fileno())
         self.permanent = 0
         self._waker.close()  # asyncio has its own
-        self.aio = aio or asyncio.new_event_loop()
+        self.aio: asyncio.AbstractEventLoop = aio or asyncio.new_event_loop()
         self.tasks: set[asyncio.Task[None]] = set()
         self._done = asyncio.Event()
         self._scheduled = False
@@ -142,7 +142,7 @@ class NetLoop(Loop):
 
     def _on_timer(self, timer: Timer) -> None:
         if timer[2] is not None:
-            self.now = monotonic()
+            self.now: float = monotonic()
             timer[2].on_timer(self.now)
             self.turn_soon()
 
@@ -210,7 +210,7 @@ class NetLoop(Loop):
 
     async def main(self) -> None:
         """Serve until stopped and everything has ended."""
-        self.ident = threading.get_ident()
+        self.ident: int | None = threading.get_ident()
         self.turn_soon()
         await self._done.wait()
         await self._finish()

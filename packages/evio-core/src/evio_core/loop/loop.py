@@ -59,25 +59,25 @@ class Loop:
         self.events = events
         self.poller = poller
         self.request_stop = stop
-        self.stats = LoopStats()
+        self.stats: LoopStats = LoopStats()
         self.ident: int | None = None
-        self.now = 0.0
+        self.now: float = 0.0
         self.draining = False
-        self.stopping = False
-        self.over = False
-        self.collecting = events.pre_write is not None
-        self.direct = not self.collecting
+        self.stopping: bool = False
+        self.over: bool = False
+        self.collecting: bool = events.pre_write is not None
+        self.direct: bool = not self.collecting
         """True if a reply may be written at once, with no callback to fire before it."""
-        self.threads = Threads(events.num_threads)  # the server gives all its loops the same
-        self.admission = Admission.of(events.options)  # the same
+        self.threads: Threads = Threads(events.num_threads)  # the server gives all its loops the same
+        self.admission: Admission | None = Admission.of(events.options)  # the same
         self.lock: threading.RLock | None = None  # held by calls where two loops make theirs one at a time
         self.wrap: Callable[[Handler], Handler] | None = None
         """Puts something around each handler of a connection."""
         self.server: Server
         """The server that it is a loop of, which sets this."""
-        self.submitting = threading.Lock()
+        self.submitting: threading.Lock = threading.Lock()
         """Held while the bytes are counted that other threads write to connections of this loop."""
-        self.input_buffer = bytearray(LARGE_READ_SIZE)
+        self.input_buffer: bytearray = bytearray(LARGE_READ_SIZE)
         self.error: BaseException | None = None
         self.handed = 0  # connections given to this loop by the accepting one, which alone writes this
         self.started = 0  # connections that this loop began by itself
@@ -89,7 +89,7 @@ class Loop:
         self._timer_count = 0
         self._cancelled = 0
         self._ops: deque[tuple[Callable[[Any], object], Any]] = deque()
-        self.permanent = 0  # handlers that live as long as the loop
+        self.permanent: int = 0  # handlers that live as long as the loop
         self._waker = Waker()
         self.keep(self._waker.fileno(), self._waker, READ)
 

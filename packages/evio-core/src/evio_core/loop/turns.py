@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 __all__ = ["own_turns"]
 
-own_turns = itertools.count(-1, -1)
+own_turns: Iterator[int] = itertools.count(-1, -1)
 """Unique numbers below 0; those of real turns count upwards from 0."""

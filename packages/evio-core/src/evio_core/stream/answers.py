@@ -40,13 +40,13 @@ class Answers:
     def __init__(self, conn: Answering) -> None:
         self._conn = conn
         self._entries: deque[Future[Any] | tuple[Callable[[Any], object], Any]] = deque()
-        self.waiting = 0
+        self.waiting: int = 0
         """Futures in the queue."""
-        self.held = 0
+        self.held: int = 0
         """Bytes of output behind them."""
         self.end: Callable[[None], object] | None = None
         """The end, once the queue is empty: no output comes after it."""
-        self.closing = False
+        self.closing: bool = False
         """True if that ends the connection: no input is read any more either."""
 
     @property

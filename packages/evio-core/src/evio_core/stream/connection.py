@@ -141,13 +141,13 @@ class Connection(Polled):
     def __init__(
         self, loop: Loop, fd: int, origin: Origin, remote: SocketAddress, channel: Channel, context: Any = None
     ) -> None:
-        self.loop = loop
-        self.fd = fd
-        self.context = context
+        self.loop: Loop = loop
+        self.fd: int = fd
+        self.context: Any = context
         self.options: Options = origin.options
-        self.inline = False
-        self.read_size = READ_SIZE
-        self.seen = 0.0  # when bytes last moved; kept only while the loop has timers
+        self.inline: bool = False
+        self.read_size: int = READ_SIZE
+        self.seen: float = 0.0  # when bytes last moved; kept only while the loop has timers
         self._channel = channel
         self._origin = origin
         self._remote = remote

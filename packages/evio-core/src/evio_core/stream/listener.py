@@ -120,7 +120,7 @@ class Listener(Polled):
         self._failing = False
         self._limit = LogLimit()
         self._said = False
-        self.exclusive = exclusive
+        self.exclusive: bool = exclusive
 
     def start(self) -> None:
         """Begin to accept. Raises ``OSError`` when the socket cannot be polled."""

@@ -27,7 +27,7 @@ class PlainChannel:
     tls = None
     server_name = None
 
-    write = staticmethod(os.write)
+    write: staticmethod[[int, Buffer], int] = staticmethod(os.write)
 
     def open(self, data: Buffer) -> bool:
         return True

@@ -54,10 +54,10 @@ class Timeouts(Polled):
         self._deadline = 0.0  # of the phase: the handshake's, the user's own, or the closing's; 0 is none
         self._timer: Timer | None = None
         self._send_goal: float = 0
-        self.send_due = 0.0
+        self.send_due: float = 0.0
         """The moment when the peer has to have taken its share of the output; 0: nothing waits, or there is no such
         limit."""
-        self.taken = 0
+        self.taken: int = 0
         """Bytes that the kernel has taken, counted while ``send_due`` is set."""
 
     @property

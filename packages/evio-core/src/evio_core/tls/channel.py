@@ -55,7 +55,7 @@ class TLSChannel:
         self._first = b""  # input, until that is enough to be a record's header
         self._opened = False
         self._notified = False
-        self.due = False
+        self.due: bool = False
 
     @property
     def reads(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Callable
 
 from ..events import Buffer
 
@@ -44,17 +45,17 @@ class TLSSession:
     __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send", "server_side")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
-        self.object = context.wrap_bio(
+        self.incoming: ssl.MemoryBIO = ssl.MemoryBIO()
+        self.outgoing: ssl.MemoryBIO = ssl.MemoryBIO()
+        self.object: ssl.SSLObject = context.wrap_bio(
             self.incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self.server_side = server_side
+        self.server_side: bool = server_side
         # Past the methods of SSLObject, which only hand on to these: 1 % of a small request.
         inner = getattr(self.object, "_sslobj", self.object)
-        self.send = inner.write
+        self.send: Callable[[Buffer], int] = inner.write
         self._read = inner.read
-        self.ended = False
+        self.ended: bool = False
         """The peer sent ``close_notify``: no more plaintext will come."""
 
     @property

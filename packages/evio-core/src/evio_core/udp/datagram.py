@@ -55,7 +55,7 @@ class DatagramSocket(Polled):
         self._info = PacketInfo.of(sock)
         self._out: deque[tuple[bytes, SocketAddress, Ancillary | None]] = deque()
         self._queued = 0
-        self.submitted = 0
+        self.submitted: int = 0
         """Bytes that other threads have written and the loop has not seen yet."""
         self._dirty = False
         self._receiving = True

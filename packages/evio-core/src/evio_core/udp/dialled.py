@@ -25,7 +25,18 @@ from ..addresses.resolver import LookUp, look_up_numeric, resolve
 from ..addresses.sockopt import apply_address, apply_options, bind_own_end
 from ..checks import not_negative
 from ..errors import Aborted, ConnectTimeout, DeadlineExceeded, IdleTimeout
-from ..events import Action, Buffer, Handler, Options, PeerCredentials, Reply, Server, SocketAddress, TimerHandle
+from ..events import (
+    Action,
+    Buffer,
+    Events,
+    Handler,
+    Options,
+    PeerCredentials,
+    Reply,
+    Server,
+    SocketAddress,
+    TimerHandle,
+)
 from ..logs import LogLimit, log
 from ..loop.callbacks import bind_data, make_handler, methods_of
 from ..loop.calls import Call
@@ -89,8 +100,8 @@ class DialledDatagrams(Polled):
     is_descriptor = True
 
     def __init__(self, loop: Loop, origin: Origin, address: Address, context: Any) -> None:
-        self.loop = loop
-        self.context = context
+        self.loop: Loop = loop
+        self.context: Any = context
         self.options: Options = origin.options
         self.handler: Handler | None = None
         self._address = address
@@ -110,7 +121,7 @@ class DialledDatagrams(Polled):
         self._deadline = self._seen = 0.0
         self._timer: Timer | None = None
         self._limit = LogLimit()
-        self.events = loop.events
+        self.events: Events = loop.events
         self.on_data: Callable[[Any], Reply] = bind_data(loop.events, self)
         if origin.handler is not None:
             self.handler = make_handler(origin.handler, self, loop.wrap)

@@ -64,11 +64,17 @@ class Record:
         "until",
     )
 
+    # What ``watch`` finds of the file.
+    path: bytes
+    ctime: int
+    device: int
+    inode: int
+
     def __init__(self, source: FileSource) -> None:
-        self.source = source
-        self.tag = source.etag.encode("latin-1") if source.etag else None
+        self.source: FileSource = source
+        self.tag: bytes | None = source.etag.encode("latin-1") if source.etag else None
         """The entity tag, as it is in ETag and, mostly, in If-None-Match."""
-        self.modified = source.modified.encode("ascii") if source.modified else None
+        self.modified: bytes | None = source.modified.encode("ascii") if source.modified else None
         """The date, as it is in Last-Modified and, mostly, in If-Modified-Since."""
         self.watch(source.watched())
         self.full: HotAnswer | None = None
@@ -76,14 +82,14 @@ class Record:
         self.not_modified: HotAnswer | None = None
         self.turn: int | None = None
         """The turn of a loop in which it was last looked at (``Conn.turn``)."""
-        self.until = 0.0
+        self.until: float = 0.0
         """Until when what was not there need not be looked for; ``time.monotonic``."""
-        self.checked_until = 0.0
+        self.checked_until: float = 0.0
         """Until when the file need not be looked at; ``time.monotonic``."""
 
     def watch(self, watched: FileVersion | None) -> None:
         """Look from now on at the file or directory of ``FileSource.watched``, or else at all that the source has."""
-        self.others = watched is None
+        self.others: bool = watched is None
         """True if ``source.is_current`` has to look at more than one file or directory, the one at ``path``."""
         if watched is not None:
             self.path, (self.inode, _, self.ctime, _, self.device) = watched

@@ -47,7 +47,7 @@ class Descriptor:
 
     def __init__(self, fd: int) -> None:
         """Duplicates ``fd``. Raises ``OSError``."""
-        self.fd = os.dup(fd)
+        self.fd: int = os.dup(fd)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
@@ -61,9 +61,9 @@ class HeldFile:
 
     def __init__(self, descriptor: Descriptor, offset: int, count: int) -> None:
         self._descriptor = descriptor
-        self.fd = descriptor.fd
-        self.offset = offset
-        self.count = count
+        self.fd: int = descriptor.fd
+        self.offset: int = offset
+        self.count: int = count
 
 
 class _Holding:
@@ -86,19 +86,19 @@ class HotAnswer:
     def __init__(
         self, key: tuple[object, ...], files: tuple[FileVersion, ...], status: int, date_at: int, length: int
     ) -> None:
-        self.key = key
-        self.files = files
+        self.key: tuple[object, ...] = key
+        self.files: tuple[FileVersion, ...] = files
         """The files that it was made of."""
-        self.status = status
-        self.length = length
+        self.status: int = status
+        self.length: int = length
         """Bytes of content."""
-        self.date_at = date_at
+        self.date_at: int = date_at
         """The position of the value of Date in ``wire``."""
         self.file: HeldFile | None = None
         """The content, if it is not in ``wire``."""
-        self.wire = b""
+        self.wire: bytes = b""
         """All of it; empty when it is no longer kept."""
-        self.until = 0.0
+        self.until: float = 0.0
         """Until when its Date is right; ``time.monotonic``."""
 
 

@@ -44,7 +44,7 @@ SPOKEN = ("http/1.1", "http/1.0")
 Certificate = tuple[str, str | None]
 """The files of a chain and its key; None for a key that is in the chain's."""
 
-log = logging.getLogger("evio_http")
+log: logging.Logger = logging.getLogger("evio_http")
 
 
 class UsageError(ValueError):
@@ -62,11 +62,11 @@ class Setup:
         self._stack = ExitStack()
         self._access_log: AccessLog | None = None
         self.server: Server | None = None
-        self.trusted_file = ""
+        self.trusted_file: str = ""
         """The authority of a self-signed certificate."""
         try:
-            self.addresses = self._addresses()
-            self.events = self._events()
+            self.addresses: list[str] = self._addresses()
+            self.events: Events = self._events()
         except BaseException:
             self.close()
             raise

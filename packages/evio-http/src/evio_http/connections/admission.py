@@ -13,7 +13,7 @@ class Admission:
     def __init__(self, total: int, per_address: int) -> None:
         self._total = total
         self._per_address = per_address
-        self.open = 0
+        self.open: int = 0
         """Connections that are open."""
         self._of: dict[str, int] = {}
         self._lock = threading.Lock()

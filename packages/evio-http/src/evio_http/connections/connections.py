@@ -12,7 +12,7 @@ from evio_core import Action, Conn, Reply, TimeoutExpired
 
 from ..answers.by_request import Key, KnownAnswers
 from ..answers.cache import HeldFile, HotAnswer
-from ..message.common_head import recogniser
+from ..message.common_head import Recogniser, recogniser
 from ..message.limits import Limits
 from ..message.parser import CONTINUE, BadRequest, RequestParser
 from ..message.request import Request
@@ -48,7 +48,7 @@ NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errn
 
 CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-log = logging.getLogger("evio_http")
+log: logging.Logger = logging.getLogger("evio_http")
 
 
 class Connections:
@@ -72,8 +72,8 @@ class Connections:
         self._clock = DateClock()
         descriptors = _most_descriptors()
         self._crowd = descriptors // 2
-        self.known = KnownAnswers(hot_bytes, revalidate, self._clock, descriptors)
-        self.recognise = recogniser(limits)
+        self.known: KnownAnswers = KnownAnswers(hot_bytes, revalidate, self._clock, descriptors)
+        self.recognise: Recogniser = recogniser(limits)
         self._admission = Admission(limits.connections, limits.connections_per_address)
 
     # -- events

@@ -22,7 +22,7 @@ WORKERS = 4
 QUEUED_WORK = 64
 """Threads for responses that take longer, and how many of those may wait (those of one key are one); then it is 503."""
 
-log = logging.getLogger("evio_http")
+log: logging.Logger = logging.getLogger("evio_http")
 
 
 class Handlers:
@@ -34,7 +34,7 @@ class Handlers:
         self._pool: ThreadPoolExecutor | None = None
         self._queues: dict[Hashable, deque[tuple[Request, Deferred, Callable[[Response], None]]]] = {}
         self._lock = threading.Lock()  # of the queues
-        self.want_content = not all(shared for _, shared in self._handlers)
+        self.want_content: bool = not all(shared for _, shared in self._handlers)
         """True if one may look at the content of requests."""
 
     def ask(self, address: str, request: Request) -> Response | Deferred:

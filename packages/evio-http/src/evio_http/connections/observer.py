@@ -27,7 +27,7 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
-        self.present = bool(observers)
+        self.present: bool = bool(observers)
         """True if there are any."""
 
     def observe(self, session: HTTPSession, request: Request | None, status: int, length: int) -> None:

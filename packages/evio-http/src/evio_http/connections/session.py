@@ -61,35 +61,35 @@ class HTTPSession:
     )
 
     def __init__(self, parser: RequestParser, records: Records, address: str, tls: str) -> None:
-        self.parser = parser
-        self.records = records
+        self.parser: RequestParser = parser
+        self.records: Records = records
         """Records of requests of the connection's scheme."""
-        self.address = address
+        self.address: str = address
         """The peer's host, or ``unix:`` and its path."""
-        self.tls = tls
+        self.tls: str = tls
         """``"TLSv1.3"``, or empty."""
-        self.ready = False
+        self.ready: bool = False
         self.repeated: bytes | None = None
         """A short head that came alone and was answered from memory. Of it are known"""
         self.record: Record | None = None
         """the record that was found,"""
-        self.in_full = False
+        self.in_full: bool = False
         """whether the record's full answer was given, or that it is not modified,"""
         self.repeated_request: Request | None = None
         """and the request, once one was needed. Whether the record is still right is looked at each time."""
-        self.waiting = Waiting.NOTHING
-        self.deadline = Deadline.NONE
-        self.closing = False
+        self.waiting: Waiting = Waiting.NOTHING
+        self.deadline: Deadline = Deadline.NONE
+        self.closing: bool = False
         """The last response has been given."""
-        self.ended = False
+        self.ended: bool = False
         """The peer sends no more."""
-        self.retiring = False
+        self.retiring: bool = False
         """The server is replaced: the next response is the last."""
-        self.guarded = False
+        self.guarded: bool = False
         """Each of its requests has to be looked at before it is answered."""
-        self.gone = False
+        self.gone: bool = False
         """The connection has ended."""
-        self.started = 0.0
+        self.started: float = 0.0
         """The time at which the request began to arrive; ``time.monotonic``."""
         self.unfinished: list[tuple[Request, int, int, float]] = []
         """Responses still on their way, for the observers: request, status, bytes of content, ``started``."""

@@ -122,7 +122,7 @@ class CompressedCache:
         self._kept: OrderedDict[tuple[Identity, str], bytes | None] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self.codings = tuple(coding for coding in PREFERENCE if coding in self._compressors)
+        self.codings: tuple[str, ...] = tuple(coding for coding in PREFERENCE if coding in self._compressors)
         """The codings that can be made, for ``choose``."""
 
     def accepts(self, size: int) -> bool:

@@ -151,14 +151,14 @@ class OpenedFile(_Opened):
 
     def __init__(self, fd: int, status: os.stat_result, path: bytes) -> None:
         self.fd = fd
-        self.stat = status
+        self.stat: os.stat_result = status
         mtime, ctime, now = status.st_mtime_ns, status.st_ctime_ns, time.time_ns()
-        self.version = FileVersion((path, (status.st_ino, mtime, ctime, status.st_size, status.st_dev)))
-        self.settled = is_past(ctime, now)
+        self.version: FileVersion = FileVersion((path, (status.st_ino, mtime, ctime, status.st_size, status.st_dev)))
+        self.settled: bool = is_past(ctime, now)
         """True if any write since is sure to have changed its version; see ``is_settled``."""
-        self.dated = BEFORE_THE_WEB_NS <= mtime <= ctime + SKEW_NS
+        self.dated: bool = BEFORE_THE_WEB_NS <= mtime <= ctime + SKEW_NS
         """True if its mtime may be when it was last written to."""
-        self.trusted = self.settled and (not self.dated or is_past(mtime, now))
+        self.trusted: bool = self.settled and (not self.dated or is_past(mtime, now))
         """True if any write since is sure to have changed its times, of which validators are made."""
 
     def snapshot(self) -> bytes | None:
@@ -247,7 +247,7 @@ class Root:
         dotfiles: bool = False,
         hidden: Collection[str] = (),
     ) -> None:
-        self.directory = os.path.abspath(directory)
+        self.directory: str = os.path.abspath(directory)
         self._path = os.fsencode(self.directory)
         self._prefix = self._path.rstrip(b"/") + b"/"
         self._follow_symlinks = follow_symlinks

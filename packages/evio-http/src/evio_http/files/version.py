@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import ClassVar
 
 __all__ = [
     "FileSource",
@@ -143,18 +144,18 @@ class FileSource:
         directory: FileVersion | None = None,
         missing: tuple[bytes, ...] = (),
     ) -> None:
-        self.files = files
-        self.absent = absent
+        self.files: tuple[FileVersion, ...] = files
+        self.absent: tuple[bytes, ...] = absent
         self.directory = directory
-        self.missing = missing
-        self.etag = ""
+        self.missing: tuple[bytes, ...] = missing
+        self.etag: str = ""
         self.mtime: float | None = None
-        self.modified = ""
+        self.modified: str = ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileSource) and self._parts() == other._parts()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it changes
 
     def _parts(self) -> tuple[object, ...]:
         return self.files, self.absent, self.directory, self.missing, self.etag, self.mtime

@@ -95,7 +95,7 @@ class RequestParser:
         head. ``keep_body``: give requests their content."""
         self._limits = limits
         self._recognise = recognise
-        self.scheme = scheme
+        self.scheme: str = scheme
         self._keep_body = keep_body
         self._buffer = b""
         self._start = 0  # what is before it has been dealt with

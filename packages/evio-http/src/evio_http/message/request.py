@@ -86,29 +86,29 @@ class Request:
         has_body: bool = False,
         selective: bool = True,
     ) -> None:
-        self.method = method
-        self.target = target
+        self.method: str = method
+        self.target: bytes = target
         """The request target as it came (RFC 9112 section 3.2)."""
-        self.version = version
+        self.version: str = version
         """``"1.0"`` or ``"1.1"``."""
-        self.headers = headers
-        self.path = path
+        self.headers: Headers = headers
+        self.path: bytes = path
         """The path of the target, not decoded; ``b"*"`` for ``OPTIONS *``."""
-        self.query = query
+        self.query: bytes = query
         """The query, behind the first "?", not decoded; empty if there is none."""
-        self.host = host
+        self.host: str = host
         """The host and port that were asked for, in lower case; empty in HTTP/1.0 without Host."""
-        self.scheme = scheme
+        self.scheme: str = scheme
         """``"http"``, or ``"https"`` over TLS."""
-        self.keep_alive = keep_alive
+        self.keep_alive: bool = keep_alive
         """True if the client can use the connection for another request (RFC 9112 section 9.3)."""
-        self.has_body = has_body
-        self.selective = selective
+        self.has_body: bool = has_body
+        self.selective: bool = selective
         """False if it is known to have no conditions and to ask for no part of a representation: none of the fields of
         RFC 9110 sections 13.1 and 14.2."""
-        self.body = b""
+        self.body: bytes = b""
         """The content; empty unless a handler of the program's own is asked."""
-        self.client = ""
+        self.client: str = ""
         """The peer's address, or behind trusted proxies the one they name; set for handlers of the program's own."""
 
     def for_handler(self, client: str) -> Request:

@@ -85,13 +85,13 @@ class Response:
     ) -> None:
         if status not in _STATUS_LINES or status < 200:
             raise ValueError(f"{status} is not the status of a final response")
-        self.status = status
-        self.headers = list(headers)
-        self.body = body
-        self.source = source
-        self.served = ""
+        self.status: int = status
+        self.headers: list[tuple[str, str]] = list(headers)
+        self.body: bytes | FileBody = body
+        self.source: Source | None = source
+        self.served: str = ""
         """The decoded path of the site's file that it is made of, if any: of ``/`` this is ``/index.html``."""
-        self.fallback = False
+        self.fallback: bool = False
         """True if that file stands in for whatever was asked for, which does not exist."""
         for name, value in self.headers:
             self._check(name, value)

@@ -71,7 +71,7 @@ class BasicAuth:
     def __init__(self, users: Mapping[str, str], realm: str = "Restricted") -> None:
         if not (realm.isascii() and realm.isprintable()) or set(realm) & set('"\\'):
             raise ValueError(f'the realm must be printable ASCII without " and \\, not {realm!r}')
-        self.challenge = f'Basic realm="{realm}", charset="UTF-8"'
+        self.challenge: str = f'Basic realm="{realm}", charset="UTF-8"'
         """The value of WWW-Authenticate."""
         self._checks = {user: _check(text) for user, text in users.items()}
         # For names that do not exist: to take as long, so that time does not tell which do.

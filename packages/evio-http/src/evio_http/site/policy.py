@@ -44,7 +44,7 @@ class Policy:
         self._security = security
         self._origins = frozenset(origins)
         self._hsts = f"max-age={hsts}" if hsts else ""
-        self.is_empty = not (cache or headers or security or self._origins or hsts)
+        self.is_empty: bool = not (cache or headers or security or self._origins or hsts)
         """True if nothing is added to a response that is no fallback."""
 
     def apply(self, request: Request, response: Response, path: str | None) -> Response:

@@ -39,7 +39,7 @@ _BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 _NO_FIELDS = Headers({})
 
-log = logging.getLogger("evio_http")
+log: logging.Logger = logging.getLogger("evio_http")
 
 
 class Site:

@@ -36,9 +36,10 @@ class Selector:
 
     def __init__(self, known: Known, all_channels: bool) -> None:
         self._known = known
-        self.all_commands = self.all_keys = False
-        self.all_channels = all_channels
-        self.future = False  # commands that ``bits`` says nothing about
+        self.all_commands: bool = False
+        self.all_keys: bool = False
+        self.all_channels: bool = all_channels
+        self.future: bool = False  # commands that ``bits`` says nothing about
         self.bits: dict[str, bool] = {}
         self.first: dict[str, list[str]] = {}  # command: first arguments with which it is allowed though it is not
         self.keys: dict[bytes, int] = {}  # pattern: READ, WRITE or both

@@ -54,15 +54,16 @@ class User:
     )
 
     def __init__(self, name: str, known: Known, all_channels: bool) -> None:
-        self.name = name
+        self.name: str = name
         self._known = known
-        self.all_channels = all_channels  # acl-pubsub-default
-        self.enabled = self.nopass = False
-        self.sanitize = ""  # the rule about RESTORE, if any was given
+        self.all_channels: bool = all_channels  # acl-pubsub-default
+        self.enabled: bool = False
+        self.nopass: bool = False
+        self.sanitize: str = ""  # the rule about RESTORE, if any was given
         self.passwords: list[str] = []
-        self.selectors = [Selector(known, all_channels)]
+        self.selectors: list[Selector] = [Selector(known, all_channels)]
         """The rules of the user itself, then its selectors; what any one of them allows is allowed."""
-        self.unrestricted = False
+        self.unrestricted: bool = False
         """True if everything is allowed, so that nothing needs to be asked."""
 
     def copy(self) -> User:

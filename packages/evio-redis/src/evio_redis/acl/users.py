@@ -22,7 +22,7 @@ from .user import User, merge_selectors
 
 __all__ = ["Users"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 DEFAULT = "default"
 TWO_PLACES = (
@@ -41,10 +41,10 @@ class Users:
         self._known = Known(registry)
         self.on_change: Callable[[], None] = lambda: None  # set by the server; told when rules have changed
         self._uses: dict[str, Callable[[Args], list[Use]] | None] = {}
-        self.anybody = self._everything("")
+        self.anybody: User = self._everything("")
         """No user's rules: everything is allowed. What the server itself runs is run so."""
 
-        self.default = self._everything(DEFAULT)
+        self.default: User = self._everything(DEFAULT)
         self.by_name: dict[str, User] = {DEFAULT: self.default}
         self.follow_requirepass()
         config.user_lines = self._config_lines

@@ -62,14 +62,14 @@ class Waiter:
         expired: bytes,
         needs_key: bool,
     ) -> None:
-        self.session = session
-        self.database = database
-        self.keys = list(dict.fromkeys(keys))
-        self.attempt = attempt
-        self.expired = expired
-        self.needs_key = needs_key  # to exist; else it tries a key that is gone, too
+        self.session: Session = session
+        self.database: Database = database
+        self.keys: list[bytes] = list(dict.fromkeys(keys))
+        self.attempt: Attempt = attempt
+        self.expired: bytes = expired
+        self.needs_key: bool = needs_key  # to exist; else it tries a key that is gone, too
         self.args: Args = []  # what the dispatcher has called, for the slow log
-        self.taken = 0  # nanoseconds, without the waiting
+        self.taken: int = 0  # nanoseconds, without the waiting
 
 
 class Runner(Protocol):
@@ -94,7 +94,7 @@ class Blocking:
         self._keyspace = keyspace
         self._deadlines: list[tuple[float, int, Waiter]] = []
         self._numbers = itertools.count()
-        self.waiting = 0
+        self.waiting: int = 0
         self._without_key = 0  # who try a key that is gone
 
     # -- waiting

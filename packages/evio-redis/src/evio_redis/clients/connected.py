@@ -20,7 +20,7 @@ from .tracking import Tracking
 
 __all__ = ["Clients"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 
 class Clients:
@@ -43,8 +43,8 @@ class Clients:
         self._tracking = tracking
         self.sessions: dict[int, Session] = {}
         tracking.sessions = self.sessions
-        self.now = time.time()  # Unix time of the latest tick
-        self.evicted = 0
+        self.now: float = time.time()  # Unix time of the latest tick
+        self.evicted: int = 0
 
     def add(self, session: Session) -> None:
         """Add a client that has connected."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OutputGuard"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 UNAUTHENTICATED = 16 * 1024 + 1
 """Bytes of output at which a client is dropped that has not given the password: more than Redis's own buffer."""

@@ -21,8 +21,8 @@ class Kind:
     """One of the three kinds of subscription: its names on the wire, who has it, where a session keeps its own."""
 
     def __init__(self, prefix: bytes, message: bytes, attribute: str) -> None:
-        self.subscribe = prefix + b"subscribe"
-        self.unsubscribe = prefix + b"unsubscribe"
+        self.subscribe: bytes = prefix + b"subscribe"
+        self.unsubscribe: bytes = prefix + b"unsubscribe"
         self.message = message
         self.attribute = attribute
 

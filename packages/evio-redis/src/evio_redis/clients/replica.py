@@ -46,16 +46,18 @@ class Replica:
     )
 
     def __init__(self, conn: Conn | None) -> None:
-        self.conn = conn
-        self.state = State.NEW
-        self.host = ""  # that it wants to be known by; empty for the one it connects from
-        self.port = 0  # that it listens on
-        self.psync2 = False  # it understands that a stream's id may change
-        self.old = False  # it has asked with SYNC: it is told nothing before the snapshot, and acknowledges nothing
-        self.rdb_only = self.functions_only = False  # it wants a snapshot and no stream (redis-cli --rdb)
-        self.acknowledged = 0  # bytes of the stream
-        self.acknowledged_at = self.newline_at = 0.0  # as of time.monotonic
-        self.allowance = 0  # bytes of output beyond its class's limit: the snapshot
+        self.conn: Conn | None = conn
+        self.state: State = State.NEW
+        self.host: str = ""  # that it wants to be known by; empty for the one it connects from
+        self.port: int = 0  # that it listens on
+        self.psync2: bool = False  # it understands that a stream's id may change
+        self.old: bool = False  # it has asked with SYNC: nothing is said before the snapshot, nor acknowledged
+        self.rdb_only: bool = False
+        self.functions_only: bool = False  # it wants a snapshot and no stream (redis-cli --rdb)
+        self.acknowledged: int = 0  # bytes of the stream
+        self.acknowledged_at: float = 0.0
+        self.newline_at: float = 0.0  # both as of time.monotonic
+        self.allowance: int = 0  # bytes of output beyond its class's limit: the snapshot
 
     @property
     def following(self) -> bool:

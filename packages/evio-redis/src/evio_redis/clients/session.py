@@ -84,37 +84,38 @@ class Session:
 
     def __init__(self, services: Services, conn: Conn | None, identity: int) -> None:
         config = services[Config]
-        self.services = services
-        self.conn = conn
-        self.id = identity
+        self.services: Services = services
+        self.conn: Conn | None = conn
+        self.id: int = identity
         self.db: Database = services[Keyspace].databases[0]
         self.resp: Resp2 = RESP2
         self.context: Any = None  # for own commands
         self.tracking: Tracker | None = None  # how it is tracked (CLIENT TRACKING)
-        self.user = services[Users].default
-        self.authenticated = services[Users].open
+        self.user: User = services[Users].default
+        self.authenticated: bool = services[Users].open
         self.way: str | User | None = self.reading_way if self.authenticated else None
-        self.plain = self.authenticated
-        self.name = b""
-        self.lib_name = b""
-        self.lib_ver = b""
-        self.created = self.seen = time.time()
+        self.plain: bool = self.authenticated
+        self.name: bytes = b""
+        self.lib_name: bytes = b""
+        self.lib_ver: bytes = b""
+        self.created: float = time.time()
+        self.seen: float = self.created
         self.last_command: bytes | str = ""  # its name, as it came or as it is
-        self.closing = False
-        self.hard_limit = 0  # bytes of output that the core lets wait; 0 is no limit
-        self.parser = Parser()
+        self.closing: bool = False
+        self.hard_limit: int = 0  # bytes of output that the core lets wait; 0 is no limit
+        self.parser: Parser = Parser()
         self.parser.authenticated = self.authenticated
         self.replies: list[bytes] | None = None  # of the commands that run now, if they run the slow way
         self.outbox: list[bytes] | None = None if config.loops == 1 else []
-        self.reply_mode = "on"
-        self.monitor = False
-        self.no_evict = False
-        self.no_touch = False
+        self.reply_mode: str = "on"
+        self.monitor: bool = False
+        self.no_evict: bool = False
+        self.no_touch: bool = False
         self.queue: list[Args] | None = None  # of MULTI
-        self.atomic = False  # within EXEC, where nothing may block
+        self.atomic: bool = False  # within EXEC, where nothing may block
         self.executing: list[Args] | None = None  # what EXEC found queued, while it runs
-        self.dirty_exec = False  # a command could not be queued
-        self.dirty_cas = False  # a watched key was modified
+        self.dirty_exec: bool = False  # a command could not be queued
+        self.dirty_cas: bool = False  # a watched key was modified
         self.watching: dict[tuple[Database, bytes], bool] = {}  # and whether the key was expired then
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
@@ -124,8 +125,8 @@ class Session:
         self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
-        self.backlog_bytes = 0  # in which so much input went
-        self.batch_tries = 1  # pipelines that may be batches of one command; none of the next -N if it is negative
+        self.backlog_bytes: int = 0  # in which so much input went
+        self.batch_tries: int = 1  # pipelines that may be batches of one command; none of the next -N if it is negative
 
     @property
     def _usual_reader(self) -> bool:

@@ -11,11 +11,14 @@ class Tracker:
     __slots__ = ("bcast", "broken", "caching", "id", "noloop", "optin", "optout", "prefixes", "redirect")
 
     def __init__(self, identity: int) -> None:
-        self.id = identity  # of the client
-        self.redirect = 0  # the id of the client that gets the messages; 0 for the client itself
-        self.bcast = self.optin = self.optout = self.noloop = False
-        self.caching = False  # CLIENT CACHING was called: the next command is an exception
-        self.broken = False  # that other client is gone
+        self.id: int = identity  # of the client
+        self.redirect: int = 0  # the id of the client that gets the messages; 0 for the client itself
+        self.bcast: bool = False
+        self.optin: bool = False
+        self.optout: bool = False
+        self.noloop: bool = False
+        self.caching: bool = False  # CLIENT CACHING was called: the next command is an exception
+        self.broken: bool = False  # that other client is gone
         self.prefixes: set[bytes] = set()
 
     @property

@@ -48,7 +48,7 @@ class Tracking:
         self._pending: list[bytes | None] = []  # messages for that client, which are to follow the reply
         self._tracked: dict[int, Session] = {}  # by id
         self._table: dict[bytes, int | set[int]] = {}  # key: who has read it
-        self.items = 0
+        self.items: int = 0
         self._prefixes: dict[bytes, dict[Session, None]] = {}
         self._lengths: list[int] = []  # of the prefixes, each once
         self._changed: dict[bytes, dict[bytes, Session | None]] = {}  # by prefix, keys and by whom, until broadcast

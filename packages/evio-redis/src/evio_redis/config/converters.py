@@ -326,4 +326,4 @@ def refused(default: str, why: str) -> Callable[[str], str]:
     return parse
 
 
-port = number(0, 65535)
+port: Callable[[str], int] = number(0, 65535)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_data"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 SHORTEST = 4
 """Commands from which it pays to look if they are all the same."""
@@ -249,7 +249,7 @@ def _one_by_one(dispatcher: Dispatcher, session: Session, chunk: bytes) -> list[
     return replies
 
 
-oversized = re.compile(rb"\*\d{7}").search
+oversized: Callable[[bytes], re.Match[bytes] | None] = re.compile(rb"\*\d{7}").search
 """Find what may announce more arguments than a chunk can hold. hiredis makes a list for as many as are announced, up to
 2**32, though 13 bytes are enough to ask for it. A search in every chunk would cost up to a tenth of a request's time,
 so it begins once somebody has sent such a number."""

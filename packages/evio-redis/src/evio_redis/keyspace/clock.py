@@ -13,7 +13,7 @@ class Clock:
     __slots__ = ("frozen",)
 
     def __init__(self) -> None:
-        self.frozen = 0
+        self.frozen: int = 0
 
     def ms(self) -> int:
         """Return Unix milliseconds."""

@@ -104,19 +104,20 @@ class Database:
     )
 
     def __init__(self, index: int, keyspace: Hooks) -> None:
-        self.index = index
-        self.keyspace = keyspace
-        self.ms = keyspace.clock.ms
+        self.index: int = index
+        self.keyspace: Hooks = keyspace
+        self.ms: Callable[[], int] = keyspace.clock.ms
         self.data: dict[bytes, Any] = {}
         self.expires: dict[bytes, int] = {}  # key: when, for the volatile ones
-        self.changes = 0  # modifications since the start
-        self.hits = self.misses = 0  # keys that commands have read, there or not
-        self.has_listeners = False  # whether ``notify_watchers`` or ``notify`` has anything to do
+        self.changes: int = 0  # modifications since the start
+        self.hits: int = 0  # keys that commands have read, there or not
+        self.misses: int = 0
+        self.has_listeners: bool = False  # whether ``notify_watchers`` or ``notify`` has anything to do
         self.watched: dict[bytes, set[Watcher]] = {}  # key: the sessions that WATCH it
         self.blocked: dict[bytes, deque[Any]] = {}  # key: the clients waiting for it, in order of arrival
         self.uses: dict[bytes, int] = {}  # key: when or how often it was used (idle_times), while that is recorded
         self.marks: list[tuple[bytes, int]] = []  # which key was the last one, and when, while it is not
-        self.bytes = 0  # of all keys (usage), while that is counted
+        self.bytes: int = 0  # of all keys (usage), while that is counted
         self.counted: dict[bytes, Any] = {}  # the collections of these
         self.candidates: list[bytes] = []  # keys to pick from for eviction, some of which may be gone
 

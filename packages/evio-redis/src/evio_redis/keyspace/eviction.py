@@ -61,14 +61,14 @@ class Eviction:
         self._keyspace = keyspace
         self._usage = usage
         self._accesses = accesses
-        self.policy = NOEVICTION
+        self.policy: str = NOEVICTION
         self.samples = 5
         self.tenacity = 10
         self._best: list[tuple[float, Database, bytes]] = []  # in rising order of how fit they are to go
         self._next = 0  # database, of those policies that go by no order
-        self.going_on = False  # the time was over before enough keys were gone
-        self.exceeded_since = 0.0  # since when keys had to go, while they still have to
-        self.exceeded_time = 0.0  # seconds before that
+        self.going_on: bool = False  # the time was over before enough keys were gone
+        self.exceeded_since: float = 0.0  # since when keys had to go, while they still have to
+        self.exceeded_time: float = 0.0  # seconds before that
 
     def change(self, policy: str) -> None:
         """Follow another policy."""

@@ -34,9 +34,9 @@ class Expirer:
         self._waiting: dict[Database, list[bytes]] = {}
         self.enabled = True
         self.effort = 1
-        self.stale = 0.0
-        self.time_cap_reached = 0
-        self.seconds = 0.0  # that all cycles took
+        self.stale: float = 0.0
+        self.time_cap_reached: int = 0
+        self.seconds: float = 0.0  # that all cycles took
 
     def cycle(self) -> None:
         """Remove expired keys, for a bounded time."""

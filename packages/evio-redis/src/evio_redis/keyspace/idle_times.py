@@ -55,9 +55,9 @@ class Accesses:
     def __init__(self, keyspace: Keyspace) -> None:
         self._keyspace = keyspace
         self.on_begin: Callable[[], None] = lambda: None  # set by the dispatcher
-        self.kind = ""  # LRU, LFU, or nothing
-        self.now = int(monotonic() * 1000)
-        self.minute = self.now // 60_000
+        self.kind: str = ""  # LRU, LFU, or nothing
+        self.now: int = int(monotonic() * 1000)
+        self.minute: int = self.now // 60_000
         self.decay_time = 1  # lfu-decay-time
         self.chances: list[float] = []  # of each counter to grow with a use
         self.set_log_factor(10)

@@ -37,10 +37,10 @@ class Keyspace:
 
     def __init__(self, count: int, route: Route, clock: Clock | None = None) -> None:
         self._route = route
-        self.clock = clock or Clock()
-        self.databases = [Database(index, self) for index in range(count)]
-        self.events = ""  # notify-keyspace-events
-        self.heard = False  # anybody has subscribed to anything
+        self.clock: Clock = clock or Clock()
+        self.databases: list[Database] = [Database(index, self) for index in range(count)]
+        self.events: str = ""  # notify-keyspace-events
+        self.heard: bool = False  # anybody has subscribed to anything
         self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.tracking: Tracking | None = None  # while any client is tracked

@@ -11,5 +11,5 @@ class LastSave:
     """Unix time, and the number of changes that the keyspace had seen by then."""
 
     def __init__(self) -> None:
-        self.when = time.time()
+        self.when: float = time.time()
         self.dirty = 0

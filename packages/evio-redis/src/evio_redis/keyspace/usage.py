@@ -37,7 +37,13 @@ class Counted:
     __slots__ = ("bytes", "each", "high", "least", "length", "low", "most")
 
     def __init__(self) -> None:
-        self.bytes = self.length = self.each = self.least = self.most = self.low = self.high = 0
+        self.bytes: int = 0
+        self.length: int = 0
+        self.each: int = 0
+        self.least: int = 0
+        self.most: int = 0
+        self.low: int = 0
+        self.high: int = 0
 
     def measure(self, value: Any) -> None:
         """Look at the members."""
@@ -59,8 +65,8 @@ class Usage:
 
     def __init__(self, keyspace: Keyspace) -> None:
         self._keyspace = keyspace
-        self.counting = False
-        self.bytes = 0
+        self.counting: bool = False
+        self.bytes: int = 0
         self.limit: float = float("inf")
 
     # -- all keys

@@ -27,7 +27,7 @@ class Options:
 
     def __init__(self, args: Args, at: int) -> None:
         self._args = args
-        self.at = at
+        self.at: int = at
         """The index of the next word in the arguments."""
 
     def __iter__(self) -> Iterator[bytes]:

@@ -31,7 +31,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
-        self.timed = 0
+        self.timed: int = 0
 
     def record(self, nanoseconds: int, calls: int = 1) -> None:
         """Record the duration of one or several calls."""

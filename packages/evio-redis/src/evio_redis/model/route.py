@@ -18,7 +18,7 @@ class Route:
     def __init__(self) -> None:
         self._refusals: dict[str, str] = {}  # who refuses writes: the error reply
         self._reasons: dict[str, bool] = {}  # reason: whether it is about writes only
-        self.stale = ""  # the error reply while data is too old to be served
+        self.stale: str = ""  # the error reply while data is too old to be served
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
 
     def hold(self, reason: str, writes_only: bool = False) -> None:

@@ -35,9 +35,9 @@ class Child:
         self._totals = services[Totals]
         self._latency = services[Latency]
         self._begun = 0.0
-        self.pid = 0
-        self.path = Path()
-        self.seconds = -1
+        self.pid: int = 0
+        self.path: Path = Path()
+        self.seconds: int = -1
 
     @property
     def active(self) -> bool:

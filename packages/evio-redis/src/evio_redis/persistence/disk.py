@@ -35,7 +35,7 @@ class DiskThread:
         self._thread: threading.Thread | None = None
         self._syncing = False
         self.error: OSError | None = None  # of a sync; whoever takes it sets it to None
-        self.delayed = 0  # syncs that were due while the one before was not over
+        self.delayed: int = 0  # syncs that were due while the one before was not over
 
     @property
     def syncing(self) -> bool:

@@ -27,7 +27,7 @@ from .rdb.writer import write_rdb
 
 __all__ = ["Snapshots"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 RETRY = 5.0
 """Seconds after a snapshot that failed before one begins by itself again."""
@@ -54,7 +54,7 @@ class Snapshots:
         self._count = 0
         self._tried = 0.0
         self._dirty = 0  # changes when the child was forked
-        self.scheduled = False  # to begin at the next tick
+        self.scheduled: bool = False  # to begin at the next tick
         self.at_exit: bool | None = None  # of SHUTDOWN: to be written or not; None if the save points decide
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self._config.on_change("stop-writes-on-bgsave-error", self._refuse_or_accept)

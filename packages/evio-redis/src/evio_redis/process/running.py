@@ -14,7 +14,7 @@ from ..config.config import Config
 
 __all__ = ["Running"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 
 class Running:
@@ -23,10 +23,10 @@ class Running:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.core: evio_core.Server | None = None
-        self.started = time.time()  # Unix time
-        self.run_id = secrets.token_hex(20)
+        self.started: float = time.time()  # Unix time
+        self.run_id: str = secrets.token_hex(20)
         self.poller = "epoll" if hasattr(select, "epoll") else "kqueue" if hasattr(select, "kqueue") else "select"
-        self.ready = threading.Event()  # clients can connect: all is loaded
+        self.ready: threading.Event = threading.Event()  # clients can connect: all is loaded
 
     @property
     def port(self) -> int:

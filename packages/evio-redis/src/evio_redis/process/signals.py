@@ -21,7 +21,7 @@ from .running import Running
 
 __all__ = ["install", "pid_file"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 AT_ONCE = 1
 """The exit status after a second SIGINT: what it was about to write is not written."""

@@ -78,8 +78,8 @@ class Parser:
     )
 
     def __init__(self) -> None:
-        self.authenticated = True
-        self.bulk_max = BULK_MAX
+        self.authenticated: bool = True
+        self.bulk_max: int = BULK_MAX
         self.error: str | None = None
         self._args: list[bytes] = []  # of the command under way
         self._held = 0  # bytes in them

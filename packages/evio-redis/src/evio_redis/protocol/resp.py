@@ -94,7 +94,8 @@ class Resp2:
     version = 2
     null = b"$-1\r\n"
     null_array = b"*-1\r\n"
-    true, false = ONE, ZERO
+    true: bytes = ONE
+    false: bytes = ZERO
 
     @staticmethod
     def map(encoded: Sequence[bytes]) -> bytes:
@@ -142,7 +143,8 @@ class Resp3(Resp2):
 
     version = 3
     null = null_array = b"_\r\n"
-    true, false = b"#t\r\n", b"#f\r\n"
+    true: bytes = b"#t\r\n"
+    false: bytes = b"#f\r\n"
 
     @staticmethod
     def map(encoded: Sequence[bytes]) -> bytes:

@@ -13,8 +13,8 @@ class Backlog:
 
     def __init__(self, size: int, offset: int) -> None:
         self.size = size  # bytes
-        self.first = offset + 1  # the offset of the first byte that is held
-        self.length = 0
+        self.first: int = offset + 1  # the offset of the first byte that is held
+        self.length: int = 0
         self._pieces: deque[bytes] = deque()
 
     def append(self, data: bytes) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkState"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 LINE_MAX = 64 * 1024
 """Bytes of a line in the handshake."""
@@ -86,8 +86,8 @@ class Link(Handler):
         self._parser = Parser()
         self._raw = bytearray()  # what the parser has of a command that is not whole
         self._queue: list[Args] | None = None  # of MULTI
-        self.state = LinkState.CONNECTING
-        self.last_input = time.monotonic()
+        self.state: LinkState = LinkState.CONNECTING
+        self.last_input: float = time.monotonic()
 
     # -- events
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_ID", "Replicas", "new_id"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 NO_ID = "0" * 40
 """The id of a stream that there is not."""
@@ -66,11 +66,12 @@ class Replicas:
         self._blocking = services[Blocking]
         self._child = Child(services, "writing a snapshot for replicas")
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
-        self.id, self.second_id = new_id(), NO_ID
-        self.offset = 0  # bytes of the stream so far
-        self.second_offset = -1  # up to which the stream of the second id is this one
+        self.id: str = new_id()
+        self.second_id: str = NO_ID
+        self.offset: int = 0  # bytes of the stream so far
+        self.second_offset: int = -1  # up to which the stream of the second id is this one
         self.backlog: Backlog | None = None
-        self.follows = False  # this server is a replica itself: its stream is its master's
+        self.follows: bool = False  # this server is a replica itself: its stream is its master's
         self._replicas: dict[Session, Replica] = {}
         self._since_fork: list[bytes] = []
         self._fork_offset = 0
@@ -79,7 +80,9 @@ class Replicas:
         self._pinged = time.monotonic()
         self._alone_since = time.monotonic()
         self._waiters: list[tuple[int, int, Waiter]] = []  # how many replicas, up to which offset, who waits
-        self.full = self.partial = self.partial_failed = 0
+        self.full: int = 0
+        self.partial: int = 0
+        self.partial_failed: int = 0
         self._config.on_change("repl-backlog-size", self._resize)
         for name in ("min-replicas-to-write", "min-replicas-max-lag"):
             self._config.on_change(name, self._refuse_or_accept)

@@ -21,7 +21,7 @@ from .replicas import Replicas
 
 __all__ = ["Replication"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 READ_ONLY = "READONLY You can't write against a read only replica."
 STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
@@ -43,7 +43,7 @@ class Replication:
         self._keyspace = services[Keyspace]
         self._route = services[Route]
         self._running = services[Running]
-        self.replicas = services[Replicas]
+        self.replicas: Replicas = services[Replicas]
         self.master: tuple[str, int] | None = None
         self.link: Link | None = None
         self._retry_at = 0.0

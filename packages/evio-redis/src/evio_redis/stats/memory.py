@@ -32,12 +32,12 @@ class MemoryLimit:
         self._keyspace = services[Keyspace]
         self._clients = services[Clients]
         self._accesses = services[Accesses]
-        self.usage = services[Usage]
-        self.eviction = services[Eviction]
+        self.usage: Usage = services[Usage]
+        self.eviction: Eviction = services[Eviction]
         self.scripts: Callable[[], int] = lambda: 0  # bytes that scripts take; set by these
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
-        self.startup = resident()
-        self.exceeded = False
+        self.startup: int = resident()
+        self.exceeded: bool = False
         self._others = 0  # bytes of what is no key
         self._peak = 0
         for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity"):

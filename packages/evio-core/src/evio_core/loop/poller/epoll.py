@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Callable
 
 __all__ = ["EpollPoller"]
 
@@ -15,10 +16,10 @@ if sys.platform == "linux":
 
         def __init__(self) -> None:
             self._epoll = select.epoll()
-            self.poll = self._epoll.poll
-            self.modify = self._epoll.modify
-            self.unregister = self._epoll.unregister
-            self.close = self._epoll.close
+            self.poll: Callable[..., list[tuple[int, int]]] = self._epoll.poll
+            self.modify: Callable[[int, int], None] = self._epoll.modify
+            self.unregister: Callable[[int], None] = self._epoll.unregister
+            self.close: Callable[[], None] = self._epoll.close
 
         def register(self, fd: int, mask: int, exclusive: bool = False) -> None:
             self._epoll.register(fd, mask | select.EPOLLEXCLUSIVE if exclusive else mask)

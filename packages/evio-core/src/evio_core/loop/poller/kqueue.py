@@ -24,7 +24,7 @@ class KqueuePoller:
         self._writable = kernel.KQ_FILTER_WRITE
         self._filters = ((READ, kernel.KQ_FILTER_READ), (WRITE, kernel.KQ_FILTER_WRITE))
         self._masks: dict[int, int] = {}
-        self.close = self._kqueue.close
+        self.close: Any = self._kqueue.close
 
     def register(self, fd: int, mask: int, exclusive: bool = False) -> None:
         self._masks[fd] = 0

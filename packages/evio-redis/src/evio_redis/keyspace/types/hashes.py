@@ -12,7 +12,7 @@ class Hash(dict[bytes, bytes]):
 
     def __init__(self, fields: dict[bytes, bytes] | None = None) -> None:
         super().__init__(fields or {})
-        self.large = False
+        self.large: bool = False
 
     def encoding(self) -> str:
         """As Redis names it."""

@@ -247,7 +247,7 @@ class HyperLogLog:
     """One, to be changed; ``data`` are its bytes. Methods raise :class:`Corrupt`."""
 
     def __init__(self, data: bytes = EMPTY) -> None:
-        self.data = bytearray(data)
+        self.data: bytearray = bytearray(data)
 
     @staticmethod
     def valid(data: bytes) -> bool:
@@ -412,8 +412,8 @@ class SparseRuns:
     __slots__ = ("_firsts", "_places", "data", "full")
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.full = False  # True once a register could not be raised: it has to be dense
+        self.data: bytes = data
+        self.full: bool = False  # True once a register could not be raised: it has to be dense
         self._firsts: list[int] = []
         self._places: list[int] = []
         at, first, end, count = HEADER, 0, len(data), 0

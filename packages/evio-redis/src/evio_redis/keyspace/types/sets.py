@@ -25,7 +25,7 @@ class Set(set[bytes]):
 
     def __init__(self, members: Iterable[bytes] = (), limit: int = 512) -> None:
         super().__init__()
-        self.plain = False
+        self.plain: bool = False
         self.order: list[bytes] | None = None
         for member in members:
             self.insert(member, limit)

@@ -31,9 +31,9 @@ class Delivery:
     __slots__ = ("consumer", "count", "time")
 
     def __init__(self, consumer: Consumer, time: int, count: int) -> None:
-        self.consumer = consumer
-        self.time = time
-        self.count = count
+        self.consumer: Consumer = consumer
+        self.time: int = time
+        self.count: int = count
 
 
 class Pending:
@@ -111,9 +111,9 @@ class Consumer:
     __slots__ = ("name", "pending", "seen")
 
     def __init__(self, name: bytes, seen: int) -> None:
-        self.name = name
-        self.seen = seen
-        self.pending = Pending()
+        self.name: bytes = name
+        self.seen: int = seen
+        self.pending: Pending = Pending()
 
 
 class Group:
@@ -123,9 +123,9 @@ class Group:
     __slots__ = ("consumers", "last_id", "pending", "read")
 
     def __init__(self, last_id: int, read: int) -> None:
-        self.last_id = last_id
-        self.read = read
-        self.pending = Pending()
+        self.last_id: int = last_id
+        self.read: int = read
+        self.pending: Pending = Pending()
         self.consumers: dict[bytes, Consumer] = {}
 
     def give(self, entry_id: int, consumer: Consumer, time: int, count: int) -> None:

@@ -83,20 +83,21 @@ class Node:
     __slots__ = ("base", "body", "dead", "ends", "fields", "first", "ms", "names", "sequences", "size", "tail")
 
     def __init__(self, first: int, fields: list[bytes], names: list[bytes] | None = None) -> None:
-        self.first = first
-        self.base = first >> 64
-        self.fields = fields
-        self.names = names or [bulk(field) for field in fields]  # encoded, the first one after the head of the array
+        self.first: int = first
+        self.base: int = first >> 64
+        self.fields: list[bytes] = fields
+        # Encoded, the first one after the head of the array.
+        self.names: list[bytes] = names or [bulk(field) for field in fields]
         if names is None:
             self.names[0] = b"*%d\r\n" % (2 * len(fields)) + self.names[0]
-        self.body = bytearray()
-        self.ends = array("H")  # of entries in ``body``; the first one begins at 0
-        self.ms = array("H")  # after that of ``first``
-        self.sequences = array("H")
+        self.body: bytearray = bytearray()
+        self.ends: array[int] = array("H")  # of entries in ``body``; the first one begins at 0
+        self.ms: array[int] = array("H")  # after that of ``first``
+        self.sequences: array[int] = array("H")
         self.dead: bytearray | None = None
-        self.tail = integer_size(len(fields) + 3)  # bytes, of the number behind an entry with these fields
+        self.tail: int = integer_size(len(fields) + 3)  # bytes, of the number behind an entry with these fields
         sizes = sum(map(element_size, fields))
-        self.size = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2  # without the two numbers of entries
+        self.size: int = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2  # without the two numbers of entries
 
     @property
     def count(self) -> int:
@@ -232,10 +233,10 @@ class Stream:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []  # none without live entries
-        self.length = 0
-        self.last_id = 0  # of all entries that there ever were
-        self.max_deleted = 0  # the highest ID that was deleted with XDEL
-        self.added = 0  # entries that there ever were
+        self.length: int = 0
+        self.last_id: int = 0  # of all entries that there ever were
+        self.max_deleted: int = 0  # the highest ID that was deleted with XDEL
+        self.added: int = 0  # entries that there ever were
         self.groups: dict[bytes, Group] = {}
 
     def __len__(self) -> int:

@@ -31,7 +31,7 @@ class SortedSet:
 
     def __init__(self, pairs: Iterable[tuple[bytes, float]] = ()) -> None:
         self.scores: dict[bytes, float] = dict(pairs)
-        self.large = False
+        self.large: bool = False
         self.blocks: list[list[Pair]] | None = None
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from .writer import LogWriter
 
 __all__ = ["AppendOnlyFile"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 
 class AppendOnlyFile(LogWriter):
@@ -31,12 +31,13 @@ class AppendOnlyFile(LogWriter):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._services = services
-        self.on = self.waiting = False
+        self.on: bool = False
+        self.waiting: bool = False
         self._attached = False  # commands are logged for the file
         self._manifest: Manifest | None = None  # once it is needed
-        self.base_size = 0  # when it was rewritten last
+        self.base_size: int = 0  # when it was rewritten last
         self._behind = False  # the server has ended without having written everything
-        self.rewrites = Rewrites(services, self)
+        self.rewrites: Rewrites = Rewrites(services, self)
         self._config.on_change("aof-disable-auto-gc", self._remove_history)
 
     # -- files
@@ -80,7 +81,8 @@ class AppendOnlyFile(LogWriter):
         self.manifest.save()
         self._behind = False
         self._remove_history()
-        self.size = self.base_size = sum(path.stat().st_size for path in self.manifest.files)
+        self.base_size = sum(path.stat().st_size for path in self.manifest.files)
+        self.size: int = self.base_size
         self.on = True
         self._attach()
 
@@ -182,7 +184,8 @@ class AppendOnlyFile(LogWriter):
             self._fd, self._database = -1, None
         if self.waiting:
             self._remove_temporary()
-        self.on = self.waiting = False
+        self.on = False
+        self.waiting = False
         self._detach()
 
     def _attach(self) -> None:
@@ -198,7 +201,7 @@ class AppendOnlyFile(LogWriter):
 
     def _follow(self) -> None:
         if self._attached or self.replicate is not None:
-            self.logging = True
+            self.logging: bool = True
             self._keyspace.propagate = self.feed
             self._route.hold("append-only file", writes_only=True)
         else:
@@ -277,7 +280,8 @@ class AppendOnlyFile(LogWriter):
         if self.error and not self._buffer:
             self._recovered()
         self._remove_history()
-        self.size = self.base_size = sum(path.stat().st_size for path in manifest.files)
+        self.base_size = sum(path.stat().st_size for path in manifest.files)
+        self.size = self.base_size
 
     def rewrite_failed(self) -> None:
         """A rewrite has failed. If it was for the first base, the next one begins with nothing."""

@@ -30,7 +30,7 @@ from .encode import encoded_size
 
 __all__ = ["load_commands", "load_files"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 BLOCK = 1 << 20
 """Bytes read at once."""

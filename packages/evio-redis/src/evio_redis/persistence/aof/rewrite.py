@@ -24,7 +24,7 @@ from .manifest import Manifest
 
 __all__ = ["Rewrites"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 FAILURES_ALLOWED = 3
 """After as many in a row, rewrites that begin by themselves are put off..."""
@@ -72,7 +72,7 @@ class Rewrites:
         self._aof = aof
         self._keyspace = services[Keyspace]
         self._child = Child(services, "rewriting the append-only file")
-        self.scheduled = False  # to begin at the next tick
+        self.scheduled: bool = False  # to begin at the next tick
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self._count = 0
         self._ok = True

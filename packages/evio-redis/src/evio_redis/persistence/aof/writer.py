@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogWriter"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 MULTI = encode([b"MULTI"])
 
@@ -77,7 +77,7 @@ class LogWriter:
         self._replicated = 0  # pieces at the beginning of the buffer that replicas have
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
         self._fd = -1  # without one, and without replicas, there is no ``_database`` either
-        self.size = 0  # of all files
+        self.size: int = 0  # of all files
         self._buffer: list[bytes | memoryview] = []
         self._buffered_large = False
         self._database: Database | None = None  # that the log has selected
@@ -88,10 +88,10 @@ class LogWriter:
         self._doomed: dict[Session, None] = {}  # whose commands are not on the disk though they should be
         self._unsynced = False
         self._last_sync = time.monotonic()
-        self.error = ""  # why writes are refused
+        self.error: str = ""  # why writes are refused
         self._distrusted = False  # since a sync failed, until there is a new base
         self._retry_at, self._retry_delay = 0.0, RETRY
-        self.flush_delay = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
+        self.flush_delay: float = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
         self._disk = DiskThread()
 
     def set_replicate(self, replicate: Callable[[bytes], None] | None) -> None:

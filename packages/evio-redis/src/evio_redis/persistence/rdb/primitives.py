@@ -22,7 +22,7 @@ class Reader:
 
     def __init__(self, data: bytes | mmap.mmap, at: int = 0) -> None:
         self.data = data
-        self.at = at
+        self.at: int = at
 
     def take(self, size: int) -> bytes:
         """The next bytes. Raises ``ValueError`` if there are not so many."""

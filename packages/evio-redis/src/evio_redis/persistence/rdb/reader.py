@@ -34,7 +34,7 @@ from .values import STRING, Limits, read_value
 
 __all__ = ["load_rdb"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 OLDEST, NEWEST = 1, 11
 """Versions that are read: up to that of Redis 7.2."""

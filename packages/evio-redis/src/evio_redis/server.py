@@ -46,6 +46,7 @@ from .model.services import Services
 from .persistence import AppendOnlyFile
 from .persistence.rdb.payload import Checksums
 from .persistence.snapshots import Snapshots
+from .process.listeners import Listeners
 from .process.running import Running
 from .process.signals import pid_file
 from .process.unix_group import give_to_group
@@ -124,6 +125,7 @@ class Server:
         add(LastSave())
         add(Checksums())
         self._running = add(Running(config))
+        self._listeners = add(Listeners(config, self._running))
         self._totals = add(Totals())
         self._rates = add(Rates())
         add(SlowLog(config))
@@ -221,7 +223,7 @@ class Server:
     @property
     def port(self) -> int:
         """The TCP port, once it runs; 0 if it listens on none."""
-        return self._running.port
+        return self._listeners.port
 
     def run(self) -> None:
         """Serve in the calling thread until stopped. Raises what :func:`evio_core.serve` raises, :class:`LogCorrupt`
@@ -354,6 +356,7 @@ class Server:
             if scheme in INHERITED:
                 scheme = "tcp" if isinstance(name, tuple) else "unix"
             log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
+        self._listeners.begin()
         self._running.ready.set()
         self._replication.start()
 

@@ -21,7 +21,7 @@ from .converters import OutputLimits
 from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
 from .ignored import missed
 
-__all__ = ["INHERITED", "STDIN", "Config", "find_directive", "read_file"]
+__all__ = ["INHERITED", "STDIN", "Config", "find_directive", "has_host", "read_file"]
 
 
 OTHER_FLAGS = ("help", "version", "check")
@@ -313,14 +313,16 @@ class Config:
 
     # -- where to listen
 
-    def addresses(self) -> list[str]:
-        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Raises
+    def addresses(self, running: int | None = None) -> list[str]:
+        """For :func:`evio_core.serve`. Port 0 is any free one, unless something else is listened on: then none. Of a
+        server that runs already, ``running`` is the TCP port in place of ``port``, and 0 is none. Raises
         :class:`ConfigError` for TLS without a certificate and for what ``bind`` does not take, and
         :class:`evio_core.AddressError`."""
         hosts = self._hosts()
         found = self._inherited()
-        if self.port or not (self.unixsocket or self.tls_port or found):
-            found += [Address.make("tcp", (host, self.port)) for host in hosts]
+        number = self.port if running is None else running
+        if number or (running is None and not (self.unixsocket or self.tls_port or found)):
+            found += [Address.make("tcp", (host, number)) for host in hosts]
         if self.tls_port:
             if not (self.tls_cert_file and self.tls_key_file):
                 raise ConfigError("tls-port needs tls-cert-file and tls-key-file")
@@ -352,7 +354,7 @@ class Config:
             elif host == "::*":
                 if "*" not in self.bind:  # which is for IPv6 as well
                     found.append("::")
-            elif given == host or _is_there(host):
+            elif given == host or has_host(host):
                 found.append(host)
         return found
 
@@ -363,7 +365,7 @@ class Config:
         return options
 
 
-def _is_there(host: str) -> bool:
+def has_host(host: str) -> bool:
     """Tell whether this machine has the address: ``-::1`` is to be left out where there is no IPv6."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]

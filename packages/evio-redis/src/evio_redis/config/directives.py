@@ -106,11 +106,10 @@ _add(
     6380,
     port,
     "TCP port; 0 for none, or for a free one if nothing else is listened on",
-    mutable=False,
     metavar="PORT",
 )
 _bind = "hosts to listen on; * for all, systemd://[NAME] for inherited sockets"
-_add("bind", ("127.0.0.1",), hosts, _bind, " ".join, mutable=False, metavar="HOST")
+_add("bind", ("127.0.0.1",), hosts, _bind, " ".join, metavar="HOST")
 _add("unixsocket", "", str, "path of a unix socket to listen on as well", mutable=False, metavar="PATH")
 _add("unixsocketperm", 0, octal, "its permissions, octal", show_octal, False, "MODE")
 _add("unixsocketgroup", "", str, "the group that it belongs to, by name or number", mutable=False, metavar="GROUP")

@@ -29,13 +29,6 @@ class Running:
         self.ready: threading.Event = threading.Event()  # clients can connect: all is loaded
 
     @property
-    def port(self) -> int:
-        """The TCP port, once it runs; 0 if it listens on none."""
-        assert self.core is not None, "the server does not run"
-        ports = [name[1] for name in self.core.addrs if isinstance(name, tuple)]
-        return int(ports[0]) if ports else 0
-
-    @property
     def stats(self) -> evio_core.Stats:
         """The counters of the loops."""
         return self.core.stats() if self.core is not None else evio_core.Stats([])

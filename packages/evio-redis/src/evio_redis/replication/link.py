@@ -25,7 +25,7 @@ from ..persistence import AppendOnlyFile
 from ..persistence.aof.encode import encode, encoded_size
 from ..persistence.aof.loader import LONG_AGO
 from ..persistence.rdb.reader import load_rdb
-from ..process.running import Running
+from ..process.listeners import Listeners
 from ..protocol.parser import Parser
 from ..stats.totals import Totals
 from .replicas import Replicas
@@ -136,7 +136,7 @@ class Link(Handler):
         if config.masterauth:
             user = [config.masteruser.encode()] if config.masteruser else []
             commands.append([b"AUTH", *user, config.masterauth.encode()])
-        port = config.replica_announce_port or self._services[Running].port or config.tls_port
+        port = config.replica_announce_port or self._services[Listeners].port or config.tls_port
         commands.append([b"REPLCONF", b"listening-port", b"%d" % port])
         if config.replica_announce_ip:
             commands.append([b"REPLCONF", b"ip-address", config.replica_announce_ip.encode()])

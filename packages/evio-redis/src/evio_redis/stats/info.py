@@ -29,6 +29,7 @@ from ..keyspace.expirer import Expirer
 from ..keyspace.keyspace import Keyspace
 from ..model.command import Registry
 from ..model.version import REDIS_VERSION
+from ..process.listeners import Listeners
 from ..process.running import Running
 from . import memory
 from .rates import Rates
@@ -124,6 +125,7 @@ class Info:
         self._libraries = libraries
         self._settle = settle
         self._running = services[Running]
+        self._listeners = services[Listeners]
         self._config = services[Config]
         self._clients = services[Clients]
         self._blocking = services[Blocking]
@@ -188,7 +190,7 @@ class Info:
             "process_id": os.getpid(),
             "process_supervised": self._supervised(),
             "run_id": self._running.run_id,
-            "tcp_port": self._running.port,
+            "tcp_port": self._listeners.port,
             "server_time_usec": time.time_ns() // 1000,
             "uptime_in_seconds": uptime,
             "uptime_in_days": uptime // 86400,

@@ -1,0 +1,106 @@
+"""CONFIG SET port and bind: a server moves while clients stay connected."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import evio_redis
+from tests.core.harness import eventually
+
+from .wire import TIMEOUT, Wire, redis_server
+
+OK = b"+OK\r\n"
+FAILED = "-ERR CONFIG SET failed (possibly related to argument '%s') - %s\r\n"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def reachable(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), TIMEOUT).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["evio-redis", "redis-server"])
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    if request.param == "redis-server":
+        with redis_server() as real:
+            yield real
+    else:
+        with evio_redis.Server(port=free_port()) as server:
+            yield server.port
+
+
+def test_another_port(port: int) -> None:
+    new = free_port()
+    with Wire(port) as wire:
+        assert wire.ask(f"CONFIG SET port {new}") == OK
+        with Wire(new) as other:
+            assert other.ask("PING") == wire.ask("PING") == b"+PONG\r\n"
+            assert b"tcp_port:%d\r\n" % new in other.ask("INFO server")
+        assert eventually(lambda: not reachable("127.0.0.1", port))
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            command = f"CONFIG SET port {taken.getsockname()[1]}"
+            assert wire.ask(command).decode() == FAILED % ("port", "Unable to listen on this port. Check server logs.")
+        assert wire.ask("CONFIG GET port") == b"*2\r\n$4\r\nport\r\n$%d\r\n%d\r\n" % (len(str(new)), new)
+        assert reachable("127.0.0.1", new)
+        assert wire.ask("CONFIG SET port 0") == OK
+        assert eventually(lambda: not reachable("127.0.0.1", new))
+        assert wire.ask(f"CONFIG SET port {port}") == OK
+        assert reachable("127.0.0.1", port)
+        assert wire.ask("CONFIG SET port 65536").startswith(b"-ERR CONFIG SET failed")
+
+
+def test_other_hosts(port: int) -> None:
+    with Wire(port) as wire:
+        assert not reachable("127.0.0.2", port)
+        for bind, there in (
+            ("127.0.0.1 127.0.0.2", ("127.0.0.1", "127.0.0.2")),
+            ("127.0.0.2", ("127.0.0.2",)),
+            ("*", ("127.0.0.1", "127.0.0.2", "127.0.0.3")),
+            ("127.0.0.1 -203.0.113.7", ("127.0.0.1",)),
+        ):
+            assert wire.ask(["CONFIG", "SET", "bind", bind]) == OK
+            for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+                assert eventually(lambda host=host, there=there: reachable(host, port) == (host in there))  # type: ignore[misc]
+        for bind in ("203.0.113.7", "nosuchhost.invalid", "127.0.0.1 203.0.113.7"):
+            reply = wire.ask(["CONFIG", "SET", "bind", bind]).decode()
+            assert reply == FAILED % ("bind", "Failed to bind to specified addresses.")
+        assert wire.ask("CONFIG GET bind") == b"*2\r\n$4\r\nbind\r\n$22\r\n127.0.0.1 -203.0.113.7\r\n"
+        assert reachable("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("loops", [1, 3])
+def test_with_a_unix_socket_and_several_loops(tmp_path: Path, loops: int) -> None:
+    path, new = str(tmp_path / "s"), free_port()
+    with evio_redis.Server(port=0, unixsocket=path, loops=loops) as server, Wire(path) as wire:
+        assert server.port == 0
+        assert wire.ask(f"CONFIG SET port {new}") == OK
+        assert server.port == new
+        assert wire.ask("CONFIG SET bind 127.0.0.2") == OK
+        assert eventually(lambda: reachable("127.0.0.2", new))
+        assert eventually(lambda: not reachable("127.0.0.1", new))
+        assert wire.ask("CONFIG SET port 0") == OK
+        assert eventually(lambda: not reachable("127.0.0.2", new))
+        with Wire(path) as other:
+            assert other.ask("PING") == b"+PONG\r\n"
+
+
+def test_a_port_that_was_any_stays_when_the_hosts_change() -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
+        port = server.port
+        assert wire.ask("CONFIG SET bind 127.0.0.2") == OK
+        assert eventually(lambda: reachable("127.0.0.2", port))
+        assert eventually(lambda: not reachable("127.0.0.1", port))

@@ -34,7 +34,7 @@ def test_what_is_wrong() -> None:
 
 
 def test_a_short_soak(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KNOWN_HEADS", "HELD_FILES"):
+    for name in ("KNOWN_PATHS", "HELD_FILES"):
         monkeypatch.setattr(f"tools.soak.clients.{name}", 0)
     monkeypatch.setattr("tools.soak.__main__.SETTLING", 2.0)
     found = soak(1.0, 2, ["--hot-memory", "0"])

@@ -17,8 +17,8 @@ __all__ = ["CLIENTS", "Place", "Wrong", "fill", "make_site"]
 SMALL = b"a small page, which is answered from memory\n" * 20
 LARGE = random.Random(1).randbytes(4_000_000)
 TIMEOUT = 20.0
-HELD_FILES, KNOWN_HEADS = 512, 40_000
-"""At least what a server keeps of files and of heads."""
+HELD_FILES, KNOWN_PATHS = 512, 20_000
+"""At least what a server keeps of files, and of paths for each scheme."""
 ROUND = 50
 """Requests over one connection."""
 
@@ -67,17 +67,18 @@ def get(conn: HTTPConnection, target: str, status: int, content: bytes, **fields
 
 
 def fill(place: Place) -> None:
-    """Have the server remember as much as it ever will: more heads, answers and open files than it keeps."""
+    """Have the server remember as much as it ever will: more paths, answers and open files than it keeps."""
     with contextlib.closing(place.connect()) as conn:
         for first in range(HELD_FILES + 100):
             for size in (20_000, 50_000):  # for memory, and for a file held open
                 content = LARGE[first : first + size]
                 get(conn, "/large.bin", 206, content, Range=f"bytes={first}-{first + size - 1}")
-    with place.socket() as sock:  # one at a time: heads in a pipeline are not remembered
-        for number in range(KNOWN_HEADS):
-            sock.sendall(b"GET /small.html?%d HTTP/1.1\r\nHost: x\r\nUser-Agent: soak\r\n\r\n" % number)
+        page = get_error(conn)
+    with place.socket() as sock:
+        for number in range(KNOWN_PATHS):
+            sock.sendall(b"GET /nothing-%d HTTP/1.1\r\nHost: x\r\nUser-Agent: soak\r\n\r\n" % number)
             answer = b""
-            while not answer.endswith(SMALL):
+            while not answer.endswith(page):
                 part = sock.recv(1 << 20)
                 if not part:
                     raise Wrong("the server ended a connection")
@@ -99,7 +100,7 @@ def new_connections(place: Place) -> None:
 
 
 def never_the_same(place: Place) -> None:
-    """Heads that were never seen before, so that what is remembered of heads has to be given up."""
+    """Heads and paths that were never seen before, so that what is remembered of others has to be given up."""
     with contextlib.closing(place.connect()) as conn:
         for _ in range(ROUND):
             get(conn, f"/small.html?{place.random.random()}", 200, SMALL)

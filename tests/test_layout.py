@@ -46,6 +46,7 @@ LAYERS: dict[str, list[str]] = {
         "execution",
         "persistence",
         "stats",
+        "cluster",
         "clients process",
         "acl",
         "config",

@@ -41,7 +41,7 @@ WRONG = [
     (["--port", "0", "--tls-port", "1", "--tls-cert-file", "no", "--tls-key-file", "no"], "cannot load certificate no"),
     (["--replicaof", "localhost"], "a host and a port are expected"),
     (["--replicaof", "localhost 0"], "Invalid master port"),
-    (["--cluster-enabled", "yes"], "cluster mode is not offered"),
+    (["--cluster-enabled", "yes"], "cluster-enabled needs a map"),
     (["--port", "0", "--aclfile", "/no/users.acl"], "opening file '/no/users.acl': No such file or directory"),
     (["--port", "0", "--user", "alice", "nonsense"], "Error loading ACL rule 'nonsense'"),
     (["--tls-protocols", "TLSv1.3"], "no choice among them"),

@@ -28,6 +28,8 @@ from .clients.pause import Pause
 from .clients.pubsub import PubSub
 from .clients.session import Session
 from .clients.tracking import Tracking
+from .cluster.cluster import Cluster
+from .cluster.nodes import Map
 from .config.config import INHERITED, Config
 from .errors import ConfigError, LogCorrupt
 from .execution.dispatcher import Dispatcher
@@ -110,6 +112,7 @@ class Server:
         add(config)
         route = add(Route())
         self.registry: Registry = add(Registry())
+        self._cluster = add(Cluster(services))
         for old, new in config.rename_command.items():
             self._rename(old, new)
         self._users = add(Users(config, self.registry))
@@ -146,6 +149,8 @@ class Server:
         self._aof.later = self._later
         self._replicas = add(Replicas(services))
         self._replication = add(Replication(services))
+        self._cluster.on_map = self._take_role
+        self._cluster.is_replica = lambda: self._replication.master is not None
         self._one_child_at_a_time()
         self.dispatcher = add(Dispatcher(services))
         runner = add(Runner(services))
@@ -346,6 +351,7 @@ class Server:
         missed = self.config.missed()
         if missed:
             log.warning("Without effect: %s", "; ".join(missed))
+        self._cluster.load()
         if self.config.appendonly:
             self._aof.open()
         else:
@@ -358,7 +364,18 @@ class Server:
             log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
         self._listeners.begin()
         self._running.ready.set()
-        self._replication.start()
+        if self._cluster.map is not None:
+            self._take_role(self._cluster.map)
+        else:
+            self._replication.start()
+
+    def _take_role(self, known: Map) -> None:
+        """Follow the master that the cluster's map gives this server, or none."""
+        masters = [each for each in known.nodes if each.id == known.myself.master]
+        if not masters:
+            self._replication.lead()
+        elif self._replication.master != (masters[0].host, masters[0].port):
+            self._replication.follow(masters[0].host, masters[0].port)
 
     def _opened(self, conn: Conn) -> Any:
         self._totals.connections_received += 1
@@ -398,6 +415,7 @@ class Server:
         self._aof.tick()
         self._snapshots.tick()
         self._replication.tick()
+        self._cluster.tick()
         self._accesses.tick()
         if self.config.maxmemory or self.config.maxmemory_clients != "0":
             self._memory.update()

@@ -67,6 +67,7 @@ class Session:
         "patterns",
         "plain",
         "queue",
+        "read_only",
         "redacted",
         "replica",
         "replies",
@@ -111,6 +112,7 @@ class Session:
         self.monitor: bool = False
         self.no_evict: bool = False
         self.no_touch: bool = False
+        self.read_only: bool = False  # it may read what a master in the cluster has from a replica (READONLY)
         self.queue: list[Args] | None = None  # of MULTI
         self.atomic: bool = False  # within EXEC, where nothing may block
         self.executing: list[Args] | None = None  # what EXEC found queued, while it runs
@@ -224,7 +226,7 @@ class Session:
         self.resp = RESP2
         self.name = b""
         self.reply_mode = "on"
-        self.no_evict = self.no_touch = False
+        self.no_evict = self.no_touch = self.read_only = False
         self.user = self.services[Users].default
         self.authenticated = self.services[Users].open
         self.parser.authenticated = self.authenticated

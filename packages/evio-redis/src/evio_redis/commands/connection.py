@@ -12,6 +12,7 @@ from ..acl.users import Users
 from ..clients.connected import Clients
 from ..clients.describe import describe
 from ..clients.limits import OutputGuard
+from ..cluster.cluster import Cluster
 from ..errors import BAD_DB_INDEX, CommandError, wrong_arity
 from ..keyspace.keyspace import Keyspace
 from ..model.args import Options
@@ -51,6 +52,8 @@ def select(session: Session, args: Args) -> bytes:
     databases = session.services[Keyspace].databases
     if not 0 <= index < len(databases):
         raise CommandError(BAD_DB_INDEX)
+    if index and session.services[Cluster].enabled:
+        raise CommandError("ERR SELECT is not allowed in cluster mode")
     session.db = databases[index]
     return OK
 
@@ -111,7 +114,7 @@ def hello(session: Session, args: Args) -> bytes:
             *(bulk(b"version"), bulk(REDIS_VERSION.encode())),
             *(bulk(b"proto"), integer(resp.version)),
             *(bulk(b"id"), integer(session.id)),
-            *(bulk(b"mode"), bulk(b"standalone")),
+            *(bulk(b"mode"), bulk(b"cluster" if session.services[Cluster].enabled else b"standalone")),
             *(bulk(b"role"), bulk(b"replica" if session.services[Replication].master is not None else b"master")),
             *(bulk(b"modules"), EMPTY_ARRAY),
         ]

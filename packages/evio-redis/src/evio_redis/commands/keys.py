@@ -9,6 +9,7 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..cluster.cluster import Cluster
 from ..errors import BAD_DB_INDEX, NO_SUCH_KEY, SAME_OBJECT, SYNTAX_ERROR, CommandError
 from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.keyspace import Keyspace
@@ -183,6 +184,8 @@ def copy(session: Session, args: Args) -> bytes:
             replace = True
         elif option == b"DB":
             target = _database(session, options.word())
+            if target is not source:
+                _needs_databases(session, "Copying to another database is")
         else:
             raise options.unknown()
     if source is target and args[1] == args[2]:
@@ -202,6 +205,7 @@ def copy(session: Session, args: Args) -> bytes:
 
 @command("MOVE", arity=3, flags="write fast", keys=(1,), group="generic")
 def move(session: Session, args: Args) -> bytes:
+    _needs_databases(session, "MOVE is")
     source, target, key = session.db, _database(session, args[2]), args[1]
     if source is target:
         raise CommandError(SAME_OBJECT)
@@ -223,8 +227,14 @@ def move(session: Session, args: Args) -> bytes:
     return ONE
 
 
+def _needs_databases(session: Session, what: str) -> None:
+    if session.services[Cluster].enabled:
+        raise CommandError(f"ERR {what} not allowed in cluster mode")
+
+
 @command("SWAPDB", arity=3, flags="write fast", group="server", since="4.0.0")
 def swapdb(session: Session, args: Args) -> bytes:
+    _needs_databases(session, "SWAPDB is")
     one = _database(session, args[1], "ERR invalid first DB index")
     other = _database(session, args[2], "ERR invalid second DB index")
     session.services[Keyspace].swap(one, other)

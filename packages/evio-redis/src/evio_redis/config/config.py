@@ -165,6 +165,9 @@ class Config:
     min_replicas_to_write: int
     min_replicas_max_lag: int
     tls_replication: bool
+    cluster_enabled: bool
+    cluster_config_file: str
+    cluster_require_full_coverage: bool
     shutdown_timeout: int
     slowlog_log_slower_than: int
     slowlog_max_len: int

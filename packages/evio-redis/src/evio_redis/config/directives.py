@@ -243,6 +243,13 @@ _add(
 )
 _add("tls-replication", False, yes_no, "use TLS to the master", show_yes_no, metavar="yes|no")
 
+# -- cluster
+_add("cluster-enabled", False, yes_no, "serve a part of the keys, by a map", show_yes_no, False, "yes|no")
+_map = "the map, in dir: which node has which slots; read again when it changes"
+_add("cluster-config-file", "nodes.conf", file_name, _map, mutable=False, metavar="NAME")
+_covered = "serve no key while a slot is nobody's"
+_add("cluster-require-full-coverage", True, yes_no, _covered, show_yes_no, metavar="yes|no")
+
 # -- operation
 _add("loglevel", "notice", one_of("debug", "verbose", "notice", "warning"), "how much to log", metavar="LEVEL")
 _add("logfile", "", str, "file to log to rather than standard output", mutable=False, metavar="FILE")

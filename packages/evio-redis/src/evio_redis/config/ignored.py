@@ -45,7 +45,6 @@ _POSITIVE = number(0, INT_MAX)
 _ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
 _NO_REPLICAS = "replication is not offered"
-_NO_CLUSTER = "cluster mode is not offered"
 _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
 
 ACCEPTED = (
@@ -109,7 +108,6 @@ ACCEPTED = (
     Accepted("replica-ignore-maxmemory", "yes", yes_no),
     Accepted("replica-lazy-flush", "no", yes_no),
     # -- cluster
-    Accepted("cluster-enabled", "no", refused("no", _NO_CLUSTER), mutable=False),
     Accepted("cluster-allow-pubsubshard-when-down", "yes", yes_no),
     Accepted("cluster-allow-reads-when-down", "no", yes_no),
     Accepted("cluster-allow-replica-migration", "yes", yes_no),
@@ -118,7 +116,6 @@ ACCEPTED = (
     Accepted("cluster-announce-ip", ""),
     Accepted("cluster-announce-port", "0", port),
     Accepted("cluster-announce-tls-port", "0", port),
-    Accepted("cluster-config-file", "nodes.conf", mutable=False),
     Accepted("cluster-link-sendbuf-limit", "0", memory(0, ULLONG_MAX)),
     Accepted("cluster-migration-barrier", "1", _POSITIVE),
     Accepted("cluster-node-timeout", "15000", number(0, LLONG_MAX)),
@@ -126,7 +123,6 @@ ACCEPTED = (
     Accepted("cluster-preferred-endpoint-type", "ip", _ENDPOINTS),
     Accepted("cluster-replica-no-failover", "no", yes_no),
     Accepted("cluster-replica-validity-factor", "10", _POSITIVE),
-    Accepted("cluster-require-full-coverage", "yes", yes_no),
     # -- TLS
     Accepted("tls-ca-cert-dir", "", refused("", "only tls-ca-cert-file is offered")),
     Accepted("tls-ciphers", "", refused("", _NO_TLS_CHOICE)),

@@ -27,6 +27,7 @@ from ..clients.monitor import Monitors
 from ..clients.pause import Pause
 from ..clients.session import DIRECT, QUEUE, TRACKED, Session
 from ..clients.tracking import Tracking
+from ..cluster.cluster import Cluster, Redirection
 from ..config.config import Config
 from ..errors import CommandError, wrong_arity
 from ..keyspace.idle_times import Accesses
@@ -101,6 +102,7 @@ class Dispatcher:
         self._keyspace = services[Keyspace]
         self._ready_keys = self._keyspace.ready_keys
         self._route = services[Route]
+        self._cluster = services[Cluster]
         self._aof = services[AppendOnlyFile]
         self._blocking = services[Blocking]
         self._pause = services[Pause]
@@ -121,7 +123,7 @@ class Dispatcher:
         self._uncounted: Times = defaultdict(int)  # of commands that are only queued
         self._blocking.runner = self
         self._pause.resume = self.resume
-        self._route.on_change = self.choose_tables
+        self._route.on_change = self._cluster.on_change = self.choose_tables
         services[Accesses].on_begin = self._memory.on_change = self._recording_changed
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold"):
             self._config.on_change(name, self.update_limit)
@@ -166,12 +168,14 @@ class Dispatcher:
         if self._tracking.active and not route.long:
             tracked = self._registry.wrapped(direct, self._remembering)
             direct = self._registry.wrapped(direct, self._invalidating)
-        queueing = self._none if route.long else self._queueing
+        queueing = self._none if route.long or self._cluster.enabled else self._queueing
+        if self._cluster.enabled:
+            direct, tracked = (self._registry.wrapped(each, self._cluster.wrap) for each in (direct, tracked))
         if route.refusal:
             direct, tracked, queueing = map(self._registry.without_writes, (direct, tracked, queueing))
         ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
         self.ways = Ways(ways, direct, self._registry, self._users, self._deny)
-        usual = not (route.long or route.writes_followed or route.refusal)
+        usual = not (route.long or route.writes_followed or route.refusal or self._cluster.enabled)
         self.batches = self._batches if usual else {}
         if recording and self.batches:
             self.batches = self._recorded_batches()
@@ -504,6 +508,8 @@ class Dispatcher:
                 raise CommandError(f"NOPERM {DENIED[denied].format(command.name)}")
         if self._memory.exceeded and not self._memory.make_room() and self._needs_memory(session, command):
             raise CommandError(OOM)
+        if self._cluster.enabled:
+            self._cluster.check(session, command, args)
         if self._route.stale and "stale" not in command.flags:
             raise CommandError(self._route.stale)
         if self._route.refusal and self._writes(session, command):
@@ -551,6 +557,9 @@ class Dispatcher:
             session.leave_multi()
             if self._monitors:
                 self._monitors.feed(session, [b"exec"])
+            if isinstance(error, Redirection):
+                self._totals.count_error(error)
+                return error.reply
             error = CommandError(f"EXECABORT Transaction discarded because of: {str(error).removeprefix('ERR ')}")
         self._totals.count_error(error)
         return error.reply

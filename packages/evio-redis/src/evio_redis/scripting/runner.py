@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..acl.users import Users
 from ..clients.session import Session
 from ..clients.tracking import Tracking
+from ..cluster.cluster import Cluster
 from ..config.config import Config
 from ..errors import CommandError
 from ..execution.dispatcher import Dispatcher
@@ -98,6 +99,7 @@ class Runner:
         self._totals = services[Totals]
         self._aof = services[AppendOnlyFile]
         self._route = services[Route]
+        self._cluster = services[Cluster]
         self._running = services[Running]
         self._dispatcher = services[Dispatcher]
         self._tracking = services[Tracking]
@@ -288,6 +290,8 @@ class Runner:
             denied = self._dispatcher.denied(run.session, command, args, "lua")
             if denied:
                 raise CommandError(f"ERR The user executing the script {DENIED[denied]}")
+        if self._cluster.enabled:
+            self._cluster.check_script(run.session, command, args)
         if "write" in command.flags:
             self._check_write(run, command)
         elif run.read_only and "may_replicate" in command.flags:

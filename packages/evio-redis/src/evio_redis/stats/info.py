@@ -180,7 +180,7 @@ class Info:
             "redis_git_sha1": "00000000",
             "redis_git_dirty": 0,
             "redis_build_id": self._running.run_id[:16],
-            "redis_mode": "standalone",
+            "redis_mode": "cluster" if self._config.cluster_enabled else "standalone",
             "os": f"{platform.system()} {platform.release()} {platform.machine()}",
             "arch_bits": 64 if sys.maxsize > 2**32 else 32,
             "monotonic_clock": "POSIX clock_gettime",
@@ -387,7 +387,7 @@ class Info:
         }
 
     def _cluster_fields(self) -> Mapping[str, Any]:
-        return {"cluster_enabled": 0}
+        return {"cluster_enabled": int(self._config.cluster_enabled)}
 
     def _keyspace_fields(self) -> Mapping[str, Any]:
         fields = {}

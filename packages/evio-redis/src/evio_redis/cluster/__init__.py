@@ -1,0 +1,1 @@
+"""A cluster whose map of slots is given by a file: which node has which keys."""

@@ -28,6 +28,9 @@ than there is. Allocation then fails, which is an error in Lua."""
 COLLECT_FROM = 64 << 20
 """Bytes that may be left over by a script until the garbage is collected at once."""
 
+MANY = 200
+"""Keys and arguments from which a script is given them in tables."""
+
 MARGIN = 1 << 20
 """Bytes that must be left when a function of the server's returns to a script, besides its result."""
 
@@ -107,9 +110,14 @@ class Interpreter:
 
     def run(self, function: Any, keys: list[bytes], arguments: list[bytes], resp: int) -> bytes:
         """Run a script or a function; returns its encoded reply. Raises :class:`Failed`."""
-        table = self._lua.table_from
-        given = table(keys), table(arguments)
-        result = self._guard(lambda: self._parts.run(function, *given, resp))
+        lua, run = self._lua, self._parts.run
+        size = sum(map(len, keys)) + sum(map(len, arguments))
+        if len(keys) + len(arguments) < MANY and size + lua.get_memory_used() < MOST_MEMORY - MARGIN:
+            # To make tables here takes longer than all the rest.
+            result = self._guard(lambda: run(function, resp, len(keys), None, *keys, *arguments))
+        else:  # without a limit: see ``_guarded``
+            given = lua.table_from(keys), lua.table_from(arguments)
+            result = self._guard(lambda: run(function, resp, *given))
         if self._lua is not None and self._lua.get_memory_used() > COLLECT_FROM:
             self._parts.collect()
         if not isinstance(result, bytes):

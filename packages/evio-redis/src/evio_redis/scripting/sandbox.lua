@@ -528,7 +528,16 @@ local function watched(run, ...)
   return xpcall(run, on_error)
 end
 
-local function run(script, keys, arguments, resp)
+-- The tables of the keys, which are the first of these, and of the arguments.
+local function tables(count, ...)
+  local keys, arguments, given = {}, {}, { ... }
+  for at = 1, count do keys[at] = given[at] end
+  for at = count + 1, #given do arguments[at - count] = given[at] end
+  return keys, arguments
+end
+
+local function run(script, resp, keys, arguments, ...)
+  if type(keys) == "number" then keys, arguments = tables(keys, ...) end
   protocol, loading_globals = 2, nil -- there may have been no memory left to set it back
   local ok, result
   if host.functions then

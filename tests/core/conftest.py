@@ -25,13 +25,27 @@ POLLERS = ["epoll", "select", "asyncio", *(["kqueue"] if FULL else [])]
 NATIVE = [poller for poller in POLLERS if poller != "asyncio"]
 
 
+class WithoutReaders(asyncio.SelectorEventLoop):
+    """An event loop that polls no descriptors for others, as that of Windows (``asyncio.ProactorEventLoop``)."""
+
+
+def _polls_nothing(*arguments: object) -> None:
+    raise NotImplementedError
+
+
+for _method in ("add_reader", "remove_reader", "add_writer", "remove_writer"):
+    setattr(WithoutReaders, _method, _polls_nothing)
+
+
 def use_poller(patch: pytest.MonkeyPatch, name: str) -> None:
     """Have the servers of this process use this poller."""
     if name == "kqueue":
         kqueue.install(patch)
     elif name == "uvloop":
         patch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
-    patch.setenv("EVIO_POLLER", "asyncio" if name == "uvloop" else name)
+    elif name == "readerless":
+        patch.setattr(asyncio, "new_event_loop", WithoutReaders)
+    patch.setenv("EVIO_POLLER", "asyncio" if name in ("uvloop", "readerless") else name)
 
 
 Cell = tuple[str, int, str]
@@ -54,6 +68,8 @@ ALL: list[Cell] = [
             *DAILY,
             *itertools.product(["epoll", "kqueue", "select", "asyncio"], [1, 2, 5], ["tcp", "unix", "tls"]),
             *itertools.product(["uvloop"], [1, 2, 5], ["tls"]),
+            # As on Windows, as far as its event loop goes.
+            *itertools.product(["readerless"], [1, 2], ["tcp", "tls"]),
         ]
     )
 ]
@@ -123,7 +139,7 @@ def variant(
 ) -> Variant:
     poller, num_loops, transport = request.param
     use_poller(monkeypatch, poller)
-    poller = "asyncio" if poller == "uvloop" else poller
+    poller = "asyncio" if poller in ("uvloop", "readerless") else poller
     numbers = itertools.count()
 
     def new_address() -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evio_core.buffers import output
 from evio_core.buffers.output import JOIN_SIZE, TURN_SIZE, FileSpan, Output
 from tests.extent import examples
 
@@ -122,3 +123,17 @@ def test_clear_closes_files(tmp_path: Path) -> None:
     assert output.pending == 0
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(span.fd)
+
+
+def test_a_file_is_read_where_there_is_no_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "read_at", output.seek_and_read)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(200)))
+    out = Output()
+    with open(path, "rb") as file:
+        out.append_file(FileSpan(file, 10, 20))
+        out.append_file(FileSpan(file, 100, None))
+        taken = b""
+        while piece := out.take(7):
+            taken += piece
+    assert taken == bytes(range(10, 30)) + bytes(range(100, 200))

@@ -16,7 +16,7 @@ import uvloop
 
 from evio_core import Action, Conn, Events, Reply, Server, serve, stdlib
 
-from .conftest import Certificates
+from .conftest import Certificates, use_poller
 from .harness import TIMEOUT, Recorder, connect, exchange, receive, receive_all, running
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -274,3 +274,44 @@ def test_serve_says_what_to_do_where_a_loop_runs_already(monkeypatch: pytest.Mon
             serve(Events(), "tcp://127.0.0.1:0")
 
     run_program(program())
+
+
+# -- an event loop that polls no descriptors, as that of Windows
+
+
+@pytest.fixture
+def readerless(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_poller(monkeypatch, "readerless")
+
+
+@pytest.mark.usefixtures("readerless")
+def test_datagrams_need_no_readers() -> None:
+    with running(Events(data=lambda peer, chunk: chunk), "udp://127.0.0.1:0") as run:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(TIMEOUT)
+            peer.sendto(b"x", run.addr)
+            assert peer.recv(100) == b"x"
+
+
+@pytest.mark.usefixtures("readerless")
+def test_descriptors_that_cannot_be_polled_are_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    errors: queue.Queue[Any] = queue.Queue()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def watch() -> None:
+            try:
+                server.watch(sock, readable=lambda: None)
+            except OSError as error:
+                errors.put(str(error))
+
+        with running(Events(closed=lambda conn, error: errors.put(str(error))), "tcp://127.0.0.1:0") as run:
+            server = run.server
+            server.call(watch)
+            assert "polls no descriptors" in errors.get(timeout=TIMEOUT)
+            server.watch(sock, readable=lambda: None)  # from another thread: into the log
+            server.dial(f"udp://127.0.0.1:{sock.getsockname()[1]}")
+            assert "polls no descriptors" in errors.get(timeout=TIMEOUT)
+            with connect(run.addr):  # and the server goes on
+                pass
+    assert "cannot watch descriptor" in caplog.text

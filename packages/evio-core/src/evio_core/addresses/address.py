@@ -229,8 +229,8 @@ class Address:
         """Raise :class:`AddressError` if it cannot be dialled."""
         if self.base not in DIALLED:
             raise AddressError(f"{self.text}: cannot dial {self.scheme}; allowed are {', '.join(DIALLED)}")
-        if self.base == "udp" and sys.platform == "win32":
-            raise AddressError(f"{self.text}: datagrams cannot be dialled on Windows")
+        if self.base in ("udp", "unix") and sys.platform == "win32":
+            raise AddressError(f"{self.text}: {self.scheme} cannot be dialled on Windows")
         if self.base != "unix" and (not self.host or not self.port):
             raise AddressError(f"{self.text}: dialling needs a host and a port")
         for option in LISTENING:

@@ -8,6 +8,7 @@ what asyncio runs between two looks at the sockets: whatever wrote, closed or su
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,16 +51,19 @@ class NetPoller:
             self._loop.aio.call_later(WRITE_RETRY, self._loop.deliver, fd, WRITE)
 
     def _watch(self, fd: int, mask: int) -> None:
-        """Have asyncio poll the descriptor itself. Raises ``NotImplementedError`` on Windows."""
+        """Have asyncio poll the descriptor itself. Raises ``OSError`` where its loop cannot, as on Windows."""
         aio, deliver = self._loop.aio, self._loop.deliver
-        if mask & READ:
-            aio.add_reader(fd, deliver, fd, READ)
-        else:
-            aio.remove_reader(fd)
-        if mask & WRITE:
-            aio.add_writer(fd, deliver, fd, WRITE)
-        else:
-            aio.remove_writer(fd)
+        try:
+            if mask & READ:
+                aio.add_reader(fd, deliver, fd, READ)
+            else:
+                aio.remove_reader(fd)
+            if mask & WRITE:
+                aio.add_writer(fd, deliver, fd, WRITE)
+            else:
+                aio.remove_writer(fd)
+        except NotImplementedError as error:
+            raise OSError(errno.EOPNOTSUPP, "the event loop of this system polls no descriptors") from error
 
     def unregister(self, fd: int) -> None:
         self.masks.pop(fd, None)
@@ -111,7 +115,11 @@ class NetLoop(Loop):
 
     def add(self, fd: int, handler: Polled, mask: int, exclusive: bool = False) -> None:
         self.handlers[fd] = handler
-        self.poller.register(fd, mask)
+        try:
+            self.poller.register(fd, mask)
+        except BaseException:
+            del self.handlers[fd]
+            raise
 
     def remove(self, fd: int) -> None:
         handler = self.handlers.get(fd)

@@ -15,6 +15,7 @@ from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
 from .model.version import REDIS_VERSION
 from .persistence.check import check_snapshot
+from .persistence.export import FORMS, export_snapshot
 from .process import logfile, signals
 from .process.running import Running
 from .protocol.inline import split_inline
@@ -49,6 +50,7 @@ def usage() -> str:
         right = f"{each.help} ({default})" if default and len(default) < 24 else each.help
         lines += [f"{left:<40} {right}"] if len(left) < 40 else [left, f"{'':<40} {right}"]
     lines.append(f"{'  --check FILE ...':<40} say what is in snapshots, and if they are whole")
+    lines.append(f"{'  --export json|resp FILE':<40} write a snapshot to standard output, as JSON or commands")
     lines += [f"{'  --help, --version':<40} this text; the version", ""]
     lines += ["The other directives of a redis.conf are accepted and have no effect.", "", EXAMPLES.rstrip()]
     return "\n".join(lines)
@@ -120,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if given[:1] == ["--check"]:
             return check(given[1:])
+        if given[:1] == ["--export"]:
+            return export(given[1:])
         server = Server(config=parse_arguments([*given]))
         logfile.configure(server.config)
     except BrokenPipeError:  # whoever reads the help has seen enough
@@ -150,6 +154,27 @@ def check(files: list[str]) -> int:
             print(f"evio-redis: {error}", file=sys.stderr)
             status = 1
     return status
+
+
+def export(arguments: list[str]) -> int:
+    """Write a snapshot to standard output; returns the exit status, 1 for one that would not load."""
+    if len(arguments) != 2 or arguments[0] not in FORMS:
+        print(f"evio-redis: --export needs a form ({' or '.join(FORMS)}) and the name of a snapshot", file=sys.stderr)
+        return 2
+    form, file = arguments
+    try:
+        for piece in export_snapshot(Path(file), form):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"evio-redis: {file}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except LogCorrupt as error:
+        print(f"evio-redis: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run(server: Server) -> int:

@@ -196,7 +196,14 @@ _add("zset-max-listpack-value", 64, memory(0), "longest entry of such a listpack
 # -- persistence
 _add("save", "", save_points, "snapshot after so many seconds if so many keys have changed", metavar="SECONDS CHANGES")
 _add("dbfilename", "dump.rdb", file_name, "the snapshot's file, in dir", metavar="NAME", protected=True)
-_add("rdbcompression", True, yes_no, "compress strings in snapshots", show_yes_no, metavar="yes|no")
+_add(
+    "rdbcompression",
+    True,
+    yes_no,
+    "compress strings in snapshots, with the package python-lzf",
+    show_yes_no,
+    metavar="yes|no",
+)
 _add("rdbchecksum", True, yes_no, "have a checksum in snapshots", show_yes_no, False, "yes|no")
 _add("stop-writes-on-bgsave-error", True, yes_no, "refuse writes while snapshots fail", show_yes_no, metavar="yes|no")
 _add("aof-use-rdb-preamble", True, yes_no, "write the log's base as a snapshot", show_yes_no, metavar="yes|no")

@@ -72,7 +72,7 @@ class MemoryLimit:
             self._exceeds(False)
             return
         self._others = self._count_others()
-        usage.limit = max(0, limit - self._others)
+        usage.limit = limit - self._others
         self._peak = max(self._peak, self.used)
         self.make_room()
 

@@ -1,11 +1,36 @@
-"""Decompressing LZF (liblzf), which Redis does to strings of more than 20 bytes that get shorter by it.
+"""LZF (liblzf), to which Redis compresses strings of more than 20 bytes that get shorter by it.
 
-Nothing here compresses: in Python that takes about a microsecond for a few bytes, and readers take strings as they are.
+Decompressing is done here. Compressing takes about a microsecond for a few bytes in Python, so it is done where the
+package ``python-lzf`` is installed (``evio-redis[compression]``), and of strings as values; readers take others as they
+are.
 """
 
 from __future__ import annotations
 
-__all__ = ["decompress"]
+from collections.abc import Callable
+from importlib import import_module
+
+__all__ = ["compress", "decompress"]
+
+LEAST = 20
+"""Bytes up to which Redis does not try."""
+
+
+def _found() -> Callable[[bytes, int], bytes | None] | None:
+    try:
+        module = import_module("lzf")
+    except ImportError:
+        return None
+    found: Callable[[bytes, int], bytes | None] = module.compress
+    return found
+
+
+_compress = _found()
+
+
+def compress(data: bytes) -> bytes | None:
+    """The data in fewer bytes, by four at least; None if it does not get shorter, or if nothing here can do that."""
+    return None if _compress is None or len(data) <= LEAST else _compress(data, len(data) - 4)
 
 
 def decompress(data: bytes, size: int) -> bytes:

@@ -11,7 +11,7 @@ import struct
 from ...protocol.numbers import to_int
 from . import lzf
 
-__all__ = ["MALFORMED", "Reader", "length", "string"]
+__all__ = ["MALFORMED", "Reader", "compressed", "length", "string"]
 
 MALFORMED = (ValueError, IndexError, struct.error)
 """Errors of reading for what was not written by Redis."""
@@ -86,10 +86,16 @@ def length(size: int) -> bytes:
 
 
 def string(value: bytes) -> bytes:
-    """A string, encoded; not compressed, see :mod:`.lzf`."""
+    """A string, encoded, as it is."""
     number = to_int(value) if len(value) <= 11 else None
     if number is not None:
         for special, width in ((0xC0, 1), (0xC1, 2), (0xC2, 4)):
             if -(1 << 8 * width - 1) <= number < 1 << 8 * width - 1:
                 return bytes((special,)) + number.to_bytes(width, "little", signed=True)
     return length(len(value)) + value
+
+
+def compressed(value: bytes) -> bytes:
+    """The same, compressed if it gets shorter."""
+    shorter = lzf.compress(value)
+    return string(value) if shorter is None else b"\xc3" + length(len(shorter)) + length(len(value)) + shorter

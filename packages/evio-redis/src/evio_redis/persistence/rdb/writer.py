@@ -15,7 +15,7 @@ from ...model.version import REDIS_VERSION
 from ...stats.memory import resident
 from .codes import AUX, END, EXPIRE_MS, FUNCTION, RESIZE, SELECT
 from .crc64 import crc64
-from .primitives import length, string
+from .primitives import compressed, length, string
 from .values import STRING, VERSION, code_of, pieces
 
 __all__ = ["write_rdb"]
@@ -70,6 +70,7 @@ def _write(config: Config, keyspace: Keyspace, output: _Output, base: bool) -> N
         parts += (bytes((AUX,)), string(name), string(value))
     for code in keyspace.functions.codes():
         parts += (bytes((FUNCTION,)), string(code))
+    text = compressed if config.rdbcompression else string
     delay = config.rdb_key_save_delay / 1e6
     size = 0
     for database in keyspace.databases:
@@ -82,7 +83,7 @@ def _write(config: Config, keyspace: Keyspace, output: _Output, base: bool) -> N
             if key in expires:
                 parts += (bytes((EXPIRE_MS,)), expires[key].to_bytes(8, "little", signed=True))
             if type(value) is bytes:
-                parts += (_STRING, string(key), string(value))
+                parts += (_STRING, string(key), text(value))
                 size += len(key) + len(value) + 8
             else:
                 parts += (bytes((code_of(value),)), string(key))

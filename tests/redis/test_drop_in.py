@@ -13,13 +13,14 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import evio_redis
-from tests.core.harness import needs
+from tests.core.harness import eventually, needs
 
 from .wire import TIMEOUT, Wire, redis_server
 
@@ -80,6 +81,7 @@ def test_debians_configuration_and_unit_start_it_as_they_are(short: Path) -> Non
 def test_the_systems_log(short: Path) -> None:
     code = f"""
 import sys
+import urllib.request
 from evio_redis import __main__
 from evio_redis.process import logfile
 logfile.SYSTEM_LOG = {str(short / "log")!r}
@@ -181,3 +183,45 @@ def test_the_version_is_in_redis_form() -> None:
         for flag in ("--version", "-v"):
             said = subprocess.run([command, flag], capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
             assert said.startswith("Redis server v=7.0.15 ")
+
+
+def exported(port: int, exporter: str) -> str:
+    """Return the metrics that redis_exporter has of a server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        web = free.getsockname()[1]
+    command = [exporter, "-redis.addr", f"redis://127.0.0.1:{port}", "-web.listen-address", f"127.0.0.1:{web}"]
+    running = subprocess.Popen([*command, "-export-client-list", "-check-keys", "k*"], stderr=subprocess.DEVNULL)
+    try:
+        found: list[str] = []
+
+        def scraped() -> bool:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{web}/metrics") as reply:
+                found.append(reply.read().decode())
+            return bool(found)
+
+        assert eventually(scraped)
+        return found[0]
+    finally:
+        running.terminate()
+        running.wait(TIMEOUT)
+
+
+def test_redis_exporter() -> None:
+    exporter = needs("prometheus-redis-exporter")
+    names = []
+    with redis_server() as real, evio_redis.Server(port=0) as ours:
+        for port in (real, ours.port):
+            with Wire(port) as wire:
+                for command in ("SET k1 1", "GET k1", "NOSUCH", "CONFIG SET slowlog-log-slower-than 0", "PING"):
+                    wire.ask(command)
+            metrics = exported(port, exporter)
+            assert 'redis_exporter_last_scrape_error{err=""} 0\n' in metrics
+            assert "redis_up 1\n" in metrics
+            names.append(set(re.findall(r"(?m)^(redis_\w+)", metrics)))
+    missing = {name for name in names[0] - names[1] if not name.startswith("redis_allocator_")}
+    assert missing == {
+        "redis_aof_last_cow_size_bytes",
+        "redis_total_reads_processed",
+        "redis_total_writes_processed",
+    }

@@ -19,7 +19,7 @@ help:
 	@echo "make test-all       run the whole matrix and all examples, on every Python from 3.11 on that is found"
 	@echo "make test-compiled  run those of the core over its compiled wheel"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
-	@echo "make lint           ruff and mypy (linux, darwin, win32)"
+	@echo "make lint           ruff, mypy (linux, darwin, win32) and codespell"
 	@echo "make types          mypy alone"
 	@echo "make format         let ruff format the code"
 	@echo "make wheels         build sdists and wheels into dist/, install and try them on every Python that is found"
@@ -95,6 +95,7 @@ test-compiled: $(COMPILED)/.stamp
 lint: types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/codespell $(SOURCES) *.md packages/*/README.md contrib examples
 
 types: $(VENV)/.stamp
 	for platform in linux darwin win32; do \

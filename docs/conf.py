@@ -21,6 +21,7 @@ version = release = installed("evio-core")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["substitution"]
 myst_substitutions = {
+    "gallery": tables.gallery(),
     "redis_commands": tables.redis_commands(),
     "redis_summary": tables.redis_summary(),
     "redis_directives": tables.redis_directives(),

@@ -12,8 +12,9 @@ from evio_http.cli.arguments import make_parser
 from evio_redis.config.directives import DIRECTIVES
 from evio_redis.model.command import Registry
 
-__all__ = ["http_flags", "redis_commands", "redis_directives", "redis_summary"]
+__all__ = ["gallery", "http_flags", "redis_commands", "redis_directives", "redis_summary"]
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGES = Path(__file__).parent / "redis"
 
 REDIS_COMMANDS: dict[str, str] = json.loads((PAGES / "commands-7.0.json").read_text())
@@ -66,6 +67,15 @@ def redis_directives() -> str:
         if each.help
     )
     return table(("directive", "default", "meaning"), rows)
+
+
+def gallery(folder: Path = EXAMPLES) -> str:
+    """List the examples by what their README begins with: its title and its first paragraph."""
+    parts = []
+    for readme in sorted(folder.glob("*/README.md")):
+        title, paragraph, *_ = readme.read_text().strip().split("\n\n")
+        parts += [f"## {title.removeprefix('#').strip()}", paragraph.strip(), f"`examples/{readme.parent.name}/`"]
+    return "\n\n".join(parts)
 
 
 def http_flags() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from docs import tables
 from evio_redis.model.command import Registry
@@ -32,3 +33,19 @@ def test_the_names_are_those_of_a_real_server() -> None:
         for row in redis_facts.ask(port, "COMMAND"):
             found |= redis_facts.groups(row, docs[row[redis_facts.NAME]])
     assert found == json.loads(redis_facts.NAMES.read_text())
+
+
+def test_the_gallery_is_what_the_readmes_begin_with(tmp_path: Path) -> None:
+    for name in ("chat", "broker"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(f"# A {name}\n\nIt does\nthis.\n\n## More\n\nText.\n")
+    (tmp_path / "site").mkdir()
+    entries = [f"## A {name}\n\nIt does\nthis.\n\n`examples/{name}/`" for name in ("broker", "chat")]
+    assert tables.gallery(tmp_path) == "\n\n".join(entries)
+
+
+def test_every_example_has_a_title_and_a_paragraph() -> None:
+    for readme in tables.EXAMPLES.glob("*/README.md"):
+        title, paragraph, *_ = readme.read_text().strip().split("\n\n")
+        assert title.startswith("# "), readme
+        assert paragraph[:1].isupper(), readme

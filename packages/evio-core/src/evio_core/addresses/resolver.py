@@ -1,4 +1,4 @@
-"""Looking names up off the loop: ``getaddrinfo`` may take seconds, and a program that dials a thousand names shall not
+"""Looking names up off the loop: ``getaddrinfo`` may take seconds, and a program that dials a thousand names must not
 have a thousand threads.
 
 The threads are this process's, ``MOST_THREADS`` at most, and end when there is nothing left to look up. They are

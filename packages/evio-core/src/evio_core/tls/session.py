@@ -26,8 +26,8 @@ def reason(error: Exception) -> str:
 
 
 class NamedSSLObject(ssl.SSLObject):
-    """An SSL object that remembers what its client said: the host name it asked for, and, where ``hello`` is not None,
-    all that was received until the answer to it."""
+    """An ``ssl.SSLObject`` that remembers what its client said: the host name it asked for, and, where ``hello`` is not
+    None, all that was received until the answer to it."""
 
     server_name: str | None = None
     hello: bytes | None = None

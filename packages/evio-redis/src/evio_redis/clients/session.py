@@ -182,7 +182,7 @@ class Session:
         self.db.keyspace.update_listeners()
 
     def unwatch(self) -> None:
-        """Watch no key any more."""
+        """Stop watching keys."""
         for database, key in self.watching:
             sessions = database.watched[key]
             sessions.discard(self)

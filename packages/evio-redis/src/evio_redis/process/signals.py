@@ -54,7 +54,7 @@ def install(running: Running) -> None:
 
 @contextmanager
 def pid_file(path: str) -> Iterator[None]:
-    """Have the process's id in a file meanwhile, if one is wanted; that it cannot be written is only told of."""
+    """Have the process's id in a file meanwhile, if one is wanted; an error in writing it is only logged."""
     written = False
     if path:
         try:

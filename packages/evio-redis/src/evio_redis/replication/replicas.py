@@ -217,7 +217,7 @@ class Replicas:
         self.id, self.offset = new_id(), 0
 
     def lead(self) -> None:
-        """Go on with the stream under an id of this server's own: it follows no master any more."""
+        """Go on with the stream under an id of this server's own: it follows no master any longer."""
         if not self.follows:
             return
         self.follows = False

@@ -155,7 +155,7 @@ class AppendOnlyFile(LogWriter):
 
     def close(self) -> None:
         """At the end of the server: what it holds is to be in the log, the first base included if that is still to
-        come. What cannot be written is told of."""
+        come. Log a write error."""
         if self.waiting:
             log.warning("Writing initial AOF, the server ends when it is complete")
             try:
@@ -167,7 +167,7 @@ class AppendOnlyFile(LogWriter):
         self.turn_off()
 
     def turn_off(self) -> None:
-        """Write and sync what there is, and log no more. What cannot be written is told of."""
+        """Write and sync what there is, and log no more. Log what cannot be written."""
         self.rewrites.kill()
         self._disk.close()
         self.flush()

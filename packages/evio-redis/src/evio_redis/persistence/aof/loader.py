@@ -1,6 +1,6 @@
 """Loading the append-only file: running its commands again.
 
-A command cut off at the very end is what a crash leaves: it was never acknowledged as durable, is cut off and told of.
+A command cut off at the very end is what a crash leaves: it was never acknowledged as durable, is cut off and logged.
 Anything else that is wrong stops the start, and the offset is named.
 """
 

@@ -65,7 +65,7 @@ PAGES = sorted(
 
 
 def complaints(where: Path, line: int, text: str) -> Iterator[str]:
-    """What is wrong in a text that begins in that line."""
+    """Yield a complaint for each wrong word of a text that begins in that line."""
     without = BLOCK.sub(lambda found: "\n" * found[0].count("\n"), text)
     prose = LITERAL.sub("", without)
     for found in WRONG.finditer(prose):

@@ -39,9 +39,9 @@ toc_object_entries = False
 nitpicky = True
 # The standard library's names, and what the servers' packages do not offer to others.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|ipaddress|socket|ssl|typing)\..+"),
+    ("py:.*", r"(collections|concurrent|ipaddress|socket|ssl|typing)\..+"),
     ("py:.*", r"evio_(http|redis)\.[a-z_]+(\..+)?"),
-    ("py:.*", r"Representations|Function|Services|TypeAliasForwardRef"),
+    ("py:.*", r"Deferred|Representations|Function|Services|TypeAliasForwardRef"),
 ]
 
 highlight_language = "text"

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -396,6 +397,38 @@ def shout(source: Source) -> None:
         with program.connect() as client:
             assert receive_all(client) == b"hello\n"
         program.stop()
+
+
+@scenario("shout_asyncio.py")
+@scenario("shout_twisted.py")
+def shout_elsewhere(source: Source) -> None:
+    """What other loops do with the same program; they know no way to say which port they have."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    file = source.directory / "shout.py"
+    code = source.code.replace("interface=localhost", "interface=127.0.0.1").replace('"localhost"', '"127.0.0.1"')
+    file.write_text(code.replace("5000", str(port)))
+    with subprocess.Popen([sys.executable, str(file)], stderr=subprocess.PIPE) as process:
+        try:
+            with connected(port) as client:
+                assert receive(client, 6) == b"hello\n"
+                client.sendall(b"one\ntw")
+                client.sendall(b"o\n")
+                assert receive(client, 8) == b"ONE\nTWO\n"
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+def connected(port: int) -> socket.socket:
+    """A connection, as soon as somebody listens."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 # -- the servers

@@ -9,7 +9,7 @@ EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
 SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
 
 .SECONDARY: # or make removes the environments as intermediate files
-.PHONY: help echo redis http test test-all test-compiled differential lint format types bench wheels man soak docs clean
+.PHONY: help echo redis http test test-all test-compiled differential lint format types bench figures wheels man soak docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
@@ -27,6 +27,7 @@ help:
 	@echo "make soak           load evio-http for ten minutes: nothing may leak or fail"
 	@echo "make docs           build the documentation into site/"
 	@echo "make bench          measure the servers beside others: a table and a chart, in five minutes"
+	@echo "make figures        measure all that the documentation shows: its tables and charts, in ten minutes"
 	@echo "make clean          remove what make made"
 
 $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)
@@ -119,6 +120,9 @@ wheels: $(VENV)/.stamp
 
 man: $(VENV)/.stamp
 	@$(BIN)/python -m tools.share
+
+figures: $(VENV)/.stamp
+	$(BIN)/python -m tools.bench docs
 
 soak: $(VENV)/.stamp
 	$(BIN)/python -m tools.soak

@@ -349,7 +349,7 @@ def workload(key: str = "work", repeat: bool = True, names: tuple[str, ...] = ("
 
 
 def result(*targets: Target) -> Result:
-    suite = Suite("test", "a test", "ours", "theirs", ("work",), (workload(),), targets)
+    suite = Suite("test", "a test", "ours", "theirs", ("work",), (), (workload(),), targets)
     outcome = Outcome(suite.workloads[0])
     for ours, theirs in ((3.0, 2.0), (1.0, 4.0)):
         outcome.add("ours", {"cost": ours, "speed": ours})
@@ -442,7 +442,7 @@ def test_an_optional_server_is_left_out_where_it_is_not_installed() -> None:
         SLEEPING, name="absent", optional=True, requires=(Requirement("nosuch", "apt install nosuch", program=True),)
     )
     both = dataclasses.replace(workload(), peers=(dataclasses.replace(SLEEPING, name="ours"), absent))
-    suite = Suite("test", "a test", "ours", "theirs", ("work",), (both,), ())
+    suite = Suite("test", "a test", "ours", "theirs", ("work",), (), (both,), ())
     assert suite.servers() == ("ours", "absent")
     assert suite.installed() == ("ours",)
     with pytest.raises(BenchError, match="apt install nosuch"):
@@ -460,7 +460,7 @@ def test_a_target_for_several_workloads_is_for_the_worst_or_the_median() -> None
         Target("one", "speed", ">=", 2),
     )
     suite = Suite(
-        "test", "a test", "ours", "theirs", ("work",), tuple(each.workload for each in outcomes.values()), targets
+        "test", "a test", "ours", "theirs", ("work",), (), tuple(each.workload for each in outcomes.values()), targets
     )
     verdicts = Result(suite, Settings(), outcomes).verdicts()
     assert [(verdict.value, verdict.missed) for verdict in verdicts] == [(9.0, True), (2.0, False), (1.0, True)]
@@ -475,6 +475,7 @@ def test_a_run_measures_each_step_and_can_be_shown(capsys: pytest.CaptureFixture
         "ours",
         "theirs",
         ("work",),
+        (),
         (workload(),),
         (Target("work", "cost", "<=", 1, against="theirs"),),
     )

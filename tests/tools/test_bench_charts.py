@@ -136,7 +136,7 @@ def test_charts_are_drawn_from_results_that_were_kept(
     source.write_text(json.dumps(kept))
     assert main(["charts", str(source), "--charts", str(tmp_path / "new" / "folder")]) == 0
     printed = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(printed) == 8
+    assert len(printed) == 12
     assert all(path.parent == tmp_path / "new" / "folder" and path.exists() for path in printed)
 
 
@@ -177,3 +177,34 @@ def test_a_file_that_is_no_result_is_an_error(
     printed = capsys.readouterr().err
     assert re.search(message, printed)
     assert printed.count(os.linesep) == 1
+
+
+# -- curves, percentiles, memory
+
+
+def test_points_of_a_curve_are_drawn_as_one(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(as_json(result(SUITES["redis"], ["depth"]))))
+    written = charts.suite_charts(data, tmp_path)
+    assert sorted({path.name for path in written}) == ["redis-depth-dark.svg", "redis-depth-light.svg"]
+    shown = texts(tmp_path / "redis-depth-light.svg")
+    for label in ("CPU time, redis at 1 = 1", "commands pipelined", "128", "lower is better", "floor"):
+        assert label in shown
+    lonely = json.loads(json.dumps(as_json(result(SUITES["redis"], ["depth:16"]))))
+    assert charts.suite_charts(lonely, tmp_path) == []
+
+
+def test_percentiles_are_of_the_short_form_and_memory_is_drawn_as_bars(kept: dict[str, Any], tmp_path: Path) -> None:
+    names = {path.name for path in charts.suite_charts(kept, tmp_path)}
+    assert {"redis-latency-light.svg", "redis-memory-dark.svg", "redis-mixed-light.svg"} <= names
+    shown = texts(tmp_path / "redis-latency-light.svg")
+    for label in ("mix, 16 pipelined", "only SET, 16 pipelined", "in milliseconds", "redis"):
+        assert label in shown
+    assert "HGETALL" not in shown
+    assert "bytes/key: 1,000,000 strings of 3 bytes" in texts(tmp_path / "redis-memory-light.svg")
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_the_points_of_every_curve_have_numbers(suite: Suite) -> None:
+    for workload in suite.workloads:
+        if workload.group is not None and workload.group.axis:
+            assert charts.number_of(workload.key) > 0

@@ -1,4 +1,4 @@
-"""``python -m tools.bench SUITE|short|charts|tables``: the command line."""
+"""``python -m tools.bench SUITE|short|docs|charts|tables``: the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,11 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import echo, http, redis
+from .documents import filled
 from .markdown import tables
 from .report import as_json, show, show_short
 from .results import Result
 from .run import Step, run
-from .server import BenchError, Requirement, require
+from .server import ROOT, BenchError, Requirement, require
 from .suite import Settings, Suite, Workload, matches
 
 __all__ = ["main"]
@@ -31,6 +33,11 @@ COLUMNS = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn(
 
 SHORT = Settings(rounds=2, seconds=0.5)
 SHORT_CHARTS = Path("build/bench")
+
+DOCUMENTED = Settings(rounds=2, seconds=0.3, idle_seconds=2.0)
+RESULTS, PICTURES = ROOT / "docs/results", ROOT / "docs/_static"
+PAGES = (ROOT / "README.md", ROOT / "docs/benchmarks.md")
+"""Where the documentation has its figures, its charts and its tables."""
 
 MATPLOTLIB = Requirement("matplotlib", "pip install matplotlib (it is among the development dependencies)")
 
@@ -80,9 +87,9 @@ def run_suite(asked: argparse.Namespace) -> int:
     if asked.json:
         write(asked.json, data)
     if asked.charts:
-        from .charts import group_charts
+        from .charts import suite_charts
 
-        told(group_charts(data, asked.charts))
+        told(suite_charts(data, asked.charts))
     return status(result) if asked.check else 0
 
 
@@ -103,13 +110,35 @@ def run_short(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_docs(asked: argparse.Namespace) -> int:
+    """What the documentation shows: measured and kept as JSON, or kept since last time; its charts; its tables."""
+    require([MATPLOTLIB])
+    from .charts import suite_charts, summary_chart
+
+    began = time.monotonic()
+    RESULTS.mkdir(exist_ok=True)
+    settings = Settings(asked.rounds, asked.seconds, DOCUMENTED.idle_seconds)
+    for name in () if asked.redraw else asked.suites:
+        suite = SUITES[name]
+        result = measured(suite, settings, suite.chosen(suite.documented), suite.installed())
+        write(RESULTS / f"{suite.name}.json", as_json(result))
+    kept = {name: read(path) for name in SUITES if (path := RESULTS / f"{name}.json").exists()}
+    told([path for data in kept.values() for path in suite_charts(data, PICTURES)])
+    told(summary_chart(list(kept.values()), PICTURES))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), kept))
+    told(PAGES)
+    print(f"{time.monotonic() - began:.0f} s")
+    return 0
+
+
 def run_charts(asked: argparse.Namespace) -> int:
     """The charts of results that were kept."""
     require([MATPLOTLIB])
-    from .charts import group_charts, summary_chart
+    from .charts import suite_charts, summary_chart
 
     kept = [read(path) for path in asked.results]
-    written = [path for data in kept for path in group_charts(data, asked.charts)]
+    written = [path for data in kept for path in suite_charts(data, asked.charts)]
     told([*written, *summary_chart(kept, asked.charts)])
     return 0
 
@@ -135,7 +164,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2) + "\n")
+    path.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def told(paths: Sequence[Path]) -> None:
@@ -174,7 +203,7 @@ def status(result: Result) -> int:
 def parser() -> Parser:
     top = Parser(prog="python -m tools.bench", description="Measure servers side by side.")
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="{" + ",".join((*SUITES, "short", "charts", "tables")) + "}"
+        dest="command", required=True, metavar="{" + ",".join((*SUITES, "short", "docs", "charts", "tables")) + "}"
     )
     for suite in SUITES.values():
         add_options(commands.add_parser(suite.name, help=suite.title, description=suite.title), suite)
@@ -183,6 +212,20 @@ def parser() -> Parser:
     short.set_defaults(run=run_short)
     add_effort(short, SHORT)
     add_charts(short, SHORT_CHARTS)
+    about = "what the documentation shows, in ten minutes: figures as JSON, charts and tables into docs/ and README.md"
+    docs = commands.add_parser("docs", help=about, description=about)
+    docs.set_defaults(run=run_docs)
+    add_effort(docs, DOCUMENTED)
+    docs.add_argument(
+        "--suites",
+        type=names(tuple(SUITES)),
+        default=tuple(SUITES),
+        metavar="NAME,...",
+        help="measure these, and keep the figures of the others (default: all)",
+    )
+    docs.add_argument(
+        "--redraw", action="store_true", help="measure nothing: make charts and tables of the figures that are there"
+    )
     about = "draw the charts of results that --json has kept"
     charts = commands.add_parser("charts", help=about, description=about)
     charts.set_defaults(run=run_charts)

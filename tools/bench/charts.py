@@ -1,13 +1,15 @@
 """Charts of results that were kept as JSON: SVG, for a light and for a dark page.
 
-A row is a workload, a mark a server: what it takes as a multiple of the suite's reference, the median of the rounds.
-The scale is logarithmic, so that half as much and twice as much are equally far from the line at 1.
+In most, a row is a workload, a mark a server: what it takes as a multiple of the suite's reference, the median of the
+rounds. The scale is logarithmic, so that half as much and twice as much are equally far from the line at 1. Others show
+percentiles of latency, cost as something grows, and memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -15,10 +17,11 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-__all__ = ["SUMMARY", "Panel", "Row", "draw", "group_charts", "panel", "summary_chart"]
+__all__ = ["SUMMARY", "Panel", "Row", "draw", "panel", "suite_charts", "summary_chart"]
 
 SUMMARY = "summary"
 """The name of the chart that has what is most telling of all suites."""
@@ -53,6 +56,8 @@ LIGHT = Theme(
         "bare": "#1a7f37",
         "floor": "#1a7f37",
         "uvloop": "#8250df",
+        "redis": "#8250df",
+        "nginx": "#8250df",
         "asyncio": "#bc4c00",
         "valkey": "#bc4c00",
     },
@@ -66,13 +71,24 @@ DARK = Theme(
         "bare": "#3fb950",
         "floor": "#3fb950",
         "uvloop": "#bc8cff",
+        "redis": "#bc8cff",
+        "nginx": "#bc8cff",
         "asyncio": "#f0883e",
         "valkey": "#f0883e",
     },
 )
 THEMES = {"light": LIGHT, "dark": DARK}
 
-MARKS = {"evio": "o", "bare": "|", "floor": "|", "asyncio": "D", "uvloop": "s", "valkey": "D"}
+MARKS = {
+    "evio": "o",
+    "bare": "|",
+    "floor": "|",
+    "asyncio": "D",
+    "uvloop": "s",
+    "redis": "s",
+    "nginx": "s",
+    "valkey": "D",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +133,33 @@ def panel(title: str, data: dict[str, Any], keys: Sequence[str]) -> Panel:
     return Panel(title, data["subject"], data["reference"], tuple(rows))
 
 
+def suite_charts(data: dict[str, Any], directory: Path) -> list[Path]:
+    """A chart of each group of a suite's ``data``, of the percentiles of its short form, and of memory for a
+    connection, as far as they were measured. Returns the files."""
+    written = group_charts(data, directory)
+    for name, figure_of in (("latency", latencies), ("memory", memory)):
+        written += save(partial(figure_of, data), directory, f"{data['suite']}-{name}")
+    return written
+
+
 def group_charts(data: dict[str, Any], directory: Path) -> list[Path]:
     """A chart of each group of a suite's ``data``. Returns the files."""
 
-    def group_of(key: str) -> tuple[str, str] | None:
+    def group_of(key: str) -> tuple[str, str, str] | None:
         group = data["workloads"][key]["group"]
-        return (group["key"], group["title"]) if group else None
+        return (group["key"], group["title"], group["axis"]) if group else None
 
     written = []
     for group, keys in groupby(data["workloads"], group_of):
-        if group is not None:
-            drawn = panel(group[1], data, list(keys))
-            written += draw([drawn], directory, f"{data['suite']}-{group[0]}") if drawn.rows else []
+        if group is None:
+            continue
+        key, title, axis = group
+        name, points = f"{data['suite']}-{key}", list(keys)
+        if axis:
+            written += save(partial(curves, data, points, axis), directory, name)
+        else:
+            drawn = panel(title, data, points)
+            written += draw([drawn], directory, name) if drawn.rows else []
     return written
 
 
@@ -144,13 +175,20 @@ def summary_chart(suites: Sequence[dict[str, Any]], directory: Path) -> list[Pat
 def draw(panels: Sequence[Panel], directory: Path, name: str) -> list[Path]:
     """Write ``name``-light.svg and ``name``-dark.svg into ``directory``. Returns the files. Raises OSError where they
     cannot be written."""
+    return save(partial(figure, panels), directory, name)
+
+
+def save(figure_of: Callable[[Theme], Figure | None], directory: Path, name: str) -> list[Path]:
+    """Write the figure for both themes, if there is one. Returns the files; raises as :func:`draw`."""
     written = []
     for theme_name, theme in THEMES.items():
         path = directory / f"{name}-{theme_name}.svg"
         # Text stays text; the same figures give the same file.
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "font.family": "sans-serif"}):
-            figure(panels, theme).savefig(path, format="svg", transparent=True, metadata={"Date": None})
-        written.append(path)
+            drawn = figure_of(theme)
+            if drawn is not None:
+                drawn.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+                written.append(path)
     return written
 
 
@@ -241,6 +279,11 @@ def legend(drawn: Figure, panels: Sequence[Panel], theme: Theme, height: float) 
     servers = dict.fromkeys(
         server for each in panels for row in each.rows for values in row.ratios.values() for server in values
     )
+    foot(drawn, list(servers), theme, height, "further left is better")
+
+
+def foot(drawn: Figure, servers: Sequence[str], theme: Theme, height: float, better: str) -> None:
+    """The marks of servers, and which way is better, at the foot."""
     handles = []
     for server in servers:
         axes = drawn.axes[0]
@@ -257,4 +300,121 @@ def legend(drawn: Figure, panels: Sequence[Panel], theme: Theme, height: float) 
         handletextpad=0.2,
         columnspacing=1.5,
     )
-    drawn.text(0.99, 0.12 / height, "further left is better", color=theme.faint, size=8, ha="right", va="bottom")
+    drawn.text(0.99, 0.12 / height, better, color=theme.faint, size=8, ha="right", va="bottom")
+
+
+def curves(data: dict[str, Any], keys: Sequence[str], axis: str, theme: Theme) -> Figure | None:
+    """CPU time and latency of each server as what the keys count grows, with the reference's first point as 1. None if
+    that was not measured, or there is one point only."""
+    workloads, reference = data["workloads"], data["reference"]
+    points = [key for key in keys if reference in workloads[key]["servers"]]
+    if len(points) < 2:
+        return None
+    drawn = Figure(figsize=(WIDTH, 3.3))
+    servers = list(dict.fromkeys(server for key in points for server in workloads[key]["servers"]))
+    for column, (measure, title) in enumerate(MEASURES):
+        axes = drawn.add_axes((0.07 + column * 0.5, 0.27, 0.42, 0.6))
+        first = workloads[points[0]]["servers"][reference][measure]["median"]
+        for server in servers:
+            measured = [key for key in points if server in workloads[key]["servers"]]
+            axes.plot(
+                [number_of(key) for key in measured],
+                [workloads[key]["servers"][server][measure]["median"] / first for key in measured],
+                **{**mark(server, theme), "linestyle": "-", "linewidth": 1.4, "markersize": 4},
+                zorder=3 if server == data["subject"] else 2,
+            )
+        style_plot(axes, f"{title}, {reference} at {number_of(points[0])} = 1", theme)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        ticks = [number_of(key) for key in points]
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        number_ticks(axes.yaxis)
+        axes.set_xlabel(axis, color=theme.faint, size=8)
+    foot(drawn, servers, theme, 3.3, "lower is better")
+    return drawn
+
+
+def number_ticks(axis: Axis) -> None:
+    """Put numbers on a logarithmic axis at 1, 2, 5, 10, 20 ..."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def number_of(key: str) -> int:
+    """The number behind the colon of a workload's key."""
+    return int(key.rpartition(":")[2])
+
+
+def latencies(data: dict[str, Any], theme: Theme) -> Figure | None:
+    """Median, 99th and 99.9th percentile of the subject and the reference in the workloads of the short form, in
+    milliseconds."""
+    servers = [data["subject"], data["reference"]]
+    rows = [
+        workload
+        for workload in data["workloads"].values()
+        if workload["short"] and {*servers} <= workload["servers"].keys() and "p999" in workload["metrics"]
+    ]
+    if not rows:
+        return None
+    height = 1.0 + 0.42 * len(rows)
+    drawn = Figure(figsize=(WIDTH, height))
+    axes = drawn.add_axes((LEFT, 0.55 / height, 1 - LEFT - RIGHT, (height - 0.95) / height))
+    style_plot(axes, "median, 99th and 99.9th percentile of latency under full load, in milliseconds", theme)
+    axes.set_xscale("log")
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes.tick_params(axis="y", colors=theme.text, length=0, labelsize=9)
+    number_ticks(axes.xaxis)
+    for position, row in enumerate(rows):
+        for offset, server in zip((-0.16, 0.16), servers, strict=True):
+            values = [row["servers"][server][key]["median"] for key in ("p50", "p99", "p999")]
+            style = mark(server, theme)
+            level = position + offset
+            axes.plot(values[:2], [level] * 2, color=style["color"], linewidth=2.6, alpha=0.55)
+            axes.plot(values[1:], [level] * 2, color=style["color"], linewidth=1.2, alpha=0.55)
+            axes.plot(values[:1], [level], **{**style, "markersize": 5})
+            axes.plot(values[1:], [level] * 2, **{**style, "marker": "|", "markersize": 7, "markeredgewidth": 1.5})
+    foot(drawn, servers, theme, height, "further left is better")
+    return drawn
+
+
+def memory(data: dict[str, Any], theme: Theme) -> Figure | None:
+    """Memory of each server for what the workload ``memory`` counts, as bars."""
+    workload = data["workloads"].get("memory")
+    if workload is None:
+        return None
+    values = {server: figures["memory"]["median"] for server, figures in workload["servers"].items()}
+    height = 0.75 + 0.3 * len(values)
+    drawn = Figure(figsize=(WIDTH, height))
+    axes = drawn.add_axes((0.12, 0.1 / height, 0.78, (height - 0.5) / height))
+    style_plot(axes, f"{workload['metrics']['memory']}: {workload['title']}", theme)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.tick_params(axis="y", colors=theme.text, length=0, labelsize=9)
+    for position, (server, value) in enumerate(values.items()):
+        axes.barh(position, value, height=0.55, color=theme.servers.get(server, theme.faint), alpha=0.8)
+        axes.annotate(
+            f"{value:,.0f}",
+            (value, position),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=theme.text,
+            size=8.5,
+        )
+    return drawn
+
+
+def style_plot(axes: Axes, title: str, theme: Theme) -> None:
+    """What all plots have in common."""
+    axes.set_title(title, color=theme.faint, size=8.5, loc="left", pad=5)
+    axes.tick_params(which="both", colors=theme.faint, length=0, labelsize=7.5)
+    axes.grid(color=theme.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.patch.set_alpha(0)
+    for side in axes.spines.values():
+        side.set_visible(False)

@@ -7,7 +7,7 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
-__all__ = ["tables"]
+__all__ = ["by_server", "by_workload", "comparable", "heading", "number", "tables"]
 
 
 def tables(data: dict[str, Any]) -> Iterator[str]:

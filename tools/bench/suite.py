@@ -81,6 +81,8 @@ class Group:
     key: str
     """Part of the names of the chart's files."""
     title: str
+    axis: str = ""
+    """Of workloads that are the points of a curve: what the number behind the colon of their keys counts."""
 
 
 def matches(key: str, pattern: str) -> bool:
@@ -158,6 +160,8 @@ class Suite:
     """The server that charts measure all others by."""
     short: tuple[str, ...]
     """The workloads of the short form, which flatter and which do not: patterns, as :func:`matches` has them."""
+    documented: tuple[str, ...]
+    """Those of the documentation, likewise."""
     workloads: tuple[Workload, ...]
     targets: tuple[Target, ...]
 

@@ -15,7 +15,7 @@ from ..server import BenchError, Server
 from ..suite import Settings
 from ..traffic import drive, figures
 
-__all__ = ["ACTIVE", "CROWD", "LARGEST", "SMALLEST", "Echoes", "crowd", "messages", "sizes"]
+__all__ = ["ACTIVE", "CROWD", "CURVE", "LARGEST", "SMALLEST", "Echoes", "crowd", "messages", "sizes"]
 
 SMALLEST, LARGEST = 16, 4096
 """Bytes of a message, each size as likely as any other."""
@@ -26,6 +26,9 @@ WARM_UP = 10_000
 
 CROWD, ACTIVE = 10_000, 500
 """Open connections, and how many of them send anything."""
+
+CURVE = (1, 10, 100, 1_000, 10_000)
+"""Open connections, all of which send."""
 
 
 @cache

@@ -76,6 +76,21 @@ CROWD = Workload(
     group=GROUP,
 )
 
+CURVE = tuple(
+    Workload(
+        key=f"connections:{count}",
+        title=f"16 bytes to 4 KiB, one in flight on each of {count:,} connections",
+        metrics=REQUEST_METRICS,
+        peers=PLAIN,
+        measure=messages.sizes(count, in_flight=1),
+        prepare=lambda _: allow_files(max(messages.CURVE)),
+        label=f"{count:,} connections",
+        group=Group("connections", "messages of 16 bytes to 4 KiB, one in flight, as connections grow", "connections"),
+        shared=True,
+    )
+    for count in messages.CURVE
+)
+
 BULK = Workload(
     key="bulk",
     title=f"{BULK_SIZE // 1024} KiB, one at a time on {BULK_CLIENTS} connections",
@@ -154,7 +169,8 @@ SUITE = Suite(
     subject="evio",
     reference="uvloop",
     short=("sizes", "crowd", "small", "tls"),
-    workloads=(SIZES, CROWD, SMALL, SMALL_TLS, BULK, MEMORY, IDLE, *SPREAD),
+    documented=("*",),
+    workloads=(SIZES, CROWD, SMALL, SMALL_TLS, *CURVE, BULK, MEMORY, IDLE, *SPREAD),
     targets=(
         Target("sizes", "cpu", "<=", AT_MOST_BARE, against="bare"),
         Target("sizes", "cpu", "<=", LEVEL_WITH_UVLOOP, against="uvloop"),

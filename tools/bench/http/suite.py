@@ -13,6 +13,7 @@ SUITE = Suite(
     subject="evio",
     reference="nginx",
     short=("real:plain", "real:tls", "page:plain", "connection:tls", "small"),
+    documented=("real", "connection", "page", "small", "logged", "not_modified", "medium", "many", "tls", "large"),
     workloads=(*real.WORKLOADS, *visits.WORKLOADS, *repeated.WORKLOADS),
     targets=(*real.TARGETS, *visits.TARGETS, *repeated.TARGETS),
 )

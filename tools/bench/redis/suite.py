@@ -21,9 +21,13 @@ SUITE = Suite(
     subject="evio",
     reference="redis",
     short=("cache:1", "mix:1", "cache:16", "session:16", "queue:16", "mix:16", "set:1", "set:16", "get:16"),
+    documented=("*:1", "*:16", "depth", "one", "memory"),
     workloads=(
         *workloads.workloads(Group("mixed", "mixed commands, random keys and sizes"), PLAIN_AND_FLOOR),
-        *workloads.workloads(Group("aof", "the same, appendonly everysec"), LOGGED, "aof:"),
+        *workloads.workloads(Group("aof", "mixed commands, appendonly everysec"), LOGGED, "aof:"),
+        *workloads.curve(
+            Group("depth", "a mix of eight commands as the pipelines grow", "commands pipelined"), PLAIN_AND_FLOOR
+        ),
         *commands.WORKLOADS,
         *repeated.WORKLOADS,
     ),

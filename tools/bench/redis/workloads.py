@@ -17,11 +17,13 @@ from ..suite import REQUEST_METRICS, Group, Settings, Workload
 from ..traffic import measured
 from .resp import Replies, command, fill
 
-__all__ = ["DEPTHS", "MIXES", "Mix", "pipelines", "workloads"]
+__all__ = ["CURVE", "DEPTHS", "MIXES", "Mix", "curve", "pipelines", "workloads"]
 
 CLIENTS = 50
 DEPTHS = (1, 16, 100)
 """Commands that a connection sends before it waits for their replies."""
+CURVE = (1, 2, 4, 8, 16, 32, 64, 128)
+"""The same, for a curve."""
 
 COMMANDS = 64_000
 """Different commands of a load, which sends them again and again."""
@@ -178,4 +180,22 @@ def workloads(group: Group, peers: tuple[Peer, ...], prefix: str = "") -> tuple[
         )
         for mix in MIXES
         for depth in DEPTHS
+    )
+
+
+def curve(group: Group, peers: tuple[Peer, ...]) -> tuple[Workload, ...]:
+    """The mix of eight commands at each depth of the curve, on the same process of each server."""
+    (mix,) = (each for each in MIXES if each.name == "mix")
+    return tuple(
+        Workload(
+            key=f"depth:{depth}",
+            title=f"{mix.title}, {depth} pipelined on {CLIENTS} connections",
+            metrics=REQUEST_METRICS,
+            peers=peers,
+            measure=measure(mix, depth),
+            label=f"{depth} pipelined",
+            group=group,
+            shared=True,
+        )
+        for depth in CURVE
     )

@@ -402,7 +402,7 @@ def shout(source: Source) -> None:
 @scenario("shout_asyncio.py")
 @scenario("shout_twisted.py")
 def shout_elsewhere(source: Source) -> None:
-    """What other loops do with the same program; they know no way to say which port they have."""
+    """Run the same program on another loop, which has no way to say which port it has."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     file = source.directory / "shout.py"

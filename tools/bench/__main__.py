@@ -37,7 +37,7 @@ SHORT_CHARTS = Path("build/bench")
 DOCUMENTED = Settings(rounds=2, seconds=0.3, idle_seconds=2.0)
 RESULTS, PICTURES = ROOT / "docs/results", ROOT / "docs/_static"
 PAGES = (ROOT / "README.md", ROOT / "docs/benchmarks.md")
-"""Where the documentation has its figures, its charts and its tables."""
+"""Places of the figures, the charts and the tables of the documentation."""
 
 MATPLOTLIB = Requirement("matplotlib", "pip install matplotlib (it is among the development dependencies)")
 
@@ -111,7 +111,7 @@ def run_short(asked: argparse.Namespace) -> int:
 
 
 def run_docs(asked: argparse.Namespace) -> int:
-    """What the documentation shows: measured and kept as JSON, or kept since last time; its charts; its tables."""
+    """Measure what the documentation shows, or take what was kept; draw its charts and fill its tables."""
     require([MATPLOTLIB])
     from .charts import suite_charts, summary_chart
 

@@ -410,7 +410,7 @@ def memory(data: dict[str, Any], theme: Theme) -> Figure | None:
 
 
 def style_plot(axes: Axes, title: str, theme: Theme) -> None:
-    """What all plots have in common."""
+    """Style an axis as all plots have it."""
     axes.set_title(title, color=theme.faint, size=8.5, loc="left", pad=5)
     axes.tick_params(which="both", colors=theme.faint, length=0, labelsize=7.5)
     axes.grid(color=theme.grid, linewidth=0.6)

@@ -96,7 +96,7 @@ def ratio(workload: dict[str, Any], subject: str, other: str, metric: str) -> st
 
 
 def targets(data: dict[str, Any]) -> str:
-    """What is wanted of the suite, and what of that was reached."""
+    """List the targets of the suite, and which of them were reached."""
     measured = [each for each in data["targets"] if each["measured"] is not None]
     reached = sum(each["reached"] for each in measured)
     rows = [["workload", "figure", "wanted", "measured", ""], ["---"] * 5]
@@ -110,7 +110,7 @@ def targets(data: dict[str, Any]) -> str:
 
 
 def machine(data: dict[str, Any]) -> str:
-    """What the suite was measured on."""
+    """Name the machine and the conditions of the run."""
     found, settings = data["machine"], data["settings"]
     load = ", ".join(f"{average:.1f}" for average in found["load_average"])
     first = ", before everything else on its core" if found["real_time"] else ""

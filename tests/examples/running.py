@@ -43,7 +43,8 @@ class Example:
 def example(name: str, *arguments: str) -> Iterator[Example]:
     """Run ``examples/NAME/NAME.py`` until the block ends; it says where it listens in its first line."""
     command = [sys.executable, "-W", "error", str(ROOT / name / f"{name.replace('-', '_')}.py"), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     with process:
         try:
             assert process.stdout is not None

@@ -48,9 +48,11 @@ def example(name: str, *arguments: str) -> Iterator[Example]:
     with process:
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            urls = re.findall(r"\w+://\S+", line)
-            assert urls, process.communicate(timeout=TIMEOUT)[1]
+            urls: list[str] = []
+            while not urls:
+                line = process.stdout.readline()
+                assert line, process.communicate(timeout=TIMEOUT)[1]
+                urls = re.findall(r"\w+://\S+", line)
             yield Example(process, urls)
         finally:
             process.kill()

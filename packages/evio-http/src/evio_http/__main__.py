@@ -29,9 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if not flags.verbose:
         log.setLevel(logging.INFO)  # of ours, that it has stopped
-    # Full collections look at every request and answer that is remembered, up to 20 ms long; little that lives long is
-    # ever part of a cycle, so they may be ten times as rare.
-    gc.set_threshold(1000, 10, 100)
+    # Full collections look at every answer that is remembered, up to 20 ms long; little that lives long is ever part of
+    # a cycle, so they may be rare. Those of the middle generation, which come while many files are asked for the first
+    # time, look at what came since the last one: a millisecond, where it is after two of the youngest and not ten.
+    gc.set_threshold(1000, 2, 500)
     allow_files()
     try:
         setup = Setup(flags)

@@ -153,7 +153,7 @@ class OpenedFile(_Opened):
         self.fd = fd
         self.stat: os.stat_result = status
         mtime, ctime, now = status.st_mtime_ns, status.st_ctime_ns, time.time_ns()
-        self.version: FileVersion = FileVersion((path, (status.st_ino, mtime, ctime, status.st_size, status.st_dev)))
+        self.version: FileVersion = FileVersion((path, identity(status)))
         self.settled: bool = is_past(ctime, now)
         """True if any write since is sure to have changed its version; see ``is_settled``."""
         self.dated: bool = BEFORE_THE_WEB_NS <= mtime <= ctime + SKEW_NS

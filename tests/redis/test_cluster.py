@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +18,10 @@ import redis
 from redis.cluster import ClusterNode, LoadBalancingStrategy, RedisCluster
 
 import evio_redis
+from evio_redis.__main__ import main
 from evio_redis.cluster.nodes import make_lines, read_map
 from evio_redis.cluster.slots import SLOTS, slot_of
-from tests.core.harness import eventually, needs
+from tests.core.harness import TIMEOUT, eventually, needs
 
 from .conftest import execute
 from .test_sentinel import free_port
@@ -283,3 +289,104 @@ def test_redis_reads_its_own_map_of_us(tmp_path: Path) -> None:
         known = read_map(tmp_path / "nodes.conf")
     assert known.assigned == SLOTS
     assert known.myself.port == port
+
+
+# -- a cluster of processes on one machine
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        first = free_port()
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
+@contextlib.contextmanager
+def working(directory: Path, first: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(directory)]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            ready = 0
+            while ready < 2:
+                line = process.stdout.readline()
+                assert line
+                ready += "Ready to accept connections" in line
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield process
+        finally:
+            process.kill()
+
+
+def test_workers_are_a_cluster_and_come_back(tmp_path: Path) -> None:
+    first = free_ports(2)
+    with working(tmp_path, first, "--appendonly", "yes", "--appendfsync", "always") as process:
+        client: Any = RedisCluster(startup_nodes=[NODE("127.0.0.1", first)], socket_timeout=20)
+        for n in range(100):
+            client.set(f"k{n}", n)
+        with redis.Redis(port=first + 1) as worker:
+            pid = worker.info("server")["process_id"]
+        os.kill(pid, signal.SIGKILL)
+
+        def back() -> bool:
+            with contextlib.suppress(redis.ConnectionError), redis.Redis(port=first + 1) as worker:
+                return bool(worker.info("server")["process_id"] != pid)
+            return False
+
+        assert eventually(back)
+        assert eventually(lambda: _reads(client))
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+    with working(tmp_path, first, "--appendonly", "yes") as process:
+        client = RedisCluster(startup_nodes=[NODE("127.0.0.1", first + 1)], socket_timeout=20)
+        assert _reads(client)
+        client.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) == 0
+
+
+def _reads(client: Any) -> bool:
+    try:
+        return [client.get(f"k{n}") for n in range(100)] == [str(n).encode() for n in range(100)]
+    except redis.exceptions.RedisError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "2", "--port", "0"], "workers need 2 ports, from --port on"),
+        (["--workers", "2", "--port", "65535"], "workers need 2 ports, from --port on"),
+        (["--workers", "2", "--bind", "*"], "give --cluster-announce-ip, or --bind one host"),
+        (["--workers", "2", "--unixsocket", "s"], "workers and unixsocket exclude each other"),
+        (["--workers", "x"], "workers"),
+    ],
+)
+def test_workers_that_cannot_be(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_other_workers_do_not_take_over_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = free_ports(2)
+    with working(tmp_path, first) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+    assert main(["--workers", "3", "--port", str(first), "--dir", str(tmp_path)]) == 2
+    assert "has the data of 2 workers, and 3 have other slots" in capsys.readouterr().err
+
+
+def test_a_port_in_use_ends_all_workers(tmp_path: Path) -> None:
+    first = free_ports(2)
+    with socket.create_server(("127.0.0.1", first + 1)):
+        command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert f"The worker on port {first + 1} does not run (exit status 1): all end" in done.stdout
+    assert "in use" in done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import evio_core
 
+from .cluster.workers import Workers
 from .config.config import STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
@@ -30,6 +31,7 @@ examples:
   evio-redis redis.conf --loglevel verbose    a redis.conf; what follows it wins
   echo "port 7000" | evio-redis -             the same from standard input
   evio-redis --port 0 --unixsocket /tmp/s     a unix socket only
+  evio-redis --port 7000 --workers 4          a cluster of four processes; try: redis-cli -c -p 7000
 """
 
 log: logging.Logger = logging.getLogger("evio_redis")
@@ -124,8 +126,13 @@ def main(arguments: list[str] | None = None) -> int:
             return check(given[1:])
         if given[:1] == ["--export"]:
             return export(given[1:])
-        server = Server(config=parse_arguments([*given]))
-        logfile.configure(server.config)
+        config = parse_arguments([*given])
+        logfile.configure(config)
+        if config.workers:
+            if sys.platform == "win32":
+                raise ConfigError("workers are not offered on Windows")
+            return Workers(config, given).run()
+        server = Server(config=config)
     except BrokenPipeError:  # whoever reads the help has seen enough
         return 0
     except OSError as error:

@@ -165,7 +165,9 @@ class Config:
     min_replicas_to_write: int
     min_replicas_max_lag: int
     tls_replication: bool
+    workers: int
     cluster_enabled: bool
+    cluster_announce_ip: str
     cluster_config_file: str
     cluster_require_full_coverage: bool
     shutdown_timeout: int

@@ -254,6 +254,7 @@ _add("tls-replication", False, yes_no, "use TLS to the master", show_yes_no, met
 _add("cluster-enabled", False, yes_no, "serve a part of the keys, by a map", show_yes_no, False, "yes|no")
 _map = "the map, in dir: which node has which slots; read again when it changes"
 _add("cluster-config-file", "nodes.conf", file_name, _map, mutable=False, metavar="NAME")
+_add("cluster-announce-ip", "", str, "the host that workers tell clients", metavar="HOST")
 _covered = "serve no key while a slot is nobody's"
 _add("cluster-require-full-coverage", True, yes_no, _covered, show_yes_no, metavar="yes|no")
 
@@ -285,6 +286,14 @@ _add("busy-reply-threshold", 5000, number(0, LLONG_MAX), _limit, metavar="MSEC")
 _add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
 
 # -- evio's own
+_add(
+    "workers",
+    0,
+    number(0, 1024),
+    "processes, a cluster on the ports from --port on; 0 for none",
+    mutable=False,
+    metavar="N",
+)
 _balances = [balance.value for balance in LoadBalance]
 _add("loops", 1, number(-1, 1024), "event loops (threads); -1: one per CPU", mutable=False, metavar="N")
 _add("balance", "round-robin", one_of(*_balances), "which loop gets a client", mutable=False, metavar="STRATEGY")

@@ -113,7 +113,6 @@ ACCEPTED = (
     Accepted("cluster-allow-replica-migration", "yes", yes_no),
     Accepted("cluster-announce-bus-port", "0", port),
     Accepted("cluster-announce-hostname", "", host_name),
-    Accepted("cluster-announce-ip", ""),
     Accepted("cluster-announce-port", "0", port),
     Accepted("cluster-announce-tls-port", "0", port),
     Accepted("cluster-link-sendbuf-limit", "0", memory(0, ULLONG_MAX)),

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: dict[str, list[str]] = {
     "evio_core": [
+        "__main__",
         "__init__",
+        "run",
         "stdlib start",
         "processes",
         "server",
@@ -30,6 +32,7 @@ LAYERS: dict[str, list[str]] = {
         "tls udp",
         "loop",
         "addresses buffers",
+        "metrics",
         "slow",
         "middleware",
         "events errors",
@@ -101,7 +104,9 @@ NEVER: list[tuple[str, str]] = [
 ]
 """Imports that never are, whatever becomes of the layers."""
 
-PUBLIC = {*evio_core.__all__, "cli", *(f"cli.{name}" for name in cli.__all__), "stdlib"}
+PUBLIC = {
+    *evio_core.__all__, "cli", *(f"cli.{name}" for name in cli.__all__), "metrics", "metrics.StatsCollector", "stdlib",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

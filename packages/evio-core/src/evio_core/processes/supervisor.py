@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -56,9 +56,14 @@ class _Worker:
 class Supervisor:
     """A loop over pipes and signals; it wakes only when one of them has something to say."""
 
-    def __init__(self, count: int, events: Events, bound: Sequence[BoundAddress]) -> None:
+    def __init__(
+        self, count: int, events: Events, bound: Sequence[BoundAddress], load: Callable[[], Events] | None = None
+    ) -> None:
+        """``load``, if given, makes the events of each worker, in its own process; ``events`` then has the settings
+        of the supervisor."""
         self._count = count
         self._events = events
+        self._load = load
         self._bound = bound
         self._workers: dict[int, _Worker] = {}
         self._due: dict[int, float] = {}  # slot: when to start its next worker
@@ -187,8 +192,11 @@ class Supervisor:
                 os.close(fd)
             for worker in self._workers.values():
                 os.close(worker.pipe)
-            serve_as_worker(slot, self._events, self._bound, writer, self._lifeline, mask)
+            events = self._events if self._load is None else self._load()
+            serve_as_worker(slot, events, self._bound, writer, self._lifeline, mask)
             status = 0
+        except SystemExit:
+            pass  # `load` has said why
         except EvioError as error:  # a bad certificate, say: what it says is enough
             log.error("worker %d failed: %s", os.getpid(), error)
         except BaseException:

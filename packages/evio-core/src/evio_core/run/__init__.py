@@ -1,0 +1,1 @@
+"""``python -m evio_core``: a program's handler, served from the command line."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 
 from ..errors import ConfigError
 
@@ -14,6 +16,8 @@ def give_to_group(path: str, group: str) -> None:
     a path or for an abstract socket, which has no group."""
     if not path or path.startswith("@"):
         return
+    if sys.platform == "win32":
+        raise ConfigError("unixsocketgroup: this system has no groups")
     try:
         os.chown(path, -1, _number_of(group))
     except OSError as error:
@@ -23,9 +27,9 @@ def give_to_group(path: str, group: str) -> None:
 def _number_of(group: str) -> int:
     if group.isascii() and group.isdigit():
         return int(group)
-    try:
+    if sys.platform != "win32":
         import grp
 
-        return grp.getgrnam(group).gr_gid
-    except (ImportError, KeyError):
-        raise ConfigError(f"unixsocketgroup: there is no group '{group}'") from None
+        with suppress(KeyError):
+            return grp.getgrnam(group).gr_gid
+    raise ConfigError(f"unixsocketgroup: there is no group '{group}'")

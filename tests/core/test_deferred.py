@@ -261,7 +261,8 @@ def test_a_cancelled_answer_says_nothing(variant: Variant) -> None:
 
 @pytest.mark.parametrize("how", ["abort", "reset", "stop"])
 def test_answers_are_cancelled_with_their_connection(variant: Variant, how: str) -> None:
-    if how == "reset" and variant.poller in ("asyncio", "select"):
+    untold = variant.poller in ("asyncio", "select") or (variant.poller, variant.transport) == ("kqueue", "unix")
+    if how == "reset" and untold:
         pytest.skip("it tells nothing of a peer while nothing is read or written")
     asked = Asked(variant, max_deferred=0)
     with running(asked.events, variant.address, stop_timeout=0) as run:

@@ -44,7 +44,7 @@ def test_command_line(line: str) -> None:
         echo.make_parser().parse_args(arguments)
     else:
         for flag in (each.removeprefix("--") for each in arguments if each.startswith("--")):
-            assert flag in {*DIRECTIVES, *ALIASES, *ACCEPTED, "check"}, flag
+            assert flag in {*DIRECTIVES, *ALIASES, *ACCEPTED, "check", "export"}, flag
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:

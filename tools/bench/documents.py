@@ -113,7 +113,12 @@ def machine(data: dict[str, Any]) -> str:
     """Name the machine and the conditions of the run."""
     found, settings = data["machine"], data["settings"]
     load = ", ".join(f"{average:.1f}" for average in found["load_average"])
-    first = ", before everything else on its core" if found["real_time"] else ""
+    first = ""
+    if found["real_time"]:
+        first = (
+            ", before everything else on its core, which the kernel interrupts for 50 ms of each second: some percentiles "
+            "of latency are that pause"
+        )
     return (
         f"{found['system']}, {found['cores']} cores, {found['python']}, {found['evio_core']} evio_core; "
         f"{settings['rounds']} rounds of {settings['seconds']:g} s{first}; load averages at the end: {load}.\n"

@@ -41,7 +41,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|concurrent|ipaddress|socket|ssl|typing)\..+"),
     ("py:.*", r"evio_(http|redis)\.[a-z_]+(\..+)?"),
-    ("py:.*", r"(evio_core\.events\.)?(Context|HasFileno)|Deferred|Representations|Function|Services|TypeAliasForwardRef"),
+    ("py:.*", r"(evio_core\.events\.)?(Context|HasFileno)"),
+    ("py:.*", r"Deferred|Representations|Function|Services|TypeAliasForwardRef"),
 ]
 
 highlight_language = "text"

@@ -116,8 +116,8 @@ def machine(data: dict[str, Any]) -> str:
     first = ""
     if found["real_time"]:
         first = (
-            ", before everything else on its core, which the kernel interrupts for 50 ms of each second: some percentiles "
-            "of latency are that pause"
+            ", before everything else on its core, which the kernel interrupts for 50 ms of each second: some "
+            "percentiles of latency are that pause"
         )
     return (
         f"{found['system']}, {found['cores']} cores, {found['python']}, {found['evio_core']} evio_core; "

@@ -38,14 +38,28 @@ SHARD = Kind(b"s", b"smessage", "shard_channels")
 KINDS = (CHANNEL, PATTERN, SHARD)
 
 
+def _may_hear_events(kind: Kind, name: bytes) -> bool:
+    """Tell whether a channel is one of keyspace events, or a pattern may match one."""
+    if kind is PATTERN:
+        return name[:1] in (b"_", b"*", b"?", b"[", b"\\")
+    return kind is CHANNEL and name.startswith(b"__key")
+
+
+def _hears_the_end_of_keys_only(name: bytes) -> bool:
+    """Tell whether a channel or pattern is of nothing but the events of keys that expire or are evicted, which is what
+    programs mostly listen to, and no command causes."""
+    return name.startswith(b"__keyevent@") and name.endswith((b":expired", b":evicted")) and b"[" not in name
+
+
 class PubSub:
     """The subscriptions of a server."""
 
     def __init__(self) -> None:
-        self.on_heard: Callable[[bool], None] = lambda heard: (
-            None
-        )  # told of the first subscription, and of the last's end
-        self._heard = False
+        self.on_heard: Callable[[bool, bool], None] = lambda heard, told: None
+        """Told when it changes whether a keyspace event may be heard by anybody, and whether one of a command."""
+
+        self._heard = False, False
+        self._hearing = self._hearing_commands = 0  # channels and patterns of keyspace events that have listeners
         self.listeners: dict[Kind, dict[bytes, dict[Session, None]]] = {kind: {} for kind in KINDS}
 
     # -- subscribing. Each returns the confirmation, encoded.
@@ -53,8 +67,10 @@ class PubSub:
     def subscribe(self, session: Session, kind: Kind, name: bytes) -> bytes:
         """Subscribe to a channel or pattern."""
         kind.of(session)[name] = None
+        known = self.listeners[kind].get(name)
         self.listeners[kind].setdefault(name, {})[session] = None
-        self._tell()
+        if known is None:
+            self._changed(kind, name, 1)
         return self._confirm(session, kind.subscribe, kind, name)
 
     def unsubscribe(self, session: Session, kind: Kind, name: bytes | None) -> bytes:
@@ -76,13 +92,17 @@ class PubSub:
             sessions.pop(session, None)
             if not sessions:
                 del self.listeners[kind][name]
-                self._tell()
+                self._changed(kind, name, -1)
 
-    def _tell(self) -> None:
-        heard = bool(self.listeners[CHANNEL] or self.listeners[PATTERN])
-        if heard != self._heard:
-            self._heard = heard
-            self.on_heard(heard)
+    def _changed(self, kind: Kind, name: bytes, by: int) -> None:
+        """A channel or pattern has its first listener (``by`` 1), or has lost its last (-1)."""
+        if _may_hear_events(kind, name):
+            self._hearing += by
+            self._hearing_commands += 0 if _hears_the_end_of_keys_only(name) else by
+            heard = self._hearing > 0, self._hearing_commands > 0
+            if heard != self._heard:
+                self._heard = heard
+                self.on_heard(*heard)
 
     def _confirm(self, session: Session, what: bytes, kind: Kind, name: bytes | None) -> bytes:
         count = len(session.shard_channels) if kind is SHARD else len(session.channels) + len(session.patterns)

@@ -47,7 +47,7 @@ class Hooks(Protocol):
 
     clock: Clock
     heard: bool
-    """True while anybody is subscribed to anything."""
+    """True while anybody is subscribed to what may be a keyspace event."""
 
     @property
     def keeps_expired(self) -> bool:

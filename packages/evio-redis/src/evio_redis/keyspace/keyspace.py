@@ -41,6 +41,7 @@ class Keyspace:
         self.databases: list[Database] = [Database(index, self) for index in range(count)]
         self.events: str = ""  # notify-keyspace-events
         self.heard: bool = False  # anybody has subscribed to anything
+        self._told = False  # anybody has subscribed to what may be a command's event
         self.publish: Callable[[bytes, bytes], object] = lambda channel, message: None
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.tracking: Tracking | None = None  # while any client is tracked
@@ -88,14 +89,14 @@ class Keyspace:
         else:
             self._route.release("events of new keys")
 
-    def set_heard(self, heard: bool) -> None:
-        """Follow the first subscription of all clients and the end of the last."""
-        self.heard = heard
+    def set_heard(self, heard: bool, told: bool) -> None:
+        """Follow the subscriptions of all clients: whether an event may be heard, and whether a command's."""
+        self.heard, self._told = heard, told
         self.update_listeners()
 
     def update_listeners(self) -> None:
         """Have databases tell of changes only if anyone listens."""
-        told = self.heard and not OF_COMMANDS.isdisjoint(self.events)
+        told = self._told and not OF_COMMANDS.isdisjoint(self.events)
         for database in self.databases:
             database.has_listeners = told or bool(database.watched) or self.tracking is not None
 

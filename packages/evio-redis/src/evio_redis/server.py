@@ -58,6 +58,7 @@ from .scripting import Libraries, Runner, Scripts, scripts_may_write
 from .stats.info import Info
 from .stats.latency_monitor import Latency
 from .stats.memory import MemoryLimit
+from .stats.metrics import InfoCollector, serve_metrics
 from .stats.rates import Rates
 from .stats.slowlog import SlowLog
 from .stats.totals import Totals
@@ -158,7 +159,9 @@ class Server:
         scripts, libraries = add(Scripts(services)), add(Libraries(services))
         self._memory.scripts = lambda: scripts.memory + libraries.memory
         self._pause.script_may_write = scripts_may_write(scripts, libraries)
-        add(Info(services, self._aof, self._snapshots, self._replication, scripts, libraries, self.dispatcher.settle))
+        self._info = add(
+            Info(services, self._aof, self._snapshots, self._replication, scripts, libraries, self.dispatcher.settle)
+        )
 
     def _one_child_at_a_time(self) -> None:
         parts = self._aof.rewrites, self._snapshots, self._replicas
@@ -247,9 +250,37 @@ class Server:
         self._aof.grouped = self.config.appendonly
         self._end.enter_context(pid_file(self.config.pidfile))
         self._end.callback(self._close_files)
+        try:
+            if self.config.metrics_port:
+                self._serve_metrics()
+        except BaseException:
+            self._end.close()
+            raise
         events = self.events()
         events.stopped = self._end.close
         return events
+
+    def _serve_metrics(self) -> None:
+        """Serve metrics until the end. Raises :class:`ConfigError` without ``prometheus-client``, and ``OSError``."""
+        host = next((each for each in self.config.bind if "://" not in each), "127.0.0.1").removeprefix("-")
+        address = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
+
+        def call(function: Callable[[], object]) -> None:
+            core = self._running.core
+            if core is None:
+                raise RuntimeError("the server is not there yet")
+            core.call(self._guarded(function) if self.config.loops not in (0, 1) else function)
+
+        try:
+            collector = InfoCollector(self._info.render, call)
+        except ImportError:
+            text = "metrics-port needs prometheus-client: pip install 'evio-redis[metrics]'"
+            raise ConfigError(text) from None
+        try:
+            self._end.callback(serve_metrics(address, self.config.metrics_port, collector))
+        except OSError as error:
+            where = f"http://{host}:{self.config.metrics_port}"
+            raise evio_core.ListenError(error.errno or 0, error.strerror or str(error), where) from None
 
     def _close_files(self) -> None:
         self._replicas.close()

@@ -48,6 +48,8 @@ class Workers:
                 raise ConfigError(f"workers and {name} exclude each other")
         if not 0 < config.port <= 65536 - config.workers:
             raise ConfigError(f"workers need {config.workers} ports, from --port on")
+        if config.metrics_port > 65536 - config.workers:
+            raise ConfigError(f"workers need {config.workers} ports for metrics, from --metrics-port on")
         if "-" in arguments[-1:]:
             raise ConfigError("workers cannot all read the configuration from standard input: name a file")
         host = config.cluster_announce_ip or config.bind[0]
@@ -55,6 +57,7 @@ class Workers:
             raise ConfigError("workers tell clients where others are: give --cluster-announce-ip, or --bind one host")
         self._directory = Path(config.dir)
         self._config_file = config.cluster_config_file
+        self._metrics_ports = config.metrics_port - config.port if config.metrics_port else None
         self._nodes = [(_identity(port), host, port) for port in range(config.port, config.port + config.workers)]
         self._arguments = list(arguments)
         self._running: dict[int, tuple[subprocess.Popen[bytes], float]] = {}  # by port: and since when
@@ -95,6 +98,8 @@ class Workers:
     def _start(self, port: int) -> None:
         own = {"port": str(port), "dir": str(self._directory / f"worker-{port}"), "cluster-enabled": "yes"}
         own |= {"workers": "0", "pidfile": ""}
+        if self._metrics_ports is not None:
+            own["metrics-port"] = str(port + self._metrics_ports)
         words = [word for name, value in own.items() for word in (f"--{name}", value)]
         process = subprocess.Popen(
             [sys.executable, "-m", "evio_redis", *self._arguments, *words],

@@ -125,6 +125,7 @@ class Config:
     loglevel: str
     loops: int
     maxclients: int
+    metrics_port: int
     lfu_decay_time: int
     lfu_log_factor: int
     maxmemory: int

@@ -274,6 +274,14 @@ _add("syslog-ident", "redis", str, "the name there", mutable=False, metavar="NAM
 _facilities = one_of("user", *(f"local{digit}" for digit in range(8)))
 _add("syslog-facility", "local0", _facilities, "user, or local0 to local7", mutable=False, metavar="FACILITY")
 _add("pidfile", "", str, "file to write the process id to", mutable=False, metavar="FILE")
+_add(
+    "metrics-port",
+    0,
+    port,
+    "port for Prometheus, over HTTP; 0 for none; workers have one each",
+    mutable=False,
+    metavar="PORT",
+)
 _add("hz", 10, clamped(1, 500), "looks for expired keys and time-outs per second", metavar="N")
 _add("slowlog-log-slower-than", 10000, number(-1, LLONG_MAX), "microseconds; -1 for no slow log", metavar="USEC")
 _add("slowlog-max-len", 128, number(0, LLONG_MAX), "entries of the slow log", metavar="N")

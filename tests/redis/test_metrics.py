@@ -1,0 +1,89 @@
+"""Metrics for Prometheus."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import redis
+
+import evio_redis
+from evio_redis.__main__ import main
+from evio_redis.stats.metrics import COUNTERS, GAUGES
+
+prometheus_client = pytest.importorskip("prometheus_client")
+parser = pytest.importorskip("prometheus_client.parser")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def scrape(port: int) -> dict[tuple[str, str], float]:
+    """The samples by name and label."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as response:
+        text = response.read().decode()
+    return {
+        (sample.name, "".join(sample.labels.values())): sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_metrics_are_those_of_info(loops: int) -> None:
+    port = free_port()
+    with evio_redis.Server(port=0, metrics_port=port, loops=loops) as server, redis.Redis(port=server.port) as client:
+        client.set("a", 1)
+        client.set("b", 2, ex=100)
+        client.get("a")
+        client.get("none")
+        found = scrape(port)
+    assert found["evio_redis_connected_clients", ""] == 1
+    assert found["evio_redis_keyspace_hits_total", ""] == 1
+    assert found["evio_redis_keyspace_misses_total", ""] == 1
+    assert found["evio_redis_command_calls_total", "set"] == 2
+    assert 0 < found["evio_redis_command_seconds_total", "get"] < 1
+    assert found["evio_redis_keys", "db0"] == 2
+    assert found["evio_redis_expiring_keys", "db0"] == 1
+    for name in GAUGES:
+        assert (f"evio_redis_{name}", "") in found or name == "rdb_last_save_time"
+    for name in COUNTERS:
+        assert (f"evio_redis_{name.removeprefix('total_')}_total", "") in found
+    with pytest.raises(OSError):
+        scrape(port)  # it ends with the server
+
+
+def test_a_port_that_is_taken_is_told_of_and_nothing_stays(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        pid_file = tmp_path / "server.pid"
+        assert main(["--port", "0", "--metrics-port", str(port), "--pidfile", str(pid_file)]) == 1
+    assert f"cannot listen on http://127.0.0.1:{port}: Address already in use" in capfd.readouterr().out
+    assert not pid_file.exists()
+
+
+def test_workers_have_a_port_each(tmp_path: Path) -> None:
+    base, metrics = 20000 + free_port() % 10000, 40000 + free_port() % 10000
+    command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
+    with subprocess.Popen([*command, "--metrics-port", str(metrics)], stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            ready = 0
+            while ready < 2:
+                line = running.stdout.readline()
+                if "Address already in use" in line:
+                    pytest.skip("the ports were taken meanwhile")
+                assert line
+                ready += "Ready to accept connections" in line
+            for port in (metrics, metrics + 1):
+                assert scrape(port)["evio_redis_maxclients", ""] == 10000
+            running.terminate()
+            assert running.wait(20) == 0
+        finally:
+            running.kill()

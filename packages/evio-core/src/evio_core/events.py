@@ -35,7 +35,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, TypeAlias, overload
 
 from .checks import check_value
 
@@ -363,6 +363,12 @@ class Conn(Protocol[Context]):
     def peer_credentials(self) -> PeerCredentials | None:
         """The process at the other end of a unix socket; None for other sockets, and where the system does not say
         (it does on Linux and macOS)."""
+
+    @overload
+    def socket_option(self, level: int, name: int) -> int: ...
+
+    @overload
+    def socket_option(self, level: int, name: int, size: int) -> bytes: ...
 
     def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
         """A socket option: a number, or with ``size`` as many bytes at most (``socket.getsockopt``). Raises

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
-from typing import Any, BinaryIO, cast, final
+from typing import Any, BinaryIO, cast, final, overload
 
 from ..addresses.origin import Origin
 from ..addresses.sockopt import apply_options, borrowed, half_close, peer_credentials
@@ -222,6 +222,12 @@ class Connection(Polled):
     @property
     def peer_credentials(self) -> PeerCredentials | None:
         return peer_credentials(self.fd) if self._has_descriptor else None
+
+    @overload
+    def socket_option(self, level: int, name: int) -> int: ...
+
+    @overload
+    def socket_option(self, level: int, name: int, size: int) -> bytes: ...
 
     def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
         self._check_descriptor()

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 from ..addresses.origin import Origin
 from ..events import Action, Buffer, Handler, PeerCredentials, Reply, Server, SocketAddress, TimerHandle
@@ -268,6 +268,12 @@ class DatagramPeer:
     @property
     def peer_credentials(self) -> PeerCredentials | None:
         return None
+
+    @overload
+    def socket_option(self, level: int, name: int) -> int: ...
+
+    @overload
+    def socket_option(self, level: int, name: int, size: int) -> bytes: ...
 
     def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
         return self._socket.option(level, name, size)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO, final, overload
 
 from ..addresses.address import Address
 from ..addresses.candidates import Candidate, alternate
@@ -176,6 +176,12 @@ class DialledDatagrams(Polled):
     @property
     def server_name(self) -> str | None:
         return None
+
+    @overload
+    def socket_option(self, level: int, name: int) -> int: ...
+
+    @overload
+    def socket_option(self, level: int, name: int, size: int) -> bytes: ...
 
     def socket_option(self, level: int, name: int, size: int = 0) -> int | bytes:
         sock = self._needed_socket()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -747,3 +748,24 @@ def test_redis_py(ours: int) -> None:
                 other.get("b")
         assert client.acl_log(1)[0]["object"] == "b"
         assert client.acl_deluser("py") == 1
+
+
+@pytest.mark.parametrize("which", ["evio-redis", "redis-server"])
+def test_rules_have_the_names_that_commands_had(which: str) -> None:
+    with contextlib.ExitStack() as stack:
+        if which == "redis-server":
+            port = stack.enter_context(
+                redis_server("--rename-command", "FLUSHALL", "", "--rename-command", "GET", "FETCH")
+            )
+        else:
+            renames = 'FLUSHALL "" GET FETCH'
+            port = stack.enter_context(evio_redis.Server(port=0, rename_command=renames)).port
+        assert replies(port, "ACL SETUSER u on nopass ~* -@all -flushall +get", "ACL DRYRUN u fetch x") == [
+            "+OK",
+            "+OK",
+        ]
+        assert replies(port, "ACL SETUSER u +fetch")[0].startswith(
+            "-ERR Error in ACL SETUSER modifier '+fetch': Unknown"
+        )
+        assert "user u on nopass ~* resetchannels -@all +get" in replies(port, "ACL LIST")[0]
+        assert replies(port, "AUTH u x", "FETCH x", "FLUSHALL")[:2] == ["+OK", "$-1"]

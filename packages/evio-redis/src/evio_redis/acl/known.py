@@ -1,12 +1,13 @@
 """The commands that rules may name, and their categories.
 
-Among them are those of a Redis 7.0 that there are not here, so that rules which were written for it are understood.
+Among them are those of a Redis 7.0 that there are not here, and those that ``rename-command`` has renamed or taken
+away, under the names that they had: rules which were written for a Redis are understood.
 """
 
 from __future__ import annotations
 
 from ..model.command import Registry
-from ..model.facts import categories_of
+from ..model.facts import built_in_categories, categories_of
 
 __all__ = ["CATEGORIES", "Known"]
 
@@ -48,6 +49,7 @@ class Known:
         if count != self._count:
             self._count = count
             words = {name: frozenset(text.split()) for name, text in NOT_HERE.items()}
+            words |= {name: frozenset(mine) for name, mine in built_in_categories().items()}
             words |= {
                 each.name: frozenset(categories_of(each)) for top in tops for each in (top, *top.subcommands.values())
             }

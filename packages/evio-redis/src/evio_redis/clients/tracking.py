@@ -103,7 +103,7 @@ class Tracking:
             self._keyspace.tracking = self
             self._route.hold("tracking", writes_only=True)
         else:
-            self._table.clear()
+            self._table.clear()  # as nobody notices any more what becomes of these keys
             self.items = 0
             self._keyspace.tracking = None
             self._route.release("tracking")

@@ -12,7 +12,7 @@ from typing import Any
 from ..protocol.numbers import to_int
 from .command import Args, Command
 
-__all__ = ["categories_of", "facts_of", "key_flags", "takes_channels"]
+__all__ = ["built_in_categories", "categories_of", "facts_of", "key_flags", "takes_channels"]
 
 
 @cache
@@ -39,6 +39,11 @@ def facts_of(each: Command) -> dict[str, Any]:
             }
         ]
     }
+
+
+def built_in_categories() -> dict[str, list[str]]:
+    """Return the ACL categories of all built-in commands, also of those that ``rename-command`` has taken away."""
+    return {name: facts["categories"] for name, facts in _facts().items()}
 
 
 def categories_of(each: Command) -> list[str]:

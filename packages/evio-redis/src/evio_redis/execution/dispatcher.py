@@ -592,7 +592,9 @@ class Dispatcher:
             command.times[taken] += 1
             if logged_from is not None and aof.logging:
                 aof.end(session, command, args, logged_from)
-            shown, session.redacted = session.shown(args), None
+            shown = args
+            if session.redacted is not None:
+                shown, session.redacted = session.shown(args), None
             if session.tracking is not None:
                 self._remember(session, command, args)
             if long:

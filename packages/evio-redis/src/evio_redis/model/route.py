@@ -18,6 +18,12 @@ class Route:
     def __init__(self) -> None:
         self._refusals: dict[str, str] = {}  # who refuses writes: the error reply
         self._reasons: dict[str, bool] = {}  # reason: whether it is about writes only
+        self.long = False
+        """True while every command has to take the long way."""
+
+        self.writes_followed = False
+        """True while commands that write have to be followed."""
+
         self.stale: str = ""  # the error reply while data is too old to be served
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
 
@@ -26,12 +32,16 @@ class Route:
         write followed: what they change is logged."""
         if self._reasons.get(reason) != writes_only:
             self._reasons[reason] = writes_only
-            self.on_change()
+            self._changed()
 
     def release(self, reason: str) -> None:
         """End a hold; nothing happens if there is none."""
         if self._reasons.pop(reason, None) is not None:
-            self.on_change()
+            self._changed()
+
+    def _changed(self) -> None:
+        self.long, self.writes_followed = not all(self._reasons.values()), bool(self._reasons)
+        self.on_change()
 
     def refuse_writes(self, reason: str, error: str) -> None:
         """Have writes be refused with this error reply, until :meth:`accept_writes` is called for the reason. What only
@@ -57,13 +67,3 @@ class Route:
     def refusal(self) -> str:
         """The error reply with which writes are refused; empty while they are not."""
         return next(iter(self._refusals.values()), "") if self._refusals else ""
-
-    @property
-    def long(self) -> bool:
-        """True while every command has to take the long way."""
-        return not all(self._reasons.values())
-
-    @property
-    def writes_followed(self) -> bool:
-        """True while commands that write have to be followed."""
-        return bool(self._reasons)

@@ -56,6 +56,8 @@ REPL_AOF = 1
 LOAD_TIMEOUT = 0.5
 """Seconds that a library may take to register its functions."""
 
+NO_FLAGS: frozenset[str] = frozenset()
+
 
 @dataclass(slots=True, eq=False)
 class Run:
@@ -133,7 +135,7 @@ class Runner:
         session; returns the encoded reply. Raises :class:`CommandError`."""
         self._check(flags, read_only)
         aof, clock, own = self._aof, self._keyspace.clock, self._own
-        declared = flags or frozenset[str]()
+        declared = flags or NO_FLAGS
         own.resp = RESP2
         own.db, own.user, own.atomic, own.authenticated = session.db, session.user, True, True
         checks_memory = "allow-oom" not in declared and self._memory.exceeded

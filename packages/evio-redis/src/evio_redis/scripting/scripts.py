@@ -42,6 +42,7 @@ class Scripts:
         self._runner = services[Runner]
         self._interpreter = Interpreter(self._runner, to_lua)
         self._loaded: dict[str, Script] = {}
+        self._by_text: dict[bytes, Script] = {}
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -52,6 +53,7 @@ class Scripts:
     def flush(self) -> None:
         """Forget all scripts, and whatever they may have left in the interpreter."""
         self._loaded.clear()
+        self._by_text.clear()
         self._interpreter.forget()
 
     def find(self, sha: bytes) -> Script:
@@ -70,6 +72,9 @@ class Scripts:
 
     def load(self, body: bytes) -> Script:
         """Compile a script, or find it. Raises :class:`CommandError`."""
+        found = self._by_text.get(body)  # which is faster than its SHA-1
+        if found is not None:
+            return found
         sha = hashlib.sha1(body, usedforsecurity=False).hexdigest()
         found = self._loaded.get(sha)
         if found is None:
@@ -77,7 +82,7 @@ class Scripts:
             function, problem = self._interpreter.compile(code)
             if function is None:
                 raise CommandError(f"ERR Error compiling script (new function): {problem}")
-            found = self._loaded[sha] = Script(sha, function, flags, len(body))
+            found = self._loaded[sha] = self._by_text[body] = Script(sha, function, flags, len(body))
         return found
 
     @property

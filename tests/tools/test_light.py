@@ -35,7 +35,16 @@ def test_the_environment_runs_the_server_from_its_sources(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("package", ["evio_echo", "evio_redis", "evio_http"])
 def test_a_server_starts_without_what_takes_long_to_import(package: str) -> None:
-    slow = ["asyncio", "importlib.metadata", "email", "urllib.request", "prometheus_client", "h2", "watchfiles"]
+    slow = [
+        "asyncio",
+        "importlib.metadata",
+        "importlib.resources",
+        "email",
+        "urllib.request",
+        "prometheus_client",
+        "h2",
+        "watchfiles",
+    ]
     program = f"import sys, {package}.__main__; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from ..model.command import Command
@@ -36,7 +36,7 @@ class Description:
 def _descriptions() -> dict[str, Description]:
     found: dict[str, Description] = {}
     latest = Description("")
-    for line in resources.files(__package__).joinpath("descriptions.txt").read_text().splitlines():
+    for line in Path(__file__).with_name("descriptions.txt").read_text().splitlines():
         if not line.startswith(" "):
             name, summary, *complexity = line.split(" | ")
             latest = found[name] = Description(summary, "".join(complexity))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from ..protocol.numbers import to_int
@@ -17,7 +17,7 @@ __all__ = ["built_in_categories", "categories_of", "facts_of", "key_flags", "tak
 
 @cache
 def _facts() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(resources.files(__package__).joinpath("facts.json").read_text())
+    found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("facts.json").read_text())
     return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import CommandError
@@ -154,7 +154,7 @@ class Interpreter:
             attribute_filter=_no_attribute,
             max_memory=0,
         )
-        folder, host = files(__package__), self._host
+        folder, host = Path(__file__).parent, self._host
         functions = {
             b"source": lambda name: (folder / f"{name.decode()}.lua").read_bytes(),
             b"call": self._call,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from evio_core.buffers import output
 from evio_http import Request, Site, http_events
 from evio_http.connections.session import HTTPSession
 from tests.core.harness import TIMEOUT, Recorder, Running, eventually, no_descriptors_left, receive, resident, running
@@ -207,7 +208,7 @@ def test_a_disk_that_fails_in_the_middle(
             head(sock)
             assert receive(sock, 3) == b"aaa"
         monkeypatch.setattr(os, "sendfile", sendfile)
-        monkeypatch.setattr(os, "pread", pread)
+        monkeypatch.setattr(output, "read_at", pread)
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(2):
             with transport.connect(run) as sock:

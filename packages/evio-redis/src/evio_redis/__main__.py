@@ -129,8 +129,6 @@ def main(arguments: list[str] | None = None) -> int:
         config = parse_arguments([*given])
         logfile.configure(config)
         if config.workers:
-            if sys.platform == "win32":
-                raise ConfigError("workers are not offered on Windows")
             return Workers(config, given).run()
         server = Server(config=config)
     except BrokenPipeError:  # whoever reads the help has seen enough

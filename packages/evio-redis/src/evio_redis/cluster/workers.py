@@ -66,6 +66,8 @@ class Workers:
     def run(self) -> int:
         """Run them until this process is told to stop; returns the exit status. Raises :class:`ConfigError` and
         ``OSError`` for directories that cannot be used."""
+        if sys.platform == "win32":
+            raise ConfigError("workers are not offered on Windows")
         for identity, _, port in self._nodes:
             self._prepare(identity, port)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -222,7 +222,7 @@ def until(run: Any, **counters: int) -> None:
 
 def test_handshakes_that_fail_are_counted(poller: str, certificates: Certificates) -> None:
     address = f"tls://127.0.0.1:0?cert={certificates.cert}&key={certificates.key}"
-    with running(Events(options=Options(handshake_timeout=0.2)), address, "tcp://127.0.0.1:0") as run:
+    with running(Events(options=Options(handshake_timeout=1.0)), address, "tcp://127.0.0.1:0") as run:
         with connect(run.server.addrs[1]):
             pass
         with connect(run.addr) as peer:
@@ -240,7 +240,7 @@ def test_handshakes_that_fail_are_counted(poller: str, certificates: Certificate
 
 def test_proxy_headers_that_fail_are_counted(poller: str, certificates: Certificates) -> None:
     tls = f"cert={certificates.cert}&key={certificates.key}"
-    options = Options(handshake_timeout=0.2)
+    options = Options(handshake_timeout=1.0)
     opened = Recorder()
     with running(
         Events(opened=lambda conn: opened.add("opened"), options=options),

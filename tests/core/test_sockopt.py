@@ -310,6 +310,27 @@ def test_an_end_that_cannot_be_ours_is_the_reason_of_the_failure(poller: str, te
     assert "another family" in str(error) if "::1" in text else "assign" in str(error)
 
 
+def test_the_interface_of_a_dialled_connection(poller: str) -> None:
+    record = Recorder()
+
+    def opened(conn: Conn) -> None:
+        if conn.addr_index < 0:
+            record.add("opened", conn.socket_option(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0"))
+
+    def closed(conn: Conn, error: BaseException | None) -> None:
+        if conn.context == "nowhere":
+            record.add("closed", error)
+
+    with running(Events(opened=opened, closed=closed), "tcp://127.0.0.1:0") as run:
+        target = f"tcp://127.0.0.1:{run.addr[1]}"
+        run.server.dial(f"{target}?bind_to_device=lo")
+        assert record.wait_for("opened") == [("opened", b"lo")]
+        run.server.dial(f"{target}?bind_to_device=none0", "nowhere")
+        ((_, error),) = record.wait_for("closed")
+    assert isinstance(error, OSError)
+    assert "No such device" in str(error)
+
+
 def test_the_name_to_ask_a_dialled_server_for(poller: str, certificates: Certificates) -> None:
     record = Recorder()
 

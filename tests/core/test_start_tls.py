@@ -126,7 +126,7 @@ def test_nothing_that_is_written_after_the_call_is_plain(poller: str, certificat
         threading.Thread(target=conn.write, args=(b"secret 2",)).start()
         return b"secret 3"
 
-    with running(Events(data=data, options=Options(handshake_timeout=0.3)), listening(certificates)) as run:
+    with running(Events(data=data, options=Options(handshake_timeout=1.0)), listening(certificates)) as run:
         with connect(run.addr) as sock:
             sock.sendall(b"x")
             assert receive(sock, 9) == b"go ahead\n"

@@ -522,7 +522,7 @@ def test_nothing_to_measure_is_an_error() -> None:
     [
         ("", "the following arguments are required"),
         ("gopher", "invalid choice: 'gopher' (choose from"),
-        ("echo --only small,big", "'big' is not one of sizes, crowd, small, tls, bulk, memory, idle"),
+        ("echo --only small,big", "'big' is not one of sizes, crowd, small, tls, connections, bulk, memory, idle"),
         ("echo --servers nginx", "'nginx' is not one of evio, bare, asyncio, uvloop"),
         ("echo --rounds 0", "'0' is not a whole number above 0"),
         ("echo --rounds 1.5", "'1.5' is not a whole number above 0"),

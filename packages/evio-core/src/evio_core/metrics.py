@@ -42,7 +42,7 @@ COUNTERS = {
 
 
 class StatsCollector:
-    """A collector for a registry of ``prometheus_client``: what :meth:`Server.stats` says, labelled by loop, as
+    """A collector for a registry of ``prometheus_client``: what :meth:`evio_core.Server.stats` says, labelled by loop, as
     ``evio_connections{loop="0"}`` and ``evio_bytes_in_total{loop="0"}``. It costs nothing between two scrapes."""
 
     def __init__(self, stats: Callable[[], Stats]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,7 +75,8 @@ def gallery(folder: Path = EXAMPLES) -> str:
     parts = []
     for readme in sorted(folder.glob("*/README.md")):
         title, paragraph, *_ = readme.read_text().strip().split("\n\n")
-        parts += [f"## {title.removeprefix('#').strip()}", paragraph.strip(), f"`examples/{readme.parent.name}/`"]
+        said = re.sub(":$", ".", paragraph.strip())  # what it announces is not shown here
+        parts += [f"## {title.removeprefix('#').strip()}", said, f"`examples/{readme.parent.name}/`"]
     return "\n\n".join(parts)
 
 

@@ -42,8 +42,8 @@ COUNTERS = {
 
 
 class StatsCollector:
-    """A collector for a registry of ``prometheus_client``: what :meth:`evio_core.Server.stats` says, labelled by loop, as
-    ``evio_connections{loop="0"}`` and ``evio_bytes_in_total{loop="0"}``. It costs nothing between two scrapes."""
+    """A collector for a registry of ``prometheus_client``: what :meth:`evio_core.Server.stats` says, labelled by loop,
+    as ``evio_connections{loop="0"}`` and ``evio_bytes_in_total{loop="0"}``. It costs nothing between two scrapes."""
 
     def __init__(self, stats: Callable[[], Stats]) -> None:
         """``stats`` is the method of a server. Raises ``ImportError`` without ``prometheus-client``."""

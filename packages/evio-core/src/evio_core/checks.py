@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["check_value", "not_negative"]
 
-NAMES = {bool: "True or False", int: "a whole number", float: "a number", bytes: "bytes"}
+NAMES: dict[type[object], str] = {bool: "True or False", int: "a whole number", float: "a number", bytes: "bytes"}
 
 
 def check_value(name: str, value: object, kind: type) -> None:

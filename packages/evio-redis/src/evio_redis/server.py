@@ -153,7 +153,7 @@ class Server:
         self._cluster.on_map = self._take_role
         self._cluster.is_replica = lambda: self._replication.master is not None
         self._one_child_at_a_time()
-        self.dispatcher = add(Dispatcher(services))
+        self.dispatcher: Dispatcher = add(Dispatcher(services))
         runner = add(Runner(services))
         runner.let_others = self._let_others
         scripts, libraries = add(Scripts(services)), add(Libraries(services))

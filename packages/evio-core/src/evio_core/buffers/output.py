@@ -44,6 +44,7 @@ def seek_and_read(fd: int, size: int, offset: int) -> bytes:
         return os.read(fd, size)
 
 
+read_at: Callable[[int, int, int], bytes]
 if sys.platform == "win32":
     read_at = seek_and_read
 else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Redirection"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 DOWN = "CLUSTERDOWN The cluster is down"

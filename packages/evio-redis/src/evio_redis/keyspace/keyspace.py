@@ -46,9 +46,9 @@ class Keyspace:
         self.propagate: Callable[[Database, list[bytes]], None] | None = None  # the append-only file, when on
         self.tracking: Tracking | None = None  # while any client is tracked
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
-        self.functions = Texts()  # the libraries, once there is something that loads them
-        self.expired_keys = 0
-        self.evicted_keys = 0
+        self.functions: Texts = Texts()  # the libraries, once there is something that loads them
+        self.expired_keys: int = 0
+        self.evicted_keys: int = 0
         self.usage: Counting | None = None  # counts what keys take, while there is a limit
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
         self.paused = False  # by CLIENT PAUSE

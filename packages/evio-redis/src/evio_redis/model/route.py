@@ -18,10 +18,10 @@ class Route:
     def __init__(self) -> None:
         self._refusals: dict[str, str] = {}  # who refuses writes: the error reply
         self._reasons: dict[str, bool] = {}  # reason: whether it is about writes only
-        self.long = False
+        self.long: bool = False
         """True while every command has to take the long way."""
 
-        self.writes_followed = False
+        self.writes_followed: bool = False
         """True while commands that write have to be followed."""
 
         self.stale: str = ""  # the error reply while data is too old to be served

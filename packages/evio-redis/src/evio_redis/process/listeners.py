@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listeners"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 WHY = {
     "port": "Unable to listen on this port. Check server logs.",

@@ -16,7 +16,7 @@ from .source import without_tail_calls
 
 __all__ = ["NO_INTERPRETER", "Failed", "Host", "Interpreter", "NoInterpreter"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 NO_INTERPRETER = "ERR scripts need a Lua interpreter: pip install 'evio-redis[scripting]'"
 NO_MEMORY = b"ERR not enough memory"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Function", "Libraries", "Library"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 BAD_NAME = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
 _NAME = re.compile(rb"[A-Za-z0-9_]+\Z").match

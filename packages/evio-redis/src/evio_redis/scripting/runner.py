@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Runner"]
 
-log = logging.getLogger("evio_redis")
+log: logging.Logger = logging.getLogger("evio_redis")
 
 READ_ONLY = "ERR Write commands are not allowed from read-only scripts."
 NOT_BUSY = "NOTBUSY No scripts in execution right now."

@@ -70,7 +70,7 @@ class LogWriter:
         self._keyspace = services[Keyspace]
         self._latency = services[Latency]
         self._route = services[Route]
-        self.logging = False  # commands that change something are to be logged
+        self.logging: bool = False  # commands that change something are to be logged
         self.replicate: Callable[[bytes], None] | None = None  # the replicas' part, while there may be any
         self.later: Callable[[Callable[[], object]], None]  # have it called at the end of the turn; set by the server
         self._flushed_later = False

@@ -228,7 +228,6 @@ def test_what_cannot_be_served(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     "text, why",
     [
-        ("udp://host:1", "cannot dial udp; allowed are tcp, tls and unix"),
         ("fd://3", "cannot dial fd"),
         ("tcp://:1", "needs a host and a port"),
         ("tcp://host:0", "needs a host and a port"),

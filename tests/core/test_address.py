@@ -228,7 +228,7 @@ def test_what_cannot_be_served(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     "text, why",
     [
-        ("fd://3", "cannot dial fd"),
+        ("fd://3", "cannot dial fd; allowed are tcp, tls, unix, udp"),
         ("tcp://:1", "needs a host and a port"),
         ("tcp://host:0", "needs a host and a port"),
         ("tcp://host:1?reuseport=true", "reuseport is for listening"),

@@ -108,6 +108,33 @@ def test_with_always_what_is_not_on_the_disk_is_not_acknowledged(tmp_path: Path)
         assert all(client.exists(key) for key in accepted)
 
 
+def test_a_rewrite_and_a_snapshot_for_which_there_is_no_room_lose_nothing(tmp_path: Path) -> None:
+    def wait(client: redis.Redis, ask: str, field: str, status: str) -> None:
+        client.execute_command(ask)  # type: ignore[no-untyped-call]
+        info: dict[str, Any] = client.info("persistence")
+        while info["aof_rewrite_in_progress"] or info["rdb_bgsave_in_progress"] or info[field] != status:
+            info = client.info("persistence")
+
+    asked = (("BGREWRITEAOF", "aof_last_bgrewrite_status"), ("BGSAVE", "rdb_last_bgsave_status"))
+    with process(tmp_path) as (server, port), redis.Redis(port=port) as client:
+        client.set("large", os.urandom(200_000))
+        wait(client, *asked[0], "ok")
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        for ask, field in asked:
+            wait(client, ask, field, "err")
+            client.set(field, "x")
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        for ask, field in asked:
+            wait(client, ask, field, "ok")
+        server.send_signal(signal.SIGKILL)
+        server.wait(20)
+    assert (tmp_path / "dump.rdb").exists()
+    assert not list(tmp_path.glob("**/temp-*"))
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True) as again, redis.Redis(port=again.port) as client:
+        assert client.strlen("large") == 200_000
+        assert all(client.exists(field) for _, field in asked)
+
+
 def fill(client: redis.Redis) -> None:
     client.set("s", "v", ex=1000)
     client.rpush("l", *range(300))

@@ -1,0 +1,127 @@
+"""Damaged snapshots and logs: bits flipped, pieces cut and repeated, hostile lengths. They load, or are refused in one
+line with an offset; never a traceback, a hang, or memory without bounds.
+
+``EVIO_DAMAGES=100000 pytest tests/redis/test_damaged_files.py`` for more than the usual.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import evio_redis
+from evio_redis.errors import LogCorrupt
+from evio_redis.keyspace.keyspace import Keyspace
+from evio_redis.model.route import Route
+from evio_redis.persistence.aof.encode import commands_of, encode
+from evio_redis.persistence.aof.loader import load_commands
+from evio_redis.persistence.rdb.reader import load_rdb
+from tests.extent import examples
+
+from .wire import Wire
+
+DAMAGES = int(os.environ.get("EVIO_DAMAGES", examples(1500)))
+HOSTILE = (
+    b"\x80\xff\xff\xff\xff",
+    b"\x81" + 8 * b"\xff",
+    b"\xc3\x01\x81" + 8 * b"\x7f",
+    b"$9999999999\r\n",
+    b"*1048576\r\n",
+)
+MOST_MEMORY = 256 << 20
+
+pytestmark = pytest.mark.timeout(60 + DAMAGES // 20)
+
+
+def fill(wire: Wire) -> None:
+    for command in (
+        *("SET s text", "SET n 12 PX 100000000", "RPUSH l a b 3", "SADD t x y", "SADD i 1 2 3", "HSET h f v g w"),
+        *(
+            "ZADD z 1.5 m inf n",
+            "XADD x 1-1 f v",
+            "XADD x 2-1 f w",
+            "XGROUP CREATE x g 0",
+            "XREADGROUP GROUP g c STREAMS x >",
+        ),
+        *("SELECT 3", "SETRANGE large 70000 x", "PFADD p a b c"),
+    ):
+        assert not wire.ask(command).startswith(b"-"), command
+    wire.ask(["HSET", "big", *(f"f{at}" for at in range(600) for _ in "kv")])
+    wire.ask(["ZADD", "many", *(word for at in range(200) for word in (str(at), f"m{at}"))])
+
+
+def damaged(data: bytes, choose: random.Random) -> bytes:
+    """The data with one to three changes."""
+    changed = bytearray(data)
+    for _ in range(choose.randint(1, 3)):
+        at = choose.randrange(len(changed))
+        kind = choose.randrange(5)
+        if kind == 0:
+            changed[at] ^= 1 << choose.randrange(8)
+        elif kind == 1:
+            changed[at] = choose.randrange(256)
+        elif kind == 2:
+            del changed[at : at + choose.randint(1, 50)]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + choose.randint(1, 50)]
+        else:
+            hostile = choose.choice(HOSTILE)
+            changed[at : at + len(hostile)] = hostile
+        if not changed:
+            break
+    return bytes(changed)
+
+
+def peak() -> int:
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def refused(error: LogCorrupt) -> None:
+    assert "\n" not in str(error)
+    assert re.search(r"at offset \d+", str(error)), error
+
+
+def test_snapshots(tmp_path: Path) -> None:
+    with evio_redis.Server(port=0, dir=str(tmp_path), rdbchecksum="no") as server, Wire(server.port) as wire:
+        fill(wire)
+        assert wire.ask("SAVE") == b"+OK\r\n"
+    whole = (tmp_path / "dump.rdb").read_bytes()
+    path, choose, before = tmp_path / "damaged.rdb", random.Random(7), peak()
+    loaded = 0
+    for _ in range(DAMAGES):
+        path.write_bytes(damaged(whole, choose))
+        try:
+            load_rdb(Keyspace(16, Route()), path, server.config)
+            loaded += 1
+        except LogCorrupt as error:
+            refused(error)
+    assert 0 < loaded < DAMAGES
+    assert peak() - before < MOST_MEMORY
+
+
+def test_logs(tmp_path: Path) -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
+        fill(wire)
+        whole = b"".join(map(encode, commands_of(server.keyspace.databases)))
+    path, choose, before = tmp_path / "damaged.aof", random.Random(8), peak()
+    loaded = 0
+    for _ in range(DAMAGES // 4):
+        path.write_bytes(damaged(whole, choose))
+        for database in server.keyspace.databases:
+            database.clear()
+        try:
+            load_commands(server.services, path, may_be_torn=True)
+            loaded += 1
+        except LogCorrupt as error:
+            refused(error)
+    assert 0 < loaded < DAMAGES
+    assert peak() - before < MOST_MEMORY

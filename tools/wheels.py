@@ -92,7 +92,20 @@ def try_out(python: str, directory: Path, *options: str) -> Path:
     """Install everything with an interpreter and run the client; returns the environment's interpreter."""
     run(python, "-m", "venv", directory)
     own = directory / "bin/python"
-    pip = (own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", DIST)
+    pip: list[str | Path] = [
+        own,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--find-links",
+        DIST,
+    ]
+    if options:
+        pip.append(
+            "--no-cache-dir"
+        )  # a wheel that was made of an sdist is kept by its address, which is always the same
     run(*pip, "redis", *options, "evio-core", "evio-echo", "evio-http", "evio-redis[scripting]", quiet=True)
     run(own, "-c", CLIENT, cwd=directory)
     return own

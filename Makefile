@@ -6,10 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml)
 EDITABLE := $(foreach project,$(PROJECTS),-e $(dir $(project)))
-SOURCES := $(wildcard packages/*/src packages/*/hatch_build.py) tests tools docs
+SOURCES := $(wildcard packages/*/src) tests tools docs
 
 .SECONDARY: # or make removes the environments as intermediate files
-.PHONY: help echo redis http test test-all test-compiled differential lint format types bench figures wheels man soak docs clean
+.PHONY: help echo redis http test test-all differential lint format types bench figures wheels man soak docs clean
 
 help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
@@ -17,7 +17,6 @@ help:
 	@echo "make http           serve examples/site on http://127.0.0.1:8080"
 	@echo "make test           run the tests"
 	@echo "make test-all       run the whole matrix and all examples, on every Python from 3.11 on that is found"
-	@echo "make test-compiled  run those of the core over its compiled wheel"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
 	@echo "make lint           ruff, mypy (linux, darwin, win32) and codespell"
 	@echo "make types          mypy alone"
@@ -78,21 +77,6 @@ test-all:
 		EVIO_TESTS=full $(MAKE) --no-print-directory test PYTHON=$$python VENV=build/venv-$$version || exit 1; \
 	done; echo "tested on:$$tested"; test -n "$$tested"
 
-COMPILED := build/venv-compiled
-CORE_SOURCES := packages/evio-core/hatch_build.py $(shell find packages/evio-core/src -name '*.py')
-
-$(COMPILED)/.stamp: requirements-dev.txt $(PROJECTS) $(CORE_SOURCES)
-	@test -n "$(PYTHON)" || { echo "evio needs Python 3.11 or newer, and none was found (set PYTHON=...)" >&2; exit 1; }
-	@echo "making $(COMPILED) ..."
-	@rm -rf $(COMPILED)
-	@$(PYTHON) -m venv $(COMPILED)
-	@EVIO_COMPILE=1 $(COMPILED)/bin/python -m pip install -q --disable-pip-version-check \
-		-r requirements-dev.txt ./packages/evio-core ./packages/evio-echo
-	@touch $@
-
-test-compiled: $(COMPILED)/.stamp
-	EVIO_COMPILED=1 $(COMPILED)/bin/python -m pytest tests/core tests/echo
-
 lint: types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -101,7 +85,7 @@ lint: types
 types: $(VENV)/.stamp
 	for platform in linux darwin win32; do \
 		$(BIN)/mypy --platform $$platform $(addsuffix /*,$(wildcard packages/*/src)) || exit 1; done
-	$(BIN)/mypy tests tools docs $(wildcard packages/*/hatch_build.py)
+	$(BIN)/mypy tests tools docs $(wildcard)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff check -q --fix $(SOURCES)

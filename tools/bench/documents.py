@@ -120,6 +120,6 @@ def machine(data: dict[str, Any]) -> str:
             "percentiles of latency are that pause"
         )
     return (
-        f"{found['system']}, {found['cores']} cores, {found['python']}, {found['evio_core']} evio_core; "
+        f"{found['system']}, {found['cores']} cores, {found['python']}; "
         f"{settings['rounds']} rounds of {settings['seconds']:g} s{first}; load averages at the end: {load}.\n"
     )

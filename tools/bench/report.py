@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from collections.abc import Sequence
@@ -82,18 +81,15 @@ def conditions(result: Result) -> str:
     load = ", ".join(f"{average:.1f}" for average in machine["load_average"])
     first = ", before everything else (SCHED_RR or SCHED_FIFO)" if machine["real_time"] else ""
     return (
-        f"{machine['python']}, {machine['evio_core']} evio_core, {machine['system']}, {machine['cores']} cores; "
+        f"{machine['python']}, {machine['system']}, {machine['cores']} cores; "
         f"{settings.rounds} rounds of {settings.seconds:g} s, load on {core} core{first}; load averages {load}"
     )
 
 
 def machine_json() -> dict[str, Any]:
-    core = importlib.util.find_spec("evio_core.loop.loop")
-    compiled = core is not None and core.origin is not None and not core.origin.endswith(".py")
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "evio_core": "compiled" if compiled else "plain",
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
         "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),

@@ -458,7 +458,8 @@ class FakeMaster:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.asked: list[str] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -476,6 +477,8 @@ class FakeMaster:
                     conn.sendall(self._payload)
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends accept(2)
+        self._thread.join(TIMEOUT)
         self._listener.close()
 
 

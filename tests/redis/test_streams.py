@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import select
 from collections.abc import Iterator
 
 import hiredis
@@ -521,11 +522,17 @@ def freed(port: int, waiting: str, then: str, protocol: int) -> list[bytes]:
         for number, blocked in enumerate((first, second), 1):
             blocked.ask(f"HELLO {protocol}")
             blocked.send(waiting.format(f"c{number}"))
+            # One that waits for a bounded time may have its reply before anybody has seen it wait.
             while b"blocked_clients:%d\r" % number not in wire.ask("INFO clients"):
-                pass
+                if "BLOCK 20" in waiting and _has_reply(blocked):
+                    break
         replies = [wire.ask(command.encode() + b"\r\n") for command in then.split("|")]
         freed = [first.reply(), second.reply()]
         return [*replies, *freed, wire.ask("INFO errorstats"), wire.ask("XINFO GROUPS s")]
+
+
+def _has_reply(wire: Wire) -> bool:
+    return bool(select.select([wire.sock], [], [], 0)[0])
 
 
 def test_unblocked_by_another_client(port: int) -> None:

@@ -164,7 +164,6 @@ def _supervise(flags: argparse.Namespace) -> None:
     """Serve by workers, which import the program each for itself: one that replaces another has it as it is then."""
     if sys.platform == "win32":
         raise ApplicationError("this system cannot fork: --workers and --reload are not for it")
-    from .processes.supervisor import Supervisor
 
     number = usable_cpus() if flags.workers == -1 else max(1, flags.workers)
     loaded = mmap.mmap(-1, 1)  # shared: 1 once a worker has imported the program
@@ -195,13 +194,17 @@ def _supervise(flags: argparse.Namespace) -> None:
             loaded[0] = 1
             return own
 
-        Supervisor(number, Events(), bound, events).run()
+        if sys.platform != "win32":  # said once more for type checkers
+            from .processes.supervisor import Supervisor
+
+            Supervisor(number, Events(), bound, events).run()
 
 
 def _try_out(flags: argparse.Namespace) -> None:
     """Import the program once, in a process that ends: what is wrong with it is said once and not by each worker.
     Raises :class:`ApplicationError`, and ``SystemExit`` for an error in the program."""
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no fork on Windows")
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -28,7 +28,8 @@ def watch(directory: str, supervisor: int) -> None:
     """Send SIGHUP to the supervisor whenever a Python file below the directory has changed, until it is gone."""
     import watchfiles
 
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no SIGHUP on Windows")
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, which are the supervisor's
         signal.signal(number, signal.SIG_IGN)
     changes = watchfiles.watch(

@@ -62,6 +62,13 @@ def test_what_is_counted_is_there(sequence: list[list[bytes]], policy: str) -> N
         assert found == expected
 
 
+def test_a_string_of_its_own_class_that_does_not_change_is_counted_once() -> None:
+    with limited(1 << 30) as (server, wire):
+        for each in ("PFADD h", "PFADD h", "PFADD h a", "PFADD h a", "SETRANGE s 0 x", "SETRANGE s 0 x", "APPEND s ''"):
+            assert not wire.ask(each).startswith(b"-")
+            assert counted(server)[0] == counted(server)[1] > 0
+
+
 def test_expiry_swaps_and_flushes_are_counted() -> None:
     with limited(1 << 30) as (server, wire):
         for each in ("SET a x PX 1", "SELECT 1", "RPUSH l a b c", "SET b y", "SELECT 0", "HSET h f v", "SWAPDB 0 1"):

@@ -130,7 +130,7 @@ class Recording:
             reply = function(session, args)
             after = data.get(key)
             if after is before:
-                if after is not None and type(after) is not bytes:
+                if after is not None and type(after) is not bytes and not isinstance(after, bytes):
                     counted = database.counted.get(key)
                     if counted is None or not counted.low <= len(after) <= counted.high or len(args[-1]) > LARGE:
                         self._resize(database, key, after, args)

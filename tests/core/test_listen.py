@@ -35,6 +35,8 @@ def refused(addr: tuple[str, int]) -> bool:
         socket.create_connection(addr, TIMEOUT).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was closed meanwhile
+        return False
     return False
 
 

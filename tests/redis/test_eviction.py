@@ -219,9 +219,11 @@ def test_a_limit_far_below_is_reached_step_by_step() -> None:
             wire.ask("CONFIG SET maxmemory 2mb")
             limit = server.services[MemoryLimit]
             assert limit.used > 2 * MB
+            steps = 0
             while limit.used > 2 * MB:
                 assert wire.ask("SET k v") == b"+OK\r\n"
-            assert b"total_eviction_exceeded_time:0\r\n" not in wire.ask("INFO stats")
+                steps += 1
+            assert steps > 1
 
 
 # -- clients

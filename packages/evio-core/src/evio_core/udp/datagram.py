@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 from ..addresses.origin import Origin
-from ..events import Action, Buffer, Handler, PeerCredentials, Reply, Server, SocketAddress, TimerHandle
+from ..events import Action, Buffer, Handler, Reply, Server, SocketAddress, TimerHandle
 from ..logs import LogLimit, log
 from ..loop.callbacks import make_handler
 from ..loop.calls import Call
@@ -20,7 +19,7 @@ from ..loop.loop import Loop
 from ..loop.polled import Polled
 from ..loop.poller import READ, WRITE
 from ..loop.reply import parse_reply
-from ..loop.turns import own_turns
+from .conn import DatagramConn
 from .pktinfo import ANCILLARY_SIZE, Ancillary, PacketInfo, Path
 
 __all__ = ["DATAGRAMS_PER_TURN", "DatagramPeer", "DatagramSocket"]
@@ -213,7 +212,7 @@ class DatagramSocket(Polled):
         self._sock.close()
 
 
-class DatagramPeer:
+class DatagramPeer(DatagramConn):
     """The sender of a datagram; implements :class:`evio_core.events.Conn`."""
 
     __slots__ = ("_ancillary", "_local", "_remote", "_socket", "_waking", "context", "handler")
@@ -246,10 +245,6 @@ class DatagramPeer:
         return self._socket.name if self._local is None else self._local
 
     @property
-    def turn(self) -> int:
-        return next(own_turns)  # datagrams of one poll share nothing that would be worth looking up once
-
-    @property
     def remote_addr(self) -> SocketAddress:
         return self._remote
 
@@ -260,14 +255,6 @@ class DatagramPeer:
     @property
     def server(self) -> Server:
         return self._socket.loop.server
-
-    @property
-    def scheme(self) -> str:
-        return "udp"
-
-    @property
-    def peer_credentials(self) -> PeerCredentials | None:
-        return None
 
     @overload
     def socket_option(self, level: int, name: int) -> int: ...
@@ -280,14 +267,6 @@ class DatagramPeer:
 
     def set_socket_option(self, level: int, name: int, value: int | Buffer) -> None:
         raise TypeError("the socket of a datagram peer is everybody's: no option of it can be set for one")
-
-    @property
-    def tls(self) -> ssl.SSLObject | None:
-        return None
-
-    @property
-    def server_name(self) -> str | None:
-        return None
 
     def write(self, data: Buffer | Future[Any]) -> None:
         if isinstance(data, Future):
@@ -306,9 +285,6 @@ class DatagramPeer:
         with self._socket.loop.submitting:
             self._socket.submitted -= len(datagram)
 
-    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
-        raise TypeError("a datagram cannot be sent from a file")
-
     def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self._socket.loop.threads.submit(function, arguments)
 
@@ -323,9 +299,6 @@ class DatagramPeer:
         if not self._waking:
             self._waking = True
             self._socket.loop.submit(self._on_wake)
-
-    def wake_when_drained(self) -> None:
-        self.wake()
 
     def _on_wake(self, _: object) -> None:
         self._waking = False
@@ -346,12 +319,6 @@ class DatagramPeer:
 
     def drop(self, error: BaseException | None) -> None:
         """A callback failed: there is nothing to end."""
-
-    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
-        raise TypeError("datagrams are not encrypted by TLS")
-
-    def shutdown_write(self) -> None:
-        """Nothing to end: a datagram is complete in itself."""
 
     def close(self) -> None:
         """Nothing to close."""

@@ -10,13 +10,12 @@ import dataclasses
 import errno
 import os
 import socket
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any, BinaryIO, final, overload
+from typing import Any, final, overload
 
 from ..addresses.address import Address
 from ..addresses.candidates import Candidate, alternate
@@ -31,7 +30,6 @@ from ..events import (
     Events,
     Handler,
     Options,
-    PeerCredentials,
     Reply,
     Server,
     SocketAddress,
@@ -44,7 +42,7 @@ from ..loop.loop import Loop, Timer
 from ..loop.polled import Polled
 from ..loop.poller import ERROR, READ, WRITE
 from ..loop.reply import parse_reply
-from ..loop.turns import own_turns
+from .conn import DatagramConn
 from .datagram import DATAGRAMS_PER_TURN, LARGEST_DATAGRAM
 
 __all__ = ["DialledDatagrams", "dial"]
@@ -61,7 +59,7 @@ def dial(loop: Loop, address: Address, origin: Origin, context: Any, timeout: fl
 
 
 @final
-class DialledDatagrams(Polled):
+class DialledDatagrams(DatagramConn, Polled):
     """Implements :class:`evio_core.events.Conn`. What the kernel does not take at once waits, up to ``high_water``
     bytes; what is beyond that is dropped and counted."""
 
@@ -142,16 +140,8 @@ class DialledDatagrams(Polled):
         return self.loop.index
 
     @property
-    def turn(self) -> int:
-        return next(own_turns)
-
-    @property
     def server(self) -> Server:
         return self.loop.server
-
-    @property
-    def scheme(self) -> str:
-        return "udp"
 
     @property
     def local_addr(self) -> SocketAddress:
@@ -162,20 +152,8 @@ class DialledDatagrams(Polled):
         return self._remote
 
     @property
-    def peer_credentials(self) -> PeerCredentials | None:
-        return None
-
-    @property
     def pending(self) -> int:
         return self._queued + self._submitted
-
-    @property
-    def tls(self) -> ssl.SSLObject | None:
-        return None
-
-    @property
-    def server_name(self) -> str | None:
-        return None
 
     @overload
     def socket_option(self, level: int, name: int) -> int: ...
@@ -207,9 +185,6 @@ class DialledDatagrams(Polled):
             self._submitted += len(datagram)
         self.loop.submit(self._write_submitted, datagram)
 
-    def send_file(self, file: int | BinaryIO, offset: int = 0, count: int | None = None, *, head: bytes = b"") -> None:
-        raise TypeError("a datagram cannot be sent from a file")
-
     def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self.loop.threads.submit(function, arguments)
 
@@ -217,15 +192,6 @@ class DialledDatagrams(Polled):
         if not self._waking:
             self._waking = True
             self.loop.submit(self._on_wake)
-
-    def wake_when_drained(self) -> None:
-        self.wake()
-
-    def start_tls(self, context: ssl.SSLContext | None = None, *, server_hostname: str | None = None) -> None:
-        raise TypeError("datagrams are not encrypted by TLS")
-
-    def shutdown_write(self) -> None:
-        """Nothing to end: a datagram is complete in itself."""
 
     def close(self) -> None:
         self._in_loop(self._close)

@@ -183,18 +183,15 @@ class Keyspace:
     def expired(self, database: Database, key: bytes) -> None:
         """A key was removed because its time had come. It is no change of a client's, but one that the log needs."""
         self.expired_keys += 1
-        if self.propagate is not None:
-            self.propagate(database, [b"DEL", key])
-        if self.tracking is not None:
-            self.tracking.modified(key, by_client=False)
-        if database.watched:
-            self._fail_watchers(database, key)
-        if self.heard:
-            self.notify(database, "x", "expired", key)
+        self._gone(database, key, "x", "expired")
 
     def evicted(self, database: Database, key: bytes) -> None:
         """A key was removed because memory was short."""
         self.evicted_keys += 1
+        self._gone(database, key, "e", "evicted")
+
+    def _gone(self, database: Database, key: bytes, kind: str, event: str) -> None:
+        """Tell whom it concerns of a key that no client has removed."""
         if self.propagate is not None:
             self.propagate(database, [b"DEL", key])
         if self.tracking is not None:
@@ -202,7 +199,7 @@ class Keyspace:
         if database.watched:
             self._fail_watchers(database, key)
         if self.heard:
-            self.notify(database, "e", "evicted", key)
+            self.notify(database, kind, event, key)
 
     def ready(self, database: Database, key: bytes) -> None:
         """A key that clients wait for exists now; they are served after the command."""

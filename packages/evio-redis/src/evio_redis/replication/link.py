@@ -317,7 +317,7 @@ class Link(Handler):
             self._queue.append(args)
         elif name == b"REPLCONF":
             if len(args) == 3 and args[1].upper() == b"GETACK":
-                self.conn.write(encode([b"REPLCONF", b"ACK", b"%d" % self._replicas.offset]))
+                self.acknowledge()
         else:
             self._run(args)
 

@@ -25,7 +25,6 @@ from ..keyspace.keyspace import Keyspace
 from ..model.route import Route
 from ..model.services import Services
 from ..persistence import AppendOnlyFile
-from ..persistence.aof.encode import encode
 from ..persistence.child import Child
 from ..persistence.rdb.writer import write_rdb
 from ..protocol.resp import integer
@@ -43,8 +42,6 @@ NO_ID = "0" * 40
 """The id of a stream that there is not."""
 
 TOO_FEW = "NOREPLICAS Not enough good replicas to write."
-PING = encode([b"PING"])
-GETACK = encode([b"REPLCONF", b"GETACK", b"*"])
 
 RETRY = 1.0
 """Seconds until a snapshot that could not be written is tried again."""
@@ -74,8 +71,6 @@ class Replicas:
         self.follows: bool = False  # this server is a replica itself: its stream is its master's
         self._replicas: dict[Session, Replica] = {}
         self._since_fork: list[bytes] = []
-        self._fork_offset = 0
-        self._functions_only = False  # what the child writes
         self._retry_at = 0.0
         self._pinged = time.monotonic()
         self._alone_since = time.monotonic()
@@ -238,11 +233,10 @@ class Replicas:
         waiting = {session: each for session, each in self._replicas.items() if each.state is State.WAITING}
         if not waiting or self._child.active or self.others_active() or time.monotonic() < self._retry_at:
             return
-        self._functions_only = next(iter(waiting.values())).functions_only
-        waiting = {session: each for session, each in waiting.items() if each.functions_only == self._functions_only}
+        functions_only = next(iter(waiting.values())).functions_only
+        waiting = {session: each for session, each in waiting.items() if each.functions_only == functions_only}
         self._aof.restart_stream()
-        self._fork_offset = self.offset
-        keyspace = Keyspace(0, self._route) if self._functions_only else self._keyspace
+        keyspace = Keyspace(0, self._route) if functions_only else self._keyspace
         keyspace.functions = self._keyspace.functions
         path = Path(self._config.dir) / f"temp-repl-{os.getpid()}.rdb"
         try:

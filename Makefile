@@ -57,8 +57,9 @@ redis: build/run-redis/.stamp
 http: build/run-http/.stamp
 	@build/run-http/bin/python -m evio_http examples/site --listing
 
+# TESTS: further arguments for pytest, as in make test TESTS=tests/core
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 EXAMPLES ?= 5000
 

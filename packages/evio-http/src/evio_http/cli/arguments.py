@@ -181,7 +181,9 @@ def _content(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
     group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")
-    group.add_argument("--metrics", type=_path, metavar="PATH", help="for Prometheus (pip install evio-http[metrics])")
+    group.add_argument(
+        "--metrics", type=_path, metavar="PATH", help="for Prometheus, of all workers (pip install evio-http[metrics])"
+    )
 
 
 def _fields(group: argparse._ArgumentGroup) -> None:

@@ -209,6 +209,8 @@ class Setup:
             gate=self._gate(trusted),
             num_loops=flags.loops,
         )
+        if metrics is not None:
+            metrics.count_connections(events)
         events.serving = self._serving(metrics)
         events.shutdown_timeout = flags.shutdown_timeout
         if self._access_log is not None:
@@ -253,9 +255,11 @@ class Setup:
         if self._flags.metrics is None:
             return None
         try:
-            return Metrics(self._flags.metrics)
+            metrics = Metrics(self._flags.metrics, shared=self._flags.workers != 0)
         except ImportError:
             raise UsageError("--metrics needs prometheus-client: pip install evio-http[metrics]") from None
+        self._stack.callback(metrics.close)
+        return metrics
 
     def _tick(self, access_log: AccessLog) -> Callable[[], float]:
         def tick() -> float:
@@ -276,7 +280,7 @@ class Setup:
         def serving(server: Server) -> None:
             self.server = server
             if metrics is not None:
-                metrics.watch_connections(lambda: server.stats().total.connections)
+                metrics.begin()
             if os.getpid() != starter and self._access_log is not None:
                 self._access_log.reopen()  # a worker that replaces another: the file may have been rotated away
             if os.read(token, 1):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["FULL", "examples"]
+import pytest
+
+__all__ = ["FULL", "examples", "full_only"]
 
 _EXTENT = os.environ.get("EVIO_TESTS", "daily")
 
@@ -15,6 +17,10 @@ if _EXTENT not in ("daily", "full"):
     raise ValueError(f"EVIO_TESTS={_EXTENT}: neither daily nor full")
 
 FULL = _EXTENT == "full"
+
+
+full_only = pytest.mark.skipif(not FULL, reason="a full run has it: EVIO_TESTS=full")
+"""For what takes long and is about the project's tools and documents, or varies what a daily test has."""
 
 
 def examples(count: int) -> int:

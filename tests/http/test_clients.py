@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from tests.core.harness import TIMEOUT, needs
+from tests.extent import examples
 
 from .serving import BLOB, FILES, TEXT, Served, make_site, serving
 
@@ -327,7 +328,7 @@ def test_malformed_paths(fetch: Fetch, request: pytest.FixtureRequest) -> None:
 
 def test_a_changed_file_is_never_stale(fetch: Fetch, place: Place) -> None:
     path = place.directory / "changing.txt"
-    for number in range(30):
+    for number in range(examples(30)):
         content = b"%03d" % number
         if number % 3 == 0:
             path.write_bytes(content)

@@ -17,7 +17,7 @@ from evio_redis.keyspace.eviction import POLICIES
 from evio_redis.keyspace.idle_times import Accesses
 from evio_redis.keyspace.usage import STRING, Usage
 from evio_redis.stats.memory import MemoryLimit
-from tests.extent import examples
+from tests.extent import FULL, examples
 
 from .differential import commands
 from .wire import Wire
@@ -160,7 +160,10 @@ def test_those_go_that_expire_first() -> None:
         assert sum(kept) / len(kept) > 4000
 
 
-@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu"])
+USED = ["allkeys-lru", "volatile-lfu"]
+
+
+@pytest.mark.parametrize("policy", [*USED, "volatile-lru", "allkeys-lfu"] if FULL else USED)
 def test_keys_that_are_used_stay(policy: str) -> None:
     with limited(MB, maxmemory_policy=policy, maxmemory_samples=10) as (server, wire):
         hot = [f"hot:{number}" for number in range(100)]

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests.core.harness import needs
-from tests.extent import FULL
+from tests.extent import full_only
 
 from .test_clients import BUILD, install
 from .transcripts import SERVERS, running
 
 pytestmark = [
-    pytest.mark.skipif(not FULL, reason="a full run has it: it installs many packages"),
+    full_only,  # it installs many packages
     pytest.mark.timeout(900),
 ]
 

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import evio_redis
+from tests.extent import examples
 
 from .conversation import talk
 from .wire import Wire, redis_server
 
-EXAMPLES = int(os.environ.get("EVIO_DIFFERENTIAL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("EVIO_DIFFERENTIAL_EXAMPLES", examples(40)))
 
 CONVERSATIONS = r"""
 a: HELLO 3

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.extent import full_only
+
 if sys.platform != "linux":
     pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
 
@@ -73,6 +75,7 @@ def test_a_group_has_a_chart_for_either_page(kept: dict[str, Any], tmp_path: Pat
         assert label in shown
 
 
+@full_only
 def test_the_same_figures_give_the_same_picture(kept: dict[str, Any], tmp_path: Path) -> None:
     drawn = [charts.panel("a table", kept, ["mix:16"])]
     first = [path.read_bytes() for path in charts.draw(drawn, tmp_path, "chart")]
@@ -110,6 +113,7 @@ def test_the_short_form_is_one_table(capsys: pytest.CaptureFixture[str]) -> None
         assert line in printed
 
 
+@full_only
 def test_the_short_form_ends_with_its_table_and_the_chart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +133,7 @@ def test_the_short_form_ends_with_its_table_and_the_chart(
         assert json.loads((tmp_path / f"{name}.json").read_text())["suite"] == name
 
 
+@full_only
 def test_charts_are_drawn_from_results_that_were_kept(
     kept: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

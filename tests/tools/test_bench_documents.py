@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.extent import full_only
+
 if sys.platform != "linux":
     pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
 
@@ -66,6 +68,8 @@ def test_a_mark_that_asks_for_what_is_not_there_is_an_error(mark: str) -> None:
         filled(f"<!-- bench: {mark} -->\n<!-- /bench -->", {"redis": kept("redis", "mix")})
 
 
+@full_only
+@pytest.mark.timeout(180)  # more than a hundred charts
 def test_one_command_measures_draws_and_fills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.extent import full_only
+
 if sys.platform != "linux":
     pytest.skip("tools.soak runs on Linux only", allow_module_level=True)
 
@@ -33,6 +35,7 @@ def test_what_is_wrong() -> None:
     ]
 
 
+@full_only
 def test_a_short_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KNOWN_PATHS", "HELD_FILES"):
         monkeypatch.setattr(f"tools.soak.clients.{name}", 0)

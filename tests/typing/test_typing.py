@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.program import EXAMPLES
+from tests.extent import full_only
 
-pytestmark = pytest.mark.timeout(300)
-"""Type checkers read the standard library first."""
+pytestmark = [pytest.mark.timeout(300), full_only]
+"""Type checkers read the standard library first, which takes half a minute each."""
 
 PROGRAM = Path(__file__).with_name("program.py").read_text()
 

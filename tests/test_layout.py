@@ -106,6 +106,7 @@ NEVER: list[tuple[str, str]] = [
 
 PUBLIC = {
     *evio_core.__all__, "cli", *(f"cli.{name}" for name in cli.__all__), "metrics", "metrics.StatsCollector", "stdlib",
+    "systemd", "systemd.ServiceManager",
 }  # fmt: skip
 
 

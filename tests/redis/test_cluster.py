@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -347,6 +347,79 @@ def test_workers_are_a_cluster_and_come_back(tmp_path: Path) -> None:
         client.close()
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT) == 0
+
+
+class Heard(NamedTuple):
+    """A service manager's socket and the workers that it was given to."""
+
+    manager: socket.socket
+    process: subprocess.Popen[bytes]
+
+    def next(self) -> bytes:
+        """The next message but those that all live."""
+        while (message := self.manager.recv(1000)) == b"WATCHDOG=1":
+            pass
+        return message.partition(b"\n")[0]
+
+
+@contextlib.contextmanager
+def supervised(directory: Path, first: int, watchdog: str = "") -> Iterator[Heard]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(TIMEOUT)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": watchdog}
+        command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(directory)]
+        command += ["--supervised", "systemd"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
+        try:
+            yield Heard(manager, process)
+        finally:
+            process.kill()
+            process.wait(TIMEOUT)
+
+
+def pid_of(port: int) -> int:
+    with redis.Redis(port=port) as worker:
+        return int(worker.info("server")["process_id"])
+
+
+def test_a_service_manager_hears_of_all_workers_together(tmp_path: Path) -> None:
+    first = free_ports(2)
+    with supervised(tmp_path, first) as heard:
+        assert heard.next() == b"READY=1"
+        assert pid_of(first) != pid_of(first + 1)  # both serve
+        heard.process.send_signal(signal.SIGHUP)
+        assert [heard.next(), heard.next()] == [b"RELOADING=1", b"READY=1"]
+        heard.process.send_signal(signal.SIGUSR1)
+        heard.process.send_signal(signal.SIGTERM)
+        assert heard.next() == b"STOPPING=1"
+        assert heard.process.wait(TIMEOUT) == 0
+
+
+def test_a_worker_that_hangs_is_not_said_to_live(tmp_path: Path) -> None:
+    first = free_ports(2)
+    with supervised(tmp_path, first, watchdog="300000") as heard:
+        assert heard.next() == b"READY=1"
+        assert [heard.manager.recv(1000) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+        pid = pid_of(first)
+        os.kill(pid, signal.SIGSTOP)
+        heard.manager.settimeout(0.6)  # twice the time after which systemd would end all
+        with pytest.raises(TimeoutError):
+            for _ in range(100):
+                heard.manager.recv(1000)
+        os.kill(pid, signal.SIGCONT)
+        heard.manager.settimeout(TIMEOUT)
+        assert heard.manager.recv(1000) == b"WATCHDOG=1"
+
+
+def test_an_interrupt_from_the_terminal_reaches_each_worker_once(tmp_path: Path) -> None:
+    """The kernel sends SIGINT to the whole group, and a second one would end a worker at once, with status 1."""
+    first = free_ports(2)
+    with supervised(tmp_path, first) as heard:
+        assert heard.next() == b"READY=1"
+        os.killpg(heard.process.pid, signal.SIGINT)
+        assert heard.next() == b"STOPPING=1"
+        assert heard.process.wait(TIMEOUT) == 0
 
 
 def _reads(client: Any) -> bool:

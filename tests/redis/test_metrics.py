@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,11 @@ import redis
 
 import evio_redis
 from evio_redis.__main__ import main
+from evio_redis.stats.gathered import GatheringCollector
 from evio_redis.stats.metrics import COUNTERS, GAUGES
+from tests.core.harness import eventually
+
+from .test_cluster import free_ports
 
 prometheus_client = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -68,22 +74,55 @@ def test_a_port_that_is_taken_is_told_of_and_nothing_stays(tmp_path: Path, capfd
     assert not pid_file.exists()
 
 
-def test_workers_have_a_port_each(tmp_path: Path) -> None:
-    base, metrics = 20000 + free_port() % 10000, 40000 + free_port() % 10000
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
+def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
+    base, metrics = free_ports(2), free_ports(3)
     command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
     with subprocess.Popen([*command, "--metrics-port", str(metrics)], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
-            ready = 0
-            while ready < 2:
-                line = running.stdout.readline()
-                if "Address already in use" in line:
-                    pytest.skip("the ports were taken meanwhile")
-                assert line
-                ready += "Ready to accept connections" in line
-            for port in (metrics, metrics + 1):
-                assert scrape(port)["evio_redis_maxclients", ""] == 10000
+            for line in running.stdout:
+                if "All 2 workers serve" in line:
+                    break
+            with redis.Redis(port=base + 1) as client:
+                client.set("a", 1)  # one of its slots
+                found = scrape(metrics)
+                pid = client.info("server")["process_id"]
+            assert [found["evio_redis_up", str(port)] for port in (base, base + 1)] == [1, 1]
+            assert found["evio_redis_keys", f"db0{base + 1}"] == 1
+            assert found["evio_redis_command_calls_total", f"set{base + 1}"] == 1
+            assert scrape(metrics + 2)["evio_redis_keys", "db0"] == 1
+            os.kill(pid, signal.SIGKILL)
+
+            def is_back() -> bool:
+                found = scrape(metrics)
+                return found["evio_redis_up", str(base + 1)] == 1 and ("evio_redis_keys", f"db0{base + 1}") not in found
+
+            assert eventually(is_back)
             running.terminate()
             assert running.wait(20) == 0
         finally:
             running.kill()
+
+
+def test_a_worker_that_does_not_answer_is_named_and_the_others_are_shown() -> None:
+    port = free_port()
+    with evio_redis.Server(port=0, metrics_port=port):
+        collector = GatheringCollector({"a": f"http://127.0.0.1:{free_port()}/", "b": f"http://127.0.0.1:{port}/"})
+        families = {family.name: family for family in collector.collect()}
+    assert [sample.value for sample in families["evio_redis_up"].samples] == [0, 1]
+    assert [sample.labels for sample in families["evio_redis_maxclients"].samples] == [{"worker": "b"}]
+    assert families["evio_redis_commands_processed"].type == "counter"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
+def test_a_port_for_metrics_that_is_taken_ends_all_workers(tmp_path: Path) -> None:
+    base = free_ports(2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
+        command += ["--metrics-port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode == 1
+    assert f"cannot listen on http://127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "The process that shows metrics does not run (exit status 1): all end" in done.stdout

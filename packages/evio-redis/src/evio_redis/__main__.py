@@ -10,7 +10,6 @@ from pathlib import Path
 
 import evio_core
 
-from .cluster.workers import Workers
 from .config.config import STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
@@ -129,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = parse_arguments([*given])
         logfile.configure(config)
         if config.workers:
-            return Workers(config, given).run()
+            return run_workers(config, given)
         server = Server(config=config)
     except BrokenPipeError:  # whoever reads the help has seen enough
         return 0
@@ -180,6 +179,16 @@ def export(arguments: list[str]) -> int:
         print(f"evio-redis: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def run_workers(config: Config, given: list[str]) -> int:
+    """Run a cluster of processes; returns the exit status. Raises :class:`ConfigError` and ``OSError``."""
+    if sys.platform == "win32":
+        raise ConfigError("workers are not offered on Windows")
+    else:  # noqa: RET506  # mypy does not import in a branch of another platform
+        from .cluster.workers import Workers
+
+        return Workers(config, given).run()
 
 
 def run(server: Server) -> int:

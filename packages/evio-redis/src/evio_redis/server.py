@@ -58,7 +58,7 @@ from .scripting import Libraries, Runner, Scripts, scripts_may_write
 from .stats.info import Info
 from .stats.latency_monitor import Latency
 from .stats.memory import MemoryLimit
-from .stats.metrics import InfoCollector, serve_metrics
+from .stats.metrics import InfoCollector, serve_collector
 from .stats.rates import Rates
 from .stats.slowlog import SlowLog
 from .stats.totals import Totals
@@ -277,7 +277,7 @@ class Server:
             text = "metrics-port needs prometheus-client: pip install 'evio-redis[metrics]'"
             raise ConfigError(text) from None
         try:
-            self._end.callback(serve_metrics(address, self.config.metrics_port, collector))
+            self._end.callback(serve_collector(address, self.config.metrics_port, collector))
         except OSError as error:
             where = f"http://{host}:{self.config.metrics_port}"
             raise evio_core.ListenError(error.errno or 0, error.strerror or str(error), where) from None

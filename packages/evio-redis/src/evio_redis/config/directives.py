@@ -278,7 +278,7 @@ _add(
     "metrics-port",
     0,
     port,
-    "port for Prometheus, over HTTP; 0 for none; workers have one each",
+    "port for Prometheus, over HTTP; 0 for none; with workers it shows all, and the next ports each",
     mutable=False,
     metavar="PORT",
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-__all__ = ["InfoCollector", "serve_metrics"]
+__all__ = ["InfoCollector", "serve_collector"]
 
 GAUGES = {
     "uptime_in_seconds": "Seconds since the server started",
@@ -111,8 +111,9 @@ class InfoCollector:
         yield expiring
 
 
-def serve_metrics(host: str, port: int, collector: InfoCollector) -> Callable[[], None]:
-    """Serve the metrics over HTTP in a thread; returns what ends that. Raises ``OSError`` if the port cannot be had."""
+def serve_collector(host: str, port: int, collector: Any) -> Callable[[], None]:
+    """Serve a collector's metrics over HTTP in a thread; returns what ends that. Raises ``OSError`` if the port cannot
+    be had."""
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()

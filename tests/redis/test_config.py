@@ -17,7 +17,10 @@ from evio_redis.errors import ConfigError
 
 from .wire import Wire, redis_server
 
-OWN = {"loops", "balance", "workers", "metrics-port", "unixsocketgroup"}  # the last is of later versions
+OWN = {
+    "loops", "balance", "workers", "metrics-port", "proxy-protocol-port", "proxy-protocol-networks",
+    "unixsocketgroup",  # of later versions
+}  # fmt: skip
 """Directives that only this server has."""
 
 NOT_COMPARED = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import evio_redis
+from evio_core import proxy_header
 from tests.core.harness import eventually
 
 from .wire import TIMEOUT, Wire, redis_server
@@ -104,3 +105,47 @@ def test_a_port_that_was_any_stays_when_the_hosts_change() -> None:
         assert wire.ask("CONFIG SET bind 127.0.0.2") == OK
         assert eventually(lambda: reachable("127.0.0.2", port))
         assert eventually(lambda: not reachable("127.0.0.1", port))
+
+
+# -- behind a load balancer
+
+
+def proxied(port: int, header: bytes) -> Wire:
+    wire = Wire(port)
+    wire.send(header)
+    return wire
+
+
+@pytest.mark.parametrize("port", [0, None], ids=["only", "beside a port"])
+def test_clients_of_a_load_balancer_are_known_by_their_own_addresses(port: int | None) -> None:
+    other = free_port()
+    own = free_port() if port is None else 0
+    with evio_redis.Server(port=own, proxy_protocol_port=other, protected_mode="no") as server:
+        first = b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 6379\r\n"
+        second = proxy_header(("2001:db8::7", 4001), ("2001:db8::1", 6379))
+        for header, shown in ((first, b"addr=203.0.113.7:4000"), (second, b"addr=[2001:db8::7]:4001")):
+            with proxied(other, header) as wire:
+                assert shown in wire.ask("CLIENT LIST")
+        with proxied(other, b"PING\r\n") as wire:  # no header
+            assert wire.rest() == b""
+        if own:
+            assert server.port == own
+            with Wire(own) as wire:
+                assert b"addr=127.0.0.1:" in wire.ask("CLIENT LIST")
+                assert wire.ask(f"CONFIG SET port {(moved := free_port())}") == OK
+            assert reachable("127.0.0.1", moved)
+            assert reachable("127.0.0.1", other)
+
+
+def test_who_says_to_be_near_is_not_believed_from_elsewhere() -> None:
+    """Protected mode asks where clients are, and so who says it matters."""
+    other = free_port()
+    near = b"PROXY TCP4 127.0.0.1 127.0.0.1 4000 6379\r\n"
+    with evio_redis.Server(port=0, proxy_protocol_port=other, proxy_protocol_networks="192.0.2.0/24 2001:db8::/32"):
+        with proxied(other, near) as wire:
+            assert wire.rest() == b""
+    with evio_redis.Server(port=0, proxy_protocol_port=other):
+        with proxied(other, near) as wire:
+            assert wire.ask("PING") == b"+PONG\r\n"
+        with proxied(other, b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 6379\r\n") as wire:
+            assert wire.rest().startswith(b"-DENIED")

@@ -50,6 +50,7 @@ WRONG = [
     (["--bind", "sytemd://"], "unknown scheme 'sytemd'; did you mean systemd?"),
     (["--bind", "fd://x"], "'x' is not a descriptor number, as in fd://3"),
     (["--supervised", "yes"], "must be one of the following: no, upstart, systemd, auto"),
+    (["--proxy-protocol-networks", "10.0.0.0/8 here"], "'here' is no network, as 10.0.0.0/8 is"),
     (["--rename-command", "NOSUCH", "X"], "there is no command NOSUCH"),
 ]
 

@@ -39,7 +39,7 @@ log: logging.Logger = logging.getLogger("evio_redis")
 EVERYWHERE = frozenset(("*", "-*", "0.0.0.0", "::", "-::*"))
 """Hosts to bind that are no address to be told to clients."""
 
-EXCLUDED = ("unixsocket", "tls-port", "replicaof", "cluster-enabled")
+EXCLUDED = ("unixsocket", "tls-port", "proxy-protocol-port", "replicaof", "cluster-enabled")
 """Directives that make no sense for several servers alike."""
 
 PAUSE = 1.0

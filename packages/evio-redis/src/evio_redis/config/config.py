@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import socket
 import sys
@@ -139,6 +140,8 @@ class Config:
     port: int
     proto_max_bulk_len: int
     protected_mode: bool
+    proxy_protocol_networks: tuple[str, ...]
+    proxy_protocol_port: int
     rename_command: Mapping[str, str]
     rdb_key_save_delay: int
     rdbchecksum: bool
@@ -327,7 +330,8 @@ class Config:
         hosts = self._hosts()
         found = self._inherited()
         number = self.port if running is None else running
-        if number or (running is None and not (self.unixsocket or self.tls_port or found)):
+        others = self.unixsocket or self.tls_port or self.proxy_protocol_port or found
+        if number or (running is None and not others):
             found += [Address.make("tcp", (host, number)) for host in hosts]
         if self.tls_port:
             if not (self.tls_cert_file and self.tls_key_file):
@@ -335,6 +339,10 @@ class Config:
             found += [Address.make("tls", (host, self.tls_port), **self._tls_options()) for host in hosts]
         if self.unixsocket:
             found.append(Address.make("unix", self.unixsocket, mode=self.unixsocketperm or None))
+        if self.proxy_protocol_port:
+            trusted = [ipaddress.ip_network(each, strict=False) for each in self.proxy_protocol_networks]
+            where = [(host, self.proxy_protocol_port) for host in hosts]
+            found += [Address.make("tcp", each, proxy_protocol=trusted) for each in where]
         backlog = self.tcp_backlog
         return [str(each.with_options(backlog=backlog) if each.allows("backlog") else each) for each in found]
 

@@ -6,6 +6,7 @@ is not allowed.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ __all__ = [
     "hosts",
     "master",
     "memory",
+    "networks",
     "number",
     "numbers",
     "octal",
@@ -132,6 +134,19 @@ def events(text: str) -> str:
 def hosts(text: str) -> tuple[str, ...]:
     """Hosts, separated by spaces."""
     return tuple(text.split())
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Networks, separated by spaces: 10.0.0.0/8, or an address."""
+    found = tuple(text.split())
+    for each in found:
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            raise ConfigError(f"'{each}' is no network, as 10.0.0.0/8 is") from None
+    if not found:
+        raise ConfigError("a network is expected; 0.0.0.0/0 ::/0 are all of them")
+    return found
 
 
 def renames(text: str) -> dict[str, str]:

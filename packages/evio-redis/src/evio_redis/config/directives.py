@@ -26,6 +26,7 @@ from .converters import (  # fmt: skip
     master,
     memory,
     memory_or_share,
+    networks,
     number,
     octal,
     one_of,
@@ -119,6 +120,17 @@ _add("tls-cert-file", "", str, "certificate chain, PEM", mutable=False, metavar=
 _add("tls-key-file", "", str, "its private key, PEM", mutable=False, metavar="FILE")
 _add("tls-ca-cert-file", "", str, "authorities that client certificates must be from", mutable=False, metavar="FILE")
 _add("tls-auth-clients", "yes", one_of("no", "yes", "optional"), "whether clients need a certificate", mutable=False)
+_proxied = "port for load balancers, whose connections begin with a PROXY header; 0 for none"
+_add("proxy-protocol-port", 0, port, _proxied, mutable=False, metavar="PORT")
+_add(
+    "proxy-protocol-networks",
+    ("127.0.0.0/8", "::1"),
+    networks,
+    "where those load balancers are; connections from elsewhere are dropped",
+    " ".join,
+    mutable=False,
+    metavar="NETWORK ...",
+)
 
 # -- clients
 _add("requirepass", "", str, "password that clients have to give", metavar="PASSWORD")

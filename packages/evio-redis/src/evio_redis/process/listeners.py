@@ -48,7 +48,8 @@ class Listeners:
         assert self._running.core is not None
         addresses, listening = self._config.addresses(), self._running.core.listening
         if not self._port and len(addresses) == len(listening):
-            self._port = self.port if any(address.startswith("tcp:") for address in addresses) else 0
+            own = (each for each in addresses if each.startswith("tcp:") and "proxy_protocol=" not in each)
+            self._port = self.port if any(own) else 0
             addresses = self._config.addresses(self._port)
         self._open = dict(zip(addresses, listening, strict=True))
 

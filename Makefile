@@ -15,6 +15,7 @@ help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
 	@echo "make redis          run a key-value server on 127.0.0.1:6380; try: redis-cli -p 6380"
 	@echo "make http           serve examples/site on http://127.0.0.1:8080"
+	@echo "make scale-NAME     run examples/scale-out/NAME: shards, failover, proxy-protocol, cache"
 	@echo "make test           run the tests"
 	@echo "make test-all       run the whole matrix and all examples, on every Python from 3.11 on that is found"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"
@@ -56,6 +57,10 @@ redis: build/run-redis/.stamp
 
 http: build/run-http/.stamp
 	@build/run-http/bin/python -m evio_http examples/site --listing
+
+# With proxies and Sentinels from the distribution; Debian has them in /usr/sbin.
+scale-%: $(VENV)/.stamp
+	@PATH="$(abspath $(BIN)):/usr/sbin:$$PATH" examples/scale-out/$*/run.sh
 
 # TESTS: further arguments for pytest, as in make test TESTS=tests/core
 test: $(VENV)/.stamp

@@ -1,0 +1,263 @@
+"""The examples of ``examples/scale-out`` with the engines that they name, on other ports than theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from tests.core.harness import needs
+from tests.extent import FULL
+
+from .running import ROOT
+
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="the engines are those of a Linux machine"),
+]
+
+TIMEOUT = 60.0
+"""Seconds that anything may take. Each example starts up to seven processes."""
+
+FAILURES = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError)
+
+FORTHCOMING = Retry(ConstantBackoff(0.1), 300)
+"""Tries again for 30 s, as a program may that has nothing else to do."""
+
+
+class Set:
+    """The processes of an example, with files in ``directory`` and other ports than it says."""
+
+    def __init__(self, directory: Path, ports: dict[int, int]) -> None:
+        self.directory = directory
+        self._ports = ports
+
+    def port(self, number: int) -> int:
+        """The port that stands for one of the example."""
+        return self._ports[number]
+
+    def client(self, number: int, **settings: Any) -> Any:
+        """A client that tries again, without what proxies do not understand."""
+        settings = {"protocol": 2, "driver_info": None, "retry": FORTHCOMING, "socket_timeout": 10, **settings}
+        return redis.Redis(port=self.port(number), retry_on_error=[*FAILURES], **settings)
+
+    def file(self, name: str) -> Path:
+        """A file that the processes have made."""
+        return next(self.directory.glob(f"tmp.*/{name}"))
+
+    def log(self) -> str:
+        """All that they have said."""
+        return (self.directory / "output").read_text()
+
+    def kill(self, number: int) -> None:
+        """Kill the server that listens on a port of the example."""
+        os.kill(int(self.file(f"{self.port(number)}/pid").read_text()), signal.SIGKILL)
+
+
+def until(condition: Callable[[], Any], running: Set) -> None:
+    """Wait until it is true; what fails meanwhile is not."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(*FAILURES, OSError, StopIteration):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError(running.log())
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in taken]
+
+
+@contextlib.contextmanager
+def running(name: str, directory: Path, *engines: str) -> Iterator[Set]:
+    """Run ``run.sh`` of an example until the block ends. It has to end all that it has started."""
+    for engine in engines:
+        needs(engine)
+    copy = directory / "example"
+    shutil.copytree(ROOT / "scale-out" / name, copy)
+    texts = {path: path.read_text() for path in copy.iterdir()}
+    numbers = sorted(set(map(int, re.findall(r"\b[68]4\d\d\b", "".join(texts.values())))))
+    ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
+    for path, text in texts.items():
+        path.write_text(re.sub(r"\b[68]4\d\d\b", lambda found: str(ports[int(found[0])]), text))
+    environment = {**os.environ, "PATH": f"{sys.prefix}/bin:/usr/sbin:{os.environ['PATH']}", "TMPDIR": str(directory)}
+    with open(directory / "output", "wb") as output:
+        process = subprocess.Popen(
+            [copy / "run.sh"], stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+    try:
+        yield Set(directory, ports)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+        assert not list(directory.glob("tmp.*"))
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(TIMEOUT)
+
+
+# -- nutcracker
+
+
+def test_shards_share_the_keys_and_one_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    with running("shards", tmp_path, "nutcracker") as shards, shards.client(6410) as client:
+        with contextlib.ExitStack() as stack:
+            each = [stack.enter_context(shards.client(port)) for port in (6411, 6412, 6413)]
+
+            def all_are_used() -> bool:
+                """Nutcracker leaves those out that were not there when it began, and asks again later."""
+                for shard in each:
+                    shard.flushall()
+                for number in range(60):
+                    client.set(f"probe{number}", number)
+                return all(shard.dbsize() > 5 for shard in each)
+
+            until(all_are_used, shards)
+            for shard in each:
+                shard.flushall()
+        for number in range(300):
+            assert client.set(f"k{number}", number)
+        assert client.mget([f"k{n}" for n in range(300)]) == [b"%d" % n for n in range(300)]
+        assert client.mset({f"{{same}}{n}": n for n in range(10)})
+        sizes = []
+        for port in (6411, 6412, 6413):
+            with shards.client(port) as shard:
+                sizes.append(shard.dbsize())
+        assert sum(sizes) == 310
+        assert min(sizes) > 50
+
+        with shards.client(6412) as shard:
+            lost = [key for key in (f"k{n}" for n in range(300)) if shard.exists(key)]
+        shards.kill(6412)
+        for key in lost:  # which redis-py tries again, until nutcracker has left the shard out
+            assert client.set(key, "elsewhere")
+        with shards.client(6411) as one, shards.client(6413) as three:
+            assert [one.exists(key) + three.exists(key) for key in lost] == [1] * len(lost)
+
+        data = shards.file(str(shards.port(6412)))
+        again = [sys.executable, "-m", "evio_redis", "--port", str(shards.port(6412)), "--dir", str(data)]
+        with subprocess.Popen([*again, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as process:
+            try:
+                until(lambda: client.get(lost[0]) == lost[0][1:].encode(), shards)  # it has its keys, and serves them
+            finally:
+                process.kill()
+
+
+# -- HAProxy and Sentinel
+
+
+@pytest.mark.skipif(not FULL, reason="tests/redis/test_sentinel.py has the failover, without HAProxy")
+def test_haproxy_follows_the_master(tmp_path: Path) -> None:
+    with running("failover", tmp_path, "haproxy", "redis-sentinel") as servers:
+        with servers.client(6420) as client, servers.client(6429) as reader:
+            until(lambda: len(client.role()[2]) == 2, servers)
+            for port in (6424, 6425, 6426):
+                with servers.client(port) as each:
+                    until(lambda each=each: len(each.sentinel_sentinels("store")) == 2, servers)  # type: ignore[misc]
+                    until(lambda each=each: len(each.sentinel_slaves("store")) == 2, servers)  # type: ignore[misc]
+            assert client.set("before", 1)
+            assert client.wait(2, 10_000) == 2
+            until(lambda: reader.get("before") == b"1", servers)
+            assert reader.role()[0] == b"slave"
+
+            commands = b"".join(b"SET k%d %d\r\n" % (n, n) for n in range(5000))
+            cli = [needs("redis-cli"), "-p", str(servers.port(6420))]
+            piped = subprocess.run([*cli, "--pipe"], input=commands, capture_output=True, timeout=TIMEOUT, check=True)
+            assert b"errors: 0, replies: 5000" in piped.stdout
+            copy = tmp_path / "copy.rdb"
+            subprocess.run([*cli, "--rdb", str(copy)], capture_output=True, timeout=TIMEOUT, check=True)
+            checked = [sys.executable, "-m", "evio_redis", "--check", str(copy)]
+            assert "5001 keys" in subprocess.run(checked, capture_output=True, text=True, check=True).stdout
+
+            first = client.info("server")["run_id"]
+            servers.kill(6421)
+            assert client.set("after", 2)  # redis-py tries again until Sentinel has promoted a replica
+            assert client.info("server")["run_id"] != first
+            assert client.mget("before", "k4999") == [b"1", b"4999"]
+            until(lambda: reader.get("after") == b"2", servers)
+
+
+# -- the PROXY protocol
+
+
+def addresses(said: str) -> list[str]:
+    return re.findall(r"\baddr=(\S+):\d+ ", said)
+
+
+def get(port: int, path: str, source: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0)) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        while piece := sock.recv(65536):
+            received += piece
+        return received
+
+
+def test_clients_behind_haproxy_are_known(tmp_path: Path) -> None:
+    with running("proxy-protocol", tmp_path, "haproxy") as servers:
+        for port in (6430, 6431):  # version 1 and 2
+            with servers.client(port) as client:
+                until(client.ping, servers)
+            with socket.create_connection(("127.0.0.1", servers.port(port)), TIMEOUT, ("127.0.0.5", 0)) as sock:
+                sock.sendall(b"CLIENT LIST\r\nQUIT\r\n")
+                said = b""
+                while piece := sock.recv(65536):
+                    said += piece
+            assert "127.0.0.5" in addresses(said.decode())
+        with servers.client(6432) as client:  # not through HAProxy, whose checks are clients of this machine
+            assert set(addresses(client.execute_command("CLIENT", "LIST", parse=False).decode())) <= {"127.0.0.1"}
+        for number, port in enumerate((8430, 8431, 8432)):
+            path, source = f"/?{port}", f"127.0.0.{number + 6}"
+            until(lambda port=port: b" 200 " in get(servers.port(port), "/", "127.0.0.1"), servers)  # type: ignore[misc]
+            assert b"hello" in get(servers.port(port), path, source)
+            logged = re.compile(rf'^{source} - - \[.*\] "GET {re.escape(path)} ', re.MULTILINE)
+            until(lambda logged=logged: logged.search(servers.log()), servers)  # type: ignore[misc]
+
+
+# -- nginx
+
+
+def test_nginx_caches_and_balances_over_tcp_and_unix(tmp_path: Path) -> None:
+    with running("cache", tmp_path, "nginx") as servers:
+        port = servers.port(8440)
+
+        def cached(page: int) -> str:
+            answer = get(port, f"/{page}.html", "127.0.0.1")
+            assert b"page %d" % page in answer, answer
+            return str(re.findall(r"X-Cache: (\w+)", answer.decode())[0])
+
+        logs = ("one.log", "two.log", "three.log")
+
+        def all_are_used() -> bool:
+            """Nginx leaves those out that were not there when it began, and asks again later."""
+            get(port, f"/{time.monotonic()}", "127.0.0.1")
+            return all(servers.file(name).read_text() for name in logs)
+
+        logs = ("one.log", "two.log", "three.log")
+        until(lambda: b" 200 " in get(port, "/1.html", "127.0.0.1"), servers)
+        until(all_are_used, servers)
+        for page in range(1, 10):
+            cached(page)
+            assert cached(page) == "HIT"
+        assert get(port, "/none", "127.0.0.9").startswith(b"HTTP/1.1 404 ")
+        # nginx says who asked, over TCP and over the unix socket.
+        until(lambda: any("127.0.0.9 " in servers.file(name).read_text() for name in logs), servers)

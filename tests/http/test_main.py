@@ -145,6 +145,7 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--port", "0", "--proxy-protocol", "--trust", "unix"], "nobody's on tcp://127.0.0.1:0"),
         (["--no-such-flag"], "--no-such-flag"),
         (["--spa", "../x"], "--spa: '../x' is not a path"),
+        ([".", "unix:///tmp/never", "--open"], "--open needs an address that browsers reach"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(

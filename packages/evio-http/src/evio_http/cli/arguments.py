@@ -272,6 +272,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
         "--config", metavar="FILE", help="more options, and those of each host, in TOML: named as the flags are"
     )
     group.add_argument("--check", action="store_true", help="say whether all of it would work, and end")
+    group.add_argument("--open", action="store_true", help="open the first address in the browser once it listens")
     group.add_argument("--access-log", metavar="FILE", help="- is standard output; it may be moved away at any time")
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
-from evio_core import Action, Address, Events, Server, TLSError, url
+from evio_core import Action, Address, Events, Server, TLSError
 
 from ..connections.gate import AddressRules, Gate, RateLimit
 from ..connections.handlers import RequestHandler
@@ -28,6 +28,7 @@ from ..server import http_events
 from ..site.auth import BasicAuth
 from ..site.https_redirect import HttpsRedirect
 from ..site.virtual_hosts import VirtualHosts
+from .banner import banner, browse, own_addresses, page_url
 from .describe import describe
 from .self_signed import make_certificate
 from .sites import make_site
@@ -131,6 +132,10 @@ class Setup:
             host = "127.0.0.1" if flags.bind is None else flags.bind.removeprefix("[").removesuffix("]")
             port = DEFAULT_PORT if flags.port is None else flags.port
             addresses.insert(0, Address.make("tls" if certificates else "tcp", (host, port)))
+        if flags.open and all(each.base == "unix" for each in addresses):
+            raise UsageError(
+                "--open needs an address that browsers reach, such as tcp://127.0.0.1:8080; these are unix sockets"
+            )
         if certificates and all(each.base != "tls" or each.certs for each in addresses):
             raise UsageError("no address uses the certificate: tls://HOST:PORT does; systemd://NAME?cert=FILE&key=FILE")
         return [str(self._complete(address, certificates)) for address in addresses]
@@ -168,11 +173,11 @@ class Setup:
 
     def _self_signed(self) -> Certificate:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
-        names = ["localhost", "127.0.0.1", "::1", *(name for name, _ in self._flags.sites)]
-        if self._flags.bind and self._flags.bind not in names:
-            names.append(self._flags.bind)
+        names = ["localhost", "127.0.0.1", "::1", *(host for _, host in own_addresses())]
+        bound = (self._flags.bind or "").removeprefix("[").removesuffix("]")
+        names += (name for name in (bound, *(name for name, _ in self._flags.sites)) if name)
         try:
-            chain, key, self.trusted_file = make_certificate(directory, names)
+            chain, key, self.trusted_file = make_certificate(directory, dict.fromkeys(names))
         except ImportError:
             raise UsageError("--tls-self-signed needs trustme: pip install evio-http[self-signed]") from None
         return chain, key
@@ -289,18 +294,21 @@ class Setup:
         return serving
 
     def _banner(self, server: Server) -> None:
-        directory, lines = os.path.abspath(self._flags.directory), []
-        for address, bound in zip(self.addresses, server.addrs, strict=True):
-            secure = bool(Address.parse(address).certs)
-            where = url("https" if secure else "http", bound) + "/" if isinstance(bound, tuple) else url("unix", bound)
-            lines.append(f"serving {directory} on {where}\n")
+        listening = list(zip(map(Address.parse, self.addresses), server.addrs, strict=True))
+        lines = banner(os.path.abspath(self._flags.directory), listening)
         if self.trusted_file:
-            lines.append(f"for development: clients have to trust {self.trusted_file}\n")
+            lines.append(f"for development: clients have to trust {self.trusted_file}")
         if sys.stdout is not None:
             try:  # not with print: what that leaves in a buffer is an error once more at exit
-                os.write(sys.stdout.fileno(), "".join(lines).encode(errors="surrogateescape"))
+                os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
             except OSError as error:
                 log.warning("cannot print where it listens: %s", error.strerror)
+        if self._flags.open:
+            page = next(filter(None, (page_url(address, bound) for address, bound in listening)), None)
+            if page is None:
+                log.warning("--open: a browser reaches none of the addresses, which are unix sockets")
+            else:
+                browse(page)
 
 
 def _no_password() -> NoReturn:

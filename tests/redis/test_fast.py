@@ -208,6 +208,15 @@ def test_what_follows_a_large_argument_is_not_left_waiting(sizes: tuple[int, ...
         (b"$0\r\n\r\n*1\r\n$4\r\nPING\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n+PONG\r\n"),
         (b"*0\r\n", b""),
         (b"*-1\r\n*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
+        (b"*1\r\n$4\r\nPING\r\n*0\r\n", b"+PONG\r\n"),
+        (
+            b"*1\r\n$4\r\nPING\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n",
+            b"+PONG\r\n"
+            + b"".join(
+                b"-ERR unknown command '%b', with args beginning with: \r\n" % each
+                for each in (b"%1", b"$1", b"a", b"$1", b"b")
+            ),
+        ),
         (b"\r\n\r\n*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
     ],
 )

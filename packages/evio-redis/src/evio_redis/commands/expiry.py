@@ -17,9 +17,27 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+USUAL_DIGITS = 12
+"""Digits of a number of seconds that is far from every limit."""
+
 
 @command("EXPIRE", arity=-3, flags="write fast", keys=(1,), group="generic")
 def expire(session: Session, args: Args) -> bytes:
+    database, key, text = session.db, args[1], args[2]
+    if (
+        len(args) == 3
+        and key in database.data
+        and not database.has_listeners
+        and database.keyspace.propagate is None
+        and text.isdigit()
+        and len(text) <= USUAL_DIGITS
+        and text >= b"1"
+    ):
+        now = database.ms()
+        if key not in database.expires or database.expires[key] > now:
+            database.expires[key] = now + int(text) * 1000
+            database.changes += 1
+            return ONE
     return _expire(session, args, 1000, relative=True)
 
 

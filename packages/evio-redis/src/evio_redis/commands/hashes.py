@@ -6,7 +6,6 @@ https://redis.io/docs/latest/commands/?group=hash
 from __future__ import annotations
 
 import random
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..config.config import Config
@@ -168,8 +167,7 @@ def hvals(session: Session, args: Args) -> bytes:
 
 @command("HGETALL", arity=2, flags="readonly", keys=(1,), group="hash", since="2.0.0")
 def hgetall(session: Session, args: Args) -> bytes:
-    value: dict[bytes, bytes] = session.db.read_typed(args[1], Hash) or {}
-    return session.resp.map_of_strings([*chain.from_iterable(value.items())])
+    return session.resp.map_of_strings(session.db.read_typed(args[1], Hash) or {})
 
 
 @command("HINCRBY", arity=4, flags="write denyoom fast", keys=(1,), group="hash", since="2.0.0")

@@ -32,7 +32,7 @@ from ..config.config import Config
 from ..errors import CommandError, wrong_arity
 from ..keyspace.idle_times import Accesses
 from ..keyspace.keyspace import Keyspace
-from ..model.command import Args, Batch, Command, Entry, Function, Registry, Tables, Times
+from ..model.command import STEP_BITS, Args, Batch, Command, Entry, Function, Registry, Tables, Times
 from ..model.route import Route
 from ..persistence import AppendOnlyFile
 from ..protocol.resp import QUEUED
@@ -323,7 +323,7 @@ class Dispatcher:
         if session.closing:
             return replies
         way = session.way or NO_WAY
-        tables, limit, append, clock = self.ways[way], self._limit, replies.append, perf_counter_ns
+        tables, limit, append, clock, step = self.ways[way], self._limit, replies.append, perf_counter_ns, STEP_BITS
         pending, function, ready_keys = iter(commands), None, self._ready_keys
         session.replies = replies
         before = clock()
@@ -345,7 +345,7 @@ class Dispatcher:
                     reply = self._broken(args)
                 now = clock()
                 taken, before = now - before, now
-                times[taken] += 1
+                times[taken >> step] += 1
                 if taken >= limit or (session.way is not way and session.blocked is not None):
                     self._judge(session, session.shown(args), taken)
                 if ready_keys:
@@ -366,7 +366,7 @@ class Dispatcher:
             way = session.way or NO_WAY
             tables = self.ways[way]
         session.replies = None
-        if function is not None:
+        if function is not None and args:
             session.last_command = args[0]
         return replies
 
@@ -388,7 +388,7 @@ class Dispatcher:
         except Exception:
             reply = self._broken(args)
         taken = perf_counter_ns() - begin
-        times[taken] += 1
+        times[taken >> STEP_BITS] += 1
         if taken >= self._limit or (session.way is not way and session.blocked is not None):
             self._judge(session, session.shown(args), taken)
         if self._ready_keys:
@@ -429,7 +429,7 @@ class Dispatcher:
         if each >= self._limit:
             for row in zip(repeat(name), *columns, last):
                 self._judge(session, list(row), each)
-        times[each] += len(last)
+        times[each >> STEP_BITS] += len(last)
         session.last_command = name
         return output
 
@@ -589,7 +589,7 @@ class Dispatcher:
             raise _internal_error() from None
         finally:
             taken = perf_counter_ns() - begin
-            command.times[taken] += 1
+            command.times[taken >> STEP_BITS] += 1
             if logged_from is not None and aof.logging:
                 aof.end(session, command, args, logged_from)
             shown = args
@@ -647,7 +647,7 @@ class Dispatcher:
     def _run_each(self, session: Session, queue: list[Args]) -> list[bytes]:
         restricted = not session.user.unrestricted
         way = NO_WAY if restricted else session.reading_way
-        tables, limit, clock = self.ways[way], self._limit, perf_counter_ns
+        tables, limit, clock, step = self.ways[way], self._limit, perf_counter_ns, STEP_BITS
         replies: list[bytes] = []
         before = clock()
         for args in queue:
@@ -673,7 +673,7 @@ class Dispatcher:
             replies.append(reply)
             now = clock()
             taken, before = now - before, now
-            times[taken] += 1
+            times[taken >> step] += 1
             if taken >= limit:
                 self._judge(session, session.shown(args), taken)
         return replies

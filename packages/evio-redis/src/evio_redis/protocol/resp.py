@@ -8,7 +8,8 @@ https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 from .numbers import format_double
 
@@ -41,6 +42,9 @@ HEADS = [b"$%d\r\n" % size for size in range(1024)]
 INTEGERS = [b":%d\r\n" % number for number in range(1024)]
 """Small integers, likewise."""
 
+ARRAYS = [b"*%d\r\n" % count for count in range(1024)]
+"""First lines of short arrays, likewise."""
+
 
 LARGE = 64 * 1024
 """Bytes from which a string is joined to its length rather than formatted, which would ask for a quarter more memory
@@ -58,19 +62,37 @@ def bulk(value: bytes | memoryview) -> bytes:
 
 
 def _strings(head: bytes, values: Collection[bytes]) -> bytes:
-    """Encode strings behind ``head``, the first line without its end. They are joined, so long ones are copied once."""
+    """Encode strings behind ``head``, the first line. They are joined, so long ones are copied once."""
+    heads = HEADS
     try:
-        lines = [HEADS[len(value)] + value for value in values]
+        lines = [heads[len(value)] + value for value in values]
     except IndexError:  # there are long ones
-        return b"".join((head, b"\r\n", *map(bulk, values)))
-    lines.insert(0, head)
+        return b"".join((head, *map(bulk, values)))
+    if not lines:
+        return head
+    lines[0] = head + lines[0]
     lines.append(b"")
     return b"\r\n".join(lines)
 
 
+def _pairs(head: bytes, pairs: Mapping[bytes, bytes]) -> bytes:
+    """Encode keys and values in turn behind ``head``, the first line."""
+    heads, parts = HEADS, [head]
+    try:
+        for key, value in pairs.items():
+            parts += heads[len(key)], key, b"\r\n", heads[len(value)], value, b"\r\n"
+    except IndexError:  # there are long ones
+        return b"".join((head, *map(bulk, chain.from_iterable(pairs.items()))))
+    return b"".join(parts)
+
+
+def _array_head(count: int) -> bytes:
+    return ARRAYS[count] if count < 1024 else b"*%d\r\n" % count
+
+
 def bulks(values: Collection[bytes]) -> bytes:
     """Encode an array of strings."""
-    return _strings(b"*%d" % len(values), values)
+    return _strings(_array_head(len(values)), values)
 
 
 def integer(number: int) -> bytes:
@@ -108,9 +130,9 @@ class Resp2:
         return array(encoded)
 
     @staticmethod
-    def map_of_strings(values: Collection[bytes]) -> bytes:
-        """Encode a map of strings: keys and values in turn."""
-        return bulks(values)
+    def map_of_strings(pairs: Mapping[bytes, bytes]) -> bytes:
+        """Encode a map of strings."""
+        return _pairs(_array_head(2 * len(pairs)), pairs)
 
     @staticmethod
     def set_of_strings(members: Collection[bytes]) -> bytes:
@@ -155,12 +177,12 @@ class Resp3(Resp2):
         return b"~%d\r\n%b" % (len(encoded), b"".join(encoded))
 
     @staticmethod
-    def map_of_strings(values: Collection[bytes]) -> bytes:
-        return _strings(b"%%%d" % (len(values) // 2), values)
+    def map_of_strings(pairs: Mapping[bytes, bytes]) -> bytes:
+        return _pairs(b"%%%d\r\n" % len(pairs), pairs)
 
     @staticmethod
     def set_of_strings(members: Collection[bytes]) -> bytes:
-        return _strings(b"~%d" % len(members), members)
+        return _strings(b"~%d\r\n" % len(members), members)
 
     @staticmethod
     def push(encoded: Sequence[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from evio_redis.keyspace.eviction import POLICIES
 from evio_redis.keyspace.idle_times import Accesses
 from evio_redis.keyspace.usage import STRING, Usage
 from evio_redis.stats.memory import MemoryLimit
+from tests.core.harness import eventually
 from tests.extent import FULL, examples
 
 from .differential import commands
@@ -104,6 +105,15 @@ def test_a_limit_that_is_set_later_counts_what_is_there() -> None:
         assert f"used_memory:{server.services[MemoryLimit].used}\r\n".encode() in wire.ask("INFO memory")
         wire.ask("CONFIG SET maxmemory 0")
         assert server.services[Usage].bytes == 0
+
+
+def test_uses_of_keys_that_come_and_go_are_forgotten() -> None:
+    with limited(1 << 30, maxmemory_policy="allkeys-lru") as (server, wire):
+        for number in range(2000):
+            wire.send(f"RPUSH key:{number} x", f"LPOP key:{number}")
+        for _ in range(2000):
+            assert wire.reply() + wire.reply() == b":1\r\n$1\r\nx\r\n"
+        assert eventually(lambda: len(server.keyspace.databases[0].uses) <= 1000)
 
 
 def test_large_members_of_a_collection_count() -> None:

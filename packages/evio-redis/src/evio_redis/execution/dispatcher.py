@@ -109,7 +109,7 @@ class Dispatcher:
         self._monitors = services[Monitors]
         self._tracking = services[Tracking]
         self._memory = services[MemoryLimit]
-        self._recording = Recording(self._memory, services[Accesses])
+        self._recording = Recording(self._keyspace, self._memory, services[Accesses])
         self._slowlog = services[SlowLog]
         self._latency = services[Latency]
         self._totals = services[Totals]

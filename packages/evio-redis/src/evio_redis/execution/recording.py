@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
 from ..keyspace.idle_times import LRU, NO_USE, Accesses
-from ..keyspace.usage import LARGE, STRING, Usage
+from ..keyspace.usage import STRING, Usage
 from ..model.command import Args, Batch, Command, Function
 
 if TYPE_CHECKING:
     from ..clients.session import Session
     from ..keyspace.database import Database
+    from ..keyspace.keyspace import Keyspace
     from ..stats.memory import MemoryLimit
 
 __all__ = ["OOM", "Recording"]
@@ -28,6 +29,9 @@ ONLY_STRINGS = {bytes}
 LEAVE_VALUES = frozenset({"expire", "pexpire", "expireat", "pexpireat", "persist"})
 """Commands that change no value; if they remove a key, they count that themselves."""
 
+COLLECTIONS = frozenset({"hash", "list", "set", "sorted-set", "geo", "stream"})
+"""Groups of commands that, if they have one key, change or make a collection in place."""
+
 OTHER_DATABASE = frozenset({"copy", "move"})
 """Commands that may make a key in another database than the session's."""
 
@@ -35,7 +39,8 @@ OTHER_DATABASE = frozenset({"copy", "move"})
 class Recording:
     """Makes these functions for one server."""
 
-    def __init__(self, memory: MemoryLimit, accesses: Accesses) -> None:
+    def __init__(self, keyspace: Keyspace, memory: MemoryLimit, accesses: Accesses) -> None:
+        self._keyspace = keyspace
         self._memory = memory
         self._usage: Usage = memory.usage
         self._accesses = accesses
@@ -55,7 +60,8 @@ class Recording:
         if self._usage.counting and "write" in command.flags and command.name not in LEAVE_VALUES:
             if not one_key or command.name in OTHER_DATABASE:
                 return self._counting(command, touches)
-            return self._counting_one(command, touches and self._accesses.kind == LRU, touches)
+            counting = self._counting_collection if command.group in COLLECTIONS else self._counting_one
+            return counting(command, touches and self._accesses.kind == LRU, touches)
         if not touches:
             return command.function
         if one_key:
@@ -111,29 +117,58 @@ class Recording:
 
     # -- commands that write
 
+    def _counting_collection(self, command: Command, touches_lru: bool, touches: bool) -> Function:
+        """Of a command that changes the collection at its one key: what was counted for it is written down, so it need
+        not be looked up before."""
+        function, usage, accesses, recount = command.function, self._usage, self._accesses, self._recount
+
+        def counted(session: Session, args: Args) -> bytes:
+            if usage.bytes > usage.limit:
+                self.refuse_or_make_room(session, command)
+            reply = function(session, args)
+            key, database = args[1], session.db
+            known = database.counted.get(key)
+            if known is None or not known.low <= len(known.members) <= known.high or len(args[-1]) > known.unlike:
+                recount(database, key, database.data.get(key), args)
+            if touches_lru:
+                database.uses[key] = accesses.now
+            elif touches:
+                use = database.uses.get(key)
+                if use is None or use >> 8 != accesses.minute or random() < accesses.chances[use & 255]:
+                    accesses.record(database, (key,), sure=True)
+            return reply
+
+        return counted
+
+    def _recount(self, database: Database, key: bytes, value: Any, args: Args) -> None:
+        """Count a key that holds or held a collection, if anything does."""
+        known = database.counted.get(key)
+        if value is None:
+            if known is not None:
+                self._usage.remove(database, key, value)
+        elif known is not None:
+            self._usage.resize(database, known, value, len(args[-1]) > known.unlike)
+        elif not isinstance(value, bytes):
+            self._usage.settle(database, key, None, value)
+
     def _counting_one(self, command: Command, touches_lru: bool, touches: bool) -> Function:
-        """Of a command with one key."""
+        """Of any other command with one key."""
         function, usage, accesses = command.function, self._usage, self._accesses
+        keyspace = self._keyspace
 
         def counted(session: Session, args: Args) -> bytes:
             if usage.bytes > usage.limit:
                 self.refuse_or_make_room(session, command)
             key, database = args[1], session.db
-            if key in database.expires:
-                now = database.keyspace.clock.frozen
-                if not now:
-                    return lasting(session, args)
-                if database.expires[key] <= now:
-                    database.lookup(key)
-            data = database.data
+            data, expired = database.data, keyspace.expired_keys
             before = data.get(key)
             reply = function(session, args)
             after = data.get(key)
+            if keyspace.expired_keys != expired:
+                before = None  # it was removed, and is counted no more
             if after is before:
                 if after is not None and type(after) is not bytes and not isinstance(after, bytes):
-                    counted = database.counted.get(key)
-                    if counted is None or not counted.low <= len(after) <= counted.high or len(args[-1]) > LARGE:
-                        self._resize(database, key, after, args)
+                    self._recount(database, key, after, args)
             elif type(after) is bytes and (before is None or type(before) is bytes):
                 if before is None:
                     change = STRING + len(key) + len(after)
@@ -152,15 +187,6 @@ class Recording:
                 if use is None or use >> 8 != accesses.minute or random() < accesses.chances[use & 255]:
                     accesses.record(database, (key,), sure=True)
             return reply
-
-        def lasting(session: Session, args: Args) -> bytes:
-            # Time stands still, so that the key does not expire between the two looks at its value.
-            clock = session.db.keyspace.clock
-            clock.frozen = clock.ms()
-            try:
-                return counted(session, args)
-            finally:
-                clock.frozen = 0
 
         return counted
 
@@ -191,19 +217,10 @@ class Recording:
     def settle(self, database: Database, key: bytes, before: Any, args: Args) -> None:
         """Count a key as it is now; ``before`` is what it was, None if it was not there."""
         after = database.data.get(key)
-        if after is before and not isinstance(after, bytes):
-            if after is not None:
-                self._resize(database, key, after, args)
-        elif after is not before:
+        if after is not before:
             self._usage.settle(database, key, before, after)
-
-    def _resize(self, database: Database, key: bytes, value: Any, args: Args) -> None:
-        """Count a collection that a command may have changed in place."""
-        counted = database.counted.get(key)
-        if counted is None:
-            self._usage.add(database, key, value)
-        else:
-            self._usage.resize(database, counted, value, len(args[-1]) > LARGE)
+        elif after is not None:
+            self._recount(database, key, after, args)
 
     def batch(self, command: Command, batch: Batch) -> Batch:
         """The batch form of a command, with what is to be done besides."""

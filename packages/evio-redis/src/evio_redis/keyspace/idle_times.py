@@ -77,10 +77,12 @@ class Accesses:
         """Follow the time; to be called several times a second."""
         self.now = now = int(monotonic() * 1000)
         self.minute = now // 60_000
-        if not self.kind:
-            for database in self._keyspace.databases:
+        for database in self._keyspace.databases:
+            if not self.kind:
                 if database.data:
                     _mark(database, now)
+            elif len(database.uses) > 2 * len(database.data) + SLACK:
+                database.uses = {key: use for key, use in database.uses.items() if key in database.data}
 
     # -- what is recorded
 
@@ -119,8 +121,6 @@ class Accesses:
                 if use is not None and key in data:
                     uses[key] = use
             self._phase = (self._phase + 1) % STEP
-        if len(uses) > 2 * len(data) + SLACK:
-            database.uses = {key: use for key, use in uses.items() if key in data}
 
     # -- LRU
 

@@ -8,22 +8,25 @@ Whoever changes a key has the change settled; removing it counts as what it took
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
 from .sizes import SLOT, value_size
+from .types.zsets import SortedSet
 
 if TYPE_CHECKING:
     from .database import Database
     from .keyspace import Keyspace
 
-__all__ = ["LARGE", "STRING", "Counted", "Usage"]
+__all__ = ["STRING", "Counted", "Usage"]
 
 STRING = SLOT + 2 * getsizeof(b"")
 """Bytes that a key and a string as its value take besides what is in them."""
 
-LARGE = 256
-"""Bytes of an argument from which a collection is looked at again: it has got a member unlike the others perhaps."""
+LARGE, TIMES = 256, 4
+"""A collection is looked at again if it has got a member unlike the others perhaps: by an argument of more bytes than
+this, and than so many times what a member takes on average."""
 
 FEW = 64
 """Members up to which all are looked at."""
@@ -32,9 +35,9 @@ FEW = 64
 class Counted:
     """A collection as it was counted: its bytes, and its length; ``each`` are the bytes of a member on average, and
     from ``least`` to ``most`` members that is not looked at again. From ``low`` to ``high`` members, an eighth of them
-    more or less, it is not even counted again."""
+    more or less, it is not even counted again. A member of more than ``unlike`` bytes is unlike the others."""
 
-    __slots__ = ("bytes", "each", "high", "least", "length", "low", "most")
+    __slots__ = ("bytes", "each", "high", "least", "length", "low", "members", "most", "unlike")
 
     def __init__(self) -> None:
         self.bytes: int = 0
@@ -44,12 +47,16 @@ class Counted:
         self.most: int = 0
         self.low: int = 0
         self.high: int = 0
+        self.unlike: int = LARGE
+        self.members: Sized = ()  # the collection, or a part of it that is as long
 
     def measure(self, value: Any) -> None:
         """Look at the members."""
+        self.members = value.scores if type(value) is SortedSet else value  # whose length is known without a call
         length = len(value)
         self.bytes = value_size(value, 0 if length <= FEW else 16)
         self.each = self.bytes // max(1, length)
+        self.unlike = max(LARGE, TIMES * self.each)
         self.least, self.most = length // 4, 2 * length
         self.note(length)
 

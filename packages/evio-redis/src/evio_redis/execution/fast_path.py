@@ -137,8 +137,8 @@ LISTS, STRINGS = {list}, {bytes}
 
 
 def all_strings(commands: list[Any]) -> bool:
-    """Tell whether these are commands, at least one, whose arguments are strings. (Joining them tells as well, and takes
-    longer; a set or a map of RESP3 has no order.)"""
+    """Tell whether these are commands, at least one, whose arguments are strings. To join them would tell as well, and
+    take longer."""
     if len(commands) == 1:
         return type(commands[0]) is list and {*map(type, commands[0])} == STRINGS
     return {*map(type, commands)} == LISTS and {*map(type, chain.from_iterable(commands))} == STRINGS

@@ -48,8 +48,8 @@ Times: TypeAlias = "defaultdict[int, int]"
 """How many calls took so long, in steps of ``2**STEP_BITS`` nanoseconds."""
 
 STEP_BITS = 5
-"""Nanoseconds are counted in steps of 32: with a counter for each of them, most of the dictionary's numbers would be made
-anew with each call, and it would not stay in the processor's cache."""
+"""Nanoseconds are counted in steps of 32: with a counter for each of them, most of the dictionary's numbers would be
+made anew with each call, and it would not stay in the processor's cache."""
 
 HALF_STEP = 1 << STEP_BITS - 1
 

@@ -45,7 +45,7 @@ Batch: TypeAlias = "Callable[..., bytes | None]"
 """A function that serves several calls of one command at once; see :mod:`evio_redis.commands.batching`."""
 
 Times: TypeAlias = "defaultdict[int, int]"
-"""How many calls took so long, in steps of ``2**STEP_BITS`` nanoseconds."""
+"""The number of calls by how long they took, in steps of ``2**STEP_BITS`` nanoseconds."""
 
 STEP_BITS = 5
 """Nanoseconds are counted in steps of 32: with a counter for each of them, most of the dictionary's numbers would be

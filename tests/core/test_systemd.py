@@ -28,6 +28,9 @@ def serving(server):
         server.call(server.reload_certificates)
     if how == "serve":
         signal.signal(signal.SIGHUP, reload)
+    if how == "held":
+        release = server.hold_ready()
+        server.call(lambda: (print("loaded", flush=True), release()))
     print("serving", flush=True)
 
 def data(conn, chunk):
@@ -41,7 +44,7 @@ how, told, reopens, *addresses = sys.argv[1:]
 events = Events(serving=serving, data=data, notify_systemd=told == "yes", shutdown_timeout=1.0)
 if reopens == "yes":
     events.reopen_logs = lambda: print("reopened", flush=True)
-if how == "serve":
+if how in ("serve", "held"):
     serve(events, *addresses)
 elif how == "loops":
     events.num_loops = 2
@@ -119,6 +122,16 @@ def test_ready_reloading_and_stopping(how: str, tmp_path: Path) -> None:
         manager.process.send_signal(signal.SIGTERM)
         assert manager.next() == "STOPPING=1"
         assert manager.process.wait(TIMEOUT) == 0
+        assert manager.nothing_waits()
+
+
+def test_ready_may_be_held_until_all_is_loaded(tmp_path: Path) -> None:
+    with managed(tmp_path, "held") as manager:
+        assert manager.next() == "READY=1"
+        assert manager.line() == "serving"
+        assert manager.line() == "loaded"  # in a pipe before READY was sent
+        manager.process.send_signal(signal.SIGTERM)
+        assert manager.next() == "STOPPING=1"
         assert manager.nothing_waits()
 
 

@@ -63,7 +63,7 @@ READ = {
     b"set": ["SMEMBERS {}"],
     b"hash": ["HGETALL {}"],
     b"zset": ["ZRANGE {} 0 -1 WITHSCORES"],
-    b"stream": ["XRANGE {} - +", "XINFO STREAM {} FULL"],
+    b"stream": ["XRANGE {} - +", "XINFO STREAM {} FULL_RESYNC"],
 }
 """By type: what is read of a key. The times of consumers are those of the moment."""
 
@@ -450,9 +450,11 @@ def test_bad_requests(server: evio_redis.Server, sent: bytes, reply: bytes) -> N
 
 
 class FakeMaster:
-    """Says to each command what it is told to, then sends a payload after PSYNC."""
+    """Says to each command what it is told to, then sends a payload after PSYNC, and perhaps hangs up."""
 
-    def __init__(self, replies: dict[str, bytes], payload: bytes = b"") -> None:
+    def __init__(self, replies: dict[str, bytes], payload: bytes = b"", hang_up: bool = False) -> None:
+        self._hang_up = hang_up
+        self.received = b""
         self._replies = replies
         self._payload = payload
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -470,11 +472,14 @@ class FakeMaster:
     def _talk(self, conn: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := conn.recv(10_000):
+                self.received += data
                 name = data.split(b"\r\n")[2].decode()
                 self.asked.append(name)
                 conn.sendall(self._replies.get(name, b"+OK\r\n"))
                 if name == "PSYNC":
                     conn.sendall(self._payload)
+                    if self._hang_up:
+                        return
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)  # which ends accept(2)
@@ -482,7 +487,7 @@ class FakeMaster:
         self._listener.close()
 
 
-FULL = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
+FULL_RESYNC = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
 
 
 @pytest.mark.parametrize(
@@ -493,11 +498,11 @@ FULL = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
         ({"PSYNC": b"-NOMASTERLINK later\r\n"}, b"", "it cannot synchronise now: -NOMASTERLINK later"),
         ({"PSYNC": b"+FULLRESYNC short 1\r\n"}, b"", "it replies to PSYNC: +FULLRESYNC short 1"),
         ({"PSYNC": b"+CONTINUE\r\n"}, b"", "it replies to PSYNC: +CONTINUE"),
-        ({"PSYNC": FULL}, b"$x\r\n", "no snapshot begins with b'$x'"),
-        ({"PSYNC": FULL}, b"-ERR no\r\n", "it cannot give a snapshot: -ERR no"),
-        ({"PSYNC": FULL}, b"$11\r\nREDIS0010\xff\x00", "it ends too early at offset"),
-        ({"PSYNC": FULL}, b"$0\r\n\r\n", "it is empty, not an RDB file"),
-        ({"PSYNC": FULL}, b"$9999999999999999999999\r\n", "no snapshot begins with"),
+        ({"PSYNC": FULL_RESYNC}, b"$x\r\n", "no snapshot begins with b'$x'"),
+        ({"PSYNC": FULL_RESYNC}, b"-ERR no\r\n", "it cannot give a snapshot: -ERR no"),
+        ({"PSYNC": FULL_RESYNC}, b"$11\r\nREDIS0010\xff\x00", "it ends too early at offset"),
+        ({"PSYNC": FULL_RESYNC}, b"$0\r\n\r\n", "it is empty, not an RDB file"),
+        ({"PSYNC": FULL_RESYNC}, b"$9999999999999999999999\r\n", "no snapshot begins with"),
         ({"PSYNC": b"x" * 100_000}, b"", "a line of the handshake has no end"),
     ],
 )
@@ -525,7 +530,7 @@ def test_a_master_that_sends_nonsense_as_its_stream(tmp_path: Path, caplog: pyte
         snapshot = (tmp_path / "a" / "dump.rdb").read_bytes()
     payload = b"$%d\r\n%b" % (len(snapshot), snapshot)
     payload += encode([b"SET", b"k", b"v"]) + encode([b"NONSENSE"]) + encode([b"GET"]) + b"*x\r\n"
-    master = FakeMaster({"PSYNC": FULL}, payload)
+    master = FakeMaster({"PSYNC": FULL_RESYNC}, payload)
     with ours(tmp_path / "b") as port, redis.Redis(port=port) as client:
         client.replicaof("127.0.0.1", master.port)
         assert eventually(lambda: "Protocol error" in caplog.text)

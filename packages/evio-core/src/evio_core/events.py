@@ -520,6 +520,10 @@ class Server(Protocol):
         caller's.
         """
 
+    def hold_ready(self) -> Callable[[], None]:
+        """In ``serving``: have the service manager (``Events.notify_systemd``) be told ``READY`` not after ``serving``,
+        but when what this returns is called, on loop 0. For a server that still has to load something."""
+
     def call(self, function: Callable[[], object]) -> None:
         """Have ``function()`` called on loop 0 soon. From any thread. What it raises is logged."""
 

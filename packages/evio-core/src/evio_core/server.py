@@ -175,6 +175,8 @@ class RunningServer:
         self._signals_seen = 0
         self._turns_at_signal = -1
         self._manager: ServiceManager | None = None
+        self._ready_held = False  # what has been loaded is not all yet
+        self._served = False  # ``serving`` has returned
         simulated = [each.address.fallback or choice() == "asyncio" for each in bound]
         self._simulated = simulated
         self._threads = Threads(events.num_threads)
@@ -344,6 +346,21 @@ class RunningServer:
     def stats(self) -> Stats:
         return Stats([_snapshot(loop) for loop in self._loops])
 
+    def hold_ready(self) -> Callable[[], None]:
+        self._ready_held = True
+
+        def release() -> None:
+            self._ready_held = False
+            if self._served:
+                self._announce()
+
+        return release
+
+    def _announce(self) -> None:
+        """Tell the service manager that the server is ready, unless something holds that up."""
+        if self._manager is not None and not self._stopping and not self._ready_held:
+            self._manager.ready()
+
     def reload_certificates(self) -> None:
         if self._manager is not None:
             self._manager.reloading()
@@ -426,12 +443,12 @@ class RunningServer:
         try:
             self._listen()
             self._serving()
-            if self._manager is not None and not self._stopping:
-                self._manager.ready()
-                if self._manager.watchdog:
-                    # Twice as often as it has to be heard, which is what sd_watchdog_enabled(3) advises.
-                    watchdog = Watchdog(self._loops, self._manager.watchdog / 2, self._manager.alive)
-                    first.submit(watchdog.start)
+            self._served = True
+            self._announce()
+            if self._manager is not None and self._manager.watchdog and not self._stopping:
+                # Twice as often as it has to be heard, which is what sd_watchdog_enabled(3) advises.
+                watchdog = Watchdog(self._loops, self._manager.watchdog / 2, self._manager.alive)
+                first.submit(watchdog.start)
         except BaseException as error:
             first.fail(error)
         if self._events.tick is not None:

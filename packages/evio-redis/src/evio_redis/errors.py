@@ -71,6 +71,7 @@ BIT_OFFSET = "ERR bit offset is not an integer or out of range"
 INVALID_CURSOR = "ERR invalid cursor"
 TIMEOUT_NOT_A_FLOAT = "ERR timeout is not a float or out of range"
 TIMEOUT_NEGATIVE = "ERR timeout is negative"
+LOADING = "LOADING Redis is loading the dataset in memory"
 BUSYKEY = "BUSYKEY Target key name already exists."
 
 

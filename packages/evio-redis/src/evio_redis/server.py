@@ -46,6 +46,7 @@ from .model.command import Function, Registry
 from .model.route import Route
 from .model.services import Services
 from .persistence import AppendOnlyFile
+from .persistence.loading import Loading
 from .persistence.rdb.payload import Checksums
 from .persistence.snapshots import Snapshots
 from .process.listeners import Listeners
@@ -74,6 +75,9 @@ would otherwise wait for ever. What may pile up is ``client-output-buffer-limit`
 LET_OTHERS = 0.0005
 """Seconds for which a script that takes long lets other loops run."""
 
+LOOK = 0.05
+"""Seconds after which a thread is looked at that may have ended while it loads."""
+
 ONCE = "a Server runs once: make another one to serve again"
 TOO_MANY = b"-ERR max number of clients reached\r\n"
 PROTECTED = (
@@ -100,6 +104,8 @@ class Server:
         self.lock: threading.RLock = threading.RLock()  # held by callbacks if there are several loops
         self._ids = 0
         self._begun = False
+        self._complete = False  # what was loaded at the start is whole
+        self._announce: Callable[[], None]  # that the server is ready; set when it serves
         self._end = ExitStack()
         self._thread: evio_core.ServerThread | None = None
         self._follow_config()
@@ -145,6 +151,7 @@ class Server:
         self._tracking.later = self._later
         self._clients = add(Clients(pubsub, self._pause, self._blocking, monitors, self._outputs, self._tracking))
         self._memory = add(MemoryLimit(services))
+        self._loading = add(Loading(services))
         self._aof = add(AppendOnlyFile(services))
         self._snapshots = add(Snapshots(services))
         self._aof.later = self._later
@@ -160,7 +167,10 @@ class Server:
         self._memory.scripts = lambda: scripts.memory + libraries.memory
         self._pause.script_may_write = scripts_may_write(scripts, libraries)
         self._info = add(
-            Info(services, self._aof, self._snapshots, self._replication, scripts, libraries, self.dispatcher.settle)
+            Info(
+                *(services, self._aof, self._snapshots, self._loading, self._replication),
+                *(scripts, libraries, self.dispatcher.settle),
+            )
         )
 
     def _one_child_at_a_time(self) -> None:
@@ -225,7 +235,7 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """True once clients can connect: all is loaded."""
+        """True once all is loaded; clients that connect before are told so."""
         return self._running.ready.is_set()
 
     @property
@@ -283,12 +293,16 @@ class Server:
             raise evio_core.ListenError(error.errno or 0, error.strerror or str(error), where) from None
 
     def _close_files(self) -> None:
+        whole = self._complete and not self._loading.active
+        self._loading.end()
         self._replicas.close()
         self._aof.close()
-        if self.serving:
+        if whole:
             self._snapshots.close()
 
     def _appendonly_changed(self) -> None:
+        if self._loading.active:
+            return  # it is looked at when all is loaded
         logging_now = self._aof.on or self._aof.waiting
         if self.config.appendonly and not logging_now:
             try:
@@ -302,13 +316,17 @@ class Server:
             self._aof.turn_off()
 
     def start(self) -> None:
-        """Serve in a thread; returns when clients can connect. Raises what :meth:`run` raises."""
+        """Serve in a thread; returns when all is loaded. Raises what :meth:`run` raises."""
         events = self._begin()
         try:
             self._thread = evio_core.start(events, *self.config.addresses())
         except BaseException:
             self._end.close()
             raise
+        while not self._running.ready.wait(LOOK):
+            if not self._thread.is_running:
+                self._thread.join()
+                return
 
     def stop(self) -> None:
         """Stop; one that was started in a thread has ended then. Raises what ended it, the first time."""
@@ -383,18 +401,31 @@ class Server:
         if missed:
             log.warning("Without effect: %s", "; ".join(missed))
         self._cluster.load()
+        self._listeners.begin()
+        self._announce = core.hold_ready()
         if self.config.appendonly:
-            self._aof.open()
+            self._loading.begin(self._aof.opening(), self._aof.to_load)
         else:
-            self._snapshots.load()
+            self._loading.begin(self._snapshots.loading({}), self._snapshots.to_load)
+        self._go_on_loading()
+
+    def _go_on_loading(self) -> None:
+        """Load for a while, and begin to serve when all is there. Raises :class:`LogCorrupt` and ``OSError``."""
+        core = self._running.core
+        assert core is not None, "it is being started"
+        if self._loading.go_on():
+            return
+        self._complete = True
+        if self.config.appendonly and not self._aof.on:
+            self._appendonly_changed()
         self._memory.configure()
         for address, name in zip(self.config.addresses(), core.addrs, strict=True):
             scheme = address.partition("://")[0]
             if scheme in INHERITED:
                 scheme = "tcp" if isinstance(name, tuple) else "unix"
             log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
-        self._listeners.begin()
         self._running.ready.set()
+        self._announce()
         if self._cluster.map is not None:
             self._take_role(self._cluster.map)
         else:
@@ -438,6 +469,9 @@ class Server:
     def _tick(self) -> float:
         clients, core = self._clients, self._running.stats
         clients.now = time.time()
+        if not self.serving:
+            self._go_on_loading()
+            return 0.0
         self._pause.tick()
         self.latency.timed(self._expirer.cycle, "expire-cycle")
         self._blocking.serve()  # those who wait for a stream that has expired

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..clients.describe import is_allowed
 from ..config.config import Config
-from ..errors import NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt, bad_subcommand
+from ..errors import LOADING, NO_SUCH_KEY, NOT_POSITIVE, CommandError, LogCorrupt, bad_subcommand
 from ..keyspace.digest import digest_of_all, digest_of_value
 from ..keyspace.expirer import Expirer
 from ..keyspace.idle_times import Accesses
@@ -18,6 +18,7 @@ from ..keyspace.keyspace import Keyspace
 from ..keyspace.last_save import LastSave
 from ..model.command import Args, Function, command
 from ..persistence import AppendOnlyFile
+from ..persistence.loading import Loading
 from ..persistence.rdb.payload import Checksums
 from ..persistence.rdb.reader import load_rdb
 from ..persistence.rdb.writer import write_rdb
@@ -216,6 +217,8 @@ def _protocol(session: Session, args: Args) -> bytes:
 def _load(session: Session, args: Args) -> bytes:
     """Forget all keys and load them from the log, or from what they were written to just now."""
     services = session.services
+    if services[Loading].active:
+        raise CommandError(LOADING)
     aof = services[AppendOnlyFile]
     path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.rdb"
     try:

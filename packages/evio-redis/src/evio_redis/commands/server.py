@@ -16,6 +16,7 @@ from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, Registry, command
 from ..model.version import REDIS_VERSION
 from ..persistence import AppendOnlyFile
+from ..persistence.loading import Loading
 from ..persistence.snapshots import Snapshots
 from ..process.running import Running
 from ..protocol.numbers import parse_int
@@ -68,7 +69,8 @@ def shutdown(session: Session, args: Args) -> bytes:
     if run is not None and b"NOSAVE" not in words:
         raise run.busy_error
     snapshots = session.services[Snapshots]
-    if b"SAVE" in words or (b"NOSAVE" not in words and session.services[Config].save):
+    wanted = b"SAVE" in words or (b"NOSAVE" not in words and session.services[Config].save)
+    if wanted and not session.services[Loading].active:  # else half of the keys would replace all of them
         try:
             snapshots.save()
         except OSError:

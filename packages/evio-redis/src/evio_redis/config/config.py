@@ -125,6 +125,7 @@ class Config:
     logfile: str
     loglevel: str
     loops: int
+    key_load_delay: int
     maxclients: int
     metrics_port: int
     lfu_decay_time: int

@@ -231,6 +231,7 @@ _add("aof-timestamp-enabled", False, yes_no, "note in the log what time it is", 
 _add("aof-disable-auto-gc", False, yes_no, "keep files that a rewrite has replaced", show_yes_no, metavar="yes|no")
 _delay = number(-INT_MAX - 1, INT_MAX)
 _add("rdb-key-save-delay", 0, _delay, "microseconds that a rewrite waits after each command, for tests", hidden=True)
+_add("key-load-delay", 0, _delay, "microseconds that loading waits after each key, for tests", hidden=True)
 _add("aof-load-truncated", True, yes_no, "cut off a command that was half written", show_yes_no, metavar="yes|no")
 
 # -- replication

@@ -93,7 +93,6 @@ ACCEPTED = (
     Accepted("shutdown-on-sigterm", "default", _ON_SIGNAL),
     Accepted("bind-source-addr", ""),
     Accepted("socket-mark-id", "0", number(0, 2**32 - 1), "sockets are not marked", mutable=False),
-    Accepted("key-load-delay", "0", number(-INT_MAX - 1, INT_MAX), hidden=True),
     Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
     # -- modules, scripts, rules
     Accepted("enable-module-command", "no", _PROTECTED, mutable=False),

@@ -512,6 +512,8 @@ class Dispatcher:
             self._cluster.check(session, command, args)
         if self._route.stale and "stale" not in command.flags:
             raise CommandError(self._route.stale)
+        if self._route.loading and not self._runs_loading(session, command):
+            raise CommandError(self._route.loading)
         if self._route.refusal and self._writes(session, command):
             raise CommandError(self._route.refusal)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
@@ -547,6 +549,13 @@ class Dispatcher:
             return "write" in command.flags
         queued = map(self._registry.find, session.queue)
         return any(each is not None and "write" in each.flags for each in queued)
+
+    def _runs_loading(self, session: Session, command: Command) -> bool:
+        """Return True if it, and what EXEC would run, may run while keys are being loaded."""
+        if command.name != "exec" or session.queue is None:
+            return "loading" in command.flags
+        queued = map(self._registry.find, session.queue)
+        return all(each is not None and "loading" in each.flags for each in queued)
 
     def _rejected(self, session: Session, command: Command | None, args: Args, error: CommandError) -> bytes:
         """Count a command that did not run; returns the error reply."""

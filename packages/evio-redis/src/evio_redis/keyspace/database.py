@@ -254,13 +254,11 @@ class Database:
         sample = [max(0, when - now) for when in islice(self.expires.values(), TTL_SAMPLE)]
         return sum(sample) // len(sample) if sample else 0
 
-    def clear(self) -> int:
-        """Remove all keys; returns how many there were."""
-        count = len(self.data)
-        self.data.clear()
-        self.expires.clear()
-        self.uses.clear()
+    def take_all(self) -> list[dict[bytes, Any]]:
+        """Remove all keys; returns what held them, which takes long to free if they are many."""
+        held: list[dict[bytes, Any]] = [self.data, self.expires, self.uses]
+        self.data, self.expires, self.uses = {}, {}, {}
         self.marks.clear()
         if self.keyspace.usage is not None:
             self.keyspace.usage.flushed(self)
-        return count
+        return held

@@ -5,8 +5,8 @@ Watches, notifications, the append-only file and clients that wait for a key all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from ..model.route import Route
 from .clock import Clock
@@ -17,6 +17,9 @@ __all__ = ["Keyspace"]
 
 OF_COMMANDS = frozenset("g$lshzdtn")
 """The classes of events that commands cause by changing a key."""
+
+FREED_AT_ONCE = 1000
+"""Keys that are freed in one step."""
 
 CREATIONS = "n"
 """The class of events of keys that are new, which only the long way can tell."""
@@ -123,13 +126,29 @@ class Keyspace:
     def flush(self, databases: Iterable[Database]) -> None:
         """Remove all keys."""
         for database in databases:
-            self.notify_all_watchers(database, None)
-            for key in database.blocked:
-                if key in database.data:
-                    self.ready(database, key)
-            database.changes += max(1, database.clear())
+            self._flush(database)
         if self.tracking is not None:
             self.tracking.flushed()
+
+    def emptying(self) -> Iterator[None]:
+        """Remove all keys of all databases at the first step, and free them by the following ones: many take long."""
+        old = [each for database in self.databases for each in self._flush(database)]
+        if self.tracking is not None:
+            self.tracking.flushed()
+        for each in old:
+            while each:
+                yield
+                for _ in range(min(len(each), FREED_AT_ONCE)):
+                    each.popitem()
+
+    def _flush(self, database: Database) -> list[dict[bytes, Any]]:
+        """Remove all keys of a database; returns what held them."""
+        self.notify_all_watchers(database, None)
+        for key in database.blocked:
+            if key in database.data:
+                self.ready(database, key)
+        database.changes += max(1, len(database.data))
+        return database.take_all()
 
     def notify_all_watchers(self, database: Database, other: Database | None) -> None:
         """All of a database is about to be replaced by what another one holds, or by nothing. That modifies every

@@ -25,6 +25,7 @@ class Route:
         """True while commands that write have to be followed."""
 
         self.stale: str = ""  # the error reply while data is too old to be served
+        self.loading: str = ""  # the error reply while keys are being loaded
         self.on_change: Callable[[], None] = lambda: None  # set by the dispatcher
 
     def hold(self, reason: str, writes_only: bool = False) -> None:
@@ -62,6 +63,15 @@ class Route:
             self.hold("stale data")
         else:
             self.release("stale data")
+
+    def refuse_loading(self, error: str) -> None:
+        """Have everything but commands that may run while keys are being loaded be refused with this error; empty: no
+        more."""
+        self.loading = error
+        if error:
+            self.hold("loading")
+        else:
+            self.release("loading")
 
     @property
     def refusal(self) -> str:

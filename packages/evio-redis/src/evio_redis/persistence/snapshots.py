@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from ..model.route import Route
 from ..model.services import Services
 from .child import Child
 from .disk import sync_directory
-from .rdb.reader import load_rdb
+from .loading import Loading
+from .rdb.reader import Facts, loading_rdb
 from .rdb.writer import write_rdb
 
 __all__ = ["Snapshots"]
@@ -49,6 +50,7 @@ class Snapshots:
         self._keyspace = services[Keyspace]
         self._last = services[LastSave]
         self._route = services[Route]
+        self._loading = services[Loading]
         self._child = Child(services, "writing a snapshot")
         self._ok = True
         self._count = 0
@@ -72,12 +74,17 @@ class Snapshots:
 
     # -- loading
 
-    def load(self) -> None:
-        """Load the file at the start of the server, if there is one. Raises :class:`LogCorrupt` and ``OSError``."""
+    def to_load(self) -> int:
+        """Bytes of the file, if there is one. Raises ``OSError``."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def loading(self, facts: Facts) -> Generator[int, None, None]:
+        """Load the file at the start of the server, if there is one, piece by piece: yields how many bytes are done,
+        and adds what it says about itself to ``facts``. Raises :class:`LogCorrupt` and ``OSError``."""
         if not self.path.exists():
             return
         begin = time.monotonic()
-        load_rdb(self._keyspace, self.path, self._config, now=self._keyspace.clock.ms())
+        yield from loading_rdb(self._keyspace, self.path, self._config, facts, now=self._keyspace.clock.ms())
         self._last.dirty = self._keyspace.dirty
         log.info("DB loaded from disk: %.3f seconds", time.monotonic() - begin)
 
@@ -139,7 +146,7 @@ class Snapshots:
 
     def _due(self) -> bool:
         """True if a save point is reached, and the last failure is some time ago."""
-        if not self._config.save or (not self._ok and time.monotonic() - self._tried < RETRY):
+        if self._loading.active or not self._config.save or (not self._ok and time.monotonic() - self._tried < RETRY):
             return False
         changes, seconds = self._keyspace.dirty - self._last.dirty, time.time() - self._last.when
         for after, least in self._points():

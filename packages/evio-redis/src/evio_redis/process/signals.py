@@ -33,9 +33,12 @@ def install(running: Running) -> None:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        if not running.ready.is_set():
+        if not running.ready.is_set() and not stopping:
+            stopping = True
             log.warning("Received shutdown signal during loading, exiting now.")
-            raise SystemExit(0)
+            if running.core is None:
+                raise SystemExit(0)
+            running.core.stop(0)
         if stopping and number == signal.SIGINT:
             log.warning("You insist... exiting now.")
             logging.shutdown()

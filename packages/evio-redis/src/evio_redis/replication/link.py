@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -24,8 +24,10 @@ from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.aof.encode import encode, encoded_size
 from ..persistence.aof.loader import LONG_AGO
-from ..persistence.rdb.reader import load_rdb
+from ..persistence.loading import Loading
+from ..persistence.rdb.reader import loading_rdb
 from ..process.listeners import Listeners
+from ..process.running import Running
 from ..protocol.parser import Parser
 from ..stats.totals import Totals
 from .replicas import Replicas
@@ -72,6 +74,7 @@ class Link(Handler):
         self._registry = services[Registry]
         self._replicas = services[Replicas]
         self._aof = services[AppendOnlyFile]
+        self._loading = services[Loading]
         self._session = session
         self._connected = connected
         self._ended = ended
@@ -82,6 +85,8 @@ class Link(Handler):
         self._left = 0  # bytes of the snapshot
         self._mark = b""  # that ends it, if its length is not known
         self._tail = b""  # the last bytes of it, which may be the mark
+        self._gone = False  # the connection has ended
+        self._began = self._spoke = 0.0  # when loading the snapshot began, and when the master was told of it
         self._following = ("", 0)  # the stream behind the snapshot: its id and its offset
         self._parser = Parser()
         self._raw = bytearray()  # what the parser has of a command that is not whole
@@ -120,7 +125,9 @@ class Link(Handler):
         else:
             log.warning("Connection with master lost: %s", error or "closed by it")
         self._drop_file()
-        self._ended()
+        self._gone = True
+        if self._receive != self._receive_later or not self._loading.active:
+            self._ended()
 
     # -- the handshake
 
@@ -236,33 +243,85 @@ class Link(Handler):
             rest = data[end + len(self._mark) :]
         self._file.close()
         self._file = None
-        self._load()
+        self._input, self._receive = rest, self._receive_later
+        self._begin_load()
+
+    def _begin_load(self) -> None:
+        """Begin to replace all keys by those of the snapshot; the stream waits until that is done."""
+        log.info("MASTER <-> REPLICA sync: Flushing old data, loading DB in memory")
+        self.conn.pause_reading()
+        if self._aof.on or self._aof.waiting:
+            self._aof.turn_off()
+        self._replicas.follow(*self._following, same=False)
+        self._began = self._spoke = time.monotonic()
+        size = self._path.stat().st_size
+        self._loading.begin(self._steps(self._path), lambda: size)
+        self._go_on_loading()
+
+    def _steps(self, path: Path) -> Generator[int, None, None]:
+        try:
+            for _ in self._keyspace.emptying():
+                yield 0
+            self._keyspace.functions.clear()
+            yield from loading_rdb(self._keyspace, path, self._config, {})
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _go_on_loading(self) -> None:
+        """Load for a while; then it is the turn of the loop's other connections."""
+        if not self._loading.active:
+            return  # it was given up
+        now = self.last_input = time.monotonic()
+        try:
+            unfinished = self._loading.go_on()
+        except (LogCorrupt, OSError) as error:
+            log.warning("The link to the master cannot go on: %s", error)
+            self.give_up_loading()
+            self.conn.close()
+        else:
+            if not unfinished:
+                self._loaded()
+                return
+            if now - self._spoke >= 1.0:
+                self._spoke = now
+                self.conn.write(b"\n")  # the master is patient as long as it gets these
+            core = self._services[Running].core
+            assert core is not None, "there is a connection"
+            core.call(self._go_on_loading)
+            return
+        if self._gone:
+            self._ended()
+
+    def give_up_loading(self) -> None:
+        """Have neither the old keys nor some of the new ones, if the snapshot is being loaded."""
+        if self.state is LinkState.SYNC and self._receive == self._receive_later:
+            self._loading.end()
+            self._keyspace.flush(self._keyspace.databases)
+            self._replicas.forget_stream()
+            self._log_again()
+
+    def _log_again(self) -> None:
+        if self._config.appendonly and not self._aof.waiting:
+            try:
+                self._aof.turn_on()
+            except (OSError, LogCorrupt) as error:
+                log.error("Cannot turn on the append-only file: %s", error)
+
+    def _loaded(self) -> None:
+        self._log_again()
+        log.info("MASTER <-> REPLICA sync: Finished with success in %.3f seconds", time.monotonic() - self._began)
+        if self._gone:  # the next link goes on from here
+            self._ended()
+            return
+        rest, self._input = self._input, b""
+        self._begin_stream()
+        self.conn.resume_reading()
         if rest:
             self._receive(rest)
 
-    def _load(self) -> None:
-        """Replace all keys by those of the snapshot. Raises :class:`LogCorrupt` and ``OSError``."""
-        log.info("MASTER <-> REPLICA sync: Flushing old data, loading DB in memory")
-        aof, keyspace = self._aof, self._keyspace
-        logged = aof.on or aof.waiting
-        self._replicas.follow(*self._following, same=False)
-        if logged:
-            aof.turn_off()
-        begin = time.monotonic()
-        try:
-            keyspace.flush(keyspace.databases)
-            try:
-                load_rdb(keyspace, self._path, self._config)
-            except LogCorrupt:
-                keyspace.flush(keyspace.databases)
-                self._replicas.forget_stream()
-                raise
-        finally:
-            self._path.unlink(missing_ok=True)
-            if logged:
-                aof.turn_on()
-        log.info("MASTER <-> REPLICA sync: Finished with success in %.3f seconds", time.monotonic() - begin)
-        self._begin_stream()
+    def _receive_later(self, chunk: bytes) -> None:
+        """Keep what has been read already of the stream."""
+        self._input += chunk
 
     def _drop_file(self) -> None:
         if self._file is not None:

@@ -130,6 +130,7 @@ class Replication:
     def _drop_link(self) -> None:
         link, self.link = self.link, None
         if link is not None and hasattr(link, "conn"):
+            link.give_up_loading()
             link.conn.abort()
 
     def tick(self) -> None:

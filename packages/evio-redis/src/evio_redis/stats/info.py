@@ -58,6 +58,17 @@ class _Log(Protocol):
         """Return its fields of ``INFO persistence``."""
 
 
+class _Loading(Protocol):
+    """What is being loaded, as far as INFO tells of it."""
+
+    @property
+    def active(self) -> bool:
+        """True while keys are being loaded."""
+
+    def info(self) -> dict[str, Any]:
+        """Return its fields of ``INFO persistence``."""
+
+
 class _Replication(Protocol):
     """The role of the server, as far as it is shown here."""
 
@@ -114,6 +125,7 @@ class Info:
         services: Services,
         log: _Log,
         snapshots: _Snapshots,
+        loading: _Loading,
         replication: _Replication,
         scripts: _Scripts,
         libraries: _Libraries,
@@ -133,6 +145,7 @@ class Info:
         self._limit = services[memory.MemoryLimit]
         self._keyspace = services[Keyspace]
         self._snapshots = snapshots
+        self._loading = loading
         self._pubsub = services[PubSub]
         self._tracking = services[Tracking]
         self._totals = services[Totals]
@@ -278,11 +291,12 @@ class Info:
 
     def _persistence_fields(self) -> Mapping[str, Any]:
         fields: dict[str, Any] = {
-            "loading": 0,
+            "loading": int(self._loading.active),
             "async_loading": 0,
         }
         fields |= self._snapshots.info()
-        return fields | self._log.info() | {"module_fork_in_progress": 0, "module_fork_last_cow_size": 0}
+        fields |= self._log.info() | {"module_fork_in_progress": 0, "module_fork_last_cow_size": 0}
+        return fields | self._loading.info()
 
     def _stats_fields(self) -> Mapping[str, Any]:
         core = self._running.stats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...errors import LogCorrupt
 from ...model.services import Services
 from ..disk import sync_directory
 from .base import write_base
-from .loader import load_files
+from .loader import loading_files
 from .manifest import Manifest
 from .rewrite import Rewrites
 from .writer import LogWriter
@@ -57,15 +57,15 @@ class AppendOnlyFile(LogWriter):
             self._manifest = Manifest.load(self.directory, basename) or Manifest(self.directory, basename)
         return self._manifest
 
-    def open(self) -> None:
-        """At the start of the server: load what there is and go on after it. Raises :class:`LogCorrupt` and
-        ``OSError``."""
+    def opening(self) -> Generator[int, None, None]:
+        """At the start of the server: load what there is, piece by piece, and go on after it; yields how many bytes are
+        done. Raises :class:`LogCorrupt` and ``OSError``."""
         first = self._manifest is None  # else the server has run before: what is in memory is what the files say
         self.directory.mkdir(parents=True, exist_ok=True)
         self._adopt_old_file()
         if first and self.manifest.files:
             begin = time.monotonic()
-            self._load()
+            yield from self._loading()
             log.info("DB loaded from append only file: %.3f seconds", time.monotonic() - begin)
         elif not self.manifest.files or self._behind:
             path = self.manifest.add_base(self._config.aof_use_rdb_preamble)
@@ -99,8 +99,12 @@ class AppendOnlyFile(LogWriter):
         sync_directory(self.directory)
         log.info("Successfully migrated an old-style AOF configuration (%s) into the AOF directory", name)
 
-    def _load(self) -> None:
-        load_files(self._services, self.manifest.files, bool(self.manifest.base))
+    def _loading(self) -> Generator[int, None, None]:
+        return loading_files(self._services, self.manifest.files, bool(self.manifest.base))
+
+    def to_load(self) -> int:
+        """Bytes of the files that there are. Raises :class:`LogCorrupt` and ``OSError``."""
+        return sum(path.stat().st_size for path in self.manifest.files if path.exists())
 
     def reload(self) -> None:
         """Forget all keys and load them again (DEBUG LOADAOF). Raises :class:`LogCorrupt` and ``OSError``."""
@@ -109,7 +113,8 @@ class AppendOnlyFile(LogWriter):
             raise OSError(self.error)
         self._manifest = None
         with self.replaying():
-            self._load()
+            for _ in self._loading():
+                pass
 
     @contextmanager
     def replaying(self) -> Iterator[None]:

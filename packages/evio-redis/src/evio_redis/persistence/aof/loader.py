@@ -11,7 +11,8 @@ import mmap
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,15 +26,18 @@ from ...keyspace.keyspace import Keyspace
 from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
-from ..rdb.reader import load_rdb
+from ..rdb.reader import Facts, loading_rdb, wait_for_key
 from .encode import encoded_size
 
-__all__ = ["load_commands", "load_files"]
+__all__ = ["load_commands", "loading_files"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 """Bytes read at once."""
+
+PIECE = 64
+"""Commands that are run at once."""
 
 FIX = "Make a backup of it, then use redis-check-aof --fix on the manifest"
 CUT = "or have it cut off there with aof-load-truncated yes"
@@ -49,18 +53,29 @@ class _Torn(Exception):
     """The file ends in the middle of a command."""
 
 
-def load_files(services: Services, files: list[Path], has_base: bool) -> None:
-    """Run the commands of all files of a log, in order. Raises :class:`LogCorrupt` and ``OSError``."""
+def loading_files(services: Services, files: list[Path], has_base: bool) -> Generator[int, None, None]:
+    """Run the commands of all files of a log, in order, piece by piece: yields how many bytes are done. Raises
+    :class:`LogCorrupt` and ``OSError``."""
     for path in files:
         if not path.exists():
             raise LogCorrupt(f"{path} of the manifest: No such file or directory")
+    before = 0
     for index, path in enumerate(files):
         begin = time.monotonic()
-        start = load_rdb(services[Keyspace], path, services[Config]) if _is_rdb(path) else 0
         torn = index == len(files) - 1 and services[Config].aof_load_truncated
-        load_commands(services, path, torn, start)
+        for done in _loading_file(services, path, torn):
+            yield before + done
+        before += path.stat().st_size
         kind = "base" if has_base and index == 0 else "incr"
         log.info("DB loaded from %s file %s: %.3f seconds", kind, path.name, time.monotonic() - begin)
+
+
+def _loading_file(services: Services, path: Path, may_be_torn: bool) -> Generator[int, None, None]:
+    start = 0
+    if _is_rdb(path):
+        facts: Facts = {}
+        start = yield from loading_rdb(services[Keyspace], path, services[Config], facts)
+    yield from _loading_commands(services, path, may_be_torn, start)
 
 
 def _is_rdb(path: Path) -> bool:
@@ -71,16 +86,19 @@ def _is_rdb(path: Path) -> bool:
 def load_commands(services: Services, path: Path, may_be_torn: bool, start: int = 0) -> None:
     """Run the commands of one file, from ``start`` on; what is torn off at its end is cut. Raises :class:`LogCorrupt`
     and ``OSError``."""
+    for _ in _loading_commands(services, path, may_be_torn, start):
+        pass
+
+
+def _loading_commands(services: Services, path: Path, may_be_torn: bool, start: int) -> Generator[int, None, None]:
     session = Session(services, None, 0)
     session.user = services[Users].anybody
     session.authenticated = session.atomic = True  # atomic: nothing blocks
-    clock = services[Keyspace].clock
-    frozen, clock.frozen = clock.frozen, LONG_AGO
-    loading = _Loading(services[Registry], session, start)
+    loading = _Loading(services, session, start)
     try:
         with open(path, "rb") as file:
             file.seek(start)
-            loading.run(_commands(file, start))
+            yield from loading.run(_commands(file, start))
     except _Torn as error:
         where = f"the append only file {path} at offset {loading.whole} ({error})"
         if _goes_on(path, loading.whole):
@@ -94,8 +112,6 @@ def load_commands(services: Services, path: Path, may_be_torn: bool, start: int 
     except _Corrupt as error:
         where = f"the append only file {path} at offset {error.offset} ({error.why})"
         raise LogCorrupt(f"Bad file format reading {where}. {FIX}") from None
-    finally:
-        clock.frozen = frozen
 
 
 def _cut(path: Path, good: int, why: str) -> None:
@@ -117,15 +133,39 @@ class _Loading:
     """Runs commands. A transaction is run when it is whole, so there are two ends: of what was run (``good``), and of
     the last whole command."""
 
-    def __init__(self, registry: Registry, session: Session, start: int) -> None:
-        self._registry = registry
+    def __init__(self, services: Services, session: Session, start: int) -> None:
+        self._registry = services[Registry]
+        self._clock = services[Keyspace].clock
+        self._settings = services[Config]
         self._session = session
         self._queue: list[Args] | None = None
         self.good = self.whole = start
 
-    def run(self, commands: Iterator[tuple[Args, int]]) -> None:
-        """Run them all. Raises :class:`_Torn` and :class:`_Corrupt`."""
+    def run(self, commands: Iterator[tuple[Args, int]]) -> Generator[int, None, None]:
+        """Run them all, piece by piece; time stands still within one. Raises :class:`_Torn` and :class:`_Corrupt`."""
+        clock, frozen = self._clock, self._clock.frozen
+        count, piece = 0, iter(commands)
+        while True:
+            size = 1 if self._settings.key_load_delay else PIECE
+            clock.frozen = LONG_AGO
+            try:
+                done = self._run_piece(islice(piece, size))
+            finally:
+                clock.frozen = frozen
+            count += done
+            if done < size:
+                break
+            if self._settings.key_load_delay:
+                wait_for_key(self._settings.key_load_delay, count)
+            yield self.whole
+        if self._queue is not None:
+            raise _Torn("a transaction is not complete")
+
+    def _run_piece(self, commands: Iterator[tuple[Args, int]]) -> int:
+        """Run some; returns how many there were."""
+        count = 0
         for args, end in commands:
+            count += 1
             name = args[0].upper()
             if name == b"MULTI":
                 self._queue = []
@@ -140,8 +180,7 @@ class _Loading:
             self.whole = end
             if self._queue is None:
                 self.good = end
-        if self._queue is not None:
-            raise _Torn("a transaction is not complete")
+        return count
 
     def _run(self, args: Args) -> None:
         command = self._registry.find(args)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ...errors import LogCorrupt
 from ...keyspace.keyspace import Keyspace
@@ -32,61 +34,113 @@ from .crc64 import crc64
 from .primitives import MALFORMED, Reader
 from .values import STRING, Limits, read_value
 
-__all__ = ["load_rdb"]
+__all__ = ["Settings", "load_rdb", "loading_rdb"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
 OLDEST, NEWEST = 1, 11
 """Versions that are read: up to that of Redis 7.2."""
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Bytes of a file that the checksum is taken of at once."""
 
+SLICE = 1 << 14
+"""Bytes of keys that are loaded at once, at least: one key is loaded whole."""
 
-def load_rdb(keyspace: Keyspace, path: Path, limits: Limits, now: int = 0) -> int:
+KEPT = 1 << 22
+"""Bytes of a file that stay in memory when they have been read."""
+
+Facts = dict[bytes, bytes]
+"""What a file says about itself: its auxiliary fields."""
+
+
+class Settings(Limits, Protocol):
+    """The directives that loading follows."""
+
+    key_load_delay: int
+    """Microseconds to wait for each key; for as many keys as the number says, 1, if it is negative."""
+
+
+def load_rdb(keyspace: Keyspace, path: Path, settings: Settings, now: int = 0) -> int:
     """Add the keys of a file, but for those that have expired ``now`` (Unix milliseconds; 0 for none); returns where it
     ends: commands may follow. Raises :class:`LogCorrupt` with the offset, and ``OSError``."""
+    loading = loading_rdb(keyspace, path, settings, {}, now)
+    while True:
+        try:
+            next(loading)
+        except StopIteration as end:
+            return int(end.value)
+
+
+def loading_rdb(
+    keyspace: Keyspace, path: Path, settings: Settings, facts: Facts, now: int = 0
+) -> Generator[int, None, int]:
+    """The same piece by piece: yields how many bytes are done; ``facts`` gets what the file says about itself."""
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise LogCorrupt(f"{path}: it is empty, not an RDB file")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _load_mapped(keyspace, path, data, limits, now)
+            return (yield from _loading_mapped(keyspace, path, data, settings, facts, now))
 
 
-def _load_mapped(keyspace: Keyspace, path: Path, data: mmap.mmap, limits: Limits, now: int) -> int:
+def _loading_mapped(
+    keyspace: Keyspace, path: Path, data: mmap.mmap, settings: Settings, facts: Facts, now: int
+) -> Generator[int, None, int]:
     reader = Reader(data)
     try:
         version = data[5:9]
         if data[:5] != b"REDIS" or not version.isdigit() or not OLDEST <= int(version) <= NEWEST:
             raise ValueError(f"not an RDB file of a version up to {NEWEST}")
         reader.at = 9
-        _Loading(keyspace, reader, limits, now).run()
+        yield from _released(data, _Loading(keyspace, reader, settings, facts, now).run())
         if int(version) >= 5:
-            _check_sum(data, reader)
+            for _ in _released(data, _check_sum(data, reader)):
+                yield reader.at
     except MALFORMED as error:
         raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
     return reader.at
 
 
+def _released(data: mmap.mmap, steps: Iterator[int]) -> Iterator[int]:
+    """Let the kernel take back the pages of what is done, at each of which ``steps`` arrives; else a process had all of
+    a large file in its memory at the end."""
+    before = 0
+    for at in steps:
+        if at - before >= KEPT and hasattr(data, "madvise"):
+            end = at - at % mmap.PAGESIZE
+            data.madvise(mmap.MADV_DONTNEED, before, end - before)
+            before = end
+        yield at
+
+
 class _Loading:
     """Adds the keys of a file to the databases."""
 
-    def __init__(self, keyspace: Keyspace, reader: Reader, limits: Limits, now: int) -> None:
+    def __init__(self, keyspace: Keyspace, reader: Reader, settings: Settings, facts: Facts, now: int) -> None:
         self._keyspace = keyspace
         self._reader = reader
-        self._limits = limits
+        self._settings = settings
+        self._facts = facts
         self._now = now
         self._database = keyspace.databases[0]
         self._expiry: int | None = None
 
-    def run(self) -> None:
-        """Read to the end. Raises one of ``MALFORMED``."""
-        reader, limits = self._reader, self._limits
+    def run(self) -> Generator[int, None, None]:
+        """Read to the end, piece by piece. Raises one of ``MALFORMED``."""
+        reader, settings = self._reader, self._settings
+        until, keys = SLICE, 0
         while True:
             code = reader.byte()
             if code < LOWEST:
                 key = reader.string()
-                self._add(key, reader.string() if code == STRING else read_value(reader, code, limits))
+                self._add(key, reader.string() if code == STRING else read_value(reader, code, settings))
+                if settings.key_load_delay:
+                    keys += 1
+                    wait_for_key(settings.key_load_delay, keys)
+                    yield reader.at
+                elif reader.at >= until:
+                    until = reader.at + SLICE
+                    yield reader.at
             elif code == END:
                 return
             else:
@@ -119,8 +173,8 @@ class _Loading:
                 raise ValueError(f"database {index}, though there are {len(databases)} (see 'databases'),")
             self._database = databases[index]
         elif code == AUX:
-            reader.string()
-            reader.string()
+            name = reader.string()
+            self._facts[name] = reader.string()
         elif code == RESIZE:
             reader.length()
             reader.length()
@@ -137,12 +191,21 @@ class _Loading:
             raise ValueError(f"unknown type {code}")
 
 
-def _check_sum(data: mmap.mmap, reader: Reader) -> None:
+def wait_for_key(delay: int, keys: int) -> None:
+    """Wait as ``key-load-delay`` says, after so many keys."""
+    if delay > 0:
+        time.sleep(delay / 1e6)
+    elif keys % -delay == 0:
+        time.sleep(1e-6)
+
+
+def _check_sum(data: mmap.mmap, reader: Reader) -> Generator[int, None, None]:
     end, crc = reader.at, 0
     expected = int.from_bytes(reader.take(8), "little")
     if not expected:
         return  # rdbchecksum no
     for at in range(0, end, CHUNK):
         crc = crc64(data[at : min(at + CHUNK, end)], crc)
+        yield at
     if crc != expected:
         raise ValueError("wrong checksum")

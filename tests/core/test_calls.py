@@ -38,6 +38,25 @@ def on_loop(server: Server, function: Callable[[], Any]) -> Any:
     return result[0]
 
 
+# -- server.call_soon
+
+
+def test_what_is_called_soon_comes_at_the_end_of_the_turn(poller: str) -> None:
+    def data(conn: Conn, chunk: bytes) -> None:
+        conn.server.call_soon(lambda: conn.write(b"second"))
+        conn.write(b"first ")
+
+    with running(Events(data=data), "tcp://127.0.0.1:0") as run, connect(run) as client:
+        assert exchange(client, b"x", len(b"first second")) == b"first second"
+
+
+def test_what_is_called_soon_may_come_from_another_thread(poller: str) -> None:
+    with running(Events(), "tcp://127.0.0.1:0") as run:
+        called = threading.Event()
+        run.server.call_soon(called.set)
+        assert called.wait(TIMEOUT)
+
+
 # -- server.call_later
 
 

@@ -63,7 +63,7 @@ READ = {
     b"set": ["SMEMBERS {}"],
     b"hash": ["HGETALL {}"],
     b"zset": ["ZRANGE {} 0 -1 WITHSCORES"],
-    b"stream": ["XRANGE {} - +", "XINFO STREAM {} FULL_RESYNC"],
+    b"stream": ["XRANGE {} - +", "XINFO STREAM {} FULL"],
 }
 """By type: what is read of a key. The times of consumers are those of the moment."""
 
@@ -180,6 +180,41 @@ def test_what_depends_on_the_moment_is_the_same_on_both(pair: tuple[Any, Any]) -
     assert sorted(map(str, (master.pttl(key) > 0 for key in sorted(master.keys())))) == sorted(
         map(str, (replica.pttl(key) > 0 for key in sorted(master.keys())))
     )
+
+
+def test_pipelines_of_one_command_reach_replicas_and_the_log(tmp_path: Path) -> None:
+    """They are run at once, as batches, and passed on as they came."""
+    rows = {
+        "set": [encode([b"set", b"k%d" % n, b"v" * (n % 12)]) for n in range(64)],
+        "alike": [encode([b"SET", b"same", b"%03d" % n]) for n in range(64)],
+        "incr": [encode([b"INCR", b"n%d" % n]) for n in range(64)],
+        "rpush": [encode([b"RPUSH", b"list", b"%d" % n]) for n in range(200)],
+        "lpop": [encode([b"LPOP", b"list"])] * 64,
+        "sadd": [encode([b"SADD", b"set", b"%d" % (n % 40)]) for n in range(100)],
+        "hset": [encode([b"HSET", b"hash", b"%d" % (n % 70), b"x" * 70]) for n in range(200)],
+        "get": [encode([b"GET", b"k%d" % n]) for n in range(64)],
+    }
+    with (
+        ours(tmp_path / "a", appendonly=True) as a,
+        real(tmp_path / "b") as b,
+        ours(tmp_path / "c") as c,
+        Wire(a) as wire,
+    ):
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica, redis.Redis(port=c) as other:
+            for each in (replica, other):
+                follow(each, master)
+            for database in (0, 2):
+                wire.ask(f"SELECT {database}")
+                for _ in range(2):
+                    for each in rows.values():
+                        wire.send(b"".join(each))
+                        for _ in each:
+                            assert wire.reply()[:1] in (b"+", b":", b"$")
+            for each in (replica, other):
+                same(master, each)
+            wanted = contents(master)
+    with ours(tmp_path / "a", appendonly=True) as a, redis.Redis(port=a) as master:
+        assert contents(master) == wanted
 
 
 def test_a_replica_takes_no_writes_and_reads_do_not_see_what_has_expired(

@@ -527,6 +527,11 @@ class Server(Protocol):
     def call(self, function: Callable[[], object]) -> None:
         """Have ``function()`` called on loop 0 soon. From any thread. What it raises is logged."""
 
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """The same, without a system call if a callback on loop 0 asks for it: ``function()`` is called at the end of
+        the loop's turn, before what the turn has queued is sent. Not from a signal handler, which may have interrupted
+        the loop while it waits."""
+
     def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> TimerHandle:
         """Have ``function(*arguments)`` called in ``seconds``: on the loop that this is called on, from elsewhere on
         loop 0. From any thread. What it raises is logged. A server that stops calls none any more. Raises

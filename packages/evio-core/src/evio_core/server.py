@@ -309,6 +309,9 @@ class RunningServer:
         self._loops[0].submit(call_safely, self._timed(function))
         self._loops[0].interrupt()
 
+    def call_soon(self, function: Callable[[], object]) -> None:
+        self._loops[0].submit(call_safely, self._timed(function))
+
     def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> TimerHandle:
         call = Call(self._here(), self._timed(function), arguments, call_safely)
         call.begin(seconds)

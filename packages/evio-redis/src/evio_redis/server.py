@@ -380,7 +380,7 @@ class Server:
         """Have a function called on the first loop once the events of this turn are done."""
         assert self._running.core is not None, "there are clients"
         with_lock = self.config.loops != 1
-        self._running.core.call(self._guarded(function) if with_lock else function)
+        self._running.core.call_soon(self._guarded(function) if with_lock else function)
 
     def _let_others(self) -> None:
         """Let other loops answer their clients while a script takes long on this one."""

@@ -175,7 +175,7 @@ class Dispatcher:
             direct, tracked, queueing = map(self._registry.without_writes, (direct, tracked, queueing))
         ways = {DIRECT: direct, TRACKED: tracked, QUEUE: queueing, NO_WAY: self._none}
         self.ways = Ways(ways, direct, self._registry, self._users, self._deny)
-        usual = not (route.long or route.writes_followed or route.refusal or self._cluster.enabled)
+        usual = not (route.long or self._tracking.active or route.refusal or self._cluster.enabled)
         self.batches = self._batches if usual else {}
         if recording and self.batches:
             self.batches = self._recorded_batches()
@@ -416,15 +416,19 @@ class Dispatcher:
         return self._failed(args, _internal_error())
 
     def run_batch(
-        self, session: Session, name: bytes, columns: Sequence[Sequence[bytes]], last: Sequence[bytes]
+        self, session: Session, name: bytes, columns: Sequence[Sequence[bytes]], last: Sequence[bytes], raw: bytes = b""
     ) -> bytes | None:
-        """Run several calls of one command at once, given their arguments by columns; returns the replies, or None if
-        it has to be done one by one."""
+        """Run several calls of one command at once, given their arguments by columns, and the bytes that they came as
+        if these are nothing else; returns the replies, or None if it has to be done one by one."""
         _, batch, times = self.batches[name]
         begin = perf_counter_ns()
+        database = session.db
+        before = database.changes
         output = batch(session, *columns, last)
         if output is None:
             return None
+        if database.changes != before and self._aof.logging:
+            self._aof.record_rows(session, name, [*columns, last], raw)
         each = (perf_counter_ns() - begin) // len(last)
         if each >= self._limit:
             for row in zip(repeat(name), *columns, last):

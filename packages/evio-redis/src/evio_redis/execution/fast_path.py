@@ -72,7 +72,7 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
             if session.batch_tries > 0 and dispatcher.batches:
                 may_be_batch = True
                 same = alike(chunk)
-                output = serve_alike(session, dispatcher, *same) if same is not None else None
+                output = serve_alike(session, dispatcher, *same, chunk) if same is not None else None
                 if output is not None:
                     session.batch_tries = TRIES
                     session.seen = clients.now
@@ -81,7 +81,7 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
                 session.batch_tries += 1
         commands = split(feed, gets, has_data, chunk)
         if may_be_batch and len(commands) >= SHORTEST:
-            output = serve_batch(session, dispatcher, commands)
+            output = serve_batch(session, dispatcher, commands, chunk)
             if output is not None:
                 session.batch_tries = TRIES
                 session.seen = clients.now
@@ -144,18 +144,21 @@ def all_strings(commands: list[Any]) -> bool:
     return {*map(type, commands)} == LISTS and {*map(type, chain.from_iterable(commands))} == STRINGS
 
 
-def serve_alike(session: Session, dispatcher: Dispatcher, common: list[bytes], last: list[bytes]) -> bytes | None:
-    """Serve commands that differ in their last argument only; returns their replies, or None if that cannot be done at
-    once."""
+def serve_alike(
+    session: Session, dispatcher: Dispatcher, common: list[bytes], last: list[bytes], raw: bytes
+) -> bytes | None:
+    """Serve commands that differ in their last argument only, which came as ``raw``; returns their replies, or None if
+    that cannot be done at once."""
     name, *others = common
     found = dispatcher.batches.get(name)
     if found is None or found[0] != len(common) + 1:
         return None
-    return dispatcher.run_batch(session, name, [(other,) * len(last) for other in others], last)
+    return dispatcher.run_batch(session, name, [(other,) * len(last) for other in others], last, raw)
 
 
-def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -> bytes | None:
-    """Serve commands that are all the same one; returns their replies, or None if that cannot be done at once."""
+def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any], raw: bytes = b"") -> bytes | None:
+    """Serve commands that are all the same one, which came as ``raw`` if that is known; returns their replies, or None
+    if that cannot be done at once."""
     try:
         name, count = commands[-1][0], len(commands[0])
         if commands[0][0] != name or dispatcher.batches[name][0] != count or len({*map(len, commands)}) > 1:
@@ -169,7 +172,7 @@ def serve_batch(session: Session, dispatcher: Dispatcher, commands: list[Any]) -
         return None
     if names.count(name) != len(names):
         return None
-    return dispatcher.run_batch(session, name, columns[:-1], columns[-1])
+    return dispatcher.run_batch(session, name, columns[:-1], columns[-1], raw)
 
 
 def _serve_stream(session: Session, dispatcher: Dispatcher, commands: list[Any]) -> bytes | None:

@@ -17,7 +17,11 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
+
+from hiredis import pack_command
 
 from ...config.config import Config
 from ...keyspace.database import Database
@@ -27,7 +31,7 @@ from ...model.route import Route
 from ...model.services import Services
 from ...stats.latency_monitor import Latency
 from ..disk import DiskThread, datasync
-from .encode import LARGE, append, encode
+from .encode import LARGE, append, encode, encoded_size
 from .rewrite import Rewrites
 
 if TYPE_CHECKING:
@@ -138,21 +142,40 @@ class LogWriter:
     def record(self, session: Session, args: Args) -> None:
         """Log a command that has changed something, or what it has rewritten itself to."""
         database, rewritten = session.db, session.rewritten
-        if len(rewritten) > 1:
-            self._feed_together(session, [each for each in rewritten if each])
-        elif rewritten != NOTHING:
-            if rewritten:
-                (args,) = rewritten
-            if database is self._database and not self._transaction and not self._config.aof_timestamp_enabled:
-                if append(self._buffer, args):  # the usual, as ``feed`` would do it
-                    self._buffered_large = True
-            else:
-                self.feed(database, args)
         if rewritten:
+            if len(rewritten) > 1:
+                self._feed_together(session, [each for each in rewritten if each])
+            elif rewritten != NOTHING:
+                self.feed(database, rewritten[0])
             rewritten.clear()
-        self._unacknowledged[session] = None
-        if not self.grouped and not self._transaction:
-            self._flush_ungrouped()
+        elif database is self._database and not self._transaction and not self._config.aof_timestamp_enabled:
+            if append(self._buffer, args):  # the usual, as ``feed`` would do it
+                self._buffered_large = True
+        else:
+            self.feed(database, args)
+        self._recorded(session)
+
+    def record_rows(self, session: Session, name: bytes, columns: Sequence[Sequence[bytes]], raw: bytes) -> None:
+        """Log several calls of one command, given their arguments by columns; ``raw`` is how they came, empty if that
+        is not known. It is logged as it is if it is in the form that they would be logged in: no other is as short."""
+        count = len(columns[0])
+        heads = len(b"*%d\r\n" % (len(columns) + 1)) + encoded_size([name]) - len(b"*1\r\n")
+        if not raw or len(raw) != count * heads + sum(map(_size, columns)):
+            raw = b"".join(map(pack_command, zip(repeat(name, count), *columns, strict=True)))
+        self._begin_feed(session.db)
+        self._buffer.append(raw)
+        if len(raw) >= LARGE:
+            self._buffered_large = True
+        self._recorded(session)
+
+    def _recorded(self, session: Session) -> None:
+        """See to it that what a client's command has logged is where it has to be before the reply leaves."""
+        if self._fd >= 0:
+            self._unacknowledged[session] = None
+            if not self.grouped and not self._transaction:
+                self.flush()
+        elif not self._flushed_later and not self.grouped and not self._transaction:
+            self._schedule_flush()
 
     def _flush_ungrouped(self) -> None:
         """Flush before the reply leaves, as the file demands; replicas get everything at the end of the turn."""
@@ -209,11 +232,7 @@ class LogWriter:
         """Log a command."""
         if self._fd < 0 and self.replicate is None:
             return  # it is to begin with a base that is still to come
-        if self._config.aof_timestamp_enabled:
-            self._annotate()
-        if database is not self._database:
-            self._database = database
-            self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
+        self._begin_feed(database)
         if self._transaction == 1:
             self._multi_at = len(self._buffer)
             self._buffer.append(MULTI)
@@ -223,6 +242,14 @@ class LogWriter:
             self._buffered_large = True
         if self._fd < 0 and not self.grouped:
             self._schedule_flush()  # a key that has expired is no command's change
+
+    def _begin_feed(self, database: Database) -> None:
+        """Log what comes before a command for this database."""
+        if self._config.aof_timestamp_enabled:
+            self._annotate()
+        if database is not self._database:
+            self._database = database
+            self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
 
     def _annotate(self) -> None:
         now = int(time.time())
@@ -244,6 +271,11 @@ class LogWriter:
         if self._doomed:
             self._drop_doomed()
         if self.replicate is not None and self._buffer:
+            if self._fd < 0 and not self._config.aof_timestamp_enabled:
+                data = b"".join(self._buffer)
+                self._buffer.clear()
+                self.replicate(data)
+                return
             self._hand_over(self.replicate)
         if not self._buffer or self._fd < 0:
             return
@@ -361,6 +393,15 @@ class LogWriter:
         if self._disk.error is not None:
             error, self._disk.error = self._disk.error, None
             self._sync_failed(error)
+
+
+def _size(column: Sequence[bytes]) -> int:
+    """Return the number of bytes of arguments, each with its head."""
+    sizes = {*map(len, column)}
+    if len(sizes) == 1:  # the usual
+        (size,) = sizes
+        return len(column) * (size + len(b"$%d\r\n\r\n" % size))
+    return sum(size + len(b"$%d\r\n\r\n" % size) for size in map(len, column))
 
 
 def _joined(buffer: list[bytes | memoryview]) -> list[bytes | memoryview]:

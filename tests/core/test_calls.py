@@ -46,7 +46,7 @@ def test_what_is_called_soon_comes_at_the_end_of_the_turn(poller: str) -> None:
         conn.server.call_soon(lambda: conn.write(b"second"))
         conn.write(b"first ")
 
-    with running(Events(data=data), "tcp://127.0.0.1:0") as run, connect(run) as client:
+    with running(Events(data=data), "tcp://127.0.0.1:0") as run, connect(run.server.addrs[0]) as client:
         assert exchange(client, b"x", len(b"first second")) == b"first second"
 
 

@@ -20,7 +20,7 @@ SLICE = 0.01
 
 
 class Loading:
-    """What is being loaded, if anything is: a file at the start, or the snapshot of a master."""
+    """The load under way, if there is one: of a file at the start, or of the snapshot of a master."""
 
     def __init__(self, services: Services) -> None:
         self._route = services[Route]

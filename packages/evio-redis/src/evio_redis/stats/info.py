@@ -59,7 +59,7 @@ class _Log(Protocol):
 
 
 class _Loading(Protocol):
-    """What is being loaded, as far as INFO tells of it."""
+    """The load under way, as far as INFO tells of it."""
 
     @property
     def active(self) -> bool:

@@ -51,7 +51,7 @@ KEPT = 1 << 22
 """Bytes of a file that stay in memory when they have been read."""
 
 Facts = dict[bytes, bytes]
-"""What a file says about itself: its auxiliary fields."""
+"""The auxiliary fields of a file: what it says about itself."""
 
 
 class Settings(Limits, Protocol):

@@ -164,6 +164,14 @@ def test_one_answer_for_all_who_get_the_same(files: list[Path]) -> None:
     assert not is_gone(other)
 
 
+def test_what_is_made_of_no_file_is_told_apart_by_its_content() -> None:
+    cache, nothing = HotCache(10 * SIZE, 0), FileSource(())
+    first, second = (keep(cache, nothing, body=body) for body in (b"page of a", b"page of b"))
+    assert first.wire.endswith(b"page of a")
+    assert second.wire.endswith(b"page of b")
+    assert keep(cache, nothing, LATER, b"page of a") is first
+
+
 def known_answers(hot_bytes: int = 100 * SIZE, revalidate: float = 0.0) -> tuple[KnownAnswers, DateClock]:
     clock = DateClock()
     clock.tell(0.0)

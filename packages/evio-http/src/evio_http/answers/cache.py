@@ -126,8 +126,9 @@ class HotCache:
         """Return the answer with this head and body, which was made of ``files`` just now. Raises ``OSError`` when
         there is no descriptor for it."""
         length = body.length if isinstance(body, Span) else len(body)
-        # The head says all of the content (its ETag, its range) but whether it is left out, as it is for HEAD.
-        key = (files, head[:date_at], head[date_at + DATE_SIZE :], length)
+        # The head says all of what is made of files (its ETag, its range) but whether it is left out, as it is for
+        # HEAD. Pages for errors differ from site to site, and the heads of two may be the same.
+        key = (files, head[:date_at], head[date_at + DATE_SIZE :], length if files else body)
         with self._lock:
             file = self._hold(files, body, key, until) if isinstance(body, Span) else None
             answer = self._kept.get(key)

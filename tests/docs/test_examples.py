@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -491,6 +492,18 @@ def counter(source: Source) -> None:
             with program.connect() as client:
                 client.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
                 assert receive_all(client).endswith(b"\r\n\r\n" + end)
+        program.stop()
+
+
+@scenario("report.py")
+def report(source: Source) -> None:
+    (source.directory / "public").mkdir()
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"GET /report HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\r\n")
+            head, _, content = receive_all(client).partition(b"\r\n\r\n")
+        assert b"Content-Encoding: gzip" in head
+        assert gzip.decompress(content).endswith(b'{"number": 999, "square": 998001}]')
         program.stop()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from evio_http.connections.handlers import RequestHandler
 from evio_http.message.common_head import recogniser
+from evio_http.message.handler import RequestHandler
 from evio_http.message.limits import Limits
 from evio_http.message.parser import RequestParser
 from evio_http.message.request import Request

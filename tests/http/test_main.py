@@ -114,6 +114,8 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--rate-burst", "5"], "--rate-burst needs --rate"),
         (["--allow", "here"], "'here' does not appear to be an IPv4 or IPv6 network, such as 10.0.0.0/8, nor 'unix'"),
         (["--error-template", "no-such-file"], "no-such-file"),
+        (["--listing-template", "x"], "--listing-template needs --listing"),
+        (["--listing", "--listing-template", "no-such-file"], "no-such-file"),
         (["--error-page", "200=/x"], "is not a status and a path"),
         (["--host", "a/b=."], "not the name of a host"),
         (["--trust", "10.0.0.0/40"], "10.0.0.0/40"),

@@ -11,16 +11,18 @@
     serve(http_events(hello, Site("public")), "tcp://127.0.0.1:8080")
 """
 
-from .connections.handlers import RequestHandler
+from .message.handler import RequestHandler
 from .message.limits import Limits
 from .message.request import Headers, Request
 from .message.response import Deferred, Response
 from .server import http_events
+from .site.compressed import Compressed
 from .site.policy import Policy
 from .site.site import Site
 from .site.virtual_hosts import VirtualHosts
 
 __all__ = [
+    "Compressed",
     "RequestHandler",
     "Headers",
     "Deferred",

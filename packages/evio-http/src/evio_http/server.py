@@ -18,11 +18,12 @@ from .answers.by_request import Record
 from .answers.cache import HotAnswer
 from .connections.connections import Connections
 from .connections.gate import Gate
-from .connections.handlers import Handlers, RequestHandler
+from .connections.handlers import Handlers
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
 from .connections.session import HTTPSession
 from .message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Head, request_of
+from .message.handler import RequestHandler
 from .message.limits import Limits
 from .pages.markup import document
 

@@ -20,7 +20,7 @@ OF_A_SITE = frozenset(
     (
         "auth", "cache", "clean_urls", "compress", "cors", "directory", "dotfiles", "error_page", "error_template",
         "etag", "follow_symlinks", "header", "headers_file", "health", "hot_file", "hsts", "index", "listing",
-        "media_type", "no_precompressed", "redirects_file", "security_headers", "site_files", "spa",
+        "listing_template", "media_type", "no_precompressed", "redirects_file", "security_headers", "site_files", "spa",
     )
 )  # fmt: skip
 """The options that each virtual host may have of its own."""
@@ -141,10 +141,17 @@ def _content(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--listing", action="store_true", help="show directories without an index (also as JSON)")
     group.add_argument(
+        "--listing-template",
+        metavar="FILE",
+        help="HTML for them, with {{listing}}, and if wanted {{path}}, {{trail}} and {{style}}, in it",
+    )
+    group.add_argument(
         "--spa", type=_path, metavar="PATH", help="the page for paths that are no files, such as /index.html"
     )
     group.add_argument("--clean-urls", action="store_true", help="/about is about.html")
-    group.add_argument("--compress", action="store_true", help="compress text files up to 4 MiB, once")
+    group.add_argument(
+        "--compress", action="store_true", help="compress text: files up to 4 MiB, once; listings and error pages"
+    )
     group.add_argument(
         "--etag",
         choices=ETAGS,

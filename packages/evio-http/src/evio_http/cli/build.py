@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 from evio_core import Action, Address, Events, Server, TLSError
 
 from ..connections.gate import AddressRules, Gate, RateLimit
-from ..connections.handlers import RequestHandler
 from ..connections.observer import Observer
 from ..connections.peers import UNIX, TrustedProxies
 from ..logs.access_log import AccessLog
 from ..logs.log_observer import LogObserver
 from ..logs.metrics import Metrics
+from ..message.handler import RequestHandler
 from ..message.limits import Limits
 from ..server import http_events
 from ..site.auth import BasicAuth
@@ -234,6 +234,9 @@ class Setup:
         for _, of_site in flags.sites:
             if of_site.auth not in read:
                 read[of_site.auth] = BasicAuth.from_file(of_site.auth)
+        every = (flags, *(of_site for _, of_site in flags.sites))
+        if any(each.listing_template for each in every) and not any(each.listing for each in every):
+            raise UsageError("--listing-template needs --listing")
         hosts = {name: make_site(of_site, read[of_site.auth]) for name, of_site in flags.sites}
         handlers.append(VirtualHosts(hosts, site) if hosts else site)
         return handlers

@@ -31,8 +31,8 @@ __all__ = ["ConfigError", "read_config"]
 
 _PATHS = frozenset(
     (
-        "access_log", "auth", "directory", "error_template", "headers_file", "redirects_file", "tls_cert",
-        "tls_client_ca", "tls_key",
+        "access_log", "auth", "directory", "error_template", "headers_file", "listing_template", "redirects_file",
+        "tls_cert", "tls_client_ca", "tls_key",
     )
 )  # fmt: skip
 """Options whose values are paths."""

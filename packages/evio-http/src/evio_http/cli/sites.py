@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 
+from ..message.handler import RequestHandler
 from ..site.auth import BasicAuth
+from ..site.compressed import Compressed
 from ..site.error_template import ErrorTemplate
+from ..site.listing_template import ListingTemplate
 from ..site.policy import Policy
 from ..site.redirects import Redirects
 from ..site.rule_file import read_text
@@ -19,14 +22,15 @@ HEADERS_FILE, REDIRECTS_FILE = "_headers", "_redirects"
 """The files that ``--site-files`` looks for at the root of a site."""
 
 
-def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> Site:
+def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> RequestHandler:
     """Make the site that ``flags`` ask for. Raises ``ValueError`` and ``OSError`` for what cannot be."""
     headers = _rule_file(flags, flags.headers_file, HEADERS_FILE)
     redirects = _rule_file(flags, flags.redirects_file, REDIRECTS_FILE)
-    return Site(
+    site = Site(
         flags.directory,
         index=flags.index or ("index.html",),
         listing=flags.listing,
+        listing_template=_listing_template(flags.listing_template) if flags.listing else None,
         spa=flags.spa,
         clean_urls=flags.clean_urls,
         precompressed=not flags.no_precompressed,
@@ -44,6 +48,7 @@ def make_site(flags: argparse.Namespace, auth: BasicAuth | None) -> Site:
         etag=flags.etag,
         hot_file=flags.hot_file,
     )
+    return Compressed(site) if flags.compress else site
 
 
 def _rule_file(flags: argparse.Namespace, given: str | None, name: str) -> str | None:
@@ -62,6 +67,10 @@ def _own_name(directory: str, path: str) -> str | None:
 
 def _error_template(path: str | None) -> ErrorTemplate | None:
     return None if path is None else ErrorTemplate(read_text(path), path)
+
+
+def _listing_template(path: str | None) -> ListingTemplate | None:
+    return None if path is None else ListingTemplate(read_text(path), path)
 
 
 def _policy(flags: argparse.Namespace, headers_file: str | None) -> Policy:

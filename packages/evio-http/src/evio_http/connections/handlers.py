@@ -8,15 +8,13 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ..message.handler import RequestHandler
 from ..message.request import Request
 from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
 from .peers import TrustedProxies
 
-__all__ = ["RequestHandler", "Handlers"]
-
-RequestHandler = Callable[[Request], Response | Deferred | None]
-"""Answers a request, or returns None to leave it to the next handler."""
+__all__ = ["Handlers"]
 
 WORKERS = 4
 QUEUED_WORK = 64

@@ -13,7 +13,7 @@ from typing import Any
 
 from .version import Identity
 
-__all__ = ["COMPRESS_AT_ONCE", "EXTENSIONS", "PREFERENCE", "CompressedCache", "choose"]
+__all__ = ["COMPRESS_AT_ONCE", "EXTENSIONS", "PREFERENCE", "CompressedCache", "choose", "compressed", "compressors"]
 
 PREFERENCE = ("br", "zstd", "gzip")
 """The order of codings that a client likes equally: the smallest first."""
@@ -91,8 +91,9 @@ def _zstandard() -> Callable[[bytes], bytes]:
     return lambda content: zstandard.ZstdCompressor(level=6).compress(content)
 
 
-def _compressors() -> dict[str, Callable[[bytes], bytes]]:
-    """Those that are installed: gzip always, br and zstd with the packages ``brotli`` and ``zstandard``."""
+def compressors() -> dict[str, Callable[[bytes], bytes]]:
+    """Return the functions that compress, by coding, in the order of ``PREFERENCE``. Those that are installed: gzip
+    always, br and zstd with the packages ``brotli`` and ``zstandard``."""
     found: dict[str, Callable[[bytes], bytes]] = {}
     for coding, make in (("br", _brotli), ("zstd", _zstandard), ("gzip", _gzip)):
         try:
@@ -100,6 +101,12 @@ def _compressors() -> dict[str, Callable[[bytes], bytes]]:
         except ImportError:
             continue
     return found
+
+
+def compressed(compress: Callable[[bytes], bytes], content: bytes) -> bytes | None:
+    """Return ``content`` compressed, or None when that saves less than a tenth."""
+    made = compress(content)
+    return made if len(made) <= len(content) * 9 // 10 else None
 
 
 COMPRESS_AT_ONCE = 128 * 1024
@@ -118,11 +125,11 @@ class CompressedCache:
         self._max_bytes = max_bytes
         self._max_file = max_file
         self._min_file = min_file
-        self._compressors = _compressors()
+        self._compressors = compressors()
         self._kept: OrderedDict[tuple[Identity, str], bytes | None] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self.codings: tuple[str, ...] = tuple(coding for coding in PREFERENCE if coding in self._compressors)
+        self.codings: tuple[str, ...] = tuple(self._compressors)
         """The codings that can be made, for ``choose``."""
 
     def accepts(self, size: int) -> bool:
@@ -143,9 +150,7 @@ class CompressedCache:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made: bytes | None = self._compressors[coding](content)
-        if made is not None and len(made) > len(content) * 9 // 10:
-            made = None
+        made = compressed(self._compressors[coding], content)
         with self._lock:
             self._keep(key, made)
         return made

@@ -10,9 +10,9 @@ import base64
 import hashlib
 from html import escape
 
-__all__ = ["CONTENT_SECURITY_POLICY", "HTML", "PAGE_FIELDS", "document", "policy"]
+__all__ = ["CONTENT_SECURITY_POLICY", "HTML", "PAGE_FIELDS", "STYLE", "document", "policy"]
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5f6670; --line: #e3e5e8; --link: #0b57d0; --page: #fff;
   --hover: #f4f6f8; --edge: #8b929c; --mark: #7d8793; }
 @media (prefers-color-scheme: dark) {
@@ -49,7 +49,9 @@ th.name { padding-left: 2rem; }
   time span { display: none; } }
 """
 
-_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+"""The stylesheet of all of them."""
+
+_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 
 def policy(form_action: str = "'none'") -> str:
@@ -76,5 +78,5 @@ def document(title: str, body: str, *, robots: str = "noindex") -> bytes:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="robots" content="{robots}">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     ).encode()

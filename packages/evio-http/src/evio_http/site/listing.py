@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from ..files.paths import Entry, encode_path
 from ..pages.markup import document, policy
 
-__all__ = ["DEFAULT_VIEW", "PAGE_SIZE", "POLICY", "SORTS", "View", "html_listing", "json_listing"]
+__all__ = ["DEFAULT_VIEW", "PAGE_SIZE", "POLICY", "SORTS", "View", "html_listing", "json_listing", "listing_parts"]
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {
     "name": lambda entry: (entry.name.casefold(), entry.name),
@@ -91,19 +91,41 @@ def html_listing(path: str, entries: Iterable[Entry], view: View = DEFAULT_VIEW)
     and "?sort=date", with "&order=desc" the other way round; a form asks for "?filter=TEXT". It is to be sent with
     ``POLICY``.
     """
+    parts = listing_parts(path, entries, view)
+    return document(
+        f"Index of {parts.path}",
+        f"<h1>Index of {parts.trail}</h1>\n{parts.listing}",
+        # The same files are in the usual order of the same directory, whose pages are to be followed.
+        robots="noindex, nofollow" if view.wanted or view.sort != "name" or view.descending else "noindex",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListingParts:
+    """The parts of a page for a directory."""
+
+    path: str
+    """Text."""
+    trail: str
+    """HTML: the path as links to each directory above."""
+    listing: str
+    """HTML: the filter, the table, and links to further pages."""
+
+
+def listing_parts(path: str, entries: Iterable[Entry], view: View) -> ListingParts:
+    """Make the parts of ``html_listing``."""
     matching = _matching(entries, view)
     shown, page, pages = _page(matching, view)
     heads = "".join(_head(key, label, view) for key, label in _COLUMNS)
     rows = "".join(map(_row, shown))
     parent = '<tr><td class="name dir"><a href="../">../</a></td><td class="size"></td><td class="date"></td></tr>\n'
     above = parent if path.strip("/") else ""
-    return document(
-        f"Index of {_visible(path)}",
-        f"<h1>{_trail(path)}</h1>\n{_filter(view) if matching or view.wanted else ''}<table>\n<thead><tr>{heads}</tr>"
+    return ListingParts(
+        _visible(path),
+        _trail(path),
+        f"{_filter(view) if matching or view.wanted else ''}<table>\n<thead><tr>{heads}</tr>"
         f"</thead>\n<tbody>\n{above}{rows}</tbody>\n</table>\n{_summary(len(matching), view)}"
         f"{_turning(view, page, pages)}",
-        # The same files are in the usual order of the same directory, whose pages are to be followed.
-        robots="noindex, nofollow" if view.wanted or view.sort != "name" or view.descending else "noindex",
     )
 
 
@@ -201,7 +223,7 @@ def _trail(path: str) -> str:
     for depth, name in enumerate(names, 1):
         href = encode_path(names[:depth], directory=True)
         links.append(f'<a href="{escape(href)}"><bdi>{escape(_visible(name))}</bdi>/</a>')
-    return "Index of " + " ".join(links)
+    return " ".join(links)
 
 
 def _visible(name: str) -> str:

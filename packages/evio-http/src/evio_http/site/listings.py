@@ -15,6 +15,7 @@ from ..message.response import Response
 from ..pages.markup import HTML
 from .listing import POLICY, View, html_listing, json_listing
 from .listing_cache import ListingCache
+from .listing_template import ListingTemplate
 
 __all__ = ["Listings"]
 
@@ -36,16 +37,19 @@ class _Page:
 class Listings:
     """The listings of a site's directories: those below ``root``, which is at the path ``mount``."""
 
-    def __init__(self, root: Root, mount: list[str]) -> None:
+    def __init__(self, root: Root, mount: list[str], template: ListingTemplate | None = None) -> None:
         self._root = root
         self._mount = mount
+        self._html = html_listing if template is None else template.page
+        # Of a page of the site's own nobody here knows what it needs.
+        self._policy = [("Content-Security-Policy", POLICY)] if template is None else []
         self._cache = ListingCache()
 
     def find(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response | None:
         """The response, if there is one in memory."""
         view = _view(request)
         page: _Page | None = self._cache.find((*segments, view), identity(opened.stat), monotonic())
-        return _response(request, view, page) if page is not None else None
+        return self._response(request, view, page) if page is not None else None
 
     def make(self, request: Request, segments: list[str], opened: OpenedDirectory) -> Response:
         """The response: with 100,000 entries it takes a second. Raises ``OSError``."""
@@ -59,25 +63,24 @@ class Listings:
                 if settled:
                     self._cache.keep((*segments,), version, now, entries, len(entries) * ENTRY_SIZE)
             path = decoded_path(self._mount + segments).rstrip("/") + "/"
-            body = json_listing(path, entries, view) if view.as_json else html_listing(path, entries, view)
+            body = json_listing(path, entries, view) if view.as_json else self._html(path, entries, view)
             page = _Page(f'"{hashlib.blake2b(body, digest_size=10).hexdigest()}"', body)
             if settled:
                 self._cache.keep((*segments, view), version, now, page, sys.getsizeof(body))
-        return _response(request, view, page)
+        return self._response(request, view, page)
+
+    def _response(self, request: Request, view: View, page: _Page) -> Response:
+        fields = [("ETag", page.etag), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
+        get = request.headers.get
+        outcome = evaluate(request.method, lambda name: get(name) if name in _CONDITIONS else None, page.etag, 0.0)
+        if outcome is Outcome.NOT_MODIFIED:
+            return Response(304, fields)
+        if outcome is Outcome.PRECONDITION_FAILED:
+            return Response(412, fields)
+        if view.as_json:
+            return Response(200, [("Content-Type", "application/json"), *fields], page.body)
+        return Response(200, [("Content-Type", HTML), *self._policy, *fields], page.body)
 
 
 def _view(request: Request) -> View:
     return View.parse(request.query, request.headers.get("accept"))
-
-
-def _response(request: Request, view: View, page: _Page) -> Response:
-    fields = [("ETag", page.etag), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
-    get = request.headers.get
-    outcome = evaluate(request.method, lambda name: get(name) if name in _CONDITIONS else None, page.etag, 0.0)
-    if outcome is Outcome.NOT_MODIFIED:
-        return Response(304, fields)
-    if outcome is Outcome.PRECONDITION_FAILED:
-        return Response(412, fields)
-    if view.as_json:
-        return Response(200, [("Content-Type", "application/json"), *fields], page.body)
-    return Response(200, [("Content-Type", HTML), ("Content-Security-Policy", POLICY), *fields], page.body)

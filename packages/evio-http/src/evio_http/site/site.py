@@ -27,6 +27,7 @@ from ..message.response import Deferred, Response, then, without_source
 from ..pages.error_pages import error_response
 from .auth import BasicAuth, Verdict
 from .error_template import ErrorTemplate
+from .listing_template import ListingTemplate
 from .listings import Listings
 from .policy import Policy
 from .redirects import REWRITES, Move, Redirects, with_query
@@ -48,7 +49,7 @@ class Site:
 
     - ``mount``: the path at which the directory is;
     - ``index``: names that stand for their directory, the first that exists;
-    - ``listing``: show directories that have no index;
+    - ``listing``: show directories that have no index; ``listing_template``: what makes their pages;
     - ``spa``: the path of the page for what does not exist, in a site that routes in the browser;
     - ``clean_urls``: ``/about`` is about.html;
     - ``precompressed``, ``compress``: see :class:`Representations`;
@@ -72,6 +73,7 @@ class Site:
         mount: str = "/",
         index: Sequence[str] = ("index.html",),
         listing: bool = False,
+        listing_template: ListingTemplate | None = None,
         spa: str | None = None,
         clean_urls: bool = False,
         precompressed: bool = True,
@@ -92,7 +94,7 @@ class Site:
         self._root = Root(directory, follow_symlinks=follow_symlinks, dotfiles=dotfiles, hidden=hidden)
         self._mount = decode_target_path(mount.encode())
         self._index = tuple(index)
-        self._listings = Listings(self._root, self._mount) if listing else None
+        self._listings = Listings(self._root, self._mount, listing_template) if listing else None
         self._spa = decode_target_path(spa.encode()) if spa is not None else None
         self._clean_urls = clean_urls
         compressed = CompressedCache() if compress else None

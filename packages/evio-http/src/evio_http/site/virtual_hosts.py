@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..message.handler import RequestHandler
 from ..message.request import Request
 from ..message.response import Deferred, Response
 from ..message.target import is_host
-from .site import Site
 
 __all__ = ["VirtualHosts"]
 
 
 class VirtualHosts:
-    """A handler that gives each request to the site of its host, and to ``default`` if there is none.
+    """A handler that gives each request to the site of its host, and to ``default`` if there is none. Any handler may
+    be a site.
 
     Raises ``ValueError`` for a name that is no host.
     """
 
-    shared_requests = True
-
-    def __init__(self, sites: Mapping[str, Site], default: Site) -> None:
+    def __init__(self, sites: Mapping[str, RequestHandler], default: RequestHandler) -> None:
         for name in sites:
             if not is_host(name) or ":" in name.rpartition("]")[2]:
                 raise ValueError(f"{name!r} is not the name of a host without a port, such as www.example.org")
         self._sites = {name.lower().rstrip("."): site for name, site in sites.items()}
         self._default = default
+        self.shared_requests: bool = all(getattr(site, "shared_requests", False) for site in (*sites.values(), default))
 
     def __call__(self, request: Request) -> Response | Deferred | None:
         host = request.host

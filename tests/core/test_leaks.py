@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -285,3 +287,21 @@ def test_descriptor_0_is_one_like_others(poller: str, who: str) -> None:
     finally:
         _, errors = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, errors) == (0, b"")
+
+
+# -- what a connection takes
+
+
+def test_an_idle_connection_takes_at_most_450_bytes() -> None:
+    """As 64-bit CPython counts them; the kernel's own come on top."""
+    count, own = 300, (tracemalloc.Filter(True, "*/evio_core/*"),)
+    with running(Events(data=lambda _, chunk: chunk), "tcp://127.0.0.1:0") as run, contextlib.ExitStack() as peers:
+        exchange(peers.enter_context(connect(run.addr)), b"x")  # whatever is made once is there
+        tracemalloc.start()
+        peers.callback(tracemalloc.stop)
+        before = tracemalloc.take_snapshot().filter_traces(own)
+        for _ in range(count):
+            exchange(peers.enter_context(connect(run.addr)), b"x")
+        gc.collect()
+        taken = tracemalloc.take_snapshot().filter_traces(own).compare_to(before, "filename")
+    assert sum(each.size_diff for each in taken) / count <= 450

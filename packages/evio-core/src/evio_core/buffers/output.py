@@ -81,12 +81,14 @@ Piece = bytes | memoryview | FileSpan
 class Output:
     """A queue of pieces; ``pending`` is its size in bytes."""
 
-    __slots__ = ("_first", "_pieces", "pending")
+    __slots__ = ("_first", "_pieces", "pending", "sending")
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
         self._first = 0  # index of the oldest piece: popping from the front of a list would move the rest
         self.pending: int = 0
+        self.sending: FileSpan | None = None
+        """The oldest piece, if it is a span of which more may be sent without looking at anything else."""
 
     @property
     def file(self) -> FileSpan | None:

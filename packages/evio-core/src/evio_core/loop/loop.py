@@ -240,7 +240,7 @@ class Loop:
                     conn.read_size = LARGE_READ_SIZE if size >= usual_size else usual_size
                 conn.seen = now
                 try:
-                    output = conn.on_data(chunk)
+                    output = conn.on_data(conn.subject, chunk)
                     if type(output) is not bytes or not conn.inline or not direct:
                         if output is not None:
                             conn.reply(output)

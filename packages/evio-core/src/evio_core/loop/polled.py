@@ -56,8 +56,10 @@ class InlineStream(Protocol):
     itself, and calls these methods for what is less common."""
 
     inline: bool
-    on_data: Callable[[Any], Reply]
-    """The callback for input."""
+    on_data: Callable[[Any, Any], Reply]
+    """The callback for input, which is given ``subject`` and the input."""
+    subject: Any
+    """The connection itself or its handler."""
     read_size: int
     """Bytes to read at most."""
     seen: float

@@ -42,7 +42,6 @@ from ..events import (
     Action,
     Buffer,
     Events,
-    Handler,
     Options,
     PeerCredentials,
     Reply,
@@ -52,7 +51,7 @@ from ..events import (
 )
 from ..logs import log
 from ..loop.admission import Admission
-from ..loop.callbacks import bind_data, ignore, make_handler, methods_of
+from ..loop.callbacks import data_callback, data_method, ignore, make_handler, methods_of
 from ..loop.calls import Call
 from ..loop.channel import Channel, Wire
 from ..loop.loop import LARGE_READ_SIZE, READ_SIZE, Loop
@@ -74,6 +73,7 @@ from .state import (
     DETACH,
     DETACHED,
     DETACHING,
+    DIRTY,
     END,
     END_OUTPUT,
     GONE,
@@ -92,6 +92,7 @@ from .state import (
     START_TLS,
     TRANSITIONS,
     UPGRADING,
+    WAKE_WHEN_DRAINED,
 )
 from .timeouts import Timeouts
 
@@ -112,8 +113,6 @@ class Connection(Polled):
         "_answers",
         "_calls",
         "_channel",
-        "_dirty",
-        "_file",
         "_local",
         "_mask",
         "_flags",
@@ -124,18 +123,17 @@ class Connection(Polled):
         "_remote",
         "_submitted",
         "_timeouts",
-        "_wake_drained",
         "_waking",
         "context",
         "events",
         "fd",
-        "handler",
         "inline",
         "loop",
         "on_data",
         "options",
         "read_size",
         "seen",
+        "subject",
     )
 
     def __init__(
@@ -156,18 +154,15 @@ class Connection(Polled):
         self._mask = NOT_POLLED
         self._flags = 0
         self._out: Output | None = None
-        self._dirty = False
-        self._file: FileSpan | None = None  # the head of the queue, if that is one and `_send_more` may serve it
         self._submitted = 0  # bytes that other threads have written and the loop has not seen yet
         self._waking = False
-        self._wake_drained = False
         self._timeouts: Timeouts | None = None
         self._reason: BaseException | None = None  # for `closed`, when it comes
         self._calls: set[Call] | None = None  # those to come
         self._answers: Answers | None = None  # while one of them is not there yet
         self.events: Events = loop.events  # the callbacks of this connection
-        self.handler: Handler | None = None
-        self.on_data: Callable[[Any], Reply] = ignore
+        self.subject: Any = None
+        self.on_data: Callable[[Any, Any], Reply] = ignore
         if origin.index < 0:
             self._bind()  # a dialled one may fail before it opens, which its handler is to hear
 
@@ -304,7 +299,7 @@ class Connection(Polled):
 
     def wake_when_drained(self) -> None:
         if self.pending:
-            self._wake_drained = True
+            self._flags |= WAKE_WHEN_DRAINED
         else:
             self.wake()
 
@@ -389,11 +384,12 @@ class Connection(Polled):
         """Make the handler, if it has one. Raises what that raises."""
         factory = self._origin.handler
         if factory is None:
-            self.on_data = bind_data(self.events, self)
+            self.subject = self
+            self.on_data = data_callback(self.events)
             return
-        self.handler = handler = make_handler(factory, self, self.loop.wrap)
+        self.subject = handler = make_handler(factory, self, self.loop.wrap)
         self.events = methods_of(handler)
-        self.on_data = handler.data
+        self.on_data = data_method(handler)
 
     def await_header(self) -> None:
         """Wait for a PROXY header, which an earlier stage reads before it begins."""
@@ -477,7 +473,7 @@ class Connection(Polled):
 
     def _upgrade(self, session: TLSSession) -> None:
         """Have everything encrypted from here on; what is queued already leaves before the handshake, in plain."""
-        out, self._out, self._file = self._out, None, None
+        out, self._out = self._out, None
         before = bytearray()
         while out is not None and (piece := out.take(FILE_TURN_SIZE)):
             before += piece
@@ -541,8 +537,8 @@ class Connection(Polled):
         if mask == READ == self._mask:
             self._on_readable()
             return
-        if mask == WRITE and self._file is not None:
-            self._send_more(self._file)
+        if mask == WRITE and self._out is not None and self._out.sending is not None:
+            self._send_more(self._out, self._out.sending)
             return
         if mask & WRITE:
             if self._phase == OPENING:
@@ -609,7 +605,7 @@ class Connection(Polled):
                 try:
                     if type(chunk) is bytes and self.options.reuse_input_buffer:
                         chunk = memoryview(chunk)
-                    output = self.on_data(chunk)
+                    output = self.on_data(self.subject, chunk)
                     if type(output) is bytes and self._out is None and self._phase == OPEN and self._is_direct():
                         self._send_now(output)
                     elif output is not None:
@@ -618,7 +614,7 @@ class Connection(Polled):
                     loop.callback_failed(self, error)
                     return
         if channel.due and self._phase != GONE:
-            if channel.pending and not self._dirty:  # an answer of TLS itself, say, or what found no room
+            if channel.pending and not self._flags & DIRTY:  # an answer of TLS itself, say, or what found no room
                 self._queue()
                 self._blocked(self._unsent)
             if channel.ended and not self.gone:
@@ -731,7 +727,7 @@ class Connection(Polled):
         # A closing connection reads on, to discard: its peer may have to finish sending before it receives.
         flags = self._flags
         blockers = flags & (INPUT_ENDED if phase == CLOSING else NOT_READING)
-        want = (0 if blockers else READ) | (0 if self._out is None or self._dirty or flags & OUTPUT_FAILED else WRITE)
+        want = (0 if blockers else READ) | (0 if self._out is None or flags & (DIRTY | OUTPUT_FAILED) else WRITE)
         if want != self._mask:
             if self._mask != NOT_POLLED:
                 self.loop.poller.modify(self.fd, want)
@@ -742,12 +738,11 @@ class Connection(Polled):
         self.inline = (
             want == READ
             and phase == OPEN
-            and not self._dirty
             and self.events.drained is None
             and self._answers is None
             and self._channel.native
             and not self.options.reuse_input_buffer
-            and not flags & OUTPUT_ENDED
+            and not flags & (DIRTY | OUTPUT_ENDED)
         )
 
     # -- output
@@ -797,8 +792,8 @@ class Connection(Polled):
     def _schedule_flush(self) -> None:
         """Have ``flush`` called at the end of the turn."""
         self.inline = False
-        if not self._dirty:
-            self._dirty = True
+        if not self._flags & DIRTY:
+            self._flags |= DIRTY
             self.loop.dirty.append(self)
 
     def _send_now(self, output: bytes) -> None:
@@ -847,14 +842,15 @@ class Connection(Polled):
         self._cancel_answers()
         self._reason = error
         self._flags = self._flags & ~PAUSED_BY_OUTPUT | OUTPUT_FAILED
-        self._file = None
+        if self._out is not None:
+            self._out.sending = None
         if self._timeouts is not None:
             self._timeouts.send_due = 0.0
         self._update()
 
     def pause_if_blocked(self) -> None:
         """Read no more over the high-water mark, before the flush would see to it: uvloop reads on in the same turn."""
-        if self._phase == OPEN and self._dirty and self._unsent > self.options.high_water:
+        if self._phase == OPEN and self._flags & DIRTY and self._unsent > self.options.high_water:
             self._flags |= PAUSED_BY_OUTPUT
             self._update()
 
@@ -864,8 +860,7 @@ class Connection(Polled):
 
     def flush(self) -> None:
         """Send what is queued, then do what was waiting for that."""
-        self._dirty = False
-        self._flags &= ~CLOSING_TURN
+        self._flags &= ~(DIRTY | CLOSING_TURN)
         phase = self._phase
         if phase == OPENING or phase == GONE:
             if self._flags & START_TLS:
@@ -889,7 +884,7 @@ class Connection(Polled):
             except OSError as error:
                 self._output_failed(error)
                 return
-            self._file = out.file if channel.native and not self.loop.collecting else None
+            out.sending = out.file if channel.native and not self.loop.collecting else None
             timeouts = self._timeouts
             if sent:
                 self.seen = self.loop.now
@@ -917,13 +912,12 @@ class Connection(Polled):
             elif self._phase == DETACHING:
                 self._finish_detach()
 
-    def _send_more(self, file: FileSpan) -> None:
+    def _send_more(self, out: Output, file: FileSpan) -> None:
         """Send more of a file, which the peer takes. What ``flush`` would do, in one piece: a large file drives all
         this out of the processor's caches each time, so it had better be little."""
         if sys.platform == "win32":
             raise NotImplementedError("native loops need a POSIX system")
-        out, count = self._out, file.count
-        assert out is not None
+        count = file.count
         try:
             sent = os.sendfile(self.fd, file.fd, file.offset, count if count < FILE_TURN_SIZE else FILE_TURN_SIZE)
         except OSError:
@@ -949,8 +943,8 @@ class Connection(Polled):
             self._flags &= ~PAUSED_BY_OUTPUT
             if self._phase == OPEN and self.events.writable is not None:
                 self._fire(self.events.writable)
-        if self._wake_drained:
-            self._wake_drained = False
+        if self._flags & WAKE_WHEN_DRAINED:
+            self._flags &= ~WAKE_WHEN_DRAINED
             self.wake()
         if self._phase == OPEN and self.events.drained is not None:
             self._fire(self.events.drained)
@@ -1225,7 +1219,7 @@ class Connection(Polled):
         """Let go of the callbacks, as no event comes any more: bound to this connection, they would keep it alive until
         the garbage is collected."""
         self.on_data = ignore
-        self.handler = None
+        self.subject = None
         for call in list(self._calls or ()):
             call.cancel()
 

@@ -27,6 +27,7 @@ __all__ = [
     "DETACH",
     "DETACHED",
     "DETACHING",
+    "DIRTY",
     "END",
     "END_OUTPUT",
     "GONE",
@@ -45,6 +46,7 @@ __all__ = [
     "START_TLS",
     "TRANSITIONS",
     "UPGRADING",
+    "WAKE_WHEN_DRAINED",
 ]
 
 # Phases.
@@ -84,7 +86,9 @@ INPUT_ENDED: Final = 4
 DETACHED: Final = 8
 PAUSED_BY_ANSWERS: Final = 1024
 NOT_READING: Final = PAUSED_BY_USER | PAUSED_BY_OUTPUT | INPUT_ENDED | DETACHED | PAUSED_BY_ANSWERS
-CLOSE_WHEN_OPEN: Final = 16
+DIRTY: Final = 16
+"""Its flush is due at the end of the turn."""
+CLOSE_WHEN_OPEN: Final = 16384
 """A dialled connection was written to and closed: the output is to arrive first."""
 CLOSING_TURN: Final = 32
 """It was closed in this turn of the loop: what is written until the flush at its end still counts."""
@@ -102,6 +106,8 @@ UPGRADING: Final = 4096
 """It was open, and is opening once more: TLS was started."""
 START_TLS: Final = 8192
 """The handshake begins at the end of the turn, with the other output of it."""
+WAKE_WHEN_DRAINED: Final = 32768
+"""It is to be woken once all of its output has left."""
 
 NOT_POLLED: Final = 1 << 8
 """The interest of a descriptor that is out of the poller for now; none of the poller's bits."""

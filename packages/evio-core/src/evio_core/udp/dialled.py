@@ -28,7 +28,6 @@ from ..events import (
     Action,
     Buffer,
     Events,
-    Handler,
     Options,
     Reply,
     Server,
@@ -36,7 +35,7 @@ from ..events import (
     TimerHandle,
 )
 from ..logs import LogLimit, log
-from ..loop.callbacks import bind_data, make_handler, methods_of
+from ..loop.callbacks import data_callback, data_method, make_handler, methods_of
 from ..loop.calls import Call
 from ..loop.loop import Loop, Timer
 from ..loop.polled import Polled
@@ -89,10 +88,10 @@ class DialledDatagrams(DatagramConn, Polled):
         "_waking",
         "context",
         "events",
-        "handler",
         "loop",
         "on_data",
         "options",
+        "subject",
     )
 
     is_descriptor = True
@@ -101,7 +100,6 @@ class DialledDatagrams(DatagramConn, Polled):
         self.loop: Loop = loop
         self.context: Any = context
         self.options: Options = origin.options
-        self.handler: Handler | None = None
         self._address = address
         self._origin = origin
         self._sock: socket.socket | None = None
@@ -120,11 +118,12 @@ class DialledDatagrams(DatagramConn, Polled):
         self._timer: Timer | None = None
         self._limit = LogLimit()
         self.events: Events = loop.events
-        self.on_data: Callable[[Any], Reply] = bind_data(loop.events, self)
+        self.on_data: Callable[[Any, Any], Reply] = data_callback(loop.events)
+        self.subject: Any = self
         if origin.handler is not None:
-            self.handler = make_handler(origin.handler, self, loop.wrap)
-            self.events = methods_of(self.handler)
-            self.on_data = self.handler.data
+            self.subject = handler = make_handler(origin.handler, self, loop.wrap)
+            self.events = methods_of(handler)
+            self.on_data = data_method(handler)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._origin.name} from {self._remote!r}>"
@@ -326,7 +325,7 @@ class DialledDatagrams(DatagramConn, Polled):
             stats.bytes_in += len(chunk)
             self._seen = self.loop.now
             try:
-                reply = self.on_data(chunk)
+                reply = self.on_data(self.subject, chunk)
                 if reply is not None:
                     self.reply(reply)
             except BaseException as error:

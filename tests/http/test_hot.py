@@ -11,6 +11,7 @@ from evio_http import Response
 from evio_http.answers import by_request as known
 from evio_http.answers.by_request import KnownAnswers
 from evio_http.answers.cache import HELD_SECONDS, OVERHEAD, HotAnswer, HotCache, Span
+from evio_http.files import version
 from evio_http.files.version import FileSource, FileVersion, identity
 from evio_http.message.response import DateClock
 from evio_http.pages.error_pages import error_response
@@ -210,6 +211,34 @@ def test_what_has_changed_or_appeared_is_not_renewed(files: list[Path]) -> None:
     for path, answer in (("/changed", changed), ("/overtaken", overtaken)):
         assert answers.find(make_request(path), 20.0) is None
         assert is_gone(answer)
+
+
+def test_a_directory_is_looked_at_once_a_second_for_all_its_files(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bytes] = []
+    is_current = version.is_current
+
+    def counted(path: bytes, identity: version.Identity) -> bool:
+        looks.append(path)
+        return is_current(path, identity)
+
+    answers, _ = known_answers()
+    folder = os.fsencode(files[0].parent)
+    directory = version.settled_version(folder)
+    assert directory is not None
+    for path in files:
+        remember(answers, f"/{path.name}", FileSource(source(path).files, (b".gz",), directory))
+    monkeypatch.setattr(version, "is_current", counted)
+    for second in (2.0, 4.0, 6.0):
+        looks.clear()
+        assert all(answers.find(make_request(f"/{path.name}"), second) for path in files)
+        assert looks.count(folder) == 1
+        assert all(answers.find(make_request(f"/{path.name}"), second) for path in files)
+        assert looks.count(folder) == 1
+    files[1].with_suffix(".gz").write_bytes(b"new")
+    found = [answers.find(make_request(f"/{path.name}"), 8.0) is not None for path in files]
+    assert found == [True, False, True, True]
 
 
 def test_what_answers_which_request_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class Record:
     """The answers of one resource, or of one variant of it. It may be used while its file is what it was; looked at
 
     - before each use (but once for all that was found ready in one turn of a loop): ``stat`` of the file;
-    - once a second: that what was not there (``app.css.br``) still is not.
+    - once a second: that what was not there (``app.css.br``) still is not, mostly by one look for a whole directory.
     """
 
     __slots__ = (
@@ -195,6 +195,9 @@ class KnownAnswers:
         self._revalidate = revalidate
         self._hot = HotCache(hot_bytes, min(HELD_FILES, descriptors // HELD_SHARE) if hot_bytes else 0)
         self._clock = clock
+        # Directories that were looked at in the second that ends then, and are what they were.
+        self._unchanged = set[FileVersion]()
+        self._unchanged_until = 0.0
         # By scheme; of those requests after which a connection ends apart, so that ``data`` does not find them.
         self._kept = {(scheme, persistent): Records() for scheme in ("http", "https") for persistent in (True, False)}
 
@@ -228,12 +231,26 @@ class KnownAnswers:
     def renew(self, record: Record, answer: HotAnswer, now: float) -> bool:
         """Do what is due once a second: look for what was not there, and set Date. False: ``answer`` cannot be used."""
         if now >= record.until:
-            if record.source.has_appeared():
+            self._clock.tell(now)
+            if self._has_appeared(record.source):
                 self._forget(record)
                 return False
-            self._clock.tell(now)
             record.until = self._clock.until
         return now < answer.until or self._hot.renew(answer, self._clock.tell(now), self._clock.until)
+
+    def _has_appeared(self, source: FileSource) -> bool:
+        """As the source says, with one look for all files of a directory: in a second, most of them are asked for."""
+        directory = source.directory
+        if directory is None or not source.absent:
+            return source.has_appeared()
+        if self._unchanged_until != self._clock.until:
+            self._unchanged.clear()
+            self._unchanged_until = self._clock.until
+        if directory not in self._unchanged:
+            if not directory.is_current():
+                return source.has_appeared()
+            self._unchanged.add(directory)
+        return False
 
     def keep(
         self, request: Request, response: Response, head: bytes, body: bytes | FileBody, key: Key | None = None

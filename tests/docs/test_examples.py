@@ -538,3 +538,19 @@ def watched(source: Source) -> None:
             report = json.loads(receive_all(watcher))
             assert (report["accepted"], report["connections"]) == (2, 2)
         program.stop()
+
+
+@scenario("telemetry.py")
+def telemetry(source: Source) -> None:
+    with source.started() as program:
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert receive(client, 5) == b"hello"
+            printed = program.stop()
+        found = {
+            metric["name"]: metric["data"]["data_points"][0]["value"]
+            for resource in json.loads(printed)["resource_metrics"]
+            for scope in resource["scope_metrics"]
+            for metric in scope["metrics"]
+        }
+        assert found["bytes_in"] == found["bytes_out"] == 5

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pty
+import select
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +60,67 @@ def test_bash_completes(command: str, typed: str, expected: list[str]) -> None:
     )
     done = subprocess.run([bash, "--norc", "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert [line.strip() for line in done.stdout.splitlines() if line.strip()] == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "expected"),
+    [
+        ("evio-http", "--list", ["--listing"]),
+        ("evio-http", "--log-format ", ["common", "combined", "json"]),
+        ("evio-redis", "--appendf", ["--appendfsync", "--appendfilename"]),
+        ("evio-echo", "--balance r", ["random", "round-robin"]),
+    ],
+)
+def test_fish_completes(command: str, typed: str, expected: list[str], tmp_path: Path) -> None:
+    fish = needs("fish")
+    (tmp_path / "it.fish").write_text(share.completion(command, "fish"))
+    done = subprocess.run(
+        [fish, "--no-config", "-c", f"source {tmp_path}/it.fish; complete -C '{command} {typed}'"],
+        env={**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    # Each with its description behind a tab.
+    assert {line.partition("\t")[0] for line in done.stdout.splitlines() if line.strip()} >= set(expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "expected"),
+    [
+        ("evio-http", "--list", [b"--listing "]),
+        ("evio-http", "--log-format ", [b"common", b"combined", b"json"]),
+        ("evio-redis", "--appendfsync e", [b"--appendfsync everysec "]),
+        ("evio-echo", "--balance r", [b"random", b"round-robin"]),
+    ],
+)
+def test_zsh_completes(command: str, typed: str, expected: list[bytes], tmp_path: Path) -> None:
+    zsh = needs("zsh")
+    (tmp_path / f"_{command}").write_text(share.completion(command, "zsh"))
+    (tmp_path / ".zshrc").write_text(f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready> '\n")
+    terminal, inner = pty.openpty()
+    env = {**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    with subprocess.Popen(
+        [zsh, "-d", "-i"], stdin=inner, stdout=inner, stderr=inner, env=env, start_new_session=True
+    ) as process:
+        try:
+            os.close(inner)
+            _shown(terminal, [b"ready> "])
+            os.write(terminal, f"{command} {typed}\t".encode())
+            shown = _shown(terminal, expected)
+            assert all(each in shown for each in expected), shown
+        finally:
+            process.kill()
+            os.close(terminal)
+
+
+def _shown(terminal: int, expected: list[bytes]) -> bytes:
+    """What a terminal shows until it has all that is expected, or nothing more comes for long."""
+    shown = b""
+    while not all(each in shown for each in expected) and select.select([terminal], [], [], 20)[0]:
+        shown += os.read(terminal, 4096)
+    return shown
 
 
 @pytest.mark.parametrize("command", share.PARSERS)

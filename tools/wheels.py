@@ -2,8 +2,8 @@
 
 ``python -m tools.wheels [PYTHON ...]`` leaves an sdist and a wheel of each package in ``dist/``, has twine look at
 them, and for each interpreter installs the wheels, and once the sdists, into a fresh environment, where each server is
-started by its command and asked by a real client, and where pyright counts the names without a type. Other packages
-come from the index that pip uses.
+started by its command and asked by a real client, by uvx and pipx too, and where pyright counts the names without a
+type. Other packages come from the index that pip uses.
 """
 
 from __future__ import annotations
@@ -111,6 +111,22 @@ def try_out(python: str, directory: Path, *options: str) -> Path:
     return own
 
 
+def try_runners(python: Path, directory: Path) -> None:
+    """Run each server as uvx and pipx do, without an environment of one's own."""
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv", "pipx", quiet=True)
+    own = {"PIP_FIND_LINKS": str(DIST), "UV_FIND_LINKS": str(DIST)}
+    places = {"UV_CACHE_DIR": f"{directory}/uv", "PIPX_HOME": f"{directory}/pipx"}
+    for name in PACKAGES[1:]:
+        for runner in (["uvx"], ["pipx", "run"]):
+            command = [str(python.parent / runner[0]), *runner[1:], name, "--version"]
+            environment = {**os.environ, **own, **places}
+            done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, cwd=directory)
+            print(f"{' '.join([*runner, name])}: {done.stdout.strip()}")
+            if done.returncode or f"{name} " not in done.stdout:
+                print(done.stdout, done.stderr, file=sys.stderr)
+                sys.exit(1)
+
+
 def try_tests(python: Path, directory: Path) -> None:
     """Run the tests that the smallest sdist brings, where nothing else of the repository is."""
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
@@ -150,6 +166,7 @@ def main(pythons: list[str]) -> int:
             python_of_wheels = try_out(python, Path(name) / "wheels")
             if number == 0:
                 try_types(python_of_wheels, Path(name))
+                try_runners(python_of_wheels, Path(name))
                 own = ("evio-core", "evio-echo", "evio-http", "evio-redis")
                 python_of_sdists = try_out(python, Path(name) / "sdists", f"--no-binary={','.join(own)}")
                 try_tests(python_of_sdists, Path(name))

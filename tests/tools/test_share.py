@@ -98,7 +98,8 @@ def test_fish_completes(command: str, typed: str, expected: list[str], tmp_path:
 def test_zsh_completes(command: str, typed: str, expected: list[bytes], tmp_path: Path) -> None:
     zsh = needs("zsh")
     (tmp_path / f"_{command}").write_text(share.completion(command, "zsh"))
-    (tmp_path / ".zshrc").write_text(f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready> '\n")
+    start = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready> '\n"
+    (tmp_path / ".zshrc").write_text(start)
     terminal, inner = pty.openpty()
     env = {**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
     with subprocess.Popen(

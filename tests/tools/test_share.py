@@ -117,7 +117,7 @@ def test_zsh_completes(command: str, typed: str, expected: list[bytes], tmp_path
 
 
 def _shown(terminal: int, expected: list[bytes]) -> bytes:
-    """What a terminal shows until it has all that is expected, or nothing more comes for long."""
+    """Read a terminal until it has shown all that is expected, or nothing more comes for long."""
     shown = b""
     while not all(each in shown for each in expected) and select.select([terminal], [], [], 20)[0]:
         shown += os.read(terminal, 4096)

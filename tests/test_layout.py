@@ -66,7 +66,7 @@ LAYERS: dict[str, list[str]] = {
         "logs",
         "connections site",
         "answers pages",
-        "files",
+        "files http2",
         "message",
     ],
     "evio_echo": ["__main__", "__init__"],
@@ -98,7 +98,7 @@ NEVER: list[tuple[str, str]] = [
     # Protocols never touch a socket.
     *(
         (protocol, module)
-        for protocol in ("evio_http.message", "evio_redis.protocol")
+        for protocol in ("evio_http.message", "evio_http.http2", "evio_redis.protocol")
         for module in ("socket", "ssl", "select", "selectors", "asyncio", "evio_core")
     ),
 ]

@@ -137,6 +137,8 @@ def test_a_page_and_what_it_includes(site: tuple[Served, str, Path], page: Brows
     served, url, log = site
     page.open(url + "/")
     assert page.evaluate("document.title") == "Site"
+    protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
+    assert page.evaluate(protocol) == ("h2" if url.startswith("https") else "http/1.1")
     assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(1, 2, 3)"
     assert page.evaluate("window.answer") == 42
     assert page.evaluate("document.querySelector('img').naturalWidth") == 10

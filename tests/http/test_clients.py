@@ -74,10 +74,14 @@ def place(
 
 def with_httpx(place: Place) -> Iterator[Fetch]:
     httpx = pytest.importorskip("httpx")
-    with httpx.Client(base_url=place.url, verify=ssl.create_default_context(cafile=place.ca)) as client:
+    # Over HTTPS it speaks HTTP/2, and so does curl.
+    context = ssl.create_default_context(cafile=place.ca)
+    with httpx.Client(base_url=place.url, verify=context, http2=True) as client:
 
         def fetch(path: str, method: str = "GET", headers: Any = None, content: bytes | None = None) -> Answer:
             response = client.request(method, path, headers=headers, content=content)
+            version = "HTTP/2" if place.url.startswith("https") else "HTTP/1.1"
+            assert response.http_version == version
             return Answer(response.status_code, response.content, dict(response.headers))
 
         yield fetch
@@ -388,18 +392,27 @@ def test_curl_speaks_1_0(place: Place) -> None:
 
 
 def test_curl_offers_http_2(place: Place) -> None:
-    # Over HTTP by Upgrade: h2c, over HTTPS by ALPN; it is answered in HTTP/1.1 either way.
+    # Over HTTP by Upgrade: h2c, which is not spoken; over HTTPS by ALPN.
     version = curl(place, "--http2", "--output", os.devnull, "--write-out", "%{http_version}", place.url + "/")
-    assert version == b"1.1"
+    assert version == (b"2" if place.url.startswith("https") else b"1.1")
 
 
 def test_curl_is_told_at_once_that_nobody_wants_its_upload(place: Place, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(b"x" * 200_000)
     for chunked in ([], ["--header", "Transfer-Encoding: chunked"]):
-        arguments = ["--header", "Expect: 100-continue", *chunked, "--upload-file", str(upload), "--dump-header", "-"]
+        arguments = [
+            "--http1.1",
+            "--header",
+            "Expect: 100-continue",
+            *chunked,
+            "--upload-file",
+            str(upload),
+            "--dump-header",
+            "-",
+        ]
         ending = ["--output", os.devnull, "--write-out", "%{num_connects}", place.url + "/data.json"]
-        again = ["--next", "--silent", "--cacert", place.ca]
+        again = ["--next", "--http1.1", "--silent", "--cacert", place.ca]
         seen = curl(place, *arguments, *ending, *again, *ending)
         assert b"100 Continue" not in seen  # nobody wants it, which is said before it is sent
         assert b" 405 " in seen

@@ -80,7 +80,7 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
     authority.configure_trust(context)
     if "cert" in options:
         context.load_cert_chain(options["cert"], options["key"])
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["spdy/3", "http/1.1"])
     sock = socket.create_connection(("127.0.0.1", int(served.urls[0].rpartition(":")[2])), timeout=TIMEOUT)
     return context.wrap_socket(sock, server_hostname=name)
 
@@ -666,7 +666,7 @@ def test_https_with_sni_alpn_hsts_and_a_redirect(site: str, tmp_path: Path) -> N
         assert [url.partition(":")[0] for url in served.urls] == ["https", "http"]
         for authority, name in ((first_ca, "localhost"), (second_ca, "other.example")):
             with over_tls(served, authority, name) as sock:
-                assert sock.selected_alpn_protocol() == "http/1.1"
+                assert sock.selected_alpn_protocol() == "http/1.1"  # of those that it offers here
                 answer = exchange(sock, "/data.json")
                 assert answer.endswith(FILES["data.json"])
                 assert b"Strict-Transport-Security: max-age=300" in answer
@@ -701,7 +701,7 @@ def test_flags_of_tls_are_for_inherited_sockets_with_a_certificate_too(site: str
     addresses = ["systemd://a?cert=c&key=k", "fd://7", "fd://8?cert=c&alpn=x&client_ca=y", "systemd://plain"]
     setup = Setup(parse_arguments([site, *addresses, "--tls-client-ca", "ca"]))
     assert setup.addresses == [
-        "systemd://a?cert=c&key=k&client_ca=ca&alpn=http/1.1,http/1.0",
+        "systemd://a?cert=c&key=k&client_ca=ca&alpn=h2,http/1.1,http/1.0",
         "fd://7",
         "fd://8?cert=c&client_ca=y&alpn=x",
         "systemd://plain",

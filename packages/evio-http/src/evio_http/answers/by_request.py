@@ -207,6 +207,11 @@ class KnownAnswers:
 
     def find(self, request: Request, now: float) -> HotAnswer | None:
         """Return the answer to ``request``, if it is in memory and still right at ``now``, ``time.monotonic``."""
+        found = self.look_up(request, now)
+        return found[1] if found is not None else None
+
+    def look_up(self, request: Request, now: float) -> tuple[Record, HotAnswer] | None:
+        """As ``find``, with the answer's record."""
         if request.has_body:
             return None
         records, key = self._place(request)
@@ -226,7 +231,21 @@ class KnownAnswers:
         answer = record.answer(key[0], tags, since)
         if answer is None or not self.renew(record, answer, now):
             return None
-        return answer
+        return record, answer
+
+    def is_current(self, record: Record, answer: HotAnswer, now: float, turn: int) -> bool:
+        """Tell whether ``answer``, one of a record that was found before, may be sent at ``now`` in ``turn``
+        (``Conn.turn``). The events of HTTP/1.1 do the same without a call."""
+        if not (now < record.until and now < answer.until) and not self.renew(record, answer, now):
+            return False
+        if record.turn == turn or now < record.checked_until:
+            return True
+        if not record.source.is_current():
+            return False
+        record.turn = turn
+        if self._revalidate:
+            record.checked_until = now + self._revalidate
+        return True
 
     def renew(self, record: Record, answer: HotAnswer, now: float) -> bool:
         """Do what is due once a second: look for what was not there, and set Date. False: ``answer`` cannot be used."""
@@ -307,8 +326,10 @@ class KnownAnswers:
         return record
 
     def _place(self, request: Request) -> tuple[Records, Key]:
-        persistent = request.keep_alive and request.version == "1.1"
-        kind = request.version[2:] if persistent or not request.keep_alive else "0 keep-alive"
+        # Over HTTP/2 the answers are those of HTTP/1.1.
+        minor = "0" if request.version == "1.0" else "1"
+        persistent = request.keep_alive and minor == "1"
+        kind = minor if persistent or not request.keep_alive else "0 keep-alive"
         key = request.method.encode(), request.path, kind.encode(), request.host.encode("latin-1")
         return self._kept[request.scheme, persistent], key
 

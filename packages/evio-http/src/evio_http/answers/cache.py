@@ -81,7 +81,7 @@ class _Holding:
 class HotAnswer:
     """An answer: the bytes to send, and until when."""
 
-    __slots__ = ("date_at", "file", "files", "key", "length", "status", "until", "wire")
+    __slots__ = ("date_at", "file", "files", "http2", "key", "length", "status", "until", "wire")
 
     def __init__(
         self, key: tuple[object, ...], files: tuple[FileVersion, ...], status: int, date_at: int, length: int
@@ -100,6 +100,9 @@ class HotAnswer:
         """All of it; empty when it is no longer kept."""
         self.until: float = 0.0
         """Until when its Date is right; ``time.monotonic``."""
+        self.http2: tuple[bytes, bytes, bytes, int] | None = None
+        """The same for HTTP/2, once it was asked for so: ``wire`` from which that was made, what stands before and
+        behind the stream's number in the first frames, and the place of the content in ``wire``."""
 
 
 class HotCache:
@@ -175,6 +178,7 @@ class HotCache:
             holding.keys.discard(key)
             if not holding.keys:
                 del self._held[gone.files]
+        gone.http2 = None
         gone.until, gone.wire, gone.file = 0.0, b"", None  # in this order: see ``http_events``
 
     def renew(self, answer: HotAnswer, date: bytes, until: float) -> bool:
@@ -186,7 +190,7 @@ class HotCache:
         with self._lock:
             if answer.key not in self._kept:
                 return False
-            answer.wire = renewed
+            answer.wire, answer.http2 = renewed, None
             self._kept.move_to_end(answer.key)
             if answer.file is not None:
                 self._held[answer.files].until = until
@@ -199,6 +203,7 @@ class HotCache:
         with self._lock:
             if self._kept.get(answer.key) is answer:
                 self._discard(answer.key)
+            answer.http2 = None
             answer.until, answer.wire, answer.file = 0.0, b"", None
 
     def release(self) -> bool:

@@ -233,6 +233,11 @@ def _tls(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates of these authorities")
     group.add_argument("--tls-self-signed", action="store_true", help="a certificate for development")
     group.add_argument(
+        "--no-http2",
+        action="store_true",
+        help="offer HTTP/1.1 alone; HTTP/2 is offered where it is installed (pip install evio-http[h2])",
+    )
+    group.add_argument(
         "--https-redirect", type=_tls_port, metavar="PORT", help="plain addresses lead to this port of TLS"
     )
 

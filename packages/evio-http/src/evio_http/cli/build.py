@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import ipaddress
 import logging
 import math
@@ -38,6 +39,7 @@ __all__ = ["Setup", "UsageError"]
 DEFAULT_PORT = 8080
 FLUSH_SECONDS = 1.0
 
+HTTP2 = "h2"
 SPOKEN = ("http/1.1", "http/1.0")
 """By their names for ALPN (IANA's registry): who offers others only is refused."""
 
@@ -149,7 +151,9 @@ class Setup:
         options: dict[str, Any] = {}
         if address.base == "tls" or address.certs:
             options["certs"] = address.certs or certificates
-            options["alpn"] = address.alpn or SPOKEN
+            options["alpn"] = address.alpn or ((HTTP2, *SPOKEN) if self._has_http2 else SPOKEN)
+            if HTTP2 in options["alpn"] and importlib.util.find_spec("hpack") is None:
+                raise UsageError(f"{address}: HTTP/2 needs hpack: pip install evio-http[h2]")
             options["client_ca"] = address.client_ca or self._flags.tls_client_ca
         if self._flags.reuseport and address.allows("reuseport"):
             options["reuseport"] = True
@@ -159,6 +163,10 @@ class Setup:
                 raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
             options["proxy_protocol"] = networks or True
         return address.with_options(**options)
+
+    @property
+    def _has_http2(self) -> bool:
+        return not self._flags.no_http2 and importlib.util.find_spec("hpack") is not None
 
     def _certificates(self) -> list[Certificate]:
         flags = self._flags

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import sys
 from time import monotonic
 
 from evio_core import Action, Conn, Reply, TimeoutExpired
 
 from ..answers.by_request import Key, KnownAnswers
 from ..answers.cache import HeldFile, HotAnswer
-from ..message.common_head import Recogniser, recogniser
+from ..message.common_head import Recogniser
 from ..message.limits import Limits
 from ..message.parser import CONTINUE, BadRequest, RequestParser
 from ..message.request import Request
-from ..message.response import DateClock, Deferred, FileBody, Response, render_head
+from ..message.response import Deferred, FileBody, Response
 from ..pages.error_pages import error_response
-from .admission import Admission
+from .answering import Answering
 from .gate import Gate
 from .handlers import Handlers
 from .observer import Observers
@@ -36,12 +34,6 @@ kernel buffers; longer ones are waited for."""
 
 QUEUED_FROM = 128 * 1024
 """A file shorter than this, in bytes, is mostly taken by the kernel at once, which needs no further descriptor."""
-
-DESCRIPTORS_OF_A_FILE = 3
-"""Descriptors that it takes to look one up: the directory, what its path leads to, and the file."""
-
-UNLIMITED = 1 << 20
-"""Descriptors where the system has no limit."""
 
 NETWORK = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN))
 """Errors that a connection may end with through nobody's fault here, where Python has no class of error for it."""
@@ -65,16 +57,12 @@ class Connections:
         gate: Gate | None = None,
     ) -> None:
         self.observers = observers
+        self._answering = answering = Answering(handlers, limits, server_name, hot_bytes, revalidate, gate)
+        self.known: KnownAnswers = answering.known
+        self.recognise: Recogniser = answering.recognise
         self._handlers = handlers
         self._limits = limits
         self._gate = gate
-        self._server_line = _server_line(server_name)
-        self._clock = DateClock()
-        descriptors = _most_descriptors()
-        self._crowd = descriptors // 2
-        self.known: KnownAnswers = KnownAnswers(hot_bytes, revalidate, self._clock, descriptors)
-        self.recognise: Recogniser = recogniser(limits)
-        self._admission = Admission(limits.connections, limits.connections_per_address)
 
     # -- events
 
@@ -86,32 +74,49 @@ class Connections:
         version = (tls.version() or "") if tls is not None else ""
         session = HTTPSession(parser, self.known.records(scheme), peer_address(conn.remote_addr), version)
         conn.context = session
-        refused = 0 if self._admission.enter(session.address) else 503
-        if self._is_crowded():
+        refused = 0 if self._answering.admission.enter(session.address) else 503
+        if self._answering.is_crowded():
             self.known.release()
         if self._gate is not None:
             refused = 403 if self._gate.refuses(session.address) else refused
             session.guarded = self._gate.guards(session.address)
+        over_http2 = tls is not None and tls.selected_alpn_protocol() == "h2"
         if refused:
             session.closing = True
             self.observers.observe(session, None, refused, 0)
-            return self.refusal(refused), Action.CLOSE
+            # Over HTTP/2 there is nobody to tell it: no stream has begun.
+            return b"" if over_http2 else self.refusal(refused), Action.CLOSE
+        if over_http2:
+            return self._begin_http2(conn, session)
         if self._limits.header_timeout:
             session.deadline = Deadline.HEAD
             conn.set_deadline(self._limits.header_timeout)
         return None
+
+    def _begin_http2(self, conn: Conn, session: HTTPSession) -> Reply:
+        try:
+            from .http2_session import HTTP2Session
+        except ImportError:  # an address offers what nobody here speaks
+            log.error("HTTP/2 needs hpack: pip install evio-http[h2]")
+            session.closing = True
+            return Action.CLOSE
+        session.http2 = HTTP2Session(conn, session, self._answering, self.observers)
+        return session.http2.opened()
 
     def closed(self, conn: Conn, error: BaseException | None) -> None:
         """A connection has ended."""
         session: HTTPSession | None = conn.context
         if session is not None:
             session.gone = True
+            if session.http2 is not None:
+                session.http2.closed()
             if session.unfinished:
                 self.observers.settle(session, conn.pending)
             if session.result is not None:
                 session.result.close()
-            self._admission.leave(session.address)
-            if not self._admission.open:  # nobody is here to ask for a held file, nor would anything close it by age
+            self._answering.admission.leave(session.address)
+            # Nobody is here to ask for a held file, nor would anything close it by age.
+            if not self._answering.admission.open:
                 self.known.release()
             if error is not None:
                 self._say_why(conn, session, error)
@@ -128,6 +133,8 @@ class Connections:
     def received(self, conn: Conn, chunk: bytes) -> Reply:
         """Bytes have arrived."""
         session: HTTPSession = conn.context
+        if session.http2 is not None:
+            return session.http2.received(chunk)
         session.ready = False
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
@@ -141,22 +148,29 @@ class Connections:
     def eof(self, conn: Conn) -> Reply:
         """The peer sends no more; what it asked for is still answered."""
         session: HTTPSession = conn.context
+        if session.http2 is not None:
+            return session.http2.eof()
         session.ready = False
         session.ended = True
         if session.waiting is not Waiting.NOTHING:
             return None
         return self._finish(conn, session, [])
 
-    def retiring(self, conn: Conn) -> None:
+    def retiring(self, conn: Conn) -> Reply:
         """The server is replaced: the next answer is the last one, and says so, as a client could not tell otherwise
         whether a request that it sent while we closed was served (RFC 9112 section 9.6)."""
         session: HTTPSession = conn.context
+        if session.http2 is not None:
+            return session.http2.retiring()
         session.retiring = True
         session.ready = False
+        return None
 
     def woken(self, conn: Conn) -> Reply:
         """Go on with what the connection waited for."""
         session: HTTPSession = conn.context
+        if session.http2 is not None:
+            return session.http2.woken()
         if session.unfinished and not conn.pending:
             self.observers.settle(session, 0)
         output: list[bytes] = []
@@ -230,20 +244,11 @@ class Connections:
         self, conn: Conn, session: HTTPSession, request: Request, output: list[bytes], key: Key | None = None
     ) -> bool:
         """False: the response comes later."""
-        if session.guarded and self._gate is not None:
-            refusal = self._gate.check(session.address, request, monotonic())
-            if refusal is not None:
-                self._send(conn, session, request, refusal, output)
-                return True
-        if key is None and not session.retiring:
-            answer = self.known.find(request, monotonic())
-            if answer is not None:
-                self._put(conn, session, request, answer, output)
-                session.closing = session.closing or not request.keep_alive
-                return True
-        response = self._handlers.ask(session.address, request)
-        if isinstance(response, Response) and response.status == 503 and self._make_room():
-            response = self._handlers.ask(session.address, request)
+        response = self._answering.decide(session, request, key)
+        if isinstance(response, HotAnswer):
+            self._put(conn, session, request, response, output)
+            session.closing = session.closing or not request.keep_alive
+            return True
         if isinstance(response, Deferred):
             if self._begin_work(conn, session, request, response):
                 return False
@@ -266,7 +271,7 @@ class Connections:
         self, conn: Conn, session: HTTPSession, request: Request, answer: HotAnswer, wire: bytes, file: HeldFile
     ) -> bytes | None:
         """Send ``answer``, whose content is in a held file; returns what to say instead if that cannot be done."""
-        if file.count >= QUEUED_FROM and not self._can_be_queued(file.fd, 1):
+        if file.count >= QUEUED_FROM and not self._answering.can_be_queued(file.fd, 1):
             output: list[bytes] = []
             self._send(conn, session, request, error_response(503), output)
             return b"".join(output)
@@ -319,14 +324,14 @@ class Connections:
         body, status = response.body, response.status
         if type(body) is FileBody and request.method != "HEAD":
             spans = sum(not isinstance(piece, bytes) for piece in body.pieces)
-            if not self._can_be_queued(body.file.fd, spans):
+            if not self._answering.can_be_queued(body.file.fd, spans):
                 response.close()
                 response = error_response(503)
                 body, status = response.body, response.status
         last = not request.keep_alive or session.retiring or (session.ended and session.parser.idle)
         session.closing = session.closing or last
         connection = "close" if session.closing else "keep-alive" if request.version == "1.0" else ""
-        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection=connection)
+        head = self._answering.head(response, connection=connection)
         length = len(body) if isinstance(body, bytes) else body.length
         # RFC 9112 section 6.3: with these the next response begins right after the head, whatever a handler gave.
         if request.method == "HEAD" or status in (204, 304):
@@ -345,7 +350,7 @@ class Connections:
             self.observers.sent(conn, session, request, status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
         known = response.source is not None and not request.has_body and session.closing is not request.keep_alive
-        if known and (isinstance(body, bytes) or not self._is_crowded()):
+        if known and (isinstance(body, bytes) or not self._answering.is_crowded()):
             self.known.keep(request, response, head, body, key)
         if type(response.body) is FileBody:
             response.close()
@@ -362,35 +367,7 @@ class Connections:
         """A whole answer to what could not be read."""
         response = error_response(status)
         assert isinstance(response.body, bytes)
-        head = render_head(response, self._clock.tell(monotonic()), self._server_line, connection="close")
-        return head + response.body
-
-    # -- descriptors
-
-    def _is_crowded(self) -> bool:
-        """Tell whether connections need the descriptors that held files would have."""
-        return self._admission.open >= self._crowd
-
-    def _can_be_queued(self, fd: int, spans: int) -> bool:
-        """Tell whether there are the descriptors for that many calls of ``Conn.send_file``, which duplicates what it
-        queues: once a head has left it is too late to say that there are none. Held files make room."""
-        if _spare(fd, spans) or (self.known.release() and _spare(fd, spans)):
-            return True
-        log.error("cannot send a file: no descriptors are left")
-        return False
-
-    def _make_room(self) -> bool:
-        """Let held files go if descriptors are short; True if what failed may be tried again."""
-        if self._handlers.want_content:  # they are not to be asked twice
-            return False
-        try:
-            fd = os.open(os.devnull, os.O_RDONLY)
-        except OSError:
-            return self.known.release()
-        try:
-            return not _spare(fd, DESCRIPTORS_OF_A_FILE - 1) and self.known.release()
-        finally:
-            os.close(fd)
+        return self._answering.head(response, connection="close") + response.body
 
     # -- where a connection goes from here
 
@@ -445,35 +422,3 @@ def _is_receiving(session: HTTPSession) -> bool:
 def _cannot_send(request: Request, session: HTTPSession, error: OSError) -> None:
     path = request.path.decode("ascii", "replace")
     log.error("cannot send all of %s to %s: %s", path, session.address, error.strerror)
-
-
-def _spare(fd: int, count: int) -> bool:
-    """Tell whether ``count`` descriptors can be had."""
-    spare: list[int] = []
-    try:
-        for _ in range(count):
-            spare.append(os.dup(fd))
-    except OSError:
-        return False
-    finally:
-        for each in spare:
-            os.close(each)
-    return True
-
-
-def _most_descriptors() -> int:
-    """Return the number of descriptors that the process may have."""
-    if sys.platform == "win32":
-        return UNLIMITED
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else UNLIMITED
-
-
-def _server_line(name: str) -> bytes:
-    if not name:
-        return b""
-    if not name.isascii() or not name.isprintable():
-        raise ValueError(f"the server's name must be printable ASCII, not {name!r}")
-    return f"Server: {name}\r\n".encode("ascii")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+from typing import Protocol
+
+from evio_core import Reply
 
 from ..answers.by_request import Record, Records
 from ..message.parser import RequestParser
 from ..message.request import Request
 from ..message.response import Response
 
-__all__ = ["HTTPSession", "Deadline", "Waiting"]
+__all__ = ["HTTPSession", "Deadline", "Multiplexed", "Waiting"]
 
 
 class Waiting(enum.Enum):
@@ -32,6 +35,25 @@ class Deadline(enum.Enum):
     """Something that is over: the deadline is to be taken back or set anew."""
 
 
+class Multiplexed(Protocol):
+    """The events of a connection over HTTP/2, which has a state of its own."""
+
+    def received(self, chunk: bytes) -> Reply:
+        """Bytes have arrived."""
+
+    def woken(self) -> Reply:
+        """Output has left, or another thread has made a response."""
+
+    def eof(self) -> Reply:
+        """The peer sends no more."""
+
+    def retiring(self) -> Reply:
+        """The server is replaced."""
+
+    def closed(self) -> None:
+        """The connection has ended."""
+
+
 class HTTPSession:
     """A connection's state. ``ready`` is True only in the one in which whole heads may be looked up: nothing is on its
     way in, nothing waits, and there is no deadline."""
@@ -42,6 +64,7 @@ class HTTPSession:
         "ended",
         "gone",
         "guarded",
+        "http2",
         "in_full",
         "parser",
         "ready",
@@ -68,6 +91,8 @@ class HTTPSession:
         """The peer's host, or ``unix:`` and its path."""
         self.tls: str = tls
         """``"TLSv1.3"``, or empty."""
+        self.http2: Multiplexed | None = None
+        """The part that serves the connection, if it is over HTTP/2; ``ready`` is False then."""
         self.ready: bool = False
         self.repeated: bytes | None = None
         """A short head that came alone and was answered from memory. Of it are known"""

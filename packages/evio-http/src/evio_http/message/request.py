@@ -90,7 +90,7 @@ class Request:
         self.target: bytes = target
         """The request target as it came (RFC 9112 section 3.2)."""
         self.version: str = version
-        """``"1.0"`` or ``"1.1"``."""
+        """``"1.0"``, ``"1.1"`` or ``"2.0"``."""
         self.headers: Headers = headers
         self.path: bytes = path
         """The path of the target, not decoded; ``b"*"`` for ``OPTIONS *``."""
@@ -149,6 +149,6 @@ def make_request(
         query=target.query,
         host=target.host or fields.get("host", "").lower(),
         scheme=scheme,
-        keep_alive="close" not in options and (version == "1.1" or "keep-alive" in options),
+        keep_alive="close" not in options and (version != "1.0" or "keep-alive" in options),
         has_body="transfer-encoding" in fields or fields.get("content-length", "").strip("0") != "",
     )

@@ -1,0 +1,122 @@
+"""Field blocks to fields (RFC 7541). The dynamic table and the Huffman code are hpack's.
+
+``hpack.Decoder`` takes three to five times as long, most of it for copies of the rest of the block and for log lines
+that nobody reads; and it gives up in the middle of a list that is too long, after which the connection cannot go on,
+where here the list is read to its end, without being kept, and the request answered with 431.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from hpack import Decoder, HPACKError
+from hpack.huffman_table import decode_huffman
+
+from .frames import Code, ConnectionFault
+
+__all__ = ["Field", "FieldDecoder"]
+
+Field = tuple[bytes, bytes]
+"""Name and value."""
+
+TABLE_SIZE = 4096
+"""The size of the dynamic table (SETTINGS_HEADER_TABLE_SIZE), which is not changed."""
+
+ENTRY_OVERHEAD = 32
+"""Bytes that a field counts for besides its own (RFC 7541 section 4.1, RFC 9113 section 6.5.2)."""
+
+LONGEST_INTEGER = 5
+"""Bytes of an integer behind its prefix, at most."""
+
+SHORT = 64
+"""Encoded bytes of a string that is remembered: paths, mostly, that others ask for, too."""
+
+_decode_short = functools.lru_cache(maxsize=2048)(decode_huffman)
+
+
+class FieldDecoder:
+    """The field blocks of one connection."""
+
+    __slots__ = ("_table", "changes")
+
+    def __init__(self) -> None:
+        self._table = Decoder().header_table
+        self.changes: int = 0
+        """Changes of the dynamic table: while there is none, the same block has the same fields."""
+
+    def decode(self, block: bytes, most: int) -> list[Field] | None:
+        """Return the fields of ``block``; None if they are longer than ``most`` bytes, as HTTP/2 counts them. Raises
+        :class:`~evio_http.http2.frames.ConnectionFault` for what is no field block."""
+        try:
+            return self._decode(block, most)
+        except (HPACKError, IndexError) as error:
+            raise ConnectionFault(Code.COMPRESSION_ERROR, f"malformed field block: {error}") from None
+
+    def _decode(self, block: bytes, most: int) -> list[Field] | None:
+        fields: list[Field] = []
+        table, size, place, end = self._table, 0, 0, len(block)
+        get = table.get_by_index
+        began = False
+        while place < end:
+            first = block[place]
+            place += 1
+            if first & 0x80:  # an indexed field
+                index = first & 0x7F
+                if index == 0x7F:
+                    index, place = _integer(block, place, index)
+                field = get(index)
+            elif first & 0xE0 == 0x20:
+                index = first & 0x1F
+                if index == 0x1F:
+                    index, place = _integer(block, place, index)
+                if began or index > TABLE_SIZE:
+                    raise HPACKError("a change of the table's size that is not allowed")
+                table.maxsize = index
+                self.changes += 1
+                continue
+            else:
+                mask = 0x3F if first & 0x40 else 0x0F
+                index = first & mask
+                if index == mask:
+                    index, place = _integer(block, place, index)
+                if index:
+                    name = get(index)[0]
+                else:
+                    name, place = _string(block, place)
+                value, place = _string(block, place)
+                field = name, value
+                if first & 0x40:
+                    table.add(name, value)
+                    self.changes += 1
+            began = True
+            size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+            if size <= most:
+                fields.append(field)
+        return fields if size <= most else None
+
+
+def _integer(block: bytes, place: int, value: int) -> tuple[int, int]:
+    """Read the rest of an integer whose prefix is full (RFC 7541 section 5.1): the integer, and the place behind it."""
+    for shift in range(0, 7 * LONGEST_INTEGER, 7):
+        byte = block[place]
+        place += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise HPACKError("an integer that is too large")
+
+
+def _string(block: bytes, place: int) -> tuple[bytes, int]:
+    """Read a string (RFC 7541 section 5.2), and the place behind it."""
+    first = block[place]
+    place += 1
+    length = first & 0x7F
+    if length == 0x7F:
+        length, place = _integer(block, place, length)
+    end = place + length
+    if end > len(block):
+        raise HPACKError("a string that ends behind the block")
+    text = block[place:end]
+    if first & 0x80:
+        text = _decode_short(text) if length <= SHORT else decode_huffman(text)
+    return text, end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import redis
 
 import evio_redis
+from evio_redis.persistence.child import Child
 from tests.core.harness import TIMEOUT, eventually
 from tests.extent import FULL
 
@@ -33,6 +36,12 @@ def slow_replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int
         settings = {"key_load_delay": 5_000, "loading_process_events_interval_bytes": 1024}
     with kind(tmp_path / "b", **settings) as port:
         yield port
+
+
+def listening(path: Path) -> bool:
+    """Tell whether a server accepts at a path: it is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
 
 
 def check_clients(wire: Wire) -> None:
@@ -79,7 +88,11 @@ def test_while_a_snapshot_of_the_master_is_loaded(slow_replica: int, tmp_path: P
 
 
 @pytest.mark.parametrize("appendonly", [False, True], ids=["snapshot", "append-only-file"])
-def test_at_the_start(tmp_path: Path, appendonly: bool) -> None:
+def test_at_the_start(
+    tmp_path: Path, appendonly: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "evio_redis")
+    monkeypatch.setattr("evio_redis.persistence.loading.REPORTED", 0.0)
     settings = {"dir": str(tmp_path), "appendonly": appendonly, "save": "900 1", "port": 0}
     with evio_redis.Server(**settings) as first, redis.Redis(port=first.port) as client:
         for n in range(KEYS):
@@ -89,13 +102,15 @@ def test_at_the_start(tmp_path: Path, appendonly: bool) -> None:
     starting = threading.Thread(target=server.start)
     starting.start()
     try:
-        assert eventually(path.exists)
+        assert eventually(lambda: listening(path))
         with Wire(str(path)) as wire:
             assert eventually(lambda: b"\r\nloading_loaded_bytes:0\r\n" not in wire.ask("INFO persistence"))
             assert not server.serving
             check_clients(wire)
             wire.ask("CONFIG SET key-load-delay 0")
             starting.join(TIMEOUT)
+            assert "Loading: " in caplog.text
+            assert " MB, about " in caplog.text
             assert server.serving
             assert wire.ask("DBSIZE") == b":%d\r\n" % KEYS
     finally:
@@ -114,7 +129,7 @@ def test_a_server_that_ends_while_it_loads_leaves_its_files_alone(tmp_path: Path
     server = evio_redis.Server(**settings, unixsocket=str(path), key_load_delay=SLOWLY)
     starting = threading.Thread(target=server.start)
     starting.start()
-    assert eventually(path.exists)
+    assert eventually(lambda: listening(path))
     with Wire(str(path)) as wire:
         wire.send("SHUTDOWN SAVE")
         assert wire.rest() == b""
@@ -168,3 +183,26 @@ def test_functions_are_those_of_the_master_after_each_snapshot(tmp_path: Path) -
                 assert [each[1] for each in replica.function_list()] == [b"mine"]
                 replica.replicaof("NO", "ONE")
                 replica.set("diverged", 1)
+
+
+def test_how_far_a_child_is_stands_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "evio_redis")
+    monkeypatch.setattr("evio_redis.persistence.child.REPORTED", 0.0)
+    with evio_redis.Server(port=0) as server:
+        child = Child(server.services, "writing a snapshot")
+        go = tmp_path / "go"  # the child has none of our descriptors
+
+        def write(path: Path) -> None:
+            path.write_bytes(bytes(1_500_000))
+            assert eventually(go.exists)
+
+        path = tmp_path / "file"
+        child.begin(path, write)
+        assert child.poll() is None
+        assert eventually(lambda: path.exists() and path.stat().st_size == 1_500_000)
+        assert child.poll() is None
+        assert "Writing a snapshot: 1.5 MB in 0 s so far" in caplog.text
+        go.touch()
+        assert child.poll(wait=True) == 0

@@ -7,6 +7,7 @@ it. It does nothing but write a file and exit.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -27,6 +28,12 @@ HIGHEST_FD = 1 << 20
 """``fs.nr_open`` of an ordinary Linux: no descriptor is higher."""
 
 
+REPORTED = 5.0
+"""Seconds between two lines of the log that say how far it is."""
+
+log: logging.Logger = logging.getLogger("evio_redis")
+
+
 class Child:
     """The child, if there is one. ``seconds`` is how long the last one took."""
 
@@ -35,6 +42,7 @@ class Child:
         self._totals = services[Totals]
         self._latency = services[Latency]
         self._begun = 0.0
+        self._reported = 0.0  # when the log last said how far it is
         self.pid: int = 0
         self.path: Path = Path()
         self.seconds: int = -1
@@ -54,7 +62,7 @@ class Child:
         if sys.platform == "win32":
             raise OSError("this system cannot fork")
         self.path = path
-        self._begun = time.monotonic()
+        self._begun = self._reported = time.monotonic()
         with warnings.catch_warnings(), _signals_blocked():
             # Python warns of forking with threads about; this child runs none of their code and takes no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -86,7 +94,15 @@ class Child:
         if sys.platform == "win32":
             return None
         pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
-        return self._ended(os.waitstatus_to_exitcode(status)) if pid else None
+        if pid:
+            return self._ended(os.waitstatus_to_exitcode(status))
+        now = time.monotonic()
+        if now >= self._reported + REPORTED:
+            self._reported = now
+            with suppress(FileNotFoundError):  # it has only begun
+                size = self.path.stat().st_size
+                log.info("%s: %.1f MB in %d s so far", self._task.capitalize(), size / 1e6, now - self._begun)
+        return None
 
     def kill(self) -> None:
         """End it without result."""

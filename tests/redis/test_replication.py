@@ -292,6 +292,8 @@ class Proxy:
         self.port = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._ended = threading.Semaphore(0)
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._closing = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -311,12 +313,21 @@ class Proxy:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1000):
+                self._flowing.wait()
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
         self._ended.release()
 
+    def hold(self) -> None:
+        """Pass on nothing more until :meth:`release`."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
+
     def cut(self) -> None:
+        self.release()
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for each in pair:

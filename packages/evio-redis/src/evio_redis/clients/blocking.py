@@ -38,6 +38,9 @@ LONGEST = 2**63 // 1000 - 1
 """Seconds; more would overflow Redis's milliseconds."""
 
 
+MOVED_ON = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+
+
 def parse_timeout(text: bytes) -> float:
     """Seconds; 0 is for ever. Raises :class:`CommandError`."""
     seconds = parse_double(text, TIMEOUT_NOT_A_FLOAT)
@@ -185,6 +188,17 @@ class Blocking:
         self.runner.unblocked(session, unblocked)
         self.finish(waiter, unblocked.reply)
         return True
+
+    def disconnect(self, session: Session) -> None:
+        """End the connection of a client that waits here for what will not happen on this server."""
+        waiter = session.blocked
+        if isinstance(waiter, Waiter):
+            session.backlog.clear()
+            error = CommandError(MOVED_ON)
+            self.runner.unblocked(session, error)
+            self.finish(waiter, error.reply)
+            if session.conn is not None:
+                session.conn.close()
 
     def forget(self, session: Session) -> None:
         """A session is gone."""

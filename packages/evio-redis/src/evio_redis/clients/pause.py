@@ -5,6 +5,7 @@ https://redis.io/docs/latest/commands/client-pause/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Pause"]
 
+BY_CLIENT = "client"
+"""The reason of CLIENT PAUSE."""
+
 
 class Pause:
-    """The pause under way, if any, and the sessions whose commands wait for its end."""
+    """The pauses under way, if any, and the sessions whose commands wait for its end."""
 
     def __init__(self, route: Route, keyspace: Keyspace, registry: Registry) -> None:
         self._route = route
@@ -28,14 +32,13 @@ class Pause:
         self._registry = registry
         self.script_may_write: Callable[[str, bytes], bool] = lambda command, script: True  # set by the scripts
         self.resume: Callable[[Session], None] = lambda session: None  # set by the dispatcher
-        self._until = 0.0
-        self._writes_only = False
+        self._pauses: dict[str, tuple[float, bool]] = {}  # by reason: until when, and whether only writes wait
         self._waiting: list[Session] = []
 
     @property
     def active(self) -> bool:
-        """True while a pause is in force."""
-        return self._until > 0
+        """True while any pause is in force."""
+        return bool(self._pauses)
 
     @property
     def waiting(self) -> int:
@@ -44,8 +47,15 @@ class Pause:
 
     def begin(self, seconds: float, writes_only: bool) -> None:
         """Pause for so long; of two pauses the longer and the stricter counts."""
-        self._writes_only = writes_only and (self._writes_only or not self.active)
-        self._until = max(self._until, monotonic() + seconds)
+        until, before = self._pauses.get(BY_CLIENT, (0.0, True))
+        self._begin(BY_CLIENT, max(until, monotonic() + seconds), writes_only and before)
+
+    def begin_for(self, reason: str) -> None:
+        """Pause writes until :meth:`end_for` is called for the reason, whatever clients say meanwhile."""
+        self._begin(reason, math.inf, True)
+
+    def _begin(self, reason: str, until: float, writes_only: bool) -> None:
+        self._pauses[reason] = until, writes_only
         self._keyspace.paused = True
         self._route.hold("pause")
 
@@ -53,7 +63,7 @@ class Pause:
         """Tell whether this command has to wait. EXEC does if its transaction writes."""
         if session.monitor:
             return False
-        if not self._writes_only:
+        if not all(writes_only for _, writes_only in self._pauses.values()):
             return True
         if command.name != "exec":
             return self._writes(command, args)
@@ -81,16 +91,22 @@ class Pause:
             self._waiting.remove(session)
 
     def tick(self) -> None:
-        """End it when its time has come."""
-        if self.active and monotonic() >= self._until:
-            self.end()
+        """End pauses when their time has come."""
+        now = monotonic()
+        for reason in [each for each, (until, _) in self._pauses.items() if now >= until]:
+            self.end_for(reason)
 
     def end(self) -> None:
-        """Go on now."""
-        self._until = 0.0
-        self._writes_only = False
-        self._keyspace.paused = False
-        self._route.release("pause")
+        """End the pause that clients have asked for (CLIENT UNPAUSE)."""
+        self.end_for(BY_CLIENT)
+
+    def end_for(self, reason: str) -> None:
+        """Go on now, as far as this reason goes."""
+        if self._pauses.pop(reason, None) is None:
+            return
+        if not self._pauses:
+            self._keyspace.paused = False
+            self._route.release("pause")
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             session.blocked = None

@@ -5,12 +5,15 @@ https://redis.io/docs/latest/commands/replicaof/
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int
 from ..protocol.resp import OK, array, bulk, integer
+from ..replication.failover import FailoverState
 from ..replication.replicas import Replicas
 from ..replication.replication import Replication
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from ..clients.session import Session
 
 __all__: list[str] = []
+
+log: logging.Logger = logging.getLogger("evio_redis")
 
 ADMIN = "admin noscript"
 SEVERAL_LOOPS = "ERR replication needs a server with one loop ('loops 1')"
@@ -29,6 +34,8 @@ SEVERAL_LOOPS = "ERR replication needs a server with one loop ('loops 1')"
 @command("PSYNC", arity=-3, flags=f"{ADMIN} no_async_loading no_multi", group="server", since="2.8.0")
 def psync(session: Session, args: Args) -> bytes:
     offset = parse_int(args[2])
+    if len(args) > 3 and args[3].lower() == b"failover":
+        _take_over(session, args[1])
     return _synchronise(session, args[1].decode("ascii", "replace"), offset)
 
 
@@ -37,10 +44,23 @@ def sync(session: Session, args: Args) -> bytes:
     return _synchronise(session, None, -1)
 
 
+def _take_over(session: Session, stream: bytes) -> None:
+    """Lead from now on, as the master of this server asks it to. Raises :class:`CommandError`."""
+    replication = session.services[Replication]
+    if replication.master is None:
+        raise CommandError("ERR PSYNC FAILOVER can't be sent to a master.")
+    if stream.lower() != replication.replicas.id.encode():
+        raise CommandError("ERR PSYNC FAILOVER replid must match my replid.")
+    log.info("Failover request received: this server leads from now on")
+    replication.lead()
+
+
 def _synchronise(session: Session, stream: str | None, offset: int) -> bytes:
     replication = session.services[Replication]
     if session.outbox is not None:
         raise CommandError(SEVERAL_LOOPS)
+    if replication.failover.state is not FailoverState.NONE:
+        raise CommandError("NOMASTERLINK Can't SYNC while failing over")
     if replication.master is not None and not replication.up:
         raise CommandError("NOMASTERLINK Can't SYNC while not connected with my master")
     if session.replica is not None and session.replica.following:
@@ -109,6 +129,8 @@ def slaveof(session: Session, args: Args) -> bytes:
 
 def _replicaof(session: Session, args: Args) -> bytes:
     replication = session.services[Replication]
+    if replication.failover.state is not FailoverState.NONE:
+        raise CommandError("ERR REPLICAOF not allowed while failing over.")
     if (args[1].lower(), args[2].lower()) == (b"no", b"one"):
         replication.lead()
         return OK
@@ -123,6 +145,34 @@ def _replicaof(session: Session, args: Args) -> bytes:
     if replication.master == (host, port):
         return b"+OK Already connected to specified master\r\n"
     replication.follow(host, port)
+    return OK
+
+
+@command("FAILOVER", arity=-1, flags=f"{ADMIN} stale", group="server", since="6.2.0")
+def failover(session: Session, args: Args) -> bytes:
+    if session.services[Config].cluster_enabled:
+        raise CommandError("ERR FAILOVER not allowed in cluster mode.")
+    words = [word.lower() for word in args[1:]]
+    failing = session.services[Replication].failover
+    if words == [b"abort"]:
+        failing.abort()
+        return OK
+    target, timeout, force, at = None, 0, False, 0
+    while at < len(words):
+        if words[at] == b"timeout" and at + 1 < len(words) and not timeout:
+            timeout = parse_int(words[at + 1])
+            if timeout <= 0:
+                raise CommandError("ERR FAILOVER timeout must be greater than 0")
+            at += 2
+        elif words[at] == b"to" and at + 2 < len(words) and target is None:
+            target = args[at + 2].decode("utf-8", "replace"), parse_int(words[at + 2])
+            at += 3
+        elif words[at] == b"force" and not force:
+            force = True
+            at += 1
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    failing.begin(target, timeout / 1000, force)
     return OK
 
 

@@ -66,8 +66,15 @@ class Link(Handler):
     """One connection to the master."""
 
     def __init__(
-        self, services: Services, session: Session, connected: Callable[[], None], ended: Callable[[], None]
+        self,
+        services: Services,
+        session: Session,
+        connected: Callable[[], None],
+        ended: Callable[[], None],
+        handed_over: Callable[[bool], None] | None = None,
     ) -> None:
+        """With ``handed_over``, ask the server to lead, as this one hands over to it; the function is told whether it
+        does."""
         self._services = services
         self._config = services[Config]
         self._keyspace = services[Keyspace]
@@ -78,6 +85,7 @@ class Link(Handler):
         self._session = session
         self._connected = connected
         self._ended = ended
+        self._handed_over = handed_over
         self._input = b""
         self._replies = iter(self._handshake())
         self._receive: Callable[[bytes], None] = self._receive_line
@@ -152,6 +160,8 @@ class Link(Handler):
         if known:
             log.info("Trying a partial resynchronization (request %s:%d).", replicas.id, replicas.offset + 1)
         where = [replicas.id.encode(), b"%d" % (replicas.offset + 1)] if known else [b"?", b"-1"]
+        if self._handed_over is not None:
+            where.append(b"FAILOVER")
         commands.append([b"PSYNC", *where])
         return commands
 
@@ -195,11 +205,18 @@ class Link(Handler):
             log.info("Full resync from master: %s", shown[12:])
             self._following = words[1].decode("ascii", "replace"), int(words[2])
             self.state = LinkState.SYNC
+            if self._handed_over is not None:
+                self._handed_over(True)
         elif words[0] == b"+CONTINUE" and len(words) <= 2 and self._replicas.backlog is not None:
             stream = words[1].decode("ascii", "replace") if len(words) == 2 else self._replicas.id
             log.info("Successful partial resynchronization with master.")
             self._replicas.follow(stream, self._replicas.offset, same=True)
             self._begin_stream()
+            if self._handed_over is not None:
+                self._handed_over(True)
+        elif self._handed_over is not None:
+            self._handed_over(False)
+            raise LinkError(f"it does not take over: {shown}")
         elif line.startswith(TRANSIENT):
             raise LinkError(f"it cannot synchronise now: {shown}")
         else:

@@ -68,6 +68,7 @@ class Replicas:
         self.offset: int = 0  # bytes of the stream so far
         self.second_offset: int = -1  # up to which the stream of the second id is this one
         self.backlog: Backlog | None = None
+        self.handing_over: bool = False  # a failover is under way
         self.follows: bool = False  # this server is a replica itself: its stream is its master's
         self._replicas: dict[Session, Replica] = {}
         self._since_fork: list[bytes] = []
@@ -321,7 +322,7 @@ class Replicas:
             elif replica.state in (State.WAITING, State.SNAPSHOT) and now - replica.newline_at >= 1.0:
                 replica.newline_at = now
                 session.push(b"\n")  # it is patient as long as it gets these
-        if not self.follows and now - self._pinged >= config.repl_ping_replica_period:
+        if not self.follows and not self.handing_over and now - self._pinged >= config.repl_ping_replica_period:
             self._pinged = now
             self._aof.feed_replicas([b"PING"])
         self._refuse_or_accept()
@@ -337,6 +338,11 @@ class Replicas:
 
     # -- how far they are
 
+    def reached(self) -> int:
+        """Return the offset of the stream, with all that has been logged so far."""
+        self._aof.flush()
+        return self.offset
+
     def _count(self, offset: int) -> int:
         return sum(each.state is State.ONLINE and each.acknowledged >= offset for each in self)
 
@@ -349,8 +355,7 @@ class Replicas:
                 " configured to be writable (which is not the default) writes to replicas are just local and are not"
                 " propagated."
             )
-        self._aof.flush()
-        offset = self.offset
+        offset = self.reached()
         count = self._count(offset)
         if count >= wanted or session.atomic:
             return integer(count)
@@ -406,7 +411,6 @@ class Replicas:
             )
         backlog = self.backlog
         return fields | {
-            "master_failover_state": "no-failover",
             "master_replid": self.id,
             "master_replid2": self.second_id,
             "master_repl_offset": self.offset,

@@ -9,6 +9,8 @@ from typing import Any
 import evio_core
 
 from ..acl.users import Users
+from ..clients.blocking import Blocking
+from ..clients.connected import Clients
 from ..clients.session import Session
 from ..config.config import Config
 from ..keyspace.keyspace import Keyspace
@@ -16,6 +18,7 @@ from ..model.route import Route
 from ..model.services import Services
 from ..process.running import Running
 from ..stats.memory import MemoryLimit
+from .failover import Failover, FailoverState
 from .link import Link, LinkState
 from .replicas import Replicas
 
@@ -44,6 +47,8 @@ class Replication:
         self._route = services[Route]
         self._running = services[Running]
         self.replicas: Replicas = services[Replicas]
+        self.failover: Failover = Failover(services)
+        self.failover.follow, self.failover.lead = self.follow, self.lead
         self.master: tuple[str, int] | None = None
         self.link: Link | None = None
         self._retry_at = 0.0
@@ -66,6 +71,8 @@ class Replication:
         if self.master is None:
             log.info("Before turning into a replica, using my own master parameters to synthesize a cached master")
             self.replicas.begin_following()
+            for session in list(self._services[Clients].sessions.values()):
+                self._services[Blocking].disconnect(session)
         self.master = host, port
         self._config.replicaof = f"{host} {port}"
         self._keyspace.follows = True
@@ -107,7 +114,15 @@ class Replication:
         session.authenticated = session.atomic = True  # atomic: nothing blocks
         log.info("Connecting to MASTER %s:%d", *self.master)
         self._retry_at = time.monotonic() + RETRY
-        link = self.link = Link(self._services, session, self._refuse_or_accept, lambda: self._ended(link))
+        handing_over = self.failover.state is FailoverState.IN_PROGRESS
+        link: Link
+        link = self.link = Link(
+            self._services,
+            session,
+            self._refuse_or_accept,
+            lambda: self._ended(link),
+            self.failover.answered if handing_over else None,
+        )
         scheme = "tls" if self._config.tls_replication else "tcp"
         address = evio_core.url(scheme, self.master)
         if scheme == "tls" and self._config.tls_ca_cert_file:
@@ -136,6 +151,7 @@ class Replication:
     def tick(self) -> None:
         """Acknowledge once a second, give up on a silent master, and try again."""
         self.replicas.tick()
+        self.failover.tick()
         if self.master is None:
             return
         now = time.monotonic()
@@ -176,7 +192,7 @@ class Replication:
     def info(self) -> dict[str, Any]:
         """Fields of ``INFO replication``."""
         if self.master is None:
-            return {"role": "master"} | self.replicas.info()
+            return {"role": "master"} | self._stream_info()
         now = time.monotonic()
         fields: dict[str, Any] = {
             "role": "slave",
@@ -197,5 +213,10 @@ class Replication:
                 "slave_read_only": int(self._config.replica_read_only),
                 "replica_announced": int(self._config.replica_announced),
             }
-            | self.replicas.info()
+            | self._stream_info()
         )
+
+    def _stream_info(self) -> dict[str, Any]:
+        fields = self.replicas.info()
+        fields["master_failover_state"] = self.failover.state.value
+        return fields

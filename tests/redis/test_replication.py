@@ -264,6 +264,31 @@ def test_wait_counts_those_who_have_it(pair: tuple[Any, Any]) -> None:
         replica.wait(1, 1)
 
 
+def test_wait_is_about_the_client_s_own_writes(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    port = master.connection_pool.connection_kwargs["port"]
+    proxy = Proxy(port)
+    try:
+        replica.replicaof("127.0.0.1", proxy.port)
+        assert eventually(lambda: "online" in str(master.info("replication").get("slave0")))
+        with Wire(port) as idle, Wire(port) as writer:
+            assert writer.ask("SET k 1") == b"+OK\r\n"
+            assert writer.ask("WAIT 1 20000") == b":1\r\n"
+            proxy.hold()
+            for command in ("SET k 2", "EVAL redis.call('set','k',3)return(1) 0", "RPUSH l 1"):
+                writer.ask(command)
+                assert writer.ask("WAIT 1 1") == b":0\r\n"
+            writer.ask("MULTI")
+            writer.ask("SET k 4")
+            writer.ask("WAIT 1 0")
+            assert writer.ask("EXEC") == b"*2\r\n+OK\r\n:0\r\n"
+            assert idle.ask("WAIT 1 20000") == b":1\r\n"
+            proxy.release()
+            assert writer.ask("WAIT 1 20000") == b":1\r\n"
+    finally:
+        proxy.close()
+
+
 def test_roles(pair: tuple[Any, Any]) -> None:
     master, replica = pair
     a, b = (each.connection_pool.connection_kwargs["port"] for each in pair)
@@ -353,14 +378,18 @@ def test_a_link_that_is_cut_goes_on_where_it_was(pair: tuple[Any, Any]) -> None:
     try:
         replica.replicaof("127.0.0.1", proxy.port)
         assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+        other = redis.Redis(port=master.connection_pool.connection_kwargs["port"], db=2, single_connection_client=True)
         for _ in range(3):
             for n in range(200):
                 master.rpush("l", n)
                 master.set(f"k{n}", "x" * n)
+            other.rpush("l", "the stream is in another database now")
+            assert eventually(lambda: caught_up(master, replica))
             proxy.cut()
-            master.rpush("l", "while it was cut")
+            other.rpush("l", "while it was cut")
             assert eventually(lambda: replica.info("replication").get("master_link_status") == "up")
             same(master, replica)
+        other.close()
         assert master.info("stats")["sync_partial_ok"] >= 3
         assert master.info("stats")["sync_full"] == 1
     finally:
@@ -420,6 +449,49 @@ def test_a_replica_logs_and_comes_back(tmp_path: Path) -> None:
                 assert eventually(lambda: replica.info("persistence")["aof_rewrite_in_progress"] == 0)
             with ours(tmp_path / "b", appendonly=True) as b, redis.Redis(port=b) as replica:
                 assert contents(replica) == wanted
+
+
+@pytest.mark.parametrize("kind", [ours, real], ids=["of-itself", "of-redis"])
+def test_a_replica_that_was_restarted_goes_on(kind: Kind, tmp_path: Path) -> None:
+    with kind(tmp_path / "a") as a, redis.Redis(port=a) as master, redis.Redis(port=a, db=2) as other:
+        write_all_types(master, "before")
+        with ours(tmp_path / "b", save="900 100000") as b, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            write_all_types(master, "after")
+            master.set("expires meanwhile", "x", px=1)
+            other.set("elsewhere", 1)
+            same(master, replica)
+        other.set("elsewhere", 2)
+        assert eventually(lambda: master.get("expires meanwhile") is None)
+        with ours(tmp_path / "b", replicaof=f"127.0.0.1 {a}") as b, redis.Redis(port=b) as replica:
+            assert eventually(lambda: replica.info("replication")["master_link_status"] == "up")
+            write_all_types(master, "later")
+            same(master, replica)
+        assert master.info("stats")["sync_full"] == 1
+        assert master.info("stats")["sync_partial_ok"] == 1
+
+
+@pytest.mark.parametrize("kind", [ours, real], ids=["of-itself", "from-redis"])
+def test_replicas_of_a_master_that_was_restarted_go_on(kind: Kind, tmp_path: Path) -> None:
+    with kind(tmp_path / "b") as b, redis.Redis(port=b) as replica:
+        with ours(tmp_path / "a") as a, redis.Redis(port=a) as master:
+            write_all_types(master, "before")
+            follow(replica, master)
+            write_all_types(master, "after")
+            master.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            master.set("expires meanwhile", "x", px=1)
+            same(master, replica)
+            with Wire(a) as wire:
+                wire.send("SHUTDOWN SAVE")
+                wire.rest()
+        with ours(tmp_path / "a") as a, redis.Redis(port=a) as master:
+            follow(replica, master)
+            assert eventually(lambda: master.exists("expires meanwhile") == 0)
+            write_all_types(master, "later")
+            same(master, replica)
+            assert master.info("stats")["sync_full"] == 0
+            assert master.info("stats")["sync_partial_ok"] == 1
+            assert replica.dbsize() == master.dbsize()
 
 
 def test_replicaof_in_the_configuration(tmp_path: Path) -> None:
@@ -582,6 +654,21 @@ def test_a_master_that_sends_nonsense_as_its_stream(tmp_path: Path, caplog: pyte
         assert eventually(lambda: "Protocol error" in caplog.text)
         assert "no command for: b'NONSENSE'" in caplog.text
         assert eventually(lambda: client.get("k") == b"v")
+    master.close()
+
+
+def test_a_link_that_ends_within_a_transaction_goes_on_before_it(tmp_path: Path) -> None:
+    with ours(tmp_path / "a") as a, redis.Redis(port=a) as source:
+        source.execute_command("SAVE")
+        snapshot = (tmp_path / "a" / "dump.rdb").read_bytes()
+    whole = encode([b"SET", b"k", b"1"])
+    half = encode([b"MULTI"]) + encode([b"INCR", b"n"]) + encode([b"INCR", b"n"])[:9]
+    master = FakeMaster({"PSYNC": FULL_RESYNC}, b"$%d\r\n%b" % (len(snapshot), snapshot) + whole + half, hang_up=True)
+    with ours(tmp_path / "b") as port, redis.Redis(port=port) as client:
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: client.info("replication")["slave_repl_offset"] == 10 + len(whole))
+        assert eventually(lambda: b"\r\n%d\r\n" % (11 + len(whole)) in master.received)
+        assert client.get("n") is None
     master.close()
 
 

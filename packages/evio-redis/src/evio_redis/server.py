@@ -104,6 +104,7 @@ class Server:
         self.lock: threading.RLock = threading.RLock()  # held by callbacks if there are several loops
         self._ids = 0
         self._begun = False
+        self._facts: dict[bytes, bytes] = {}  # that the snapshot has said about itself
         self._complete = False  # what was loaded at the start is whole
         self._announce: Callable[[], None]  # that the server is ready; set when it serves
         self._end = ExitStack()
@@ -156,6 +157,7 @@ class Server:
         self._snapshots = add(Snapshots(services))
         self._aof.later = self._later
         self._replicas = add(Replicas(services))
+        self._snapshots.stream = self._replicas.facts
         self._replication = add(Replication(services))
         self._cluster.on_map = self._take_role
         self._cluster.is_replica = lambda: self._replication.master is not None
@@ -406,7 +408,7 @@ class Server:
         if self.config.appendonly:
             self._loading.begin(self._aof.opening(), self._aof.to_load)
         else:
-            self._loading.begin(self._snapshots.loading({}), self._snapshots.to_load)
+            self._loading.begin(self._snapshots.loading(self._facts), self._snapshots.to_load)
         self._go_on_loading()
 
     def _go_on_loading(self) -> None:
@@ -426,6 +428,8 @@ class Server:
             log.info("Ready to accept connections on %s", evio_core.url(scheme, name))
         self._running.ready.set()
         self._announce()
+        mapped = self._cluster.map
+        self._replicas.restore(self._facts, bool(mapped.myself.master.strip("-") if mapped else self.config.replicaof))
         if self._cluster.map is not None:
             self._take_role(self._cluster.map)
         else:

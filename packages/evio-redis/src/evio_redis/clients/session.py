@@ -81,6 +81,7 @@ class Session:
         "user",
         "watching",
         "way",
+        "written",
     )
 
     def __init__(self, services: Services, conn: Conn | None, identity: int) -> None:
@@ -125,6 +126,7 @@ class Session:
         self.replica: Replica | None = None  # what it has said about itself as a replica (REPLCONF)
         self.blocked: Any = None  # what it waits for
         self.redacted: tuple[Args, Args] | None = None  # a command, and how MONITOR and the slow log show it
+        self.written: int = 0  # up to where the replication stream has its commands
         self.rewritten: list[Args] = []  # what the log gets instead of the command that runs
         self.backlog: deque[Args] = deque()  # commands that arrived meanwhile
         self.backlog_bytes: int = 0  # in which so much input went

@@ -24,6 +24,7 @@ from .child import Child
 from .disk import sync_directory
 from .loading import Loading
 from .rdb.reader import Facts, loading_rdb
+from .rdb.writer import Facts as WrittenFacts
 from .rdb.writer import write_rdb
 
 __all__ = ["Snapshots"]
@@ -56,6 +57,8 @@ class Snapshots:
         self._count = 0
         self._tried = 0.0
         self._dirty = 0  # changes when the child was forked
+        self.stream: Callable[[], WrittenFacts] = lambda: ()  # the replication stream as of now; set by the server
+        self._stream: WrittenFacts = ()  # of the last snapshot
         self.scheduled: bool = False  # to begin at the next tick
         self.at_exit: bool | None = None  # of SHUTDOWN: to be written or not; None if the save points decide
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
@@ -94,7 +97,8 @@ class Snapshots:
         """Write one now, while everybody waits. Raises ``OSError``."""
         temporary = self._temporary(os.getpid())
         try:
-            write_rdb(self._config, self._keyspace, temporary)
+            self._stream = self.stream()
+            write_rdb(self._config, self._keyspace, temporary, facts=self._stream)
             self._adopt(temporary)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -110,7 +114,8 @@ class Snapshots:
         self._dirty = self._keyspace.dirty
         try:
             path = self._temporary(os.getpid())
-            self._child.begin(path, lambda path: write_rdb(self._config, self._keyspace, path))
+            self._stream = facts = self.stream()
+            self._child.begin(path, lambda path: write_rdb(self._config, self._keyspace, path, facts=facts))
         except OSError as error:
             log.warning("Can't save in background: fork: %s", error.strerror or error)
             self._failed()
@@ -133,7 +138,8 @@ class Snapshots:
             log.warning("There is a child saving an .rdb. Killing it!")
             self._child.kill()
         wanted = bool(self._points()) if self.at_exit is None else self.at_exit
-        if wanted and (self._keyspace.dirty != self._last.dirty or not self.path.exists()):
+        changed = self._keyspace.dirty != self._last.dirty or self.stream() != self._stream
+        if wanted and (changed or not self.path.exists()):
             log.info("Saving the final RDB snapshot before exiting.")
             try:
                 self.save()

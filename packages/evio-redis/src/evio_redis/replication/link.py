@@ -25,7 +25,7 @@ from ..persistence import AppendOnlyFile
 from ..persistence.aof.encode import encode, encoded_size
 from ..persistence.aof.loader import LONG_AGO
 from ..persistence.loading import Loading
-from ..persistence.rdb.reader import loading_rdb
+from ..persistence.rdb.reader import Facts, loading_rdb
 from ..process.listeners import Listeners
 from ..process.running import Running
 from ..protocol.parser import Parser
@@ -97,7 +97,8 @@ class Link(Handler):
         self._began = self._spoke = 0.0  # when loading the snapshot began, and when the master was told of it
         self._following = ("", 0)  # the stream behind the snapshot: its id and its offset
         self._parser = Parser()
-        self._raw = bytearray()  # what the parser has of a command that is not whole
+        self._raw = bytearray()  # what is not yet a part of this server's stream
+        self._parsed = 0  # bytes of whole commands in it
         self._queue: list[Args] | None = None  # of MULTI
         self.state: LinkState = LinkState.CONNECTING
         self.last_input: float = time.monotonic()
@@ -280,7 +281,9 @@ class Link(Handler):
             for _ in self._keyspace.emptying():
                 yield 0
             self._keyspace.functions.clear()
-            yield from loading_rdb(self._keyspace, path, self._config, {})
+            facts: Facts = {}
+            yield from loading_rdb(self._keyspace, path, self._config, facts)
+            self._replicas.take_database(facts)
         finally:
             path.unlink(missing_ok=True)
 
@@ -350,7 +353,7 @@ class Link(Handler):
 
     def _begin_stream(self) -> None:
         self.state = LinkState.CONNECTED
-        self._session.db = self._keyspace.databases[0]
+        self._session.db = self._keyspace.databases[self._replicas.database]
         self._receive = self._receive_stream
         self._connected()
         self.acknowledge()
@@ -363,23 +366,34 @@ class Link(Handler):
     def _receive_stream(self, chunk: bytes) -> None:
         self._raw += chunk
         commands = self._parser.parse(chunk)
-        done = 0
         for args in commands:
-            size = encoded_size(args)
-            data = bytes(self._raw[done : done + size])
-            done += size
-            self._take(args)
-            self._replicas.feed(data)
-        del self._raw[:done]
+            name = args[0].upper()
+            if name == b"REPLCONF" and self._queue is None:
+                self._done()
+                if len(args) == 3 and args[1].upper() == b"GETACK":
+                    self.acknowledge()
+            else:
+                self._take(name, args)
+            self._parsed += encoded_size(args)
+        self._done()
         if self._parser.error is not None:
             raise LinkError(f"Protocol error: {self._parser.error}")
         if commands and self._keyspace.ready_keys:
             self._services[Blocking].serve()
         self._aof.flush()
 
-    def _take(self, args: Args) -> None:
-        name = args[0].upper()
+    def _done(self) -> None:
+        """Count what has been run as a part of this server's stream. A transaction counts as a whole: a link that ends
+        within it has nothing of it."""
+        if self._queue is None and self._parsed:
+            self._replicas.database = self._session.db.index
+            self._replicas.feed(bytes(self._raw[: self._parsed]))
+            del self._raw[: self._parsed]
+            self._parsed = 0
+
+    def _take(self, name: bytes, args: Args) -> None:
         if name == b"MULTI":
+            self._done()
             self._queue = []
         elif name == b"EXEC":
             queue, self._queue = self._queue or [], None
@@ -391,9 +405,6 @@ class Link(Handler):
                 self._aof.end_transaction(self._session)
         elif self._queue is not None:
             self._queue.append(args)
-        elif name == b"REPLCONF":
-            if len(args) == 3 and args[1].upper() == b"GETACK":
-                self.acknowledge()
         else:
             self._run(args)
 

@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ from ..model.route import Route
 from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.child import Child
-from ..persistence.rdb.writer import write_rdb
+from ..persistence.rdb.reader import REPL_DATABASE, REPL_ID, REPL_OFFSET
+from ..persistence.rdb.writer import Facts, write_rdb
 from ..protocol.resp import integer
 from .backlog import Backlog
 
@@ -52,6 +53,11 @@ def new_id() -> str:
     return secrets.token_hex(20)
 
 
+def is_id(text: bytes) -> bool:
+    """Return True for what may be the id of a stream."""
+    return len(text) == len(NO_ID) and text.isalnum()
+
+
 class Replicas:
     """The replication stream of one server and those who follow it."""
 
@@ -65,6 +71,7 @@ class Replicas:
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self.id: str = new_id()
         self.second_id: str = NO_ID
+        self.database: int = 0  # that the master's stream has selected, as far as this server has it
         self.offset: int = 0  # bytes of the stream so far
         self.second_offset: int = -1  # up to which the stream of the second id is this one
         self.backlog: Backlog | None = None
@@ -175,8 +182,8 @@ class Replicas:
         if not self.follows:
             self._aof.set_replicate(self.feed)
 
-    def feed(self, data: bytes) -> None:
-        """Send what comes next in the stream."""
+    def feed(self, data: bytes) -> int:
+        """Send what comes next in the stream; returns its length up to there."""
         assert self.backlog is not None, "there is a stream"
         self.offset += len(data)
         self.backlog.append(data)
@@ -185,6 +192,7 @@ class Replicas:
         for session, replica in self._replicas.items():
             if replica.state in (State.LOADING, State.ONLINE):
                 session.push(data)
+        return self.offset
 
     def follow(self, stream: str, offset: int, same: bool) -> None:
         """Have the stream be a master's from now on, which this server has up to ``offset``; ``same`` if it goes on as
@@ -203,6 +211,7 @@ class Replicas:
 
     def begin_following(self) -> None:
         """Go on as a replica: what this server has had so far may be the beginning of its master's stream."""
+        self.database = self._aof.stream_database
         self._aof.set_replicate(None)
         self.follows = True
         self._refuse_or_accept()
@@ -223,6 +232,40 @@ class Replicas:
         if self.backlog is not None:
             self._aof.set_replicate(self.feed)
 
+    # -- over a restart
+
+    def facts(self) -> Facts:
+        """Return what a snapshot as of now says of the stream; nothing while there is none."""
+        offset = self.reached()
+        if self.backlog is None:
+            return ()
+        return (
+            (REPL_DATABASE, b"%d" % (self.database if self.follows else self._aof.stream_database)),
+            (REPL_ID, self.id.encode()),
+            (REPL_OFFSET, b"%d" % offset),
+        )
+
+    def restore(self, facts: Mapping[bytes, bytes], follows: bool) -> None:
+        """Go on with the stream that a snapshot was part of, which has been loaded at the start: as a replica, whose
+        master is asked for the rest of it, or as the master, under a new id."""
+        stream, offset = facts.get(REPL_ID, b""), facts.get(REPL_OFFSET, b"")
+        if not is_id(stream) or not offset.isdigit():
+            return
+        self.offset = int(offset)
+        if follows:
+            self.id = stream.decode()
+            self.take_database(facts)
+        else:
+            self.second_id, self.second_offset = stream.decode(), self.offset + 1
+            self._aof.set_replicate(self.feed)
+        self._alone_since = time.monotonic()
+        self.backlog = Backlog(self._config.repl_backlog_size, self.offset)
+
+    def take_database(self, facts: Mapping[bytes, bytes]) -> None:
+        """Take note of the database that the stream goes on in behind a snapshot."""
+        number = facts.get(REPL_DATABASE, b"0")
+        self.database = int(number) if number.isdigit() and int(number) < self._config.databases else 0
+
     def _resize(self) -> None:
         if self.backlog is not None:
             self.backlog.size = self._config.repl_backlog_size
@@ -241,7 +284,8 @@ class Replicas:
         keyspace.functions = self._keyspace.functions
         path = Path(self._config.dir) / f"temp-repl-{os.getpid()}.rdb"
         try:
-            self._child.begin(path, lambda path: write_rdb(self._config, keyspace, path))
+            facts = self.facts()
+            self._child.begin(path, lambda path: write_rdb(self._config, keyspace, path, facts=facts))
         except OSError as error:
             log.warning("Can't write a snapshot for replicas: fork: %s", error.strerror or error)
             self._retry_at = time.monotonic() + RETRY
@@ -347,7 +391,7 @@ class Replicas:
         return sum(each.state is State.ONLINE and each.acknowledged >= offset for each in self)
 
     def wait(self, session: Session, wanted: int, timeout: float) -> bytes:
-        """Have a client wait, ``timeout`` seconds at most (0: for ever), until so many replicas have what has been
+        """Have a client wait, ``timeout`` seconds at most (0: for ever), until so many replicas have what it has
         written so far (WAIT); returns the reply for now. Raises :class:`CommandError` on a replica."""
         if self.follows:
             raise CommandError(
@@ -355,7 +399,8 @@ class Replicas:
                 " configured to be writable (which is not the default) writes to replicas are just local and are not"
                 " propagated."
             )
-        offset = self.reached()
+        self._aof.flush()
+        offset = session.written
         count = self._count(offset)
         if count >= wanted or session.atomic:
             return integer(count)

@@ -75,7 +75,7 @@ class LogWriter:
         self._latency = services[Latency]
         self._route = services[Route]
         self.logging: bool = False  # commands that change something are to be logged
-        self.replicate: Callable[[bytes], None] | None = None  # the replicas' part, while there may be any
+        self.replicate: Callable[[bytes], int] | None = None  # the replicas' part, while there may be any
         self.later: Callable[[Callable[[], object]], None]  # have it called at the end of the turn; set by the server
         self._flushed_later = False
         self._replicated = 0  # pieces at the beginning of the buffer that replicas have
@@ -90,6 +90,7 @@ class LogWriter:
         self._multi_at = 0  # where in the buffer its MULTI is
         self._unacknowledged: dict[Session, None] = {}  # whose commands are in the buffer
         self._doomed: dict[Session, None] = {}  # whose commands are not on the disk though they should be
+        self._wrote: dict[Session, None] = {}  # whose commands replicas do not have yet
         self._unsynced = False
         self._last_sync = time.monotonic()
         self.error: str = ""  # why writes are refused
@@ -98,12 +99,18 @@ class LogWriter:
         self.flush_delay: float = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
         self._disk = DiskThread()
 
-    def set_replicate(self, replicate: Callable[[bytes], None] | None) -> None:
-        """Begin to hand all commands to replicas, or (None) cease to."""
+    def set_replicate(self, replicate: Callable[[bytes], int] | None) -> None:
+        """Begin to hand all commands to replicas, by a function that returns the offset behind them, or (None) cease
+        to."""
         self.flush()
         self.replicate = replicate
         self.restart_stream()
         self._follow()
+
+    @property
+    def stream_database(self) -> int:
+        """The index of the database that was selected last."""
+        return self._database.index if self._database is not None else 0
 
     def restart_stream(self) -> None:
         """Hand over what there is; what follows begins by selecting its database."""
@@ -170,6 +177,8 @@ class LogWriter:
 
     def _recorded(self, session: Session) -> None:
         """See to it that what a client's command has logged is where it has to be before the reply leaves."""
+        if self.replicate is not None:
+            self._wrote[session] = None
         if self._fd >= 0:
             self._unacknowledged[session] = None
             if not self.grouped and not self._transaction:
@@ -214,6 +223,8 @@ class LogWriter:
             else:
                 self._buffer.append(encode([b"EXEC"]))
             self._unacknowledged[session] = None
+            if self.replicate is not None:
+                self._wrote[session] = None
         self._transaction = 0
         if not self.grouped:
             self._flush_ungrouped()
@@ -274,7 +285,7 @@ class LogWriter:
             if self._fd < 0 and not self._config.aof_timestamp_enabled:
                 data = b"".join(self._buffer)
                 self._buffer.clear()
-                self.replicate(data)
+                self._note_offsets(self.replicate(data))
                 return
             self._hand_over(self.replicate)
         if not self._buffer or self._fd < 0:
@@ -305,7 +316,7 @@ class LogWriter:
         if self.error and not self._distrusted:
             self._recovered()
 
-    def _hand_over(self, replicate: Callable[[bytes], None]) -> None:
+    def _hand_over(self, replicate: Callable[[bytes], int]) -> None:
         """Give replicas what they do not have yet, and keep what the file is to have."""
         fresh = self._buffer[self._replicated :]
         self._replicated = len(self._buffer)
@@ -316,7 +327,13 @@ class LogWriter:
             self._buffer = [piece for piece in self._buffer if type(piece) is not _ForReplicas]
             self._replicated = len(self._buffer)
         if data:
-            replicate(data)
+            self._note_offsets(replicate(data))
+
+    def _note_offsets(self, offset: int) -> None:
+        """Have clients know up to where the stream has their commands (WAIT)."""
+        for session in self._wrote:
+            session.written = offset
+        self._wrote.clear()
 
     def _forget_buffer(self) -> None:
         self._buffer.clear()

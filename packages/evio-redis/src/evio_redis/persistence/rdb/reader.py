@@ -34,7 +34,7 @@ from .crc64 import crc64
 from .primitives import MALFORMED, Reader
 from .values import STRING, Limits, read_value
 
-__all__ = ["Settings", "load_rdb", "loading_rdb"]
+__all__ = ["REPL_DATABASE", "REPL_ID", "REPL_OFFSET", "Facts", "Settings", "load_rdb", "loading_rdb"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
@@ -46,6 +46,9 @@ CHUNK = 1 << 18
 
 SLICE = 1 << 14
 """Bytes of keys that are loaded at once, at least: one key is loaded whole."""
+
+REPL_ID, REPL_OFFSET, REPL_DATABASE = b"repl-id", b"repl-offset", b"repl-stream-db"
+"""The facts about the replication stream whose state a file holds, as Redis names them."""
 
 KEPT = 1 << 22
 """Bytes of a file that stay in memory when they have been read."""
@@ -153,8 +156,8 @@ class _Loading:
             log.warning("skipping the empty key %r", key)
             return
         if expiry is not None:
-            if expiry <= self._now:
-                return
+            if expiry <= self._now and REPL_ID not in self._facts:
+                return  # else replicas, who go on from here, are told when it is removed
             database.set_expiry(key, expiry)
         if key in database.data:
             raise ValueError(f"a key twice, {key[:64]!r},")

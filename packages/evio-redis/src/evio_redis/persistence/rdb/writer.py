@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...config.config import Config
@@ -18,19 +19,23 @@ from .crc64 import crc64
 from .primitives import compressed, length, string
 from .values import STRING, VERSION, code_of, pieces
 
-__all__ = ["write_rdb"]
+__all__ = ["Facts", "write_rdb"]
 
 CHUNK = 1 << 20
 """Bytes written at once."""
 
 
-def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False) -> None:
-    """Write all keys to a new file, and sync it; ``base`` says in it that it is one of an append-only file. Raises
-    ``OSError``."""
+Facts = Sequence[tuple[bytes, bytes]]
+"""Auxiliary fields of a file: what it says about itself."""
+
+
+def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False, facts: Facts = ()) -> None:
+    """Write all keys to a new file, and sync it; ``base`` says in it that it is one of an append-only file, and so do
+    more ``facts``. Raises ``OSError``."""
     path.unlink(missing_ok=True)  # an orphan of a server that was killed may be writing to it still
     with open(path, "xb", buffering=0) as file:
         output = _Output(file.fileno(), config.rdbchecksum)
-        _write(config, keyspace, output, base)
+        _write(config, keyspace, output, [*_facts(base), *facts])
         output.finish()
         os.fsync(file.fileno())
 
@@ -63,10 +68,10 @@ class _Output:
         self.flush()
 
 
-def _write(config: Config, keyspace: Keyspace, output: _Output, base: bool) -> None:
+def _write(config: Config, keyspace: Keyspace, output: _Output, facts: Facts) -> None:
     parts = output.parts
     parts.append(b"REDIS%04d" % VERSION)
-    for name, value in _facts(base):
+    for name, value in facts:
         parts += (bytes((AUX,)), string(name), string(value))
     for code in keyspace.functions.codes():
         parts += (bytes((FUNCTION,)), string(code))

@@ -239,8 +239,9 @@ class Loop:
                 if size >= usual_size or conn.read_size != usual_size:
                     conn.read_size = LARGE_READ_SIZE if size >= usual_size else usual_size
                 conn.seen = now
+                on_data = conn.on_data  # as a method, it would be looked up in the class first
                 try:
-                    output = conn.on_data(conn.subject, chunk)
+                    output = on_data(conn.subject, chunk)
                     if type(output) is not bytes or not conn.inline or not direct:
                         if output is not None:
                             conn.reply(output)

@@ -605,8 +605,16 @@ class Connection(Polled):
                 try:
                     if type(chunk) is bytes and self.options.reuse_input_buffer:
                         chunk = memoryview(chunk)
-                    output = self.on_data(self.subject, chunk)
-                    if type(output) is bytes and self._out is None and self._phase == OPEN and self._is_direct():
+                    on_data = self.on_data
+                    output = on_data(self.subject, chunk)
+                    if (
+                        type(output) is bytes
+                        and self._out is None
+                        and self._phase == OPEN
+                        and self._answers is None
+                        and loop.direct
+                        and self.events.drained is None
+                    ):
                         self._send_now(output)
                     elif output is not None:
                         self.reply(output)
@@ -751,10 +759,6 @@ class Connection(Polled):
         if self._out is None:
             self._out = Output()
         return self._out
-
-    def _is_direct(self) -> bool:
-        """True if a reply may be written at once, with no callback to fire before or after it."""
-        return self.loop.direct and self.events.drained is None and self._answers is None
 
     def _takes_output(self) -> bool:
         """True while it is open: from the dial on until the end of the turn in which it, or its output, was ended."""

@@ -122,20 +122,26 @@ class TLSChannel:
     # -- output
 
     def send_now(self, fd: int, data: bytes) -> int:
-        session, write, done, size = self._session, self._write, 0, len(data)
-        while done < size:
-            session.send(data if size <= PIECE_SIZE else data[done : done + PIECE_SIZE])
+        session, size = self._session, len(data)
+        if size <= PIECE_SIZE:
+            session.send(data)
+            self._send_cipher(fd, session.outgoing.read())
+            return size
+        done = 0
+        while done < size and not self._cipher:
+            session.send(data[done : done + PIECE_SIZE])
             done += PIECE_SIZE
-            cipher = session.outgoing.read()
-            try:
-                sent = write(fd, cipher)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(cipher):
-                self._cipher = memoryview(cipher)[sent:]
-                self.due = True
-                return min(done, size)
-        return size
+            self._send_cipher(fd, session.outgoing.read())
+        return min(done, size)
+
+    def _send_cipher(self, fd: int, cipher: bytes) -> None:
+        try:
+            sent = self._write(fd, cipher)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(cipher):
+            self._cipher = memoryview(cipher)[sent:]
+            self.due = True
 
     def send(self, fd: int, out: Output, last: bool) -> int:
         sent = 0

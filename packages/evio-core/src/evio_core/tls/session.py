@@ -42,7 +42,7 @@ class TLSSession:
     All methods raise ``ssl.SSLError``.
     """
 
-    __slots__ = ("_read", "ended", "incoming", "object", "outgoing", "send", "server_side")
+    __slots__ = ("_read", "_whole", "ended", "incoming", "object", "outgoing", "send", "server_side")
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
         self.incoming: ssl.MemoryBIO = ssl.MemoryBIO()
@@ -55,6 +55,7 @@ class TLSSession:
         inner = getattr(self.object, "_sslobj", self.object)
         self.send: Callable[[Buffer], int] = inner.write
         self._read = inner.read
+        self._whole = False  # OpenSSL has all of every record that it has begun
         self.ended: bool = False
         """The peer sent ``close_notify``: no more plaintext will come."""
 
@@ -86,11 +87,15 @@ class TLSSession:
         incoming, read = self.incoming, self._read
         incoming.write(ciphertext)
         parts: list[bytes] = []
+        # ``read`` allocates what it is asked for, and there is less plaintext than ciphertext.
+        most = len(ciphertext) if self._whole and len(ciphertext) < RECORD_SIZE else RECORD_SIZE
+        self._whole = False
         try:
             # All of a record: OpenSSL keeps nothing back. Without more input, asking again would only raise
             # SSLWantReadError, which is not cheap.
-            while plaintext := read(RECORD_SIZE):
+            while plaintext := read(most):
                 if not incoming.pending:
+                    self._whole = True
                     if not parts:
                         return plaintext
                     parts.append(plaintext)

@@ -26,6 +26,8 @@ from evio_http.connections.session import HTTPSession
 from evio_http.message.response import FileBody
 from evio_http.server import LONGEST_REPEATED
 from evio_http.site.auth import BasicAuth, hash_password
+from evio_http.site.policy import Policy
+from evio_http.site.rules import CacheRules, HeaderRules
 from tests.core.harness import (
     TIMEOUT,
     Clock,
@@ -384,6 +386,49 @@ def test_head_304_and_ranges_from_memory_are_what_they_were(site: Path) -> None:
             part = ask(sock, "/a.txt", "Range: bytes=1-1")
             assert (part.status, part.body, part.fields["content-range"]) == (206, b"a", "bytes 1-1/3")
             assert ask(sock, "/a.txt").body == b"aaa"
+
+
+def policy() -> Policy:
+    """One that adds as many fields as there can be."""
+    cache, headers = CacheRules(), HeaderRules()
+    cache.add("*.txt", "max-age=60")
+    headers.add("*", "Content-Language: en")
+    headers.add("*", "Vary: DNT")
+    return Policy(cache=cache, headers=headers, security=True, origins=["https://a.example"])
+
+
+class Counted:
+    """A site that counts how often it is asked."""
+
+    shared_requests = True
+
+    def __init__(self, site: Site) -> None:
+        self.asked = 0
+        self._site = site
+
+    def __call__(self, request: Request) -> Any:
+        self.asked += 1
+        return self._site(request)
+
+
+@pytest.mark.parametrize("validator", ["If-None-Match: {etag}", "If-Modified-Since: {last-modified}"])
+@pytest.mark.parametrize("path", ["/a.txt", "/big.bin", "/"])
+@pytest.mark.parametrize("options", [{}, {"compress": True}, {"policy": policy()}])
+def test_the_site_is_not_asked_for_the_304_of_what_is_in_memory(
+    site: Path, options: dict[str, Any], path: str, validator: str
+) -> None:
+    counted = Counted(Site(str(site), **options))
+    with serving(counted) as run, connect(run.addr) as sock:
+        full = ask(sock, path)
+        known = validator.format(**full.fields)
+        found = [ask(sock, path, known) for _ in range(2)]
+        assert counted.asked == 1
+    with serving(Site(str(site), **options)) as run, connect(run.addr) as sock:
+        by_the_site = ask(sock, path, known)
+    for each in (*found, by_the_site):
+        assert each.status == 304
+        each.fields.pop("date")
+    assert [list(each.fields.items()) for each in found] == [list(by_the_site.fields.items())] * 2
 
 
 # -- connections

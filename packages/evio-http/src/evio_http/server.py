@@ -89,6 +89,7 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
     """
     received, asked, send_held = server.received, server.asked, server.send_held
     recognise, renew, now, stat = server.recognise, server.known.renew, monotonic, os.stat
+    not_modified = server.known.not_modified
     observe, observed = server.observers.observe, server.observers.present
 
     def recognised(chunk: bytes) -> Head:
@@ -126,7 +127,7 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
                     if tags is None and since is None:
                         answer = record.full
                     elif tags == record.tag or (tags is None and since == record.modified):
-                        answer = record.not_modified
+                        answer = record.not_modified or not_modified(record)
                     else:
                         answer = record.answer(said[0], tags, since)
         if record is not None and answer is not None:

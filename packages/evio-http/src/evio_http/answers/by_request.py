@@ -17,7 +17,7 @@ from ..files.encodings import PREFERENCE, choose
 from ..files.version import FileSource, FileVersion
 from ..message.conditional import Outcome, evaluate
 from ..message.request import Request
-from ..message.response import DATE_AT, DateClock, FileBody, Response
+from ..message.response import DATE_AT, DateClock, FileBody, Response, not_modified_head
 from .cache import HotAnswer, HotCache, Span
 
 __all__ = ["Key", "KnownAnswers", "Record", "Records", "Variants"]
@@ -256,6 +256,23 @@ class KnownAnswers:
                 return False
             record.until = self._clock.until
         return now < answer.until or self._hot.renew(answer, self._clock.tell(now), self._clock.until)
+
+    def not_modified(self, record: Record) -> HotAnswer | None:
+        """Make of a record's full answer the one for clients that have just that: the site would look the file up and
+        open it, only to say that nothing has changed. None if it cannot be made."""
+        full = record.full
+        if full is None or full.status != 200:
+            return None
+        until, wire = full.until, full.wire
+        if not wire:  # another thread has let go of it
+            return None
+        head = not_modified_head(wire)
+        for line, value in ((b"\nETag: %b\r\n", record.tag), (b"\nLast-Modified: %b\r\n", record.modified)):
+            if value is not None and line % value not in head:  # a handler has given it another validator
+                return None
+        answer = self._hot.keep(head, b"", record.source.files, 304, DATE_AT[304], until)
+        record.not_modified = answer
+        return answer
 
     def _has_appeared(self, source: FileSource) -> bool:
         """As the source says, with one look for all files of a directory: in a second, most of them are asked for."""

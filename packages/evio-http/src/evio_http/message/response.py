@@ -22,6 +22,7 @@ __all__ = [
     "Response",
     "Source",
     "checked_response",
+    "not_modified_head",
     "render_head",
     "then",
     "without_source",
@@ -35,6 +36,9 @@ _FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode() for status in HTTPStatus}
 DATE_AT = {status: len(line) for status, line in _STATUS_LINES.items()}
 """The position of the value of Date, in bytes, in a head of ``render_head``, by status."""
+
+_OF_CONTENT = re.compile(rb"(?<=\n)(?:Content-(?:Type|Length|Encoding)|Accept-Ranges):[^\r]*\r\n", re.IGNORECASE)
+"""Fields of a 200 that a 304 does not have."""
 
 _FRAMED_BY_SERVER = ("content-length", "transfer-encoding", "connection", "date")
 
@@ -219,3 +223,10 @@ def render_head(
     if connection:
         fields += f"Connection: {connection}\r\n"
     return b"%b%b\r\n%b%b\r\n" % (_STATUS_LINES[response.status], date, server, fields.encode("latin-1"))
+
+
+def not_modified_head(head: bytes) -> bytes:
+    """Make the head of the 304 that a request for the same, but with a condition, has instead of the 200 with this
+    ``head`` of ``render_head`` (RFC 9110 section 15.4.5). What follows the head is ignored."""
+    fields = head[DATE_AT[200] : head.index(b"\r\n\r\n") + 2]
+    return b"%b%b\r\n" % (_STATUS_LINES[304], _OF_CONTENT.sub(b"", fields))

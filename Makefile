@@ -15,7 +15,7 @@ help:
 	@echo "make echo           run an echo server on 127.0.0.1:5000 (tcp and udp)"
 	@echo "make redis          run a key-value server on 127.0.0.1:6380; try: redis-cli -p 6380"
 	@echo "make http           serve examples/site on http://127.0.0.1:8080"
-	@echo "make scale-NAME     run examples/scale-out/NAME: shards, failover, proxy-protocol, cache"
+	@echo "make scale-NAME     run examples/scale-out/NAME: shards, failover, cluster, proxy-protocol, cache"
 	@echo "make test           run the tests"
 	@echo "make test-all       run the whole matrix and all examples, on every Python from 3.11 on that is found"
 	@echo "make differential   compare evio-redis with redis-server on EXAMPLES=5000 sequences of commands"

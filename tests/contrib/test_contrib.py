@@ -4,18 +4,24 @@ are run."""
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 import evio_core
+import evio_http.cli.arguments
+import evio_redis.__main__
 from tests.core.harness import TIMEOUT, needs
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -122,3 +128,73 @@ def test_logrotate(path: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert not log.exists()
     assert len(list(tmp_path.glob("server.log.1*"))) == 1
+
+
+# -- sets of containers
+
+
+COMPOSE = sorted((CONTRIB / "compose").glob("*.yaml"))
+
+
+def compose(path: Path) -> dict[str, Any]:
+    """The file as compose reads it, with the anchors resolved."""
+    return dict(YAML(typ="safe").load(path))
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.stem)
+def test_compose_files_are_of_the_specification_s_schema(path: Path) -> None:
+    tool = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    docker = shutil.which("docker")
+    if docker and not subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        subprocess.run([docker, "compose", "-f", path, "config", "--quiet"], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.stem)
+def test_compose_files_fit_together_and_what_they_run_understands_its_flags(path: Path) -> None:
+    found = compose(path)
+    services, volumes, configs = found["services"], found.get("volumes", {}), found["configs"]
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= set(services)
+        assert {each["source"] for each in service.get("configs", ())} <= set(configs)
+        named = [volume.partition(":")[0] for volume in service.get("volumes", ())]
+        assert {volume for volume in named if volume.isidentifier() or "-" in volume} - set(volumes) <= {"${SITE"}
+        build = service.get("build", {})
+        if "dockerfile" in build:
+            containerfile = path.parent / build["context"] / build["dockerfile"]
+            entry = re.search(r"^ENTRYPOINT (\[.*\])$", containerfile.read_text(), re.MULTILINE)
+            assert entry is not None
+            words: list[str] = [*json.loads(entry[1]), *service["command"]]
+            program, given = words[0], words[1:]
+            if program == "evio-redis":
+                settings = evio_redis.__main__.parse_arguments(given)
+                assert not settings.protected_mode  # there are no passwords, and clients come from other containers
+            else:
+                evio_http.cli.arguments.parse_arguments(given)
+            assert service["image"] == program
+    text = "\n".join(each["content"] for each in configs.values())
+    asked = set(re.findall(r"\b([a-z-]+):(?:6380|8080)\b", text)) | set(re.findall(r"monitor \w+ (\w+)", text))
+    assert asked == {name for name, service in services.items() if service.get("image", "").startswith("evio-")}
+
+
+@pytest.mark.parametrize("name", ["haproxy", "nginx", "nutcracker"])
+def test_the_engines_understand_the_configurations_in_compose_files(name: str, tmp_path: Path) -> None:
+    tool = needs(name)
+    contents = [compose(path)["configs"].get(name) for path in COMPOSE]
+    (content,) = (each["content"].replace("$$", "$") for each in contents if each is not None)
+    path = tmp_path / "config"
+    if name == "haproxy":
+        command = [tool, "-c", "-f", str(path)]
+    elif name == "nutcracker":
+        command = [tool, "--test-conf", "--conf-file", str(path)]
+    else:
+        command = [tool, "-t", "-p", str(tmp_path), "-c", str(path)]
+        content = content.replace("/var/cache/site", str(tmp_path / "cache")).replace("listen 80;", "listen 8080;")
+        content = re.sub(r"server (one|two):", "server 127.0.0.1:", content)  # which only its network knows
+        folders = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        body = f"client_body_temp_path {tmp_path}/body;"
+        content = f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ {body} {folders}\n{content} }}\n"
+    path.write_text(content)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

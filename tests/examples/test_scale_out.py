@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 import redis
 from redis.backoff import ConstantBackoff
+from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 
+from evio_redis.cluster.nodes import read_map
 from tests.core.harness import needs
 from tests.extent import FULL
 
@@ -194,6 +196,102 @@ def test_haproxy_follows_the_master(tmp_path: Path) -> None:
             assert client.info("server")["run_id"] != first
             assert client.mget("before", "k4999") == [b"1", b"4999"]
             until(lambda: reader.get("after") == b"2", servers)
+
+
+# -- a cluster whose shards fail over
+
+
+def slot_owners(client: Any) -> dict[str, str]:
+    """The slots of each master, as a server says."""
+    nodes = client.execute_command("CLUSTER", "NODES").decode().splitlines()
+    lines = [node.split() for node in nodes]
+    return {line[8].partition("-")[0]: line[1].partition("@")[0] for line in lines if line[8:]}
+
+
+@pytest.mark.skipif(not FULL, reason="tests/redis has the cluster and the failover, and below is the script")
+def test_sentinel_writes_the_map_of_a_cluster(tmp_path: Path) -> None:
+    with running("cluster", tmp_path, "redis-sentinel") as servers:
+        with servers.client(6452) as second, servers.client(6453) as replica:
+            for port in (6457, 6458, 6459):
+                with servers.client(port) as each:
+                    for name in ("first", "second"):
+                        until(lambda each=each, name=name: len(each.sentinel_slaves(name)) == 1, servers)  # type: ignore[misc]
+                        until(lambda each=each, name=name: len(each.sentinel_sentinels(name)) == 2, servers)  # type: ignore[misc]
+            node: Any = ClusterNode
+            start = [node("127.0.0.1", servers.port(port)) for port in (6451, 6452)]
+            cluster: Any = RedisCluster(startup_nodes=start, retry=FORTHCOMING, socket_timeout=10)
+            for number in range(100):
+                assert cluster.set(f"k{number}", number)
+            until(lambda: replica.info("replication")["master_link_status"] == "up", servers)
+            with servers.client(6451) as first:
+                assert first.wait(1, 10_000) == 1
+            servers.kill(6451)
+            until(lambda: slot_owners(second)["0"] == f"127.0.0.1:{servers.port(6453)}", servers)
+            assert slot_owners(second)["8192"] == f"127.0.0.1:{servers.port(6452)}"
+            for number in range(100):
+                assert cluster.get(f"k{number}") == str(number).encode()
+                assert cluster.set(f"k{number}", "new")
+            cluster.close()
+
+            directory = servers.file(str(servers.port(6451)))
+            command = [
+                sys.executable,
+                "-m",
+                "evio_redis",
+                "--port",
+                str(servers.port(6451)),
+                "--cluster-enabled",
+                "yes",
+            ]
+            with subprocess.Popen([*command, "--dir", str(directory)], stdout=subprocess.DEVNULL) as process:
+                try:
+                    with servers.client(6451) as first:
+                        until(lambda: first.role()[0] == b"slave", servers)
+                        until(lambda: first.info("replication")["master_link_status"] == "up", servers)
+                finally:
+                    process.kill()
+
+
+PROMOTE = ROOT / "scale-out/cluster/promote.py"
+CALL = ["--", "first", "leader", "end", "127.0.0.1", "6451", "127.0.0.1", "6453"]
+
+
+def promoted(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(PROMOTE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+def test_a_map_is_rewritten_once_and_wrong_ones_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "nodes.conf"
+    one, two, three, four = (f"{number:040}" for number in (1, 2, 3, 4))
+    path.write_text(
+        f"# a comment\n{one} 127.0.0.1:6451@0 myself,master - 0 0 1 connected 0-8191 9000\n"
+        f"{two} 127.0.0.1:6452@0 master - 0 0 1 connected 8192-8999\n"
+        f"{three} 127.0.0.1:6453@0 slave {one}\n{four} 127.0.0.1:6454@0 slave {one} 0 0 1 connected\n"
+    )
+    wanted = [
+        f"{one} 127.0.0.1:6451@0 myself,slave {three} 0 0 1 connected",
+        f"{two} 127.0.0.1:6452@0 master - 0 0 1 connected 8192-8999",
+        f"{three} 127.0.0.1:6453@0 master - - - - - 0-8191 9000",
+        f"{four} 127.0.0.1:6454@0 slave {three} 0 0 1 connected",
+    ]
+    for _ in range(2):  # by each Sentinel
+        done = promoted(str(path), *CALL)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert path.read_text().splitlines() == wanted
+    assert read_map(path).masters[0].port == 6453
+
+    for arguments, status, said in (
+        ([str(path), *CALL[:-1], "6460"], 2, f"promote: {path}: no node is 127.0.0.1:6460"),
+        ([str(tmp_path / "none"), *CALL], 1, "No such file or directory"),
+        ([str(path)], 2, "usage: promote.py MAP"),
+        ([str(path), *CALL[:-1]], 2, "usage: promote.py MAP"),
+    ):
+        done = promoted(*arguments)
+        assert done.returncode == status
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert path.read_text().splitlines() == wanted
 
 
 # -- the PROXY protocol

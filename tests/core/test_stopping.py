@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from evio_core import Conn, Events, Server, ServerStopped
+from evio_core import Action, Conn, Events, Handler, Reply, Server, ServerStopped
 
 from .conftest import POLLERS, use_poller
-from .harness import TIMEOUT, Recorder, connect, running
+from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
 REAL_POLLERS = ["epoll", "select", "asyncio"]
 """Of processes of their own, which have no stand-ins."""
@@ -200,3 +200,68 @@ def test_a_dial_that_the_stop_overtakes_is_not_reported_as_a_good_end(
             run.join()
         for each in silent:
             each.close()
+
+
+class Busy(Handler):
+    """Has something under way until it is sent "done"."""
+
+    def data(self, chunk: bytes) -> Reply:
+        return (b"bye", Action.CLOSE) if chunk == b"done" else chunk
+
+    def stopping(self) -> bool:
+        self.conn.write(b"stopping ")
+        return True
+
+
+def busy_events() -> Events:
+    """The same as callbacks."""
+
+    def data(conn: Conn, chunk: bytes) -> Reply:
+        return (b"bye", Action.CLOSE) if chunk == b"done" else chunk
+
+    def stopping(conn: Conn) -> bool:
+        conn.write(b"stopping ")
+        return True
+
+    return Events(data=data, stopping=stopping)
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("kind", ["callbacks", "handler"])
+def test_what_is_under_way_goes_on_while_the_server_stops(
+    kind: str, poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_poller(monkeypatch, poller)
+    events = busy_events() if kind == "callbacks" else Events(handlers={"tcp://127.0.0.1:0": Busy})
+    with running(events, *(["tcp://127.0.0.1:0"] if kind == "callbacks" else [])) as started:
+        with connect(started.addr) as peer:
+            peer.sendall(b"a")
+            assert receive(peer, 1) == b"a"
+            started.server.stop(TIMEOUT)
+            assert receive(peer, 9) == b"stopping "
+            peer.sendall(b"b")
+            assert receive(peer, 1) == b"b"
+            peer.sendall(b"done")
+            assert receive_all(peer) == b"bye"
+        started.join()
+
+
+@pytest.mark.parametrize("answer", [False, True, None])
+def test_what_is_under_way_has_the_time_of_the_stop(answer: bool | None) -> None:
+    """None: it fails. The others are those that have nothing under way, and those that never end."""
+    record = Recorder()
+
+    def stopping(conn: Conn) -> bool:
+        if answer is None:
+            raise ValueError("on purpose")
+        return answer
+
+    events = Events(
+        opened=lambda conn: b"hello", stopping=stopping, closed=lambda conn, error: record.add("closed", type(error))
+    )
+    with running(events, "tcp://127.0.0.1:0") as started, connect(started.addr) as peer:
+        assert receive(peer, 5) == b"hello"
+        started.server.stop(0.1 if answer else TIMEOUT)
+        assert receive_all(peer) == b""
+        started.join()
+    assert record.events == [("closed", ValueError if answer is None else type(None))]

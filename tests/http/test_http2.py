@@ -890,6 +890,59 @@ def test_a_client_that_has_finished_is_still_answered(server: Running, files: Fi
         assert peer.answer(1).body == BLOB
 
 
+def test_a_server_that_stops_finishes_its_streams(files: Files) -> None:
+    with running(http_events(Site(str(files.site))), files.address()) as started:
+        with http2_peer(started.addr, files.ca) as peer, http2_peer(started.addr, files.ca) as idle:
+            peer.ask(1, "/blob.bin")
+            peer.until(frames.DATA)
+            started.server.stop(20)
+            assert peer.until(frames.GOAWAY).number() == 1
+            peer.ask(3, "/data.json")  # too late
+            peer.open_window(4_000_000, 1)
+            assert peer.answer(1).body == BLOB
+            assert peer.fault() is Code.NO_ERROR
+            assert 3 not in peer.answers
+            assert idle.fault() is Code.NO_ERROR
+            started.join()
+
+
+def test_a_stream_that_never_ends_does_not_keep_a_server(files: Files) -> None:
+    with running(http_events(Site(str(files.site))), files.address()) as started:
+        with http2_peer(started.addr, files.ca) as peer:
+            peer.ask(1, "/blob.bin")
+            peer.until(frames.DATA)
+            started.server.stop(0.2)
+            started.join()
+            assert peer.fault() is Code.NO_ERROR
+
+
+def test_a_worker_that_is_replaced_sends_its_clients_away(files: Files) -> None:
+    """Section 6.8: first that no more streams are to be begun, and once the client knows, which were."""
+    events = http_events(Site(str(files.site)))
+    conns: list[Any] = []
+    opened = events.opened
+
+    def watched(conn: Any) -> Any:
+        conns.append(conn)
+        return opened(conn) if opened is not None else None
+
+    events.opened = watched
+    with running(events, files.address()) as started:
+        with http2_peer(started.addr, files.ca) as peer:
+            peer.ask(1, "/blob.bin")
+            peer.until(frames.DATA)
+            started.server.call(conns[0].retire)
+            assert peer.until(frames.GOAWAY).number() == 2**31 - 1
+            peer.ask(3, "/data.json", method="HEAD")  # was on its way
+            assert peer.answer(3).status == 200
+            ping = [each for each in peer.frames if each.kind == frames.PING]  # right behind the first GOAWAY
+            peer.frame(frames.PING, ACK, 0, ping[0].payload)
+            assert peer.until(frames.GOAWAY).number() == 3
+            peer.open_window(4_000_000, 1)
+            assert peer.answer(1).body == BLOB
+            assert peer.fault() is Code.NO_ERROR
+
+
 def test_too_many_connections(files: Files) -> None:
     with within(files, Limits(connections=1)) as started, http2_peer(started.addr, files.ca) as first:
         with http2_peer(started.addr, files.ca, greeted=False) as second:

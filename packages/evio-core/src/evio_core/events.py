@@ -677,6 +677,10 @@ class Handler:
         """This worker is replaced: the connection is to come to its end."""
         return None
 
+    def stopping(self) -> bool:
+        """The server stops: True if something is under way, which goes on until the connection is closed."""
+        return False
+
     def detached(self, sock: socket.socket) -> Action | None:
         """After ``DETACH``: the socket, blocking, is yours now. Unless it is overridden, it is closed."""
         sock.close()
@@ -715,6 +719,7 @@ class Events(Generic[Context]):
     - ``writable(conn)``: pending output, which was over ``high_water``, has come down to ``low_water``
     - ``secured(conn)``: the TLS handshake after ``conn.start_tls`` is done
     - ``retiring(conn)``: this worker is replaced
+    - ``stopping(conn)``: the server stops; says whether something is under way
     - ``detached(conn, sock)``: after ``DETACH``, the socket is the program's
     - ``closed(conn, error)``: it ended
     - ``not_tls(first)``: a client of a ``tls`` address speaks something else; returns what to send it
@@ -774,6 +779,13 @@ class Events(Generic[Context]):
     """This worker is replaced (:func:`evio_core.workers`, SIGHUP): the connection is to come to its end. Once for each
     open one, and right after ``opened`` for those that open meanwhile. With or without this callback, one over which
     nothing moves for half a second is closed."""
+
+    stopping: Callable[[Conn[Context]], bool] | None = None
+    """The server stops, or this worker is replaced and nothing moves on the connection: once input that has arrived was
+    served. True: something is under way for which pending output says too little, such as answers for which the peer
+    has yet to make room. The connection then stays as it is, with all its events, until the program closes it or
+    ``shutdown_timeout`` is over, and is asked again now and then while a worker is replaced. False, and without this
+    callback: it is closed behind its output."""
 
     pre_write: Callable[[], None] | None = None
     """Once per loop turn with output, before that turn's output is written."""

@@ -66,6 +66,9 @@ class Middleware(Handler):
     def retiring(self) -> Reply:
         return self.inner.retiring()
 
+    def stopping(self) -> bool:
+        return self.inner.stopping()
+
     def detached(self, sock: socket.socket) -> Action | None:
         return self.inner.detached(sock)
 
@@ -119,6 +122,10 @@ class Wrapped(Middleware):
     def retiring(self) -> Reply:
         reply: Reply = self.call(self.inner.retiring)
         return reply
+
+    def stopping(self) -> bool:
+        goes_on: bool = self.call(self.inner.stopping)
+        return goes_on
 
     def detached(self, sock: socket.socket) -> Action | None:
         action: Action | None = self.call(self.inner.detached, sock)

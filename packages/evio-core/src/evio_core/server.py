@@ -67,7 +67,7 @@ __all__ = ["RunningServer", "checked", "loop_count", "parse_all", "serve", "serv
 
 CALLBACKS = (
     *("opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring"),
-    *("pre_write", "detached", "closed", "tick"),
+    *("stopping", "pre_write", "detached", "closed", "tick"),
 )
 """The callbacks that run on loops by themselves; ``serving`` runs before them and ``stopped`` after."""
 

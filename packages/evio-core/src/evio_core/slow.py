@@ -25,7 +25,7 @@ VARIABLE = "EVIO_SLOW_CALLBACK"
 
 ON_LOOPS = (
     "opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring",
-    "pre_write", "detached", "closed", "tick",
+    "stopping", "pre_write", "detached", "closed", "tick",
 )  # fmt: skip
 """The callbacks that hold up a loop while they run."""
 

@@ -68,6 +68,7 @@ def http_events(
         woken=server.woken,
         eof=server.eof,
         retiring=server.retiring,
+        stopping=server.stopping,
         closed=server.closed,
         num_loops=num_loops,
         # Files count as pending output, and may be larger than any memory; what is in memory is bounded by AHEAD.

@@ -64,6 +64,7 @@ _EACH = Events(
     eof=lambda conn: _handler(conn).eof(),
     secured=lambda conn: _handler(conn).secured(),
     retiring=lambda conn: _handler(conn).retiring(),
+    stopping=lambda conn: _handler(conn).stopping(),
     detached=lambda conn, sock: _handler(conn).detached(sock),
     closed=lambda conn, error: _handler(conn).closed(error),
 )

@@ -16,7 +16,7 @@ __all__ = ["traced"]
 SHOWN = 200
 """Characters of a line's data and output."""
 
-NAMES = ("opened", "data", "woken", "eof", "writable", "secured", "retiring", "detached", "closed")
+NAMES = ("opened", "data", "woken", "eof", "writable", "secured", "retiring", "stopping", "detached", "closed")
 """The events of a connection that are shown. ``drained`` would be one for each output."""
 
 Say = Callable[[str], object]

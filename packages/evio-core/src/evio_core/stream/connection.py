@@ -1256,7 +1256,19 @@ class Connection(Polled):
         if self._phase == OPENING:
             self.close_now()
         self._serve_arrived()
-        self._begin_close()
+        if not self._goes_on():
+            self._begin_close()
+
+    def _goes_on(self) -> bool:
+        """Ask the program whether something is under way."""
+        stopping = self.events.stopping
+        if stopping is None or self._phase != OPEN:
+            return False
+        try:
+            return stopping(self)
+        except BaseException as error:
+            self.loop.callback_failed(self, error)
+            return False
 
     def _serve_arrived(self) -> None:
         """Handle input that is here already: closed over it, the peer would see a reset instead of replies."""

@@ -166,6 +166,11 @@ class Connections:
         session.ready = False
         return None
 
+    def stopping(self, conn: Conn) -> bool:
+        """The server stops: answers that wait for more than the kernel are those of HTTP/2."""
+        session: HTTPSession = conn.context
+        return session.http2 is not None and session.http2.stopping()
+
     def woken(self, conn: Conn) -> Reply:
         """Go on with what the connection waited for."""
         session: HTTPSession = conn.context

@@ -135,6 +135,15 @@ class HTTP2Session:
         self._http2.drain()
         return self._output()
 
+    def stopping(self) -> bool:
+        """The server stops: streams that have begun are finished, and others are not looked at."""
+        if self._over:
+            return self._closing
+        self._http2.finish()
+        if self._http2.output:
+            self._conn.write(self._http2.take())
+        return bool(self._http2.streams)
+
     def closed(self) -> None:
         """The connection has ended."""
         self._over = True

@@ -50,6 +50,9 @@ class Multiplexed(Protocol):
     def retiring(self) -> Reply:
         """The server is replaced."""
 
+    def stopping(self) -> bool:
+        """The server stops: True while streams are under way."""
+
     def closed(self) -> None:
         """The connection has ended."""
 

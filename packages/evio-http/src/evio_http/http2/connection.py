@@ -506,9 +506,8 @@ class HTTP2Connection:
         if not flags & ACK:
             self._budget.spend()
             self._put(frame(PING, ACK, BACKGROUND, payload))
-        elif payload == DRAIN and self._draining and self._allowed == LARGEST_WINDOW:
-            self._allowed = self._last
-            self._put(goaway(self._last, Code.NO_ERROR))
+        elif payload == DRAIN and self._draining:
+            self.finish()
 
     def _on_goaway(self, stream: int, flags: int, payload: bytes) -> None:
         if stream != BACKGROUND:
@@ -687,6 +686,12 @@ class HTTP2Connection:
         if not self._draining:
             self._draining = True
             self._put(goaway(LARGEST_WINDOW, Code.NO_ERROR) + frame(PING, 0, BACKGROUND, DRAIN))
+
+    def finish(self) -> None:
+        """Look at no more streams, and say so: those that have begun are still served."""
+        if self._allowed == LARGEST_WINDOW:
+            self._allowed = self._last
+            self._put(goaway(self._last, Code.NO_ERROR))
 
     @property
     def drained(self) -> bool:

@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import os
+import random
 import ssl
 import subprocess
 import sys
@@ -22,6 +23,10 @@ from typing import Any
 
 import pytest
 import trustme
+from hpack import HPACKError
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_FAIL, HUFFMAN_TABLE, decode_huffman
 
 from evio_http import Deferred, Limits, Request, Response, Site, http_events
 from evio_http.cli.arguments import parse_arguments
@@ -29,7 +34,7 @@ from evio_http.cli.build import Setup, UsageError
 from evio_http.connections import connections
 from evio_http.connections.observer import Observer
 from evio_http.http2 import connection as module
-from evio_http.http2 import frames
+from evio_http.http2 import decoder, frames
 from evio_http.http2.frames import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, PRIORITISED, Code
 from evio_http.site.auth import BasicAuth, hash_password
 from tests.core.harness import Running, connect, eventually, needs, running
@@ -438,6 +443,34 @@ def test_a_client_without_a_table_is_told_that_there_is_none(server: Running, fi
             peer.ask(stream, "/data.json")
             first = peer.until(frames.HEADERS, stream=stream)
             assert first.payload.startswith(b"\x20") is (stream == 1)
+
+
+def test_strings_of_huffman_are_those_of_the_library() -> None:
+    """RFC 7541 section 5.2, with steps that are known and with some that are not."""
+    made = random.Random(4)
+    states: dict[int, set[bool]] = {}
+    for state, flags, _ in HUFFMAN_TABLE:
+        if not flags & HUFFMAN_FAIL:
+            states.setdefault(state, set()).add(flags & HUFFMAN_COMPLETE > 0)
+    assert all(len(ends) == 1 for ends in states.values()), "whether a string may end is not told by the state"
+    encoder = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
+    for number in range(3000 if FULL else 300):
+        text = made.randbytes(made.randrange(20)) if number % 3 else made.choice(list(FILES)).encode() * 3
+        coded = encoder.encode(text)
+        if number % 5 == 4 and coded:  # broken
+            coded = coded[:-1] + bytes([coded[-1] ^ 1 << made.randrange(8)])
+        elif number % 5 == 3:
+            coded = coded[: made.randrange(len(coded) + 1)]
+        try:
+            expected: bytes | None = decode_huffman(coded)
+        except HPACKError:
+            expected = None
+        for _ in range(2):
+            if expected is None:
+                with pytest.raises(HPACKError):
+                    decoder._from_huffman(coded)
+            else:
+                assert decoder._from_huffman(coded) == expected
 
 
 # -- what a request means (section 8.3)

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 from tools.bench.http import SUITE, files, heads, real, visits
+from tools.bench.http.multiplexed import H2load
 from tools.bench.http.open_loop import arrivals, offer
 from tools.bench.http.peers import PLAIN, TLS, nginx
 from tools.bench.http.responses import Response, Responses, read
@@ -60,6 +61,29 @@ def test_a_run_that_says_nothing_true_is_an_error(text: str) -> None:
         Wrk(text)
     with pytest.raises(BenchError):
         Wrk(text, refused=True)
+
+
+H2LOAD = """\
+Application protocol: h2
+finished in 128.22ms, 38994.87 req/s, 44.11MB/s
+requests: 5000 total, 5000 started, 5000 done, 5000 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 5000 2xx, 0 3xx, 0 4xx, 0 5xx
+                     min         max         mean         sd        +/- sd
+time for request:       70us      5.70ms       230us       138us    88.72%
+"""
+
+
+def test_what_h2load_prints() -> None:
+    run = H2load(H2LOAD)
+    assert (run.requests, run.rate, run.mean) == (5000, 38994.87, 0.23)
+    for before, after in (
+        ("5000 succeeded", "4999 succeeded"),
+        ("5000 2xx", "4999 2xx"),
+        ("protocol: h2", "protocol: http/1.1"),
+        ("time for request", ""),
+    ):
+        with pytest.raises(BenchError):
+            H2load(H2LOAD.replace(before, after))
 
 
 def test_every_target_is_of_workloads_and_a_server_in_them() -> None:

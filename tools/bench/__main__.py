@@ -175,11 +175,11 @@ def told(paths: Sequence[Path]) -> None:
 
 def console() -> Console:
     """For tables: in a pipe or a file, rich would fold them at 80 columns."""
-    return Console() if sys.stdout.isatty() else Console(width=140)
+    return Console(emoji=False) if sys.stdout.isatty() else Console(width=140, emoji=False)
 
 
 def measured(suite: Suite, settings: Settings, workloads: Sequence[Workload], servers: Collection[str]) -> Result:
-    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*COLUMNS, console=Console(stderr=True, emoji=False), transient=True) as progress:
 
         def track(plan: Sequence[Step]) -> Iterator[Step]:
             task = progress.add_task("", total=len(plan))

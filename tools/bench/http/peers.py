@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import certificate
 from ..server import Peer, Requirement, python
 
-__all__ = ["LOGGED", "PLAIN", "TLS", "nginx"]
+__all__ = ["HTTP2", "LOGGED", "PLAIN", "TLS", "nginx"]
 
 EVIO = Requirement("evio_http", "pip install -e packages/evio-core -e packages/evio-http")
 NGINX = Requirement("nginx", "apt install nginx-light", program=True)
@@ -52,6 +52,7 @@ NGINX_TLS = f""" ssl;
         ssl_certificate {{directory}}/{certificate.CERTIFICATE};
         ssl_certificate_key {{directory}}/{certificate.KEY};
         ssl_session_cache shared:s:1m"""
+NGINX_HTTP2 = NGINX_TLS.replace(" ssl;", " ssl http2;", 1)
 
 
 def evio(*flags: str) -> Callable[[int, Path], list[str]]:
@@ -64,12 +65,12 @@ def evio(*flags: str) -> Callable[[int, Path], list[str]]:
     return command
 
 
-def nginx(*, tls: bool = False, log: str = "off") -> Callable[[int, Path], list[str]]:
+def nginx(*, tls: str = "", log: str = "off") -> Callable[[int, Path], list[str]]:
     """The command of nginx, with a configuration written for it."""
 
     def command(port: int, directory: Path) -> list[str]:
         path = directory / f"nginx-{port}.conf"
-        options = NGINX_TLS.replace("{directory}", str(directory)) if tls else ""
+        options = tls.replace("{directory}", str(directory))
         logged = log.replace("{directory}", str(directory))
         path.write_text(NGINX_CONFIG.format(directory=directory, port=port, tls=options, log=logged))
         return ["nginx", "-p", str(directory), "-c", str(path)]
@@ -81,7 +82,11 @@ PLAIN = (Peer("evio", evio(), (EVIO,)), Peer("nginx", nginx(), (NGINX,)))
 EVIO_TLS = evio(
     "--tls-cert", f"{{directory}}/{certificate.CERTIFICATE}", "--tls-key", f"{{directory}}/{certificate.KEY}"
 )
-TLS = (Peer("evio", EVIO_TLS, (EVIO,)), Peer("nginx", nginx(tls=True), (NGINX,)))
+TLS = (Peer("evio", EVIO_TLS, (EVIO,)), Peer("nginx", nginx(tls=NGINX_TLS), (NGINX,)))
+HTTP2 = (
+    Peer("evio", EVIO_TLS, (EVIO, Requirement("hpack", "pip install evio-http[h2]"))),
+    Peer("nginx", nginx(tls=NGINX_HTTP2), (NGINX,)),
+)
 LOGGED = (
     Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
     Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),

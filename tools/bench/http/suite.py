@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..suite import Suite
-from . import real, repeated, visits
+from . import multiplexed, real, repeated, visits
 
 __all__ = ["SUITE"]
 
@@ -14,6 +14,6 @@ SUITE = Suite(
     reference="nginx",
     short=("real:plain", "real:tls", "page:plain", "connection:tls", "small"),
     documented=("real", "connection", "page", "small", "logged", "not_modified", "medium", "many", "tls", "large"),
-    workloads=(*real.WORKLOADS, *visits.WORKLOADS, *repeated.WORKLOADS),
-    targets=(*real.TARGETS, *visits.TARGETS, *repeated.TARGETS),
+    workloads=(*real.WORKLOADS, *visits.WORKLOADS, *repeated.WORKLOADS, *multiplexed.WORKLOADS),
+    targets=(*real.TARGETS, *visits.TARGETS, *repeated.TARGETS, *multiplexed.TARGETS),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 import trustme
+
+from tests.core.harness import eventually
 
 from .browser import Browser, browser
 from .serving import Served, serving
@@ -226,3 +229,40 @@ def test_the_listing(site: tuple[Served, str, Path], page: Browser, tmp_path: Pa
     assert page.evaluate("location.pathname") == "/files/"
     assert [error for error in page.errors if "favicon" not in error] == []
     assert served.stop() == 0
+
+
+def test_a_page_shows_what_has_changed(page: Browser, tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    site = tmp_path / "site"
+    site.mkdir()
+
+    def save(name: str, content: str) -> None:  # at once: half a file would be a change, too
+        (tmp_path / "new").write_text(content)
+        (tmp_path / "new").rename(site / name)
+
+    def shows(expression: str, value: object) -> bool:
+        with contextlib.suppress(AssertionError):  # while one page makes way for another
+            return bool(page.evaluate(expression) == value)
+        return False
+
+    text = '<!DOCTYPE html><link rel="icon" href="data:,"><link rel="stylesheet" href="style.css"><h1>%s</h1>'
+    colour, heading = "getComputedStyle(document.querySelector('h1')).color", "document.querySelector('h1').textContent"
+    save("index.html", text % "first")
+    save("style.css", "h1 { color: rgb(1, 2, 3) }")
+    with serving(str(site), "--port", "0", "--live", "--listing") as served:
+        url = f"http://localhost:{served.port}"
+        page.open(url + "/")
+        page.evaluate("window.marked = true")
+        save("style.css", "h1 { color: rgb(4, 5, 6) }")
+        assert eventually(lambda: shows(colour, "rgb(4, 5, 6)"))
+        assert page.evaluate("window.marked")  # without a reload
+        assert eventually(lambda: shows("document.querySelectorAll('link[rel=stylesheet]').length", 1))
+        save("index.html", text % "second")
+        assert eventually(lambda: shows(heading, "second"))
+        page.open(url + "/new/")
+        assert page.evaluate(heading) == "404 Not Found"
+        (site / "new").mkdir()
+        assert eventually(lambda: shows(heading, "Index of / new/"))
+        (site / "new" / "a.txt").touch()
+        assert eventually(lambda: shows("document.querySelectorAll('td.name').length", 2))
+        assert [error for error in page.errors if "404" not in error and "favicon" not in error] == []

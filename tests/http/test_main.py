@@ -114,6 +114,7 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--rate-burst", "5"], "--rate-burst needs --rate"),
         (["--allow", "here"], "'here' does not appear to be an IPv4 or IPv6 network, such as 10.0.0.0/8, nor 'unix'"),
         (["--error-template", "no-such-file"], "no-such-file"),
+        (["--live", "--workers", "2"], "--live and --workers exclude each other"),
         (["--listing-template", "x"], "--listing-template needs --listing"),
         (["--listing", "--listing-template", "no-such-file"], "no-such-file"),
         (["--error-page", "200=/x"], "is not a status and a path"),

@@ -285,6 +285,11 @@ def _running(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--check", action="store_true", help="say whether all of it would work, and end")
     group.add_argument("--open", action="store_true", help="open the first address in the browser once it listens")
+    group.add_argument(
+        "--live",
+        action="store_true",
+        help="for development: pages reload in the browser when files change (pip install evio-http[live])",
+    )
     group.add_argument("--access-log", metavar="FILE", help="- is standard output; it may be moved away at any time")
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(

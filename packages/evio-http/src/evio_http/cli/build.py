@@ -23,16 +23,19 @@ from ..connections.peers import UNIX, TrustedProxies
 from ..logs.access_log import AccessLog
 from ..logs.log_observer import LogObserver
 from ..logs.metrics import Metrics
+from ..logs.without import Without
 from ..message.handler import RequestHandler
 from ..message.limits import Limits
 from ..server import http_events
 from ..site.auth import BasicAuth
 from ..site.https_redirect import HttpsRedirect
+from ..site.live import PREFIX, Changes, Live
 from ..site.virtual_hosts import VirtualHosts
 from .banner import banner, browse, own_addresses, page_url
 from .describe import describe
 from .self_signed import make_certificate
 from .sites import make_site
+from .watcher import Watcher
 
 __all__ = ["Setup", "UsageError"]
 
@@ -64,6 +67,7 @@ class Setup:
         self._flags = flags
         self._stack = ExitStack()
         self._access_log: AccessLog | None = None
+        self._watcher: Watcher | None = None
         self.server: Server | None = None
         self.trusted_file: str = ""
         """The authority of a self-signed certificate."""
@@ -246,8 +250,24 @@ class Setup:
         if any(each.listing_template for each in every) and not any(each.listing for each in every):
             raise UsageError("--listing-template needs --listing")
         hosts = {name: make_site(of_site, read[of_site.auth]) for name, of_site in flags.sites}
-        handlers.append(VirtualHosts(hosts, site) if hosts else site)
+        whole = VirtualHosts(hosts, site) if hosts else site
+        handlers.append(self._live(whole) if flags.live else whole)
         return handlers
+
+    def _live(self, handler: RequestHandler) -> RequestHandler:
+        flags, changes = self._flags, Changes()
+        if flags.workers:
+            raise UsageError("--live and --workers exclude each other")
+        every = (flags, *(of_site for _, of_site in flags.sites))
+        log_file = [] if flags.access_log in (None, "-") else [flags.access_log]
+        try:
+            self._watcher = Watcher(
+                {each.directory for each in every}, changes, log_file, dotfiles=any(each.dotfiles for each in every)
+            )
+        except ImportError:
+            raise UsageError("--live needs watchfiles: pip install evio-http[live]") from None
+        self._stack.callback(self._watcher.close)
+        return Live(handler, changes)
 
     def _gate(self, trusted: TrustedProxies) -> Gate | None:
         flags = self._flags
@@ -265,7 +285,8 @@ class Setup:
             return []
         self._access_log = AccessLog(self._flags.access_log, self._flags.log_format)
         self._stack.callback(self._access_log.close)
-        return [LogObserver(self._access_log, trusted, auth)]
+        observer: Observer = LogObserver(self._access_log, trusted, auth)
+        return [Without(observer, PREFIX) if self._flags.live else observer]
 
     def _metrics(self) -> Metrics | None:
         if self._flags.metrics is None:
@@ -299,6 +320,8 @@ class Setup:
                 metrics.begin()
             if os.getpid() != starter and self._access_log is not None:
                 self._access_log.reopen()  # a worker that replaces another: the file may have been rotated away
+            if self._watcher is not None:
+                self._watcher.start()
             if os.read(token, 1):
                 self._banner(server)
 

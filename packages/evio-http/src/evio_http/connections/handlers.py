@@ -6,7 +6,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from ..message.handler import RequestHandler
 from ..message.request import Request
@@ -56,6 +57,17 @@ class Handlers:
     def begin(self, request: Request, later: Deferred, done: Callable[[Response], None]) -> bool:
         """Have ``later``'s work done in another thread, and ``done`` called there with the response. False if too much
         waits already."""
+        if later.after is None:
+            return self._queue(request, later, done)
+
+        def begin(_: Future[Any]) -> None:
+            if not self._queue(request, later, done):
+                done(error_response(503))
+
+        later.after.add_done_callback(begin)
+        return True
+
+    def _queue(self, request: Request, later: Deferred, done: Callable[[Response], None]) -> bool:
         key = object() if later.key is None else later.key
         with self._lock:
             queue = self._queues.get(key)

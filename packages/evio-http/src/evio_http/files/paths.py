@@ -30,6 +30,7 @@ __all__ = [
     "decode_target_path",
     "decoded_path",
     "encode_path",
+    "pread",
 ]
 
 # RFC 3986 section 3.3 allows less; browsers send more ("|", "[", UTF-8). What is refused: control
@@ -141,7 +142,7 @@ def _read_at(fd: int, size: int, offset: int) -> bytes:
     return os.read(fd, size)
 
 
-_pread = getattr(os, "pread", _read_at)  # Windows has none
+pread = getattr(os, "pread", _read_at)  # Windows has none
 
 
 class OpenedFile(_Opened):
@@ -167,8 +168,8 @@ class OpenedFile(_Opened):
         if not self.settled:
             return None
         size = self.stat.st_size
-        content: bytes = _pread(self.fd, size + 1, 0)  # a byte more, to see whether it has grown
-        while len(content) < size and (piece := _pread(self.fd, size + 1 - len(content), len(content))):
+        content: bytes = pread(self.fd, size + 1, 0)  # a byte more, to see whether it has grown
+        while len(content) < size and (piece := pread(self.fd, size + 1 - len(content), len(content))):
             content += piece
         if len(content) != size or identity(os.fstat(self.fd)) != self.version[1]:
             return None

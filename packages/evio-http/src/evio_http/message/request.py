@@ -130,6 +130,12 @@ class Request:
         copy.client = client
         return copy
 
+    def without(self, names: frozenset[str]) -> Request:
+        """A copy without the fields of these lower-case names."""
+        copy = self.for_handler(self.client)
+        copy.headers = Headers({name: value for name, value in self.headers if name not in names})
+        return copy
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.version}>"
 

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ __all__ = [
     "Response",
     "Source",
     "checked_response",
+    "copied",
     "not_modified_head",
     "render_head",
     "then",
@@ -167,14 +169,23 @@ def checked_response(status: int, fields: list[tuple[str, str]], body: bytes | F
     return response
 
 
+def copied(response: Response) -> Response:
+    """Return a copy whose fields and content may be changed: a handler may give one response again and again."""
+    copy = checked_response(response.status, list(response.headers), response.body)
+    copy.source, copy.served, copy.fallback = response.source, response.served, response.fallback
+    return copy
+
+
 @dataclass(frozen=True, slots=True)
 class Deferred:
     """A response that takes longer than a loop may wait: ``work`` is called in another thread and returns it. Works of
     one ``key`` are done one after the other and count as one among those that wait: the first may leave to the others
-    what spares them most of it."""
+    what spares them most of it. If there is a future ``after``, the work begins when that is done, and takes no thread
+    until then."""
 
     work: Callable[[], Response]
     key: Hashable = None
+    after: Future[Any] | None = None
 
 
 def then(response: Response | Deferred, change: Callable[[Response], Response]) -> Response | Deferred:
@@ -182,7 +193,7 @@ def then(response: Response | Deferred, change: Callable[[Response], Response]) 
     if isinstance(response, Response):
         return change(response)
     work = response.work
-    return Deferred(lambda: change(work()), response.key)
+    return Deferred(lambda: change(work()), response.key, response.after)
 
 
 def without_source(response: Response) -> Response:

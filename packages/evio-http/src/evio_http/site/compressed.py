@@ -8,7 +8,7 @@ from ..files.encodings import COMPRESS_AT_ONCE, choose, compressed, compressors
 from ..files.media_types import is_compressible
 from ..message.handler import RequestHandler
 from ..message.request import Request
-from ..message.response import Deferred, Response, checked_response, then
+from ..message.response import Deferred, Response, copied, then
 
 __all__ = ["MIN_SIZE", "Compressed"]
 
@@ -107,8 +107,7 @@ def _weaken(response: Response) -> None:
 
 def _varying(response: Response) -> Response:
     """A copy that says in Vary that it depends on Accept-Encoding."""
-    copy = checked_response(response.status, list(response.headers), response.body)
-    copy.source, copy.served, copy.fallback = response.source, response.served, response.fallback
+    copy = copied(response)
     if not copy.varies_by() & {"*", "accept-encoding"}:
         copy.vary("Accept-Encoding")
     return copy

@@ -58,8 +58,11 @@ class Set:
         return redis.Redis(port=self.port(number), retry_on_error=[*FAILURES], **settings)
 
     def file(self, name: str) -> Path:
-        """A file that the processes have made."""
-        return next(self.directory.glob(f"tmp.*/{name}"))
+        """A file that the processes have made. Raises ``OSError`` as long as they have not."""
+        found = next(self.directory.glob(f"tmp.*/{name}"), None)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found
 
     def log(self) -> str:
         """All that they have said."""
@@ -74,7 +77,7 @@ def until(condition: Callable[[], Any], running: Set) -> None:
     """Wait until it is true; what fails meanwhile is not."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        with contextlib.suppress(*FAILURES, OSError, StopIteration):
+        with contextlib.suppress(*FAILURES, OSError):
             if condition():
                 return
         time.sleep(0.05)

@@ -26,6 +26,7 @@ DEBUG = ("--enable-debug-command", "yes")
 @contextlib.contextmanager
 def ours(directory: Path, **settings: Any) -> Iterator[int]:
     directory.mkdir(exist_ok=True)
+    settings = {"repl_diskless_sync_delay": 0} | settings
     with evio_redis.Server(port=0, dir=str(directory), enable_debug_command="yes", **settings) as server:
         yield server.port
 
@@ -144,6 +145,68 @@ def test_snapshot_and_stream_bring_every_type(pair: tuple[Any, Any]) -> None:
         same(master, replica)
         master.flushdb()
         same(master, replica)
+
+
+@pytest.mark.parametrize("kind", [ours, real], ids=["to-itself", "to-redis"])
+@pytest.mark.parametrize("diskless", ["yes", "no"])
+def test_several_replicas_share_a_snapshot(kind: Kind, diskless: str, tmp_path: Path) -> None:
+    """They are sent it as it is being written, or from a file; what changes meanwhile follows it."""
+    settings = {"repl_diskless_sync": diskless, "repl_diskless_sync_delay": 600, "repl_diskless_sync_max_replicas": 2}
+    with ours(tmp_path / "a", **settings, rdb_key_save_delay=2000) as a, redis.Redis(port=a) as master:
+        write_all_types(master, "before")
+        for n in range(100):
+            master.set(f"large:{n}", "x" * 30_000)
+        with (
+            kind(tmp_path / "b") as b,
+            ours(tmp_path / "c") as c,
+            redis.Redis(port=b) as one,
+            redis.Redis(port=c) as other,
+        ):
+            for each in (one, other):
+                each.replicaof("127.0.0.1", a)
+            assert eventually(lambda: master.info("replication")["connected_slaves"] == 2)
+            n = 0
+            while "up" not in {each.info("replication").get("master_link_status") for each in (one, other)}:
+                master.incr("meanwhile")
+                n += 1
+            master.config_set("rdb-key-save-delay", 0)
+            for each in (one, other):
+                assert eventually(lambda each=each: each.info("replication")["master_link_status"] == "up")  # type: ignore[misc]
+                same(master, each)
+                assert each.get("meanwhile") == str(n).encode()
+            assert diskless == "no" or master.info("stats")["total_forks"] == 1
+    assert list((tmp_path / "a").glob("temp-*")) == []
+
+
+def test_a_replica_that_is_gone_while_it_is_sent_a_snapshot(tmp_path: Path) -> None:
+    with ours(tmp_path / "a", rdb_key_save_delay=10_000) as a, redis.Redis(port=a) as master:
+        for n in range(3000):
+            master.set(f"k{n}", n)
+        with Wire(a) as lazy:
+            lazy.send("REPLCONF capa eof capa psync2")
+            lazy.send("PSYNC ? -1")
+            assert lazy.line() == b"+OK\r\n"
+            assert lazy.line().startswith(b"+FULLRESYNC ")
+            assert lazy.line().startswith(b"$EOF:")
+        assert eventually(lambda: master.info("replication")["connected_slaves"] == 0)
+        master.config_set("rdb-key-save-delay", 0)
+        with ours(tmp_path / "b") as b, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            same(master, replica)
+
+
+def test_a_replica_that_does_not_take_its_snapshot_costs_no_memory(tmp_path: Path) -> None:
+    """It is dropped after ``repl-timeout``; the others wait for it as long."""
+    with ours(tmp_path / "a", repl_timeout=1) as a, redis.Redis(port=a) as master, Wire(a) as lazy:
+        for n in range(64):
+            master.set(f"k{n}", random.randbytes(1 << 18))
+        lazy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.send(encode([b"REPLCONF", b"capa", b"eof"]), encode([b"PSYNC", b"?", b"-1"]))
+        assert eventually(lambda: master.info("replication")["connected_slaves"] == 1)
+        most = 0
+        while master.info("replication")["connected_slaves"]:
+            most = max(most, *(int(each["omem"]) for each in master.client_list(_type="replica") or [{"omem": 0}]))
+        assert 0 < most < 2 << 20
 
 
 def test_what_depends_on_the_moment_is_the_same_on_both(pair: tuple[Any, Any]) -> None:

@@ -59,7 +59,9 @@ Start = Callable[[int, Path], Process]
 
 
 def ours(port: int, directory: Path) -> Process:
-    return Process([sys.executable, "-m", "evio_redis", "--port", str(port)], directory, port)
+    return Process(
+        [sys.executable, "-m", "evio_redis", "--port", str(port), "--repl-diskless-sync-delay", "0"], directory, port
+    )
 
 
 def real(port: int, directory: Path) -> Process:

@@ -18,6 +18,8 @@ class State(Enum):
     """It is to get a snapshot, which is not begun."""
     SNAPSHOT = auto()
     """The snapshot is being written."""
+    STREAMING = auto()
+    """The snapshot is on its way while it is being written."""
     LOADING = auto()
     """The snapshot is on its way, and the stream behind it."""
     ONLINE = auto()
@@ -34,8 +36,12 @@ class Replica:
         "acknowledged",
         "acknowledged_at",
         "allowance",
+        "asked_at",
         "conn",
+        "eof",
         "functions_only",
+        "held",
+        "held_size",
         "host",
         "newline_at",
         "old",
@@ -52,6 +58,10 @@ class Replica:
         self.port: int = 0  # that it listens on
         self.psync2: bool = False  # it understands that a stream's id may change
         self.old: bool = False  # it has asked with SYNC: nothing is said before the snapshot, nor acknowledged
+        self.eof: bool = False  # it understands a snapshot whose length is not known beforehand
+        self.asked_at: float = 0.0  # as of time.monotonic
+        self.held: list[bytes] | None = None  # of the stream, until it has loaded such a snapshot
+        self.held_size: int = 0  # bytes
         self.rdb_only: bool = False
         self.functions_only: bool = False  # it wants a snapshot and no stream (redis-cli --rdb)
         self.acknowledged: int = 0  # bytes of the stream

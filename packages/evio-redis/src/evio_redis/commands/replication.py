@@ -87,6 +87,7 @@ def replconf(session: Session, args: Args) -> bytes:
             replica.host = value.decode("utf-8", "replace")
         elif option == b"capa":
             replica.psync2 = replica.psync2 or value.lower() == b"psync2"
+            replica.eof = replica.eof or value.lower() == b"eof"
         elif option == b"rdb-only":
             replica.rdb_only = parse_int(value) != 0
         elif option == b"rdb-filter-only":

@@ -165,6 +165,9 @@ class Config:
     replica_announce_port: int
     repl_backlog_size: int
     repl_backlog_ttl: int
+    repl_diskless_sync: bool
+    repl_diskless_sync_delay: int
+    repl_diskless_sync_max_replicas: int
     repl_timeout: int
     repl_ping_replica_period: int
     min_replicas_to_write: int

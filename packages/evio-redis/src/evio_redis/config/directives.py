@@ -249,6 +249,12 @@ _add("repl-backlog-size", 1 << 20, memory(1), "bytes of the stream kept for repl
 _add(
     "repl-backlog-ttl", 3600, number(0, LLONG_MAX), "seconds without replicas it is kept; 0 for ever", metavar="SECONDS"
 )
+_diskless = "send snapshots to replicas without a file"
+_add("repl-diskless-sync", True, yes_no, _diskless, show_yes_no, metavar="yes|no")
+_wait = "seconds that such a snapshot waits for more replicas"
+_add("repl-diskless-sync-delay", 5, number(0, INT_MAX), _wait, metavar="SECONDS")
+_enough = "replicas for which it waits no longer; 0 for the whole time"
+_add("repl-diskless-sync-max-replicas", 0, number(0, INT_MAX), _enough, metavar="N")
 _silent = "seconds after which a silent master or replica is given up"
 _add("repl-timeout", 60, number(1, INT_MAX), _silent, metavar="SECONDS")
 _ping = "seconds between signs of life to replicas"

@@ -100,9 +100,6 @@ ACCEPTED = (
     # -- replication
     Accepted("repl-disable-tcp-nodelay", "no", yes_no),
     Accepted("repl-diskless-load", "disabled", one_of("disabled", "on-empty-db", "swapdb")),
-    Accepted("repl-diskless-sync", "yes", yes_no),
-    Accepted("repl-diskless-sync-delay", "5", _POSITIVE),
-    Accepted("repl-diskless-sync-max-replicas", "0", _POSITIVE),
     Accepted("replica-ignore-disk-write-errors", "no", yes_no),
     Accepted("replica-ignore-maxmemory", "yes", yes_no),
     Accepted("replica-lazy-flush", "no", yes_no),

@@ -57,8 +57,8 @@ class Child:
         """Seconds since it was begun; -1 if there is none."""
         return int(time.monotonic() - self._begun) if self.pid else -1
 
-    def begin(self, path: Path, write: Callable[[Path], None]) -> None:
-        """Fork one that calls ``write(path)``. Raises ``OSError``."""
+    def begin(self, path: Path, write: Callable[[Path], None], kept: int = HIGHEST_FD) -> None:
+        """Fork one that calls ``write(path)``; the descriptor ``kept`` stays open in it. Raises ``OSError``."""
         if sys.platform == "win32":
             raise OSError("this system cannot fork")
         self.path = path
@@ -68,17 +68,17 @@ class Child:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
-                self._run(path, write)
+                self._run(path, write, kept)
         self.pid = pid
         self._totals.total_forks += 1
         taken = time.monotonic() - self._begun
         self._totals.latest_fork_usec = int(taken * 1e6)
         self._latency.sample("fork", taken)
 
-    def _run(self, path: Path, write: Callable[[Path], None]) -> None:
+    def _run(self, path: Path, write: Callable[[Path], None], kept: int) -> None:
         status = 1
         try:
-            _leave_the_server()
+            _leave_the_server(kept)
             write(path)
             status = 0
         except OSError as error:
@@ -132,9 +132,9 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_the_server() -> None:
+def _leave_the_server(kept: int) -> None:
     """Let go of what is the server's: signals, which would reach it twice through the pipe that both have, and
-    sockets, which would keep the port and the clients after the server's death."""
+    sockets, which would keep the port and the clients after the server's death. One descriptor is kept."""
     if sys.platform == "win32":
         raise NotImplementedError("there is no fork on Windows")
     signal.set_wakeup_fd(-1)
@@ -143,4 +143,5 @@ def _leave_the_server() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     gc.disable()  # it writes to the header of every object, so that the kernel would copy all pages
-    os.closerange(3, HIGHEST_FD)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, HIGHEST_FD)

@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,11 @@ from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.child import Child
 from ..persistence.rdb.reader import REPL_DATABASE, REPL_ID, REPL_OFFSET
-from ..persistence.rdb.writer import Facts, write_rdb
+from ..persistence.rdb.writer import Facts, send_rdb, write_rdb
+from ..process.running import Running
 from ..protocol.resp import integer
 from .backlog import Backlog
+from .transfer import MARGIN, Transfer
 
 if TYPE_CHECKING:
     from ..clients.blocking import Waiter
@@ -43,6 +45,8 @@ NO_ID = "0" * 40
 """The id of a stream that there is not."""
 
 TOO_FEW = "NOREPLICAS Not enough good replicas to write."
+
+BEING_WRITTEN = (State.SNAPSHOT, State.STREAMING)
 
 RETRY = 1.0
 """Seconds until a snapshot that could not be written is tried again."""
@@ -67,6 +71,7 @@ class Replicas:
         self._route = services[Route]
         self._aof = services[AppendOnlyFile]
         self._blocking = services[Blocking]
+        self._running = services[Running]
         self._child = Child(services, "writing a snapshot for replicas")
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self.id: str = new_id()
@@ -79,6 +84,7 @@ class Replicas:
         self.follows: bool = False  # this server is a replica itself: its stream is its master's
         self._replicas: dict[Session, Replica] = {}
         self._since_fork: list[bytes] = []
+        self._transfer: Transfer | None = None  # of the child's snapshot, if it is sent without a file
         self._retry_at = 0.0
         self._pinged = time.monotonic()
         self._alone_since = time.monotonic()
@@ -111,7 +117,7 @@ class Replicas:
         replica = self.introduce(session)
         self._begin_stream()
         self._replicas[session] = replica
-        replica.acknowledged_at = time.monotonic()
+        replica.acknowledged_at = replica.asked_at = time.monotonic()
         rest = self._rest(stream, offset) if stream is not None else None
         if rest is not None:
             assert stream is not None
@@ -145,6 +151,9 @@ class Replicas:
         if replica.state is State.LOADING:
             replica.state = State.ONLINE
             replica.allowance = 0
+            if replica.held is not None:
+                held, replica.held, replica.held_size = replica.held, None, 0
+                session.push(b"".join(held))
             log.info("Synchronization with replica %s succeeded", replica)
         self._refuse_or_accept()
         self._serve_waiters()
@@ -157,10 +166,16 @@ class Replicas:
         log.info("Connection with replica %s lost", replica)
         if not self._replicas:
             self._alone_since = time.monotonic()
-        if self._child.active and not any(each.state is State.SNAPSHOT for each in self):
-            self._child.kill()
-            self._since_fork.clear()
+        if self._child.active and not any(each.state in BEING_WRITTEN for each in self):
+            self._stop_child()
         self._refuse_or_accept()
+
+    def _stop_child(self) -> None:
+        self._child.kill()
+        self._since_fork.clear()
+        if self._transfer is not None:
+            self._transfer.close()
+            self._transfer = None
 
     def drop_all(self, why: str) -> None:
         """Close all replicas' connections: their stream is not this server's any more."""
@@ -187,10 +202,13 @@ class Replicas:
         assert self.backlog is not None, "there is a stream"
         self.offset += len(data)
         self.backlog.append(data)
-        if self._child.active:
+        if self._child.active and self._transfer is None:
             self._since_fork.append(data)
         for session, replica in self._replicas.items():
-            if replica.state in (State.LOADING, State.ONLINE):
+            if replica.held is not None:
+                replica.held.append(data)
+                replica.held_size += len(data)
+            elif replica.state in (State.LOADING, State.ONLINE):
                 session.push(data)
         return self.offset
 
@@ -277,15 +295,26 @@ class Replicas:
         waiting = {session: each for session, each in self._replicas.items() if each.state is State.WAITING}
         if not waiting or self._child.active or self.others_active() or time.monotonic() < self._retry_at:
             return
+        direct = {session: each for session, each in waiting.items() if self._may_be_direct(each)}
+        if direct and self._are_enough(direct.values()):
+            waiting = direct
+        else:
+            direct.clear()
+            waiting = {session: each for session, each in waiting.items() if not self._may_be_direct(each)}
+            if not waiting:
+                return
         functions_only = next(iter(waiting.values())).functions_only
         waiting = {session: each for session, each in waiting.items() if each.functions_only == functions_only}
         self._aof.restart_stream()
         keyspace = Keyspace(0, self._route) if functions_only else self._keyspace
         keyspace.functions = self._keyspace.functions
         path = Path(self._config.dir) / f"temp-repl-{os.getpid()}.rdb"
+        facts = self.facts()
         try:
-            facts = self.facts()
-            self._child.begin(path, lambda path: write_rdb(self._config, keyspace, path, facts=facts))
+            if direct:
+                pipe = self._fork_to_pipe(path, facts)
+            else:
+                self._child.begin(path, lambda path: write_rdb(self._config, keyspace, path, facts=facts))
         except OSError as error:
             log.warning("Can't write a snapshot for replicas: fork: %s", error.strerror or error)
             self._retry_at = time.monotonic() + RETRY
@@ -296,23 +325,62 @@ class Replicas:
             if not replica.old:
                 self.full += 1
                 session.push(b"+FULLRESYNC %b %d\r\n" % (self.id.encode(), self.offset))
+        if direct:
+            for replica in direct.values():
+                replica.state, replica.held, replica.allowance = State.STREAMING, [], MARGIN
+            core = self._running.core
+            assert core is not None, "there are replicas"
+            self._transfer = Transfer(core, pipe, direct, self._config.repl_timeout)
+
+    def _may_be_direct(self, replica: Replica) -> bool:
+        """True if a replica is to have its snapshot without a file."""
+        return replica.eof and self._config.repl_diskless_sync and not replica.functions_only
+
+    def _are_enough(self, waiting: Iterable[Replica]) -> bool:
+        """True if no more replicas are waited for, which would have the same snapshot."""
+        asked = [each.asked_at for each in waiting]
+        config = self._config
+        if 0 < config.repl_diskless_sync_max_replicas <= len(asked):
+            return True
+        return time.monotonic() - min(asked) >= config.repl_diskless_sync_delay
+
+    def _fork_to_pipe(self, path: Path, facts: Facts) -> int:
+        """Begin a snapshot that a pipe is written with; returns its reading end. Raises ``OSError``."""
+        reading, writing = os.pipe()
+        try:
+            self._child.begin(path, lambda path: send_rdb(self._config, self._keyspace, writing, facts), kept=writing)
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        return reading
 
     def _poll(self) -> None:
+        if self._transfer is not None and not self._transfer.ended:
+            return
         code = self._child.poll()
         if code is None:
             return
-        waiting = [each for each in self if each.state is State.SNAPSHOT]
+        waiting = [each for each in self if each.state in BEING_WRITTEN]
         since, self._since_fork = self._since_fork, []
         if code:
             log.warning("Background saving for replicas failed")
             for replica in waiting:
                 self._fail(replica)
+            self._transfer = None
+            return
+        if self._transfer is not None:
+            self._transfer.finish()
+            self._transfer = None
+            for replica in waiting:
+                self._loads(replica)
             return
         path = self._child.path
         try:
             size = path.stat().st_size
             for replica in waiting:
-                self._transfer(replica, path, size, since)
+                self._send_file(replica, path, size, since)
         except OSError as error:
             log.warning("The snapshot for replicas cannot be read: %s", error.strerror or error)
             for replica in waiting:
@@ -320,7 +388,7 @@ class Replicas:
         finally:
             path.unlink(missing_ok=True)
 
-    def _transfer(self, replica: Replica, path: Path, size: int, since: list[bytes]) -> None:
+    def _send_file(self, replica: Replica, path: Path, size: int, since: list[bytes]) -> None:
         """Send the snapshot and what has happened since. Raises ``OSError``."""
         conn = replica.conn
         if conn is None or replica.state is not State.SNAPSHOT:
@@ -334,6 +402,13 @@ class Replicas:
         replica.acknowledged_at = time.monotonic()
         for data in since:
             conn.write(data)
+
+    def _loads(self, replica: Replica) -> None:
+        """A replica has been sent its snapshot, and behind that it may take the end of it for something else: the
+        stream begins when it says that it has loaded it."""
+        replica.state = State.LOADING
+        if replica.rdb_only and replica.conn is not None:
+            replica.conn.close()
 
     def _fail(self, replica: Replica) -> None:
         """End the connection of a replica that gets no snapshot: it tries again."""
@@ -363,6 +438,10 @@ class Replicas:
                 log.warning("Disconnecting timedout replica: %s", replica)
                 if session.conn is not None:
                     session.conn.abort()
+            elif 0 < self._config.client_output_buffer_limit.replica[0] < replica.held_size:
+                log.warning("Disconnecting a replica for which too much waits: %s", replica)
+                if session.conn is not None:
+                    session.conn.abort()
             elif replica.state in (State.WAITING, State.SNAPSHOT) and now - replica.newline_at >= 1.0:
                 replica.newline_at = now
                 session.push(b"\n")  # it is patient as long as it gets these
@@ -373,7 +452,7 @@ class Replicas:
 
     def close(self) -> None:
         """End what is under way with the server."""
-        self._child.kill()
+        self._stop_child()
 
     @property
     def active(self) -> bool:

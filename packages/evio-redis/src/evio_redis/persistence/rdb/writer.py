@@ -19,7 +19,7 @@ from .crc64 import crc64
 from .primitives import compressed, length, string
 from .values import STRING, VERSION, code_of, pieces
 
-__all__ = ["Facts", "write_rdb"]
+__all__ = ["Facts", "send_rdb", "write_rdb"]
 
 CHUNK = 1 << 20
 """Bytes written at once."""
@@ -38,6 +38,14 @@ def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False
         _write(config, keyspace, output, [*_facts(base), *facts])
         output.finish()
         os.fsync(file.fileno())
+
+
+def send_rdb(config: Config, keyspace: Keyspace, fd: int, facts: Facts) -> None:
+    """Write all keys to a pipe, and close it. Raises ``OSError``."""
+    output = _Output(fd, config.rdbchecksum)
+    _write(config, keyspace, output, [*_facts(base=False), *facts])
+    output.finish()
+    os.close(fd)
 
 
 class _Output:

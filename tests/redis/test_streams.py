@@ -14,6 +14,8 @@ from evio_redis.keyspace.types.stream_groups import Consumer, Group
 from evio_redis.keyspace.types.stream_ids import LAST, to_id
 from evio_redis.keyspace.types.streams import Stream, element_size, parse_body
 from evio_redis.persistence.rdb import listpack
+from evio_redis.persistence.rdb.primitives import Reader
+from evio_redis.persistence.rdb.streams import stream_pieces
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire, redis_server
@@ -677,6 +679,28 @@ def test_sizes_of_integers_are_those_of_a_listpack(bits: int) -> None:
     for number in {sign * (1 << bits) + step for sign in (1, -1) for step in (-1, 0, 1)}:
         text = b"%d" % number
         assert element_size(text) == len(listpack.element(text))
+
+
+TEXTS = [b"", b"7", b"-130", b"5000", b"-40000", b"99999999", b"1" * 18, b"text", b"x" * 64, b"y" * 1024, b"z" * 5000]
+FOUR = [b"a", b"b", b"c", b"d"]
+NAMES = [[b"a", b"b"], [b"a", b"b"], [b"a"], [b"12", b"", b"long" * 20], [b""] * 70]
+
+
+@pytest.mark.parametrize(("texts", "names"), [(TEXTS, NAMES), ([b"text"], [FOUR]), ([b"x" * 64], [FOUR])])
+@pytest.mark.parametrize("far", [[0], [0, 1, 90, 70_000], [0, 1 << 34]])
+def test_nodes_know_their_size_as_a_listpack(texts: list[bytes], names: list[list[bytes]], far: list[int]) -> None:
+    """From entry to entry they only know what it is at most, which must not be too little."""
+    draw, stream, last = random.Random(3), Stream(), 5 << 64 | 300
+    for number in range(120):
+        step = draw.choice(far)
+        last = (last >> 64) + step << 64 if step else last + 1
+        words = [part for name in draw.choice(names) for part in (name, draw.choice(texts))]
+        stream.append(last, words, 0, 1000)
+        if number % 10 == 9:
+            (node,) = stream.nodes
+            size = len(Reader(list(stream_pieces(stream))[2]).string())
+            assert not node.has_room(size)
+            assert node.has_room(size + 1)
 
 
 def test_a_million_entries_need_no_more_than_four_times_what_redis_needs() -> None:

@@ -120,13 +120,16 @@ def _exactly(args: Args, trim: _Trim, value: Stream) -> Args:
 
 @command("XADD", arity=-5, flags="write denyoom fast", keys=(1,), group="stream", since="5.0.0")
 def xadd(session: Session, args: Args) -> bytes:
-    trim, only_existing, at = (None, False, 2) if args[2] == b"*" else _trim_options(session, args, 2, xadd=True)
+    trim, only_existing, at, wanted, complete = None, False, 2, None, True
+    if args[2] != b"*":
+        trim, only_existing, at = _trim_options(session, args, 2, xadd=True)
     words = args[at + 1 :]
     if not words or len(words) % 2:
         raise wrong_arity("xadd")
-    wanted, complete = (None, True) if args[at] == b"*" else parse_partial_id(args[at])
-    if wanted == 0 and complete:
-        raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
+    if args[at] != b"*":
+        wanted, complete = parse_partial_id(args[at])
+        if wanted == 0 and complete:
+            raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
     database, key = session.db, args[1]
     value = database.data.get(key)
     if type(value) is not Stream or (key in database.expires and not database.lives(key)):
@@ -135,9 +138,11 @@ def xadd(session: Session, args: Args) -> bytes:
         if only_existing:
             return session.resp.null
         value = Stream()
-    now = database.keyspace.clock.ms()
-    if wanted is None and value.last_id < now << 64:  # the usual
+    now, last = database.ms(), value.last_id
+    if wanted is None and last < now << 64:  # the usual
         entry_id, shown = now << 64, b"%d-0" % now
+    elif wanted is None and last >> 64 == now and last & SEQUENCE < SEQUENCE:
+        entry_id, shown = last + 1, b"%d-%d" % (now, (last & SEQUENCE) + 1)
     else:
         entry_id = _next_id(now, value, wanted, complete)
         shown = show_id(entry_id)

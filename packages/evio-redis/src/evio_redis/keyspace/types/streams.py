@@ -7,8 +7,8 @@ Complexity: appending O(1); reading, looking up and deleting O(log n) to find th
 Entries are collected in nodes of up to ``stream-node-max-entries``. A node has one buffer with the fields and values of
 its entries as RESP sends them, so that reading copies slices, and an array each for where these begin and for the two
 halves of the IDs. Nodes end where those of Redis end, and deleted entries stay in their node until that is empty, since
-both can be seen: ``XTRIM ... ~`` removes whole nodes, and DUMP has them as they are. Nodes therefore keep the size that
-they have as a listpack.
+both can be seen: ``XTRIM ... ~`` removes whole nodes, and DUMP has them as they are. Nodes therefore know the size that
+they have as a listpack: what it is at most from entry to entry, and exactly once that might be too much.
 
 https://redis.io/docs/latest/develop/data-types/streams/
 """
@@ -40,13 +40,20 @@ LONGEST_INTEGER = 20
 """Bytes of the longest text of an integer."""
 
 COUNTS = 12
-"""Bytes that the two numbers of entries of a node take at most in its listpack: there are fewer than 2 ** 31."""
+"""Bytes that two numbers of entries or fields take at most in a listpack: there are fewer than 2 ** 31."""
 
 PARTS = 4
 """Of the reply that an entry is: the head of an array, the length of the ID, the ID, the fields and values."""
 
-SMALL = 64
-"""Bytes from which the size of a string takes two bytes in a listpack."""
+SMALL, MEDIUM = 64, 4096
+"""Bytes from which the size of a string takes two bytes in a listpack, and five."""
+
+SMALL_AND, MEDIUM_AND, MOST_AND = 2, 4, 10
+"""Bytes that a string, if it is shorter than these, and any string takes besides at most. Integers take no more."""
+
+NEAR, NOT_FAR, FAR = 7, 11, 22
+"""Bytes of an entry's flags and ID, at most: if both halves differ from the first one's by less than 128, if the
+milliseconds do by less than 2 ** 31, and in general."""
 
 _first = attrgetter("first")
 
@@ -78,18 +85,36 @@ def element_size(value: bytes) -> int:
 
 class Node:
     """Consecutive entries. ``first`` is the ID that it was begun with, ``fields`` are the names of that entry's fields;
-    ``dead`` has a 1 for each entry that is deleted, once one is."""
+    ``dead`` has a 1 for each entry that is deleted, once one is. ``size`` is the size of the first ``sized`` entries as
+    a listpack, but for the two numbers of entries, and ``most`` that of all entries at most."""
 
-    __slots__ = ("base", "body", "dead", "ends", "fields", "first", "ms", "names", "sequences", "size", "tail")
+    __slots__ = (
+        "base",
+        "body",
+        "dead",
+        "ends",
+        "fields",
+        "first",
+        "fixed",
+        "most",
+        "ms",
+        "names",
+        "sequence",
+        "sequences",
+        "size",
+        "sized",
+        "tail",
+    )
 
     def __init__(self, first: int, fields: list[bytes], names: list[bytes] | None = None) -> None:
         self.first: int = first
         self.base: int = first >> 64
+        self.sequence: int = first & SEQUENCE
         self.fields: list[bytes] = fields
-        # Encoded, the first one after the head of the array.
-        self.names: list[bytes] = names or [bulk(field) for field in fields]
+        # Encoded, with what comes before: the head of the array, or the end of a value.
+        self.names: list[bytes] = names or [b"\r\n" + bulk(field) for field in fields]
         if names is None:
-            self.names[0] = b"*%d\r\n" % (2 * len(fields)) + self.names[0]
+            self.names[0] = b"*%d%b" % (2 * len(fields), self.names[0])
         self.body: bytearray = bytearray()
         self.ends: array[int] = array("H")  # of entries in ``body``; the first one begins at 0
         self.ms: array[int] = array("H")  # after that of ``first``
@@ -97,7 +122,10 @@ class Node:
         self.dead: bytearray | None = None
         self.tail: int = integer_size(len(fields) + 3)  # bytes, of the number behind an entry with these fields
         sizes = sum(map(element_size, fields))
-        self.size: int = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2  # without the two numbers of entries
+        self.size: int = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2
+        self.sized: int = 0
+        self.most: int = self.size
+        self.fixed: int = self.tail - sum(map(len, fields))  # what an entry with these fields has besides all its words
 
     @property
     def count(self) -> int:
@@ -151,37 +179,51 @@ class Node:
 
     def has_room(self, size: int) -> bool:
         """Tell whether it has less than so many bytes with the two numbers of entries."""
-        return size - self.size > integer_size(self.count) + integer_size(self.deleted)
+        counts = integer_size(self.count) + integer_size(self.deleted)
+        if size - self.most <= counts:
+            self._measure()
+        return size - self.most > counts
 
-    def append(self, entry_id: int, words: list[bytes], dead: bool = False) -> None:
-        """Add an entry of fields and values in turn."""
+    def _measure(self) -> None:
+        """Measure the entries that have not been."""
+        size, fields, begin = self.size, self.fields, self.ends[self.sized - 1] if self.sized else 0
+        reader = hiredis.Reader()
+        reader.feed(bytes(self.body[begin:]))
+        for index in range(self.sized, len(self.ms)):
+            words: list[bytes] = reader.gets()
+            # Its flags, the difference of its ID to ``first``, the number of fields and their names unless they are
+            # ``fields``, the values, and the number of all these.
+            size += 2 + integer_size(signed(self.ms[index]))
+            size += integer_size(signed(self.sequences[index] - self.sequence))
+            if words[::2] == fields:
+                size += self.tail + sum(map(element_size, words[1::2]))
+            else:
+                pairs = len(words) >> 1
+                size += integer_size(pairs) + integer_size(2 * pairs + 4) + sum(map(element_size, words))
+        self.size = self.most = size
+        self.sized = len(self.ms)
+
+    def append(self, entry_id: int, words: list[bytes], length: int, dead: bool = False) -> None:
+        """Add an entry of fields and values in turn, which have ``length`` bytes together."""
         sequence, after = entry_id & SEQUENCE, (entry_id >> 64) - self.base
-        from_first = sequence - (self.first & SEQUENCE)
-        # Its size in the listpack: flags, the difference of its ID to ``first``, the number of fields and their names
-        # unless they are ``fields``, the values, and the number of all these.
-        size = self.size + (4 if after < 128 else 2 + integer_size(signed(after)))
-        size += 2 if 0 <= from_first < 128 else integer_size(signed(from_first))
-        parts: list[bytes]
-        if words[::2] == self.fields:
-            size += self.tail
-            parts, at = [], 1
-            for name in self.names:
-                value = words[at]
-                length = len(value)
-                if length < SMALL and value[:1] > b"9":  # the usual, which is no integer
-                    parts += name, HEADS[length], value, b"\r\n"
-                    size += length + 2
-                else:
-                    parts += name, bulk(value)
-                    size += element_size(value)
-                at += 2
+        each = SMALL_AND if length < SMALL else MEDIUM_AND if length < MEDIUM else MOST_AND  # bytes besides an element
+        if -128 < sequence - self.sequence < 128 and after < 1 << 31:
+            most = self.most + length + (NEAR if after < 128 else NOT_FAR)
         else:
-            pairs = len(words) >> 1
-            size += integer_size(pairs) + integer_size(2 * pairs + 4) + sum(map(element_size, words))
+            most = self.most + length + FAR
+        if words[::2] == self.fields:
+            self.most = most + self.fixed + each * len(self.fields)
+            parts: list[bytes] = []
+            heads = HEADS
+            for name, value in zip(self.names, words[1::2], strict=True):
+                size = len(value)
+                parts += name, heads[size] if size < 1024 else b"$%d\r\n" % size, value
+            parts.append(b"\r\n")
+        else:
+            self.most = most + each * len(words) + COUNTS
             parts = [bulks(words)]
         body = self.body
         body += b"".join(parts)
-        self.size = size
         try:
             self.ends.append(len(body))
             self.ms.append(after)
@@ -220,7 +262,7 @@ class Node:
     def copy(self) -> Node:
         """Another node of the same entries."""
         other = Node(self.first, self.fields, self.names)
-        other.body, other.size = self.body[:], self.size
+        other.body, other.size, other.sized, other.most = self.body[:], self.size, self.sized, self.most
         other.ends, other.ms, other.sequences = self.ends[:], self.ms[:], self.sequences[:]
         other.dead = self.dead[:] if self.dead is not None else None
         return other
@@ -409,7 +451,7 @@ class Stream:
         if (
             node is None
             or 0 < most_entries <= len(node.ms)
-            or (most_bytes - node.size - size <= COUNTS and not node.has_room(most_bytes - size))
+            or (most_bytes - node.most - size <= COUNTS and not node.has_room(most_bytes - size))
         ):
             fields = words[::2]
             if node is None or node.fields != fields:
@@ -418,7 +460,7 @@ class Stream:
                 node.close()
                 node = Node(entry_id, node.fields, node.names)
             nodes.append(node)
-        node.append(entry_id, words)
+        node.append(entry_id, words, size)
         self.length += 1
         self.added += 1
         self.last_id = entry_id

@@ -113,7 +113,7 @@ def _node(first: int, elements: Sequence[bytes]) -> Node:
         if entry_id < first or (node.ms and entry_id <= node.id_at(-1)):
             raise ValueError("entries of a stream that are not in order")
         words = [part for pair in zip(fields, values, strict=True) for part in pair]
-        node.append(entry_id, words, bool(flags & DELETED))
+        node.append(entry_id, words, sum(map(len, words)), bool(flags & DELETED))
     if at != len(elements) or node.count != live:
         raise ValueError("a node of a stream of another number of entries than it says")
     if not live:

@@ -114,6 +114,7 @@ class Dispatcher:
         self._latency = services[Latency]
         self._totals = services[Totals]
         self._functions: dict[Command, Function] = {}  # with what has to be done besides at present
+        self._records = False  # there is anything
         self._recorded: dict[bool, Tables] = {}  # of these, by whether writes are followed, too
         self.ways: dict[str | User, Tables] = {}
         self.batches: dict[bytes, tuple[int, Batch, Times]] = {}
@@ -157,7 +158,7 @@ class Dispatcher:
     def choose_tables(self) -> None:
         """Leave to the direct way what may take it now."""
         route = self._route
-        recording = self._recording.on
+        recording = self._records = self._recording.on
         if route.long:
             direct = self._none
         elif recording:
@@ -187,7 +188,7 @@ class Dispatcher:
 
     def _function(self, command: Command) -> Function:
         """The command's function, with what has to be done besides at present."""
-        if not self._recording.on:
+        if not self._records:
             return command.function
         function = self._functions.get(command)
         if function is None:
@@ -592,7 +593,7 @@ class Dispatcher:
             self._note_absent_keys(session, command, args)
         begin = perf_counter_ns()
         try:
-            return self._function(command)(session, args)
+            return (self._function(command) if self._records else command.function)(session, args)
         except CommandError:
             command.failed += 1
             raise

@@ -81,6 +81,7 @@ class Interpreter:
         self._lua: Any = None
         self._parts: Any = None
         self._memory_error: type[Exception] = MemoryError
+        self._used = 0  # bytes, after what it did last
 
     @property
     def memory(self) -> int:
@@ -95,12 +96,14 @@ class Interpreter:
         """Compile a text; returns the function, or None and what is wrong."""
         self._start()
         function, problem = self._parts.compile(without_tail_calls(code))
+        self._used = self._lua.get_memory_used()
         return function, problem.decode("utf-8", "surrogateescape") if function is None else ""
 
     def load(self, function: Any) -> list[tuple[bytes, Any, bytes | None, list[bytes]]]:
         """Run the text of a library; returns what it has registered: name, function, description and flags of each.
         Raises :class:`Failed`."""
         found, error = self._guard(lambda: self._parts.load(function))
+        self._used = self._lua.get_memory_used()
         if found is None:
             raise Failed(error)
         return [
@@ -110,16 +113,24 @@ class Interpreter:
 
     def run(self, function: Any, keys: list[bytes], arguments: list[bytes], resp: int) -> bytes:
         """Run a script or a function; returns its encoded reply. Raises :class:`Failed`."""
-        lua, run = self._lua, self._parts.run
+        lua, parts = self._lua, self._parts
         size = sum(map(len, keys)) + sum(map(len, arguments))
-        if len(keys) + len(arguments) < MANY and size + lua.get_memory_used() < MOST_MEMORY - MARGIN:
-            # To make tables here takes longer than all the rest.
-            result = self._guard(lambda: run(function, resp, len(keys), None, *keys, *arguments))
+        if len(keys) + len(arguments) < MANY and size + self._used < MOST_MEMORY - MARGIN:
+            # To make tables here takes longer than all the rest. What ``_guard`` does is written out.
+            lua.set_max_memory(MOST_MEMORY)
+            try:
+                result = parts.run(function, resp, len(keys), None, *keys, *arguments)
+            except self._memory_error:
+                result = parts.exhausted()
+            finally:
+                lua.set_max_memory(0)
         else:  # without a limit: see ``_guarded``
             given = lua.table_from(keys), lua.table_from(arguments)
-            result = self._guard(lambda: run(function, resp, *given))
-        if self._lua is not None and self._lua.get_memory_used() > COLLECT_FROM:
-            self._parts.collect()
+            result = self._guard(lambda: parts.run(function, resp, *given))
+        self._used = lua.get_memory_used()
+        if self._used > COLLECT_FROM:
+            parts.collect()
+            self._used = lua.get_memory_used()
         if not isinstance(result, bytes):
             raise Failed(*result[1:])
         if result.startswith(b"-"):
@@ -127,14 +138,12 @@ class Interpreter:
         return result
 
     def _guard(self, run: Callable[[], Any]) -> Any:
-        self._lua.set_max_memory(MOST_MEMORY)
         lua, parts = self._lua, self._parts
+        lua.set_max_memory(MOST_MEMORY)
         try:
             return run()
         except self._memory_error:
-            parts.unwatch()
-            parts.collect()
-            return None, NO_MEMORY
+            return parts.exhausted()
         finally:
             lua.set_max_memory(0)
 
@@ -198,8 +207,10 @@ class Interpreter:
         return guarded
 
     def _call(self, *args: bytes) -> Any:
-        table = self._lua.table_from
         reply, failed = self._host.call(list(args))
+        if type(reply) is bytes and reply[:1] == b"$" and reply[1:2] != b"-":  # the usual
+            return reply[reply.index(b"\r\n") + 2 : -2], failed
+        table = self._lua.table_from
         if isinstance(reply, CommandError):
             return table({b"err": str(reply).encode("utf-8", "surrogateescape")}), failed
         return self._to_lua(reply, table), failed
@@ -214,6 +225,12 @@ class _Parts:
         self.run = run
         self.unwatch = unwatch
         self.collect = collect
+
+    def exhausted(self) -> tuple[None, bytes]:
+        """Clean up after a script that had no memory left; returns its error."""
+        self.unwatch()
+        self.collect()
+        return None, NO_MEMORY
 
 
 def _no_attribute(thing: object, name: object, setting: bool) -> str:

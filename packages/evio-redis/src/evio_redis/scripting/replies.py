@@ -14,8 +14,6 @@ MakeTable = Callable[[Any], Any]
 
 def to_lua(reply: bytes, table: MakeTable) -> Any:
     """An encoded reply, RESP2 or RESP3, as what a script gets: strings are ``bytes``, a null of RESP2 is False."""
-    if reply[:1] == b"$" and reply[1:2] != b"-":
-        return reply[reply.index(b"\r\n") + 2 : -2]
     return _decode(reply, 0, table)[0]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -58,24 +57,30 @@ LOAD_TIMEOUT = 0.5
 
 NO_FLAGS: frozenset[str] = frozenset()
 
+CHECKED = frozenset({"write", "may_replicate", "denyoom"})
+"""Flags of commands that some scripts may not call."""
 
-@dataclass(slots=True, eq=False)
+
 class Run:
     """One that is under way. ``name`` is a script's SHA-1 or a function's name, ``kind`` SCRIPT or FUNCTION."""
 
-    session: Session
-    args: Args
-    keys: Args
-    name: str
-    kind: str
-    read_only: bool
-    checks_memory: bool
-    begun: float = field(default_factory=monotonic)
-    wrote: bool = False
-    logs: bool = True
-    ended: bool = False
+    wrote = False
+    logs = True
+    ended = False
     killed: bytes | None = None
     """Why it has to end."""
+
+    def __init__(
+        self, session: Session, args: Args, keys: Args, name: str, kind: str, read_only: bool, checks_memory: bool
+    ) -> None:
+        self.session = session
+        self.args = args
+        self.keys = keys
+        self.name = name
+        self.kind = kind
+        self.read_only = read_only
+        self.checks_memory = checks_memory
+        self.begun: float = monotonic()
 
     @property
     def busy_error(self) -> CommandError:
@@ -133,7 +138,8 @@ class Runner:
     ) -> bytes:
         """Run a script (``kind`` SCRIPT; ``flags`` of its first line, None without it) or a function (FUNCTION) for a
         session; returns the encoded reply. Raises :class:`CommandError`."""
-        self._check(flags, read_only)
+        if flags is not None:
+            self._check(flags, read_only)
         aof, clock, own = self._aof, self._keyspace.clock, self._own
         declared = flags or NO_FLAGS
         own.resp = RESP2
@@ -180,9 +186,9 @@ class Runner:
         failure.counted = text in self._counted
         return failure
 
-    def _check(self, flags: frozenset[str] | None, read_only: bool) -> None:
+    def _check(self, flags: frozenset[str], read_only: bool) -> None:
         """Check as Redis does a function, or a script that declares itself in its first line."""
-        if flags is None or "no-writes" in flags:
+        if "no-writes" in flags:
             return
         if read_only:
             raise CommandError("ERR Can not execute a script with write flag using *_ro command.")
@@ -274,7 +280,8 @@ class Runner:
             raise
         aof = self._aof
         logging_before = aof.logging
-        aof.logging = logging_before and run.logs
+        if not run.logs:
+            aof.logging = False
         try:
             return self._dispatcher.call(self._own, command, args)
         finally:
@@ -294,6 +301,8 @@ class Runner:
                 raise CommandError(f"ERR The user executing the script {DENIED[denied]}")
         if self._cluster.enabled:
             self._cluster.check_script(run.session, command, args)
+        if command.flags.isdisjoint(CHECKED):
+            return
         if "write" in command.flags:
             self._check_write(run, command)
         elif run.read_only and "may_replicate" in command.flags:

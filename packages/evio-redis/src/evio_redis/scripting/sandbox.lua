@@ -530,7 +530,10 @@ end
 
 -- The tables of the keys, which are the first of these, and of the arguments.
 local function tables(count, ...)
-  local keys, arguments, given = {}, {}, { ... }
+  local given = { ... }
+  if #given == count then return given, {} end
+  if count == 0 then return {}, given end
+  local keys, arguments = {}, {}
   for at = 1, count do keys[at] = given[at] end
   for at = count + 1, #given do arguments[at - count] = given[at] end
   return keys, arguments
@@ -547,6 +550,10 @@ local function run(script, resp, keys, arguments, ...)
     ok, result = watched(script)
   end
   ended = true
+  if ok and type(result) == "string" then
+    sethook()
+    return "$" .. #result .. "\r\n" .. result .. "\r\n"
+  end
   if ok then ok, result = pcall(encode, result, resp, 0) end -- watched, too: tables may be in themselves
   sethook()
   if ok then return result end

@@ -98,7 +98,7 @@ class Scripts:
     def run(self, session: Session, args: Args, script: Script, keys: Args, arguments: Args, read_only: bool) -> bytes:
         """Run a script for a session, whose command is ``args``; returns the encoded reply. Raises
         :class:`CommandError`."""
+        interpreter, function, flags = self._interpreter, script.function, script.flags
         return self._runner.execute(
-            *(session, args, self._interpreter, script.function, script.sha, "SCRIPT", script.flags, keys, arguments),
-            read_only,
+            session, args, interpreter, function, script.sha, "SCRIPT", flags, keys, arguments, read_only
         )

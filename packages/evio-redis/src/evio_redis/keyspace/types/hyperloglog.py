@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,8 +27,12 @@ __all__ = ["NEW", "REGISTERS", "Corrupt", "HyperLogLog", "Sketches", "estimate",
 
 HASH_BITS = 14
 REGISTERS = 1 << HASH_BITS
+LAST_REGISTER = REGISTERS - 1
 PATTERN_BITS = 64 - HASH_BITS
 """Bits of a hash in which zeros are counted."""
+
+ALL_ZEROS = 1 << PATTERN_BITS
+"""A bit behind these: it ends the zeros."""
 
 HEADER = 16
 DENSE_SIZE = HEADER + REGISTERS * 6 // 8
@@ -86,9 +91,6 @@ def _hash(data: bytes) -> int:
 _SEEDS = [SEED ^ (size * MULTIPLIER & MASK) for size in range(16)]
 
 
-APART = 8
-"""Runs between two of which it is remembered where they are."""
-
 KNOWN = 256
 """Sparse ones of which it is remembered, at most some 8 KiB each."""
 
@@ -143,12 +145,12 @@ def patterns(elements: list[bytes]) -> list[tuple[int, int]]:
     """The register of each element, and its value at least."""
     if len(elements) == 1:
         hashed = _hash(elements[0])
-        rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
-        return [(hashed & REGISTERS - 1, (rest & -rest).bit_length())]
+        rest = hashed >> HASH_BITS | ALL_ZEROS
+        return [(hashed & LAST_REGISTER, (rest & -rest).bit_length())]
     found = []
     for hashed in _hash_all(elements) if len(elements) >= WORTH_LANES else map(_hash, elements):
-        rest = hashed >> HASH_BITS | 1 << PATTERN_BITS
-        found.append((hashed & REGISTERS - 1, (rest & -rest).bit_length()))
+        rest = hashed >> HASH_BITS | ALL_ZEROS
+        found.append((hashed & LAST_REGISTER, (rest & -rest).bit_length()))
     return found
 
 
@@ -405,32 +407,15 @@ def _run(value: int, size: int) -> bytes:
 
 
 class SparseRuns:
-    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over all of them:
-    of about every ``APART``th the first register and the place. A change costs O(size / ``APART``) besides the copy of
-    the bytes."""
+    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over them: of each
+    run the first register, and a 1 if it takes two bytes. A change costs O(size), all of it in C."""
 
-    __slots__ = ("_firsts", "_places", "data", "full")
+    __slots__ = ("_end", "_firsts", "_wide", "data", "full")
 
     def __init__(self, data: bytes) -> None:
         self.data: bytes = data
         self.full: bool = False  # True once a register could not be raised: it has to be dense
-        self._firsts: list[int] = []
-        self._places: list[int] = []
-        at, first, end, count = HEADER, 0, len(data), 0
-        while at < end:
-            if not count % APART:
-                self._firsts.append(first)
-                self._places.append(at)
-            count += 1
-            code = data[at]
-            if code & 0x80:
-                first += (code & 3) + 1
-            elif code < 0x40:
-                first += code + 1
-            else:
-                first += ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1
-                at += 1
-            at += 1
+        self._firsts, self._wide, self._end = _index(data[HEADER:], 0)
 
     def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
         """Have each of these registers be so much at least, in order; returns how many were less. It is ``full`` where
@@ -447,87 +432,77 @@ class SparseRuns:
         return updated
 
     def _raise_to(self, register: int, value: int, sparse_max: int) -> bool:
-        data = self.data
-        block = bisect_right(self._firsts, register) - 1
-        if block < 0:
+        if register >= self._end:
             raise Corrupt
-        before = at = self._places[block]
-        first, end, steps = self._firsts[block], len(data), 0
-        while True:
-            if at >= end:
-                raise Corrupt
-            code = data[at]
-            if code & 0x80:
-                following, width = first + (code & 3) + 1, 1
-            elif code < 0x40:
-                following, width = first + code + 1, 1
-            else:
-                following, width = first + ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1, 2
-            if register < following:
-                break
-            before, first = at, following
-            at += width
-            steps += 1
-            if steps == 2 * APART:  # runs were added here
-                block, steps = block + 1, 0
-                self._firsts.insert(block, first)
-                self._places.insert(block, at)
-        left, right = register - first, following - register - 1
-        rest = at + width
-        if left and right and code < 0x80 and (rest >= end or data[rest] < 0x80 or not _alike(data, rest)):
+        data, firsts, wide = self.data, self._firsts, self._wide
+        run = bisect_right(firsts, register) - 1
+        place, rest = HEADER + run + wide.count(1, 0, run), run + 1
+        code, behind = data[place], place + 1 + wide[run]
+        left = register - firsts[run]
+        right = (firsts[rest] if rest < len(firsts) else self._end) - register - 1
+        if left and right and code < 0x80 and not (behind + 1 < len(data) and data[behind] & 0x80 and _alike(data, behind)):
             # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always.
-            new = _zeros(left) + _VALUES[value] + _zeros(right)
-            grown = len(new) - width
-            if end + grown > sparse_max:
+            before = _ZEROS[left] if left <= SHORT_ZEROS else (0x3FFF + left).to_bytes(2, "big")
+            after = _ZEROS[right] if right <= SHORT_ZEROS else (0x3FFF + right).to_bytes(2, "big")
+            new = before + _VALUES[value] + after
+            if len(data) + len(new) + place - behind > sparse_max:
                 self.full = True
                 return False
-            self.data = b"".join((data[:at], new, data[rest:]))
-            block += 1
-            places = self._places
-            places[block:] = [place + grown for place in places[block:]]
-        else:
-            old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
-            if old >= value:
-                return False
-            new = _run(old, left) + _VALUES[value] + _run(old, right)
-            grown = len(new) - width
-            if grown > 0 and end + grown > sparse_max:
-                self.full = True
-                return False
-            if before == at and block:
-                before = self._last_run(block - 1)
-            rest += 2 * SCANNED
-            near = bytearray(data[before:at] + new + data[at + width : rest])
-            merged = _merge(near)
-            self.data = b"".join((data[:before], near, data[rest:]))
-            self._moved(block, before, rest, grown - merged, bool(merged))
+            self.data = b"".join((data[:place], new, data[behind:]))
+            firsts.insert(rest, register)
+            firsts.insert(rest + 1, register + 1)
+            wide[run:rest] = _WIDE[left > SHORT_ZEROS, right > SHORT_ZEROS]
+        elif not self._split(run, place, register, value, sparse_max):
+            return False
         if not data[STALE] & 0x80:
             data = self.data
             self.data = b"".join((data[:STALE], bytes((data[STALE] | 0x80,)), data[STALE + 1 :]))
         return True
 
-    def _last_run(self, block: int) -> int:
-        """Return the place of the last run before the next block."""
-        at, end = self._places[block], self._places[block + 1]
-        while True:
-            following = at + (2 if 0x40 <= self.data[at] < 0x80 else 1)
-            if following >= end:
-                return at
-            at = following
+    def _split(self, run: int, place: int, register: int, value: int, sparse_max: int) -> bool:
+        """Raise a register of a run, and merge the runs around it. Returns False if it is high enough, and if there is
+        no room."""
+        data, firsts, wide = self.data, self._firsts, self._wide
+        code, width = data[place], 1 + wide[run]
+        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
+        if old >= value:
+            return False
+        following = firsts[run + 1] if run + 1 < len(firsts) else self._end
+        new = _run(old, register - firsts[run]) + _VALUES[value] + _run(old, following - register - 1)
+        if len(new) > width and len(data) + len(new) - width > sparse_max:
+            self.full = True
+            return False
+        low, high = max(0, run - 1), min(len(firsts), run + 1 + 2 * SCANNED)
+        begin = HEADER + low + wide.count(1, 0, low)
+        end = HEADER + high + wide.count(1, 0, high)
+        near = bytearray(data[begin:place] + new + data[place + width : end])
+        _merge(near)
+        self.data = b"".join((data[:begin], near, data[end:]))
+        firsts[low:high], wide[low:high], _ = _index(near, firsts[low])
+        return True
 
-    def _moved(self, block: int, before: int, rest: int, grown: int, merged: bool) -> None:
-        """Follow a change after ``before``: what came from ``rest`` on is so many bytes further; with ``merged``, runs
-        in front of it may be gone."""
-        places, block = self._places, block + 1
-        if merged:
-            begin = block - 1 if block > 1 and places[block - 1] > before else block
-            end = begin
-            while end < len(places) and places[end] < rest:
-                end += 1
-            del places[begin:end], self._firsts[begin:end]
-            block = begin
-        if grown:
-            places[block:] = [place + grown for place in places[block:]]
+
+def _index(runs: bytes | bytearray, first: int) -> tuple[array[int], bytearray, int]:
+    """Return the first register of each run, the first of them given; a 1 for each run of two bytes; and the register
+    behind them."""
+    firsts, wide, at, end = array("I"), bytearray(), 0, len(runs)
+    while at < end:
+        code = runs[at]
+        firsts.append(first)
+        two = 0x40 <= code < 0x80
+        wide.append(two)
+        if code & 0x80:
+            first += (code & 3) + 1
+        elif two:
+            first += ((code & 0x3F) << 8 | (runs[at + 1] if at + 1 < end else 0)) + 1
+        else:
+            first += code + 1
+        at += 1 + two
+    return firsts, wide, first
+
+
+_WIDE = {(left, right): bytes((left, 0, right)) for left in (False, True) for right in (False, True)}
+"""The three runs that a run of zeros becomes: a 1 for each of two bytes."""
 
 
 def _alike(data: bytes, at: int) -> bool:
@@ -585,8 +560,11 @@ class Sketches(dict[bytes, SparseRuns]):
         return bytes(value.data), updated
 
 
+_ZEROS = [b"", *(bytes((size - 1,)) for size in range(1, SHORT_ZEROS + 1))]
+
+
 def _zeros(size: int) -> bytes:
-    return bytes((size - 1,)) if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
+    return _ZEROS[size] if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
 
 
 _VALUES = [_run(value, 1) for value in range(SPARSE_MAX_VALUE + 1)]

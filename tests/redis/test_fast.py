@@ -247,6 +247,33 @@ def test_elements_that_are_no_strings_are_protocol_errors(request_: bytes, error
     assert action is Action.CLOSE
 
 
+TRANSACTIONS = [
+    "MULTI,INCR a,GET a,EXEC,GET a",
+    "GET a,MULTI,SET a 1,INCR a,EXEC,MULTI,INCR a,DISCARD,MULTI,GET a,EXEC,PING",
+    "MULTI,SET a 1",
+    "MULTI,SET a 1,MULTI,NOSUCH,GET a,EXEC,GET a",
+    "MULTI,SET a 1,GET,GET a,EXEC,GET a",
+    "MULTI,SET a x,WATCH b,INCR a,EXEC,GET a",
+    "MULTI,EXEC,MULTI,SUBSCRIBE c,PING,EXEC,PING",
+    "MULTI,CLIENT REPLY OFF,GET a,EXEC,GET a,CLIENT REPLY ON,PING",
+    "MULTI,BLPOP l 0,RPUSH l x,BLPOP l 0,EXEC,RPUSH l y",
+    "MULTI,GET a,RESET,GET a",
+]
+
+
+@pytest.mark.parametrize("script", TRANSACTIONS)
+def test_transactions_in_one_piece_have_the_replies_of_their_commands(script: str) -> None:
+    commands = [[word.encode() for word in command.split()] for command in script.split(",")]
+    clients = []
+    for _ in range(2):
+        server = evio_redis.Server()
+        clients.append(Client(server, make_data(server.services), 1))
+    in_one_piece, one_by_one = clients
+    assert in_one_piece.send(encoded(commands)) == b"".join(one_by_one.send(encoded([each])) for each in commands)
+    assert in_one_piece.context.last_command == one_by_one.context.last_command
+    assert in_one_piece.context.queue == one_by_one.context.queue
+
+
 def gets(*keys: bytes, name: bytes = b"GET") -> bytes:
     return b"".join(b"*2\r\n$3\r\n%b\r\n$%d\r\n%b\r\n" % (name, len(key), key) for key in keys)
 

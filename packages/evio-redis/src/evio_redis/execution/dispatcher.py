@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import islice, repeat
+from operator import length_hint
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -366,10 +367,30 @@ class Dispatcher:
                 break
             way = session.way or NO_WAY
             tables = self.ways[way]
+            if way is QUEUE and type(commands) is list:
+                queued = self._queue_up(session, commands, len(commands) - length_hint(pending))
+                if queued:
+                    append(QUEUED * queued)
+                    args = next(islice(pending, queued - 1, queued))
+                    before = clock()
         session.replies = None
         if function is not None and args:
             session.last_command = args[0]
         return replies
+
+    def _queue_up(self, session: Session, commands: list[Args], begin: int) -> int:
+        """Queue the commands from ``begin`` on, up to one that is not just queued; returns how many."""
+        tables, end = self.ways[QUEUE], begin
+        try:
+            for args in islice(commands, begin, None):
+                if tables[len(args)][args[0]][0] is not _queue:
+                    break
+                end += 1
+        except LookupError:
+            pass
+        assert session.queue is not None, "it is in a transaction"
+        session.queue += commands[begin:end]
+        return end - begin
 
     def run_one(self, session: Session, args: Args) -> bytes:
         """Run the only command of a plain session's input; returns its reply, what it sends besides first. It is what

@@ -440,7 +440,12 @@ class SparseRuns:
         code, behind = data[place], place + 1 + wide[run]
         left = register - firsts[run]
         right = (firsts[rest] if rest < len(firsts) else self._end) - register - 1
-        if left and right and code < 0x80 and not (behind + 1 < len(data) and data[behind] & 0x80 and _alike(data, behind)):
+        if (
+            left
+            and right
+            and code < 0x80
+            and not (behind + 1 < len(data) and data[behind] & 0x80 and _alike(data, behind))
+        ):
             # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always.
             before = _ZEROS[left] if left <= SHORT_ZEROS else (0x3FFF + left).to_bytes(2, "big")
             after = _ZEROS[right] if right <= SHORT_ZEROS else (0x3FFF + right).to_bytes(2, "big")

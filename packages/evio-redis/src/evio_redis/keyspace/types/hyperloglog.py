@@ -407,8 +407,8 @@ def _run(value: int, size: int) -> bytes:
 
 
 class SparseRuns:
-    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over them: of each
-    run the first register, and a 1 if it takes two bytes. A change costs O(size), all of it in C."""
+    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over them: of
+    each run the first register, and a 1 if it takes two bytes. A change costs O(size), all of it in C."""
 
     __slots__ = ("_end", "_firsts", "_wide", "data", "full")
 

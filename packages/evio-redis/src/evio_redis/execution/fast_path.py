@@ -137,10 +137,14 @@ LISTS, STRINGS = {list}, {bytes}
 
 
 def all_strings(commands: list[Any]) -> bool:
-    """Tell whether these are commands, at least one, whose arguments are strings. To join them would tell as well, and
-    take longer."""
+    """Tell whether these are commands, at least one, whose arguments are strings. To join many takes longer than to
+    look at their types, to join a few does not."""
     if len(commands) == 1:
-        return type(commands[0]) is list and {*map(type, commands[0])} == STRINGS
+        try:
+            b"".join(commands[0])
+        except TypeError:
+            return False
+        return type(commands[0]) is list
     return {*map(type, commands)} == LISTS and {*map(type, chain.from_iterable(commands))} == STRINGS
 
 

@@ -114,6 +114,18 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
         (["--rate-burst", "5"], "--rate-burst needs --rate"),
         (["--allow", "here"], "'here' does not appear to be an IPv4 or IPv6 network, such as 10.0.0.0/8, nor 'unix'"),
         (["--error-template", "no-such-file"], "no-such-file"),
+        (["--auth", ""], "--auth: '' is not the name of a file"),  # rather than a site for everybody
+        (["--access-log", ""], "--access-log: '' is not the name of a file"),
+        (["--bind", "[::"], "tcp://[[::]:8080: expected host:port"),
+        (["--index", ".."], "--index: '..' is not the name of a file"),
+        (["--spa", "/../x"], "--spa: '/../x': the path leaves the root"),
+        (["--health", "/a b"], "--health: '/a b': the path has a character that is not allowed"),
+        (["--error-page", "404=/%zz"], "--error-page: '/%zz': the path has an incomplete percent escape"),
+        (["--allow", "10.0.0.0/40"], "--allow: "),
+        (["--listing=yes"], "argument --listing: takes no value, unlike 'yes'"),
+        (["--foo"], "unknown flag --foo; --help has all of them"),
+        (["--check", "--spa", "/none.html"], "--spa: there is no file /none.html in ."),
+        (["--check", "--error-page", "404=/no.html"], "--error-page 404: there is no file /no.html in ."),
         (["--live", "--workers", "2"], "--live and --workers exclude each other"),
         (["--listing-template", "x"], "--listing-template needs --listing"),
         (["--listing", "--listing-template", "no-such-file"], "no-such-file"),
@@ -294,7 +306,7 @@ def test_check_looks_at_everything_and_listens_nowhere(site: str, tmp_path: Path
         key.write_text("broken")
         bad = run(*flags)
         assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
-        assert f"cannot load certificate {cert} with key {key}" in bad.stderr
+        assert f"cannot load certificate {cert} with key {key}: no certificate, or no key, in PEM form\n" in bad.stderr
 
 
 def test_files_of_rules(site: str, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_manual_page_is_without_a_warning(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "typed", "expected"),
     [
-        ("evio-http", "--list", ["--listing"]),
+        ("evio-http", "--clea", ["--clean-urls"]),
         ("evio-http", "--log-format ", ["common", "combined", "json"]),
         ("evio-redis", "--appends", []),
         ("evio-redis", "--appendf", ["--appendfsync", "--appendfilename"]),
@@ -65,7 +65,7 @@ def test_bash_completes(command: str, typed: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "typed", "expected"),
     [
-        ("evio-http", "--list", ["--listing"]),
+        ("evio-http", "--clea", ["--clean-urls"]),
         ("evio-http", "--log-format ", ["common", "combined", "json"]),
         ("evio-redis", "--appendf", ["--appendfsync", "--appendfilename"]),
         ("evio-echo", "--balance r", ["random", "round-robin"]),
@@ -89,7 +89,7 @@ def test_fish_completes(command: str, typed: str, expected: list[str], tmp_path:
 @pytest.mark.parametrize(
     ("command", "typed", "expected"),
     [
-        ("evio-http", "--list", [b"--listing "]),
+        ("evio-http", "--clea", [b"--clean-urls "]),
         ("evio-http", "--log-format ", [b"common", b"combined", b"json"]),
         ("evio-redis", "--appendfsync e", [b"--appendfsync everysec "]),
         ("evio-echo", "--balance r", [b"random", b"round-robin"]),

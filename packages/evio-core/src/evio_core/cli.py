@@ -23,13 +23,17 @@ class Parser(argparse.ArgumentParser):
         unknown = re.search("unrecognized arguments: (-[^ =]*)", message)
         if unknown is not None:
             message = f"unknown flag {unknown[1]}{nearest(unknown[1], self._option_string_actions)}"
+        given = re.fullmatch("argument (.*): ignored explicit argument (.*)", message, re.DOTALL)
+        if given is not None:
+            message = f"argument {given[1]}: takes no value, unlike {given[2]}"
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def nearest(given: str, names: Iterable[str]) -> str:
     """Return a hint for a name that does not exist: ``"; did you mean X?"``, or where to look if none is near."""
-    near = difflib.get_close_matches(given, names, 1)
-    return f"; did you mean {near[0]}?" if near else "; --help has all of them"
+    plain = {name.lstrip("-"): name for name in names}  # the dashes are alike in all of them
+    near = difflib.get_close_matches(given.lstrip("-"), plain, 1)
+    return f"; did you mean {plain[near[0]]}?" if near else "; --help has all of them"
 
 
 def count(text: str) -> int:

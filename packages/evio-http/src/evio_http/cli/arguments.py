@@ -9,6 +9,8 @@ from typing import Any
 from evio_core import __version__
 from evio_core.cli import Parser, count, seconds
 
+from ..connections.peers import TrustedProxies
+from ..files.paths import BadPath, decode_target_path
 from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
 from ..message.limits import Limits
@@ -115,6 +117,7 @@ def _network(group: argparse._ArgumentGroup) -> None:
         "--trust",
         action="append",
         default=[],
+        type=_peers,
         metavar="NETWORK",
         help="believe X-Forwarded-For, and PROXY headers, of these; 'unix' is for unix sockets; repeatable",
     )
@@ -123,7 +126,9 @@ def _network(group: argparse._ArgumentGroup) -> None:
         ("allow", "who may come in, and nobody else then"),
         ("deny", "who may not; of several networks that have an address the smallest decides"),
     ):
-        group.add_argument(f"--{flag}", action="append", default=[], metavar="NETWORK", help=f"{text}; repeatable")
+        group.add_argument(
+            f"--{flag}", action="append", default=[], type=_peers, metavar="NETWORK", help=f"{text}; repeatable"
+        )
     group.add_argument(
         "--rate",
         type=_rate,
@@ -142,6 +147,7 @@ def _content(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--listing", action="store_true", help="show directories without an index (also as JSON)")
     group.add_argument(
         "--listing-template",
+        type=_file,
         metavar="FILE",
         help="HTML for them, with {{listing}}, and if wanted {{path}}, {{trail}} and {{style}}, in it",
     )
@@ -167,6 +173,7 @@ def _content(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--error-template",
+        type=_file,
         metavar="FILE",
         help="HTML for all other errors, with {{status}}, {{reason}} and {{explanation}} in it",
     )
@@ -179,14 +186,19 @@ def _content(group: argparse._ArgumentGroup) -> None:
         help="what such files are, before what is known of them; NAME=TYPE for one without extension; repeatable",
     )
     group.add_argument(
-        "--redirects-file", metavar="FILE", help="lines of FROM TO [STATUS[!]], as Netlify reads them; 200 rewrites"
+        "--redirects-file",
+        type=_file,
+        metavar="FILE",
+        help="lines of FROM TO [STATUS[!]], as Netlify reads them; 200 rewrites",
     )
     group.add_argument(
         "--site-files",
         action="store_true",
         help="read _headers and _redirects at the root of a site, if there",
     )
-    group.add_argument("--auth", metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one")
+    group.add_argument(
+        "--auth", type=_file, metavar="FILE", help="lines of USER:HASH; python -m evio_http.passwd USER makes one"
+    )
     group.add_argument("--health", type=_path, metavar="PATH", help="always 200, for load balancers")
     group.add_argument(
         "--metrics", type=_path, metavar="PATH", help="for Prometheus, of all workers (pip install evio-http[metrics])"
@@ -211,7 +223,10 @@ def _fields(group: argparse._ArgumentGroup) -> None:
         help="any field; repeatable, all that match count",
     )
     group.add_argument(
-        "--headers-file", metavar="FILE", help="paths with indented fields below them, as Netlify reads them"
+        "--headers-file",
+        type=_file,
+        metavar="FILE",
+        help="paths with indented fields below them, as Netlify reads them",
     )
     group.add_argument("--security-headers", action="store_true", help="nosniff, no framing, referrer policy ...")
     group.add_argument(
@@ -226,11 +241,16 @@ def _tls(group: argparse._ArgumentGroup) -> None:
         "--tls-cert",
         action="append",
         default=[],
+        type=_file,
         metavar="FILE",
         help="repeatable: SNI chooses, and of RSA and ECDSA for one name the client",
     )
-    group.add_argument("--tls-key", action="append", default=[], metavar="FILE", help="of the certificate before it")
-    group.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates of these authorities")
+    group.add_argument(
+        "--tls-key", action="append", default=[], type=_file, metavar="FILE", help="of the certificate before it"
+    )
+    group.add_argument(
+        "--tls-client-ca", type=_file, metavar="FILE", help="ask clients for certificates of these authorities"
+    )
     group.add_argument("--tls-self-signed", action="store_true", help="a certificate for development")
     group.add_argument(
         "--no-http2",
@@ -281,7 +301,10 @@ def _limits(group: argparse._ArgumentGroup) -> None:
 
 def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--config", metavar="FILE", help="more options, and those of each host, in TOML: named as the flags are"
+        "--config",
+        type=_file,
+        metavar="FILE",
+        help="more options, and those of each host, in TOML: named as the flags are",
     )
     group.add_argument("--check", action="store_true", help="say whether all of it would work, and end")
     group.add_argument("--open", action="store_true", help="open the first address in the browser once it listens")
@@ -290,7 +313,9 @@ def _running(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="for development: pages reload in the browser when files change (pip install evio-http[live])",
     )
-    group.add_argument("--access-log", metavar="FILE", help="- is standard output; it may be moved away at any time")
+    group.add_argument(
+        "--access-log", type=_file, metavar="FILE", help="- is standard output; it may be moved away at any time"
+    )
     group.add_argument("--log-format", choices=FORMATS, default="combined", help="default combined")
     group.add_argument(
         "--shutdown-timeout",
@@ -359,12 +384,30 @@ def _pair(text: str) -> tuple[str, str]:
 def _path(text: str) -> str:
     if not text.startswith("/") or "?" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a path of a request, such as /name")
+    try:
+        decode_target_path(text.encode())
+    except BadPath as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     return text
 
 
 def _name(text: str) -> str:
-    if "/" in text or not text:
+    if "/" in text or text in ("", ".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file, such as index.html")
+    return text
+
+
+def _file(text: str) -> str:
+    if not text:  # as of a variable of the shell that is not set: nobody is to be let in because of that
+        raise argparse.ArgumentTypeError("'' is not the name of a file")
+    return text
+
+
+def _peers(text: str) -> str:
+    try:
+        TrustedProxies([text])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 
@@ -379,4 +422,4 @@ def _error_page(text: str) -> tuple[int, str]:
     status, path = _pair(text)
     if not re.fullmatch("[45][0-9][0-9]", status) or not path.startswith("/"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a status and a path, as in 404=/404.html")
-    return int(status), path
+    return int(status), _path(path)

@@ -20,6 +20,7 @@ from evio_core import Action, Address, Events, Server, TLSError
 from ..connections.gate import AddressRules, Gate, RateLimit
 from ..connections.observer import Observer
 from ..connections.peers import UNIX, TrustedProxies
+from ..files.paths import decode_target_path
 from ..logs.access_log import AccessLog
 from ..logs.log_observer import LogObserver
 from ..logs.metrics import Metrics
@@ -107,7 +108,12 @@ class Setup:
         return []
 
     def check(self) -> None:
-        """Look at what is only read when the server listens. Raises :class:`evio_core.EvioError`."""
+        """Look at what is only read when the server listens, or asked for. Raises :class:`UsageError`."""
+        for flags in (self._flags, *(of_site for _, of_site in self._flags.sites)):
+            pages = [("--spa", flags.spa), *((f"--error-page {status}", path) for status, path in flags.error_page)]
+            for what, path in pages:
+                if path and not os.path.isfile(os.path.join(flags.directory, *decode_target_path(path.encode()))):
+                    raise UsageError(f"{what}: there is no file {path} in {flags.directory}")
         for text in self.addresses:
             address = Address.parse(text)
             for cert, key in address.certs:
@@ -115,12 +121,16 @@ class Setup:
                 try:
                     context.load_cert_chain(cert, key, password=_no_password)
                 except (OSError, ValueError) as error:
-                    raise UsageError(f"cannot load certificate {cert} with key {key or cert}: {error}") from None
+                    raise UsageError(
+                        f"cannot load certificate {cert} with key {key or cert}: {describe(error)}"
+                    ) from None
             if address.client_ca is not None:
                 try:
                     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(address.client_ca)
                 except OSError as error:
-                    raise UsageError(f"cannot load certificate authorities {address.client_ca}: {error}") from None
+                    raise UsageError(
+                        f"cannot load certificate authorities {address.client_ca}: {describe(error)}"
+                    ) from None
 
     # -- where to listen
 
@@ -135,7 +145,7 @@ class Setup:
         if flags.tls_client_ca and not (certificates or any(each.certs for each in addresses)):
             raise UsageError("--tls-client-ca needs --tls-cert")
         if not addresses or flags.port is not None or flags.bind is not None:
-            host = "127.0.0.1" if flags.bind is None else flags.bind.removeprefix("[").removesuffix("]")
+            host = "127.0.0.1" if flags.bind is None else _without_brackets(flags.bind)
             port = DEFAULT_PORT if flags.port is None else flags.port
             addresses.insert(0, Address.make("tls" if certificates else "tcp", (host, port)))
         if flags.open and all(each.base == "unix" for each in addresses):
@@ -186,7 +196,7 @@ class Setup:
     def _self_signed(self) -> Certificate:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
         names = ["localhost", "127.0.0.1", "::1", *(host for _, host in own_addresses())]
-        bound = (self._flags.bind or "").removeprefix("[").removesuffix("]")
+        bound = _without_brackets(self._flags.bind or "")
         names += (name for name in (bound, *(name for name, _ in self._flags.sites)) if name)
         try:
             chain, key, self.trusted_file = make_certificate(directory, dict.fromkeys(names))
@@ -343,6 +353,10 @@ class Setup:
                 log.warning("--open: a browser reaches none of the addresses, which are unix sockets")
             else:
                 browse(page)
+
+
+def _without_brackets(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def _no_password() -> NoReturn:

@@ -18,7 +18,6 @@ CATEGORIES = (
 """All categories, in the order in which Redis looks for those that describe a user best."""
 
 NOT_HERE = {
-    "migrate": "dangerous keyspace slow write",
     "restore-asking": "dangerous keyspace slow write",
     "module|load": "admin dangerous slow",
     "module|loadex": "admin dangerous slow",

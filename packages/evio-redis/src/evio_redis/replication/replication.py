@@ -31,7 +31,7 @@ STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set
 FOLLOWING = "this server is a replica"
 
 RETRY = 1.0
-"""Seconds from the end of a link to the next attempt."""
+"""Seconds from an attempt that failed to the next one; a link that ends is followed by one at once."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for the connection to the master to open."""
@@ -138,8 +138,8 @@ class Replication:
     def _ended(self, link: Link) -> None:
         if link is self.link:
             self.link = None
-            self._down_since = time.monotonic()
-            self._retry_at = time.monotonic() + RETRY
+            now = self._down_since = time.monotonic()
+            self._retry_at = now if link.state is LinkState.CONNECTED else now + RETRY
             self._refuse_or_accept()
 
     def _drop_link(self) -> None:

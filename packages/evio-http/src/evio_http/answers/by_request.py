@@ -11,10 +11,12 @@ the record's two answers. Requests with Range, If-Range, If-Match or If-Unmodifi
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any, final
 
 from ..files.encodings import PREFERENCE, choose
 from ..files.version import FileSource, FileVersion
+from ..message.common_head import CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Head
 from ..message.conditional import Outcome, evaluate
 from ..message.request import Request
 from ..message.response import DATE_AT, DateClock, FileBody, Response, not_modified_head
@@ -174,6 +176,26 @@ class Records(dict[Key, "Record | Variants"]):
                 self.keep(key, known)
         return known
 
+    def answer_to(self, head: Head) -> tuple[Record, HotAnswer] | None:
+        """Return the answer to a request with this head, if it is known. Whether it is still right is to be looked at.
+        The events of HTTP/1.1 do the same without a call."""
+        said = head.groups()
+        key = said[KEY]
+        known = self.get(key) or self.find(key)
+        if known is None or said[OTHER] is not None:
+            return None
+        record = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
+        if record is None:
+            return None
+        tags, since = said[TAGS], said[SINCE]
+        if tags is None and since is None:
+            answer = record.full
+        elif tags == record.tag or (tags is None and since == record.modified):
+            answer = record.not_modified
+        else:
+            answer = record.answer(said[0], tags, since)
+        return (record, answer) if answer is not None else None
+
     def keep(self, key: Key, known: Record | Variants) -> None:
         """Remember ``known`` under ``key``."""
         if len(self) >= MOST and key not in self:
@@ -207,11 +229,6 @@ class KnownAnswers:
 
     def find(self, request: Request, now: float) -> HotAnswer | None:
         """Return the answer to ``request``, if it is in memory and still right at ``now``, ``time.monotonic``."""
-        found = self.look_up(request, now)
-        return found[1] if found is not None else None
-
-    def look_up(self, request: Request, now: float) -> tuple[Record, HotAnswer] | None:
-        """As ``find``, with the answer's record."""
         if request.has_body:
             return None
         records, key = self._place(request)
@@ -231,7 +248,7 @@ class KnownAnswers:
         answer = record.answer(key[0], tags, since)
         if answer is None or not self.renew(record, answer, now):
             return None
-        return record, answer
+        return answer
 
     def is_current(self, record: Record, answer: HotAnswer, now: float, turn: int) -> bool:
         """Tell whether ``answer``, one of a record that was found before, may be sent at ``now`` in ``turn``
@@ -240,8 +257,16 @@ class KnownAnswers:
             return False
         if record.turn == turn or now < record.checked_until:
             return True
-        if not record.source.is_current():
-            return False
+        if record.others:
+            if not record.source.is_current():
+                return False
+        else:
+            try:
+                found = os.stat(record.path)
+            except OSError:
+                return False
+            if (found.st_ctime_ns, found.st_ino, found.st_dev) != (record.ctime, record.inode, record.device):
+                return False
         record.turn = turn
         if self._revalidate:
             record.checked_until = now + self._revalidate

@@ -213,8 +213,8 @@ class HTTP2Session:
 
     def answer_at_once(self, number: int, asked: Asked) -> bool:
         """See :class:`~evio_http.http2.connection.Answerer`."""
-        request, session, known = asked.request, self._session, self._answering.known
-        if request is None or session.guarded:
+        session, known = self._session, self._answering.known
+        if session.guarded:
             return False
         record = asked.record
         answer: HotAnswer | None = None
@@ -223,8 +223,8 @@ class HTTP2Session:
             if answer is None or not known.is_current(record, answer, self._now, self._turn):
                 answer = None
         if answer is None:
-            found = known.look_up(request, self._now)
-            if found is None:
+            found = session.records.answer_to(asked.head) if asked.head is not None else None
+            if found is None or not known.is_current(*found, self._now, self._turn):
                 return False
             asked.record, answer = found
             asked.in_full = answer is asked.record.full
@@ -252,7 +252,7 @@ class HTTP2Session:
         http2.produced += len(head) + len(rest) + size + 8
         if self._observers.present:
             session.started = self._now
-            self._observers.observe(session, request, answer.status, size)
+            self._observers.observe(session, asked.request, answer.status, size)
         return True
 
     def answer(self, stream: Stream) -> None:

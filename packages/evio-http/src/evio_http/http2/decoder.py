@@ -46,13 +46,23 @@ _COMPLETE = frozenset(state << 8 for state, flags, _ in HUFFMAN_TABLE if flags &
 """States in which a string may end."""
 
 
-class FieldDecoder:
-    """The field blocks of one connection."""
+MOST_TAILS, LONGEST_TAIL = 32, 64
+"""Ends of blocks that are remembered, and the longest of them in bytes."""
 
-    __slots__ = ("_table", "changes")
+
+class FieldDecoder:
+    """The field blocks of one connection.
+
+    Blocks of one page's requests differ in the path, a literal, and all behind it is in the table: what the end of a
+    block means, if it has indexed fields alone, is remembered until the table changes.
+    """
+
+    __slots__ = ("_table", "_tails", "_tails_at", "changes")
 
     def __init__(self) -> None:
         self._table = Decoder().header_table
+        self._tails: dict[bytes, tuple[list[Field], int]] = {}
+        self._tails_at = 0  # the state of the table for which that is so
         self.changes: int = 0
         """Changes of the dynamic table: while there is none, the same block has the same fields."""
 
@@ -68,16 +78,27 @@ class FieldDecoder:
         fields: list[Field] = []
         table, size, place, end = self._table, 0, 0, len(block)
         get, static = table.get_by_index, table.STATIC_TABLE
+        if self._tails_at != self.changes:
+            self._tails.clear()
+            self._tails_at = self.changes
+        tail, before, size_before = b"", 0, 0  # where a run of indexed fields began
         began = False
         while place < end:
             first = block[place]
             place += 1
             if first & 0x80:  # an indexed field
+                if not tail:
+                    tail = block[place - 1 :]
+                    known = self._tails.get(tail)
+                    if known is not None:
+                        return self._with_tail(fields, size, *known, most)
+                    before, size_before = len(fields), size
                 index = first & 0x7F
                 if index == 0x7F:
                     index, place = _integer(block, place, index)
                 field = static[index - 1] if 0 < index <= STATIC else get(index)
             elif first & 0xE0 == 0x20:
+                tail = b""
                 index = first & 0x1F
                 if index == 0x1F:
                     index, place = _integer(block, place, index)
@@ -87,6 +108,7 @@ class FieldDecoder:
                 self.changes += 1
                 continue
             else:
+                tail = b""
                 mask = 0x3F if first & 0x40 else 0x0F
                 index = first & mask
                 if index == mask:
@@ -104,7 +126,15 @@ class FieldDecoder:
             size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
             if size <= most:
                 fields.append(field)
-        return fields if size <= most else None
+        if size > most:
+            return None
+        if tail and len(tail) <= LONGEST_TAIL and self._tails_at == self.changes and len(self._tails) < MOST_TAILS:
+            self._tails[tail] = fields[before:], size - size_before
+        return fields
+
+    @staticmethod
+    def _with_tail(fields: list[Field], size: int, tail: list[Field], tail_size: int, most: int) -> list[Field] | None:
+        return fields + tail if size + tail_size <= most else None
 
 
 def _integer(block: bytes, place: int, value: int) -> tuple[int, int]:

@@ -8,11 +8,10 @@ there, names and values are checked before.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from ..message.bad_request import BadRequest
-from ..message.common_head import Recogniser, request_of
+from ..message.common_head import Head, Recogniser, request_of
 from ..message.limits import Limits
 from ..message.request import Request, join_fields, make_request
 from ..message.target import is_host, parse_target
@@ -50,22 +49,40 @@ MOST_NAMES, LONGEST_NAME = 1024, 64
 _kinds: dict[bytes, int] = {}
 
 
-@dataclass(slots=True)
 class Asked:
     """The meaning of a header section: a request, or a refusal."""
 
-    request: Request | None
-    """Shared by all streams with the same fields: not to be changed."""
-    refused: int = 0
-    """The status of the refusal."""
-    length: int | None = None
-    """Content-Length."""
-    continues: bool = False
-    """The client waits for 100 (Continue)."""
-    record: Any = None
-    """For the answerer to remember something."""
-    in_full: bool = False
-    """As well."""
+    __slots__ = ("_request", "continues", "head", "in_full", "length", "record", "refused")
+
+    def __init__(
+        self,
+        request: Request | None = None,
+        refused: int = 0,
+        length: int | None = None,
+        head: Head | None = None,
+    ) -> None:
+        self._request = request
+        self.refused: int = refused
+        """The status of the refusal."""
+        self.length: int | None = length
+        """Content-Length."""
+        self.head: Head | None = head
+        """The request as a common head, if it is one."""
+        self.continues: bool = False
+        """The client waits for 100 (Continue)."""
+        self.record: Any = None
+        """For the answerer to remember something."""
+        self.in_full: bool = False
+        """As well."""
+
+    @property
+    def request(self) -> Request | None:
+        """The request, which all streams with the same fields share: not to be changed. Made when it is needed first,
+        as most answers are found without it."""
+        if self._request is None and self.head is not None:
+            self._request = request_of(self.head, "https")
+            self._request.version = VERSION
+        return self._request
 
 
 def read_request(fields: list[Field] | None, ended: bool, limits: Limits, recognise: Recogniser) -> Asked:
@@ -76,9 +93,9 @@ def read_request(fields: list[Field] | None, ended: bool, limits: Limits, recogn
     pseudo, lines, host, length = _sort(fields)
     method, path, scheme = pseudo.get(b":method", b""), pseudo.get(b":path", b""), pseudo.get(b":scheme")
     if scheme == b"https" and ended and not length:
-        request = _common(method, path, host, lines, recognise)
-        if request is not None:
-            return Asked(request, length=length)
+        head = _common(method, path, host, lines, recognise)
+        if head is not None:
+            return Asked(length=length, head=head)
     for _, value in lines:
         if not _VALUE.fullmatch(value):
             raise _malformed("a malformed value")
@@ -104,10 +121,9 @@ def read_request(fields: list[Field] | None, ended: bool, limits: Limits, recogn
         return Asked(None, refused.status)
     asked = Asked(request, length=length)
     if "expect" in request.headers and not ended:
-        if (request.headers.get("expect") or "").lower() == "100-continue":
-            asked.continues = True
-        else:
-            asked.request, asked.refused = None, 417
+        if (request.headers.get("expect") or "").lower() != "100-continue":
+            return Asked(None, 417, length)
+        asked.continues = True
     return asked
 
 
@@ -164,9 +180,9 @@ def _kind(name: bytes) -> int:
     return kind
 
 
-def _common(method: bytes, path: bytes, host: bytes, lines: list[Field], recognise: Recogniser) -> Request | None:
-    """Make the request, if written down as a head it is a common one: then every byte of it is what it has to be, once
-    as many lines are there as were written, and no value has white space around it. None for others."""
+def _common(method: bytes, path: bytes, host: bytes, lines: list[Field], recognise: Recogniser) -> Head | None:
+    """Return the request written down as a head, if that is a common one: every byte of it is then what it has to be,
+    once as many lines are there as were written, and no value has white space around it. None for others."""
     text = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (
         method, path, host, b"".join([b"%b: %b\r\n" % field for field in lines])
     )  # fmt: skip
@@ -177,9 +193,7 @@ def _common(method: bytes, path: bytes, host: bytes, lines: list[Field], recogni
     suspicious = b":  " in text or b": \t" in text or b" \r\n" in text or b"\t\r\n" in text
     if suspicious and not all(_VALUE.fullmatch(value) for _, value in (*lines, (b"", host))):
         return None
-    request = request_of(head, "https")
-    request.version = VERSION
-    return request
+    return head
 
 
 def _other(method: bytes, path: bytes, host: bytes, lines: list[Field]) -> Request:

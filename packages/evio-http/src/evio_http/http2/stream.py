@@ -101,7 +101,6 @@ class Stream:
         "moved",
         "received",
         "receive_window",
-        "request",
         "send_window",
         "sent",
         "source",
@@ -110,10 +109,14 @@ class Stream:
         "working",
     )
 
+    @property
+    def request(self) -> Request | None:
+        """The request; None for what is refused."""
+        return self.asked.request
+
     def __init__(self, number: int, asked: Asked, started: float, send_window: int, receive_window: int) -> None:
         self.id: int = number
         self.asked: Asked = asked
-        self.request: Request | None = asked.request
         self.started: float = started
         """The time of its head; ``time.monotonic``."""
         self.ended: bool = False

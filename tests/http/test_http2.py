@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -947,6 +948,30 @@ def test_a_stream_that_never_ends_does_not_keep_a_server(files: Files) -> None:
             started.server.stop(0.2)
             started.join()
             assert peer.fault() is Code.NO_ERROR
+
+
+def test_a_response_that_is_held_back_does_not_keep_a_server(files: Files) -> None:
+    change: Future[None] = Future()
+    events = http_events(lambda request: Deferred(lambda: Response.text("changed"), after=change))
+    with running(events, files.address()) as started:
+        with http2_peer(started.addr, files.ca) as peer:
+            peer.ask(1, "/")
+            peer.settle()
+            started.server.stop(20)
+            assert peer.reset_of(1) is Code.CANCEL
+            assert peer.fault() is Code.NO_ERROR
+            started.join()
+    change.set_result(None)  # too late for anybody
+
+
+def test_a_response_that_is_held_back_comes(files: Files) -> None:
+    change: Future[None] = Future()
+    events = http_events(lambda request: Deferred(lambda: Response.text("changed"), after=change))
+    with running(events, files.address()) as started, http2_peer(started.addr, files.ca) as peer:
+        peer.ask(1, "/")
+        peer.settle()
+        change.set_result(None)
+        assert peer.answer(1).body == b"changed"
 
 
 def test_a_worker_that_is_replaced_sends_its_clients_away(files: Files) -> None:

@@ -265,7 +265,7 @@ class HTTP2Session:
         if isinstance(response, HotAnswer):
             self._send_known(stream, response)
         elif isinstance(response, Deferred):
-            stream.working = True
+            stream.working, stream.held = True, response.after is not None
             if not self._begin_work(stream, request, response):
                 self._send(stream, error_response(503))
         else:

@@ -545,7 +545,7 @@ class HTTP2Connection:
 
     def respond(self, stream: Stream, status: int, block: bytes, source: Source | None) -> None:
         """Send a response; ``source`` is None if it has no content. It is closed at the end."""
-        stream.working = False
+        stream.working = stream.held = False
         stream.status, stream.block, stream.source = status, block, source
         self._ready[stream.id] = stream
         if source is not None and self._limits.min_rate:
@@ -688,10 +688,15 @@ class HTTP2Connection:
             self._put(goaway(LARGEST_WINDOW, Code.NO_ERROR) + frame(PING, 0, BACKGROUND, DRAIN))
 
     def finish(self) -> None:
-        """Look at no more streams, and say so: those that have begun are still served."""
+        """Look at no more streams, and say so: those that have begun are still served, but for those that are held."""
         if self._allowed == LARGEST_WINDOW:
             self._allowed = self._last
             self._put(goaway(self._last, Code.NO_ERROR))
+        for stream in list(self.streams.values()):
+            if stream.held:
+                self._put(reset(stream.id, Code.CANCEL))
+                self._remember_reset(stream.id)
+                self._drop(stream)
 
     @property
     def drained(self) -> bool:

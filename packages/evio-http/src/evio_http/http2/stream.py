@@ -97,6 +97,7 @@ class Stream:
         "content",
         "due",
         "ended",
+        "held",
         "id",
         "moved",
         "received",
@@ -137,6 +138,8 @@ class Stream:
         """Bytes of the response's content."""
         self.working: bool = False
         """Another thread is at the response."""
+        self.held: bool = False
+        """The response waits for something that need not come soon."""
         self.due: float = NEVER
         """The time at which the client has to have moved on; ``time.monotonic``."""
         self.moved: int = 0

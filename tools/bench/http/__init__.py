@@ -1,4 +1,4 @@
-"""The HTTP benchmark: evio_http, with one loop, beside nginx with one process, on the same files."""
+"""The HTTP benchmark: evio_http, with one loop, beside nginx with one process and the floor, on the same files."""
 
 from .suite import SUITE
 

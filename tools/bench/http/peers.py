@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import certificate
 from ..server import Peer, Requirement, python
 
-__all__ = ["HTTP2", "LOGGED", "PLAIN", "TLS", "nginx"]
+__all__ = ["HTTP2", "LOGGED", "PLAIN", "PLAIN_AND_FLOOR", "TLS", "TLS_AND_FLOOR", "nginx"]
 
 EVIO = Requirement("evio_http", "pip install -e packages/evio-core -e packages/evio-http")
 NGINX = Requirement("nginx", "apt install nginx-light", program=True)
@@ -78,6 +78,16 @@ def nginx(*, tls: str = "", log: str = "off") -> Callable[[int, Path], list[str]
     return command
 
 
+def floor(*pair: str) -> Callable[[int, Path], list[str]]:
+    """The command of the floor; over TLS with ``pair``, the names of a certificate and its key."""
+
+    def command(port: int, directory: Path) -> list[str]:
+        files = (str(directory / name) for name in pair)
+        return python("tools.bench.peers.web_floor", str(port), str(directory / "files"), *files)
+
+    return command
+
+
 PLAIN = (Peer("evio", evio(), (EVIO,)), Peer("nginx", nginx(), (NGINX,)))
 EVIO_TLS = evio(
     "--tls-cert", f"{{directory}}/{certificate.CERTIFICATE}", "--tls-key", f"{{directory}}/{certificate.KEY}"
@@ -87,6 +97,8 @@ HTTP2 = (
     Peer("evio", EVIO_TLS, (EVIO, Requirement("hpack", "pip install evio-http[h2]"))),
     Peer("nginx", nginx(tls=NGINX_HTTP2), (NGINX,)),
 )
+PLAIN_AND_FLOOR = (*PLAIN, Peer("floor", floor()))
+TLS_AND_FLOOR = (*TLS, Peer("floor", floor(certificate.CERTIFICATE, certificate.KEY)))
 LOGGED = (
     Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
     Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),

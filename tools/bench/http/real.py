@@ -18,7 +18,7 @@ from ..traffic import figures
 from ..traffic import measured as driven
 from . import files, heads
 from .open_loop import arrivals, offer
-from .peers import PLAIN, TLS
+from .peers import PLAIN, PLAIN_AND_FLOOR, TLS_AND_FLOOR
 from .responses import Responses, read
 from .tls import secured
 from .wrk import CLIENTS, WRK, measured, wrk
@@ -213,9 +213,9 @@ def workload(
 
 
 WORKLOADS = (
-    workload("plain", "a third conditional", measure(FOUND, tls=False)),
-    workload("tls", "over TLS", measure(FOUND, tls=True), peers=TLS, prepare=files.prepare_site_tls),
-    workload("304", "304", measure(NOT_MODIFIED, tls=False)),
+    workload("plain", "a third conditional", measure(FOUND, tls=False), peers=PLAIN_AND_FLOOR),
+    workload("tls", "over TLS", measure(FOUND, tls=True), peers=TLS_AND_FLOOR, prepare=files.prepare_site_tls),
+    workload("304", "304", measure(NOT_MODIFIED, tls=False), peers=PLAIN_AND_FLOOR),
     workload("404", "404", measure(NOT_FOUND, tls=False)),
     workload("cold", "cold files", cold, prepare=files.prepare_cold),
     workload("open", "1,000 a second, open loop", open_loop),

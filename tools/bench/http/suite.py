@@ -9,7 +9,7 @@ __all__ = ["SUITE"]
 
 SUITE = Suite(
     name="http",
-    title="http: evio_http, 1 loop, each file looked at again, beside nginx, 1 process, open_file_cache",
+    title="http: evio_http, 1 loop, each file looked at again, beside nginx, 1 process, open_file_cache, and the floor",
     subject="evio",
     reference="nginx",
     short=("real:plain", "real:tls", "page:plain", "connection:tls", "small"),

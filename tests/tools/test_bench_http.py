@@ -21,7 +21,7 @@ from typing import Any
 from tools.bench.http import SUITE, files, heads, real, visits
 from tools.bench.http.multiplexed import H2load
 from tools.bench.http.open_loop import arrivals, offer
-from tools.bench.http.peers import PLAIN, TLS, nginx
+from tools.bench.http.peers import PLAIN, PLAIN_AND_FLOOR, TLS, TLS_AND_FLOOR, nginx
 from tools.bench.http.responses import Response, Responses, read
 from tools.bench.http.wrk import WRK, Wrk, wrk
 from tools.bench.server import BenchError, Peer, Server, running
@@ -255,6 +255,15 @@ def test_wrk_sends_real_heads(key: str, tmp_path: Path, monkeypatch: pytest.Monk
     with running(evio(False), CORE, tmp_path) as server:
         workload.measure(server, Settings())
     assert asked[0].requests
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_floor_answers_as_a_web_server_does(tls: bool, tmp_path: Path) -> None:
+    files.prepare_site_tls(tmp_path)
+    floor = next(peer for peer in (TLS_AND_FLOOR if tls else PLAIN_AND_FLOOR) if peer.name == "floor")
+    with running(floor, CORE, tmp_path) as server:
+        for kind in (real.FOUND, real.NOT_MODIFIED):
+            assert len(real.probed(kind, server, tls)) == real.HEADS  # or an error
 
 
 def test_a_server_that_does_not_answer_as_it_should_is_an_error(tmp_path: Path) -> None:

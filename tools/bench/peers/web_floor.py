@@ -64,7 +64,7 @@ class Secured:
         self._open = False
 
     def received(self, fd: int, chunk: bytes) -> bytes:
-        """What ``chunk`` says; during the handshake nothing, and its next part is sent."""
+        """Return the plaintext of ``chunk``; during the handshake there is none, and its next part is sent."""
         self._incoming.write(chunk)
         try:
             if not self._open:

@@ -44,7 +44,6 @@ _PROTECTED = one_of("no", "yes", "local")
 _POSITIVE = number(0, INT_MAX)
 _ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
-_NO_REPLICAS = "replication is not offered"
 _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
 
 ACCEPTED = (

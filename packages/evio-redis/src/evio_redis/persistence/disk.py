@@ -60,6 +60,10 @@ class DiskThread:
 
         self._submit(job)
 
+    def close_file(self, fd: int) -> None:
+        """Close a file that has no name any more, which frees it: 0.3 s a gigabyte."""
+        self._submit(lambda: os.close(fd))
+
     def remove(self, paths: Iterable[Path]) -> None:
         """Remove files; large ones take their time (ext4 frees block by block)."""
         for path in paths:

@@ -26,6 +26,7 @@ from ..model.route import Route
 from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.child import Child
+from ..persistence.disk import DiskThread
 from ..persistence.rdb.reader import REPL_DATABASE, REPL_ID, REPL_OFFSET
 from ..persistence.rdb.writer import Facts, send_rdb, write_rdb
 from ..process.running import Running
@@ -84,6 +85,8 @@ class Replicas:
         self.follows: bool = False  # this server is a replica itself: its stream is its master's
         self._replicas: dict[Session, Replica] = {}
         self._since_fork: list[bytes] = []
+        self._files: list[int] = []  # snapshots that are being sent: who closes one last has to wait while it is freed
+        self._disk = DiskThread()
         self._transfer: Transfer | None = None  # of the child's snapshot, if it is sent without a file
         self._retry_at = 0.0
         self._pinged = time.monotonic()
@@ -378,6 +381,7 @@ class Replicas:
             return
         path = self._child.path
         try:
+            self._files.append(os.open(path, os.O_RDONLY))
             size = path.stat().st_size
             for replica in waiting:
                 self._send_file(replica, path, size, since)
@@ -423,6 +427,9 @@ class Replicas:
             self._poll()
         else:
             self._begin_snapshot()
+        if self._files and not any(each.state in (State.SNAPSHOT, State.LOADING) for each in self):
+            while self._files:
+                self._disk.close_file(self._files.pop())
         if self.backlog is None:
             return
         now, config = time.monotonic(), self._config
@@ -453,6 +460,9 @@ class Replicas:
     def close(self) -> None:
         """End what is under way with the server."""
         self._stop_child()
+        while self._files:
+            os.close(self._files.pop())
+        self._disk.close()
 
     @property
     def active(self) -> bool:

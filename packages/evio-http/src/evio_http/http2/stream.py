@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Protocol, final
 
+from ..files.paths import pread
 from ..message.request import Request
 from ..message.response import FileBody
 from .request import Asked
@@ -69,7 +69,7 @@ class FileSource:
                 part = piece[done : done + size]
                 rest = len(piece) - done - len(part)
             else:
-                part = os.pread(self._body.file.fd, min(size, piece[1] - done), piece[0] + done)
+                part = pread(self._body.file.fd, min(size, piece[1] - done), piece[0] + done)
                 if not part:
                     raise OSError("the file has become shorter")
                 rest = piece[1] - done - len(part)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ class Transfer:
         self._mark = secrets.token_hex(20).encode()
         self._full_since = 0.0
         self.ended: bool = False
-        os.set_blocking(fd, False)
+        if sys.platform != "win32":  # which has no fork, and so nobody who writes
+            os.set_blocking(fd, False)
         for session in self._sessions:
             session.push(b"$EOF:%b\r\n" % self._mark)
         self._watch: evio_core.Watch | None = core.watch(fd, readable=self._read)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -109,7 +110,7 @@ def _released(data: mmap.mmap, steps: Iterator[int]) -> Iterator[int]:
     a large file in its memory at the end."""
     before = 0
     for at in steps:
-        if at - before >= KEPT and hasattr(data, "madvise"):
+        if sys.platform != "win32" and at - before >= KEPT:
             end = at - at % mmap.PAGESIZE
             data.madvise(mmap.MADV_DONTNEED, before, end - before)
             before = end

@@ -90,6 +90,15 @@ def refused(error: LogCorrupt) -> None:
     assert re.search(r"at offset \d+", str(error)), error
 
 
+@pytest.mark.parametrize("command", [[b"a\nb"], [b"GET"], [b"OBJECT", b"a\r\nb"], [b"SELECT", b"a\nb"]])
+def test_a_command_that_cannot_be_run_is_one_line(tmp_path: Path, command: list[bytes]) -> None:
+    path = tmp_path / "damaged.aof"
+    path.write_bytes(encode([b"SET", b"k", b"v"]) + encode(command))
+    with evio_redis.Server(port=0) as server, pytest.raises(LogCorrupt) as caught:
+        load_commands(server.services, path, may_be_torn=True)
+    refused(caught.value)
+
+
 def test_snapshots(tmp_path: Path) -> None:
     with evio_redis.Server(port=0, dir=str(tmp_path), rdbchecksum="no") as server, Wire(server.port) as wire:
         fill(wire)

@@ -26,6 +26,7 @@ from ...keyspace.keyspace import Keyspace
 from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
+from ...protocol.quoting import quoted
 from ..rdb.reader import Facts, loading_rdb, wait_for_key
 from .encode import encoded_size
 
@@ -185,13 +186,13 @@ class _Loading:
     def _run(self, args: Args) -> None:
         command = self._registry.find(args)
         if command is None or command.subcommands:
-            raise _Unknown(args[0][:64].decode("utf-8", "backslashreplace"), self.whole)
+            raise _Unknown(quoted(args[0][:64])[1:-1], self.whole)
         if not command.accepts(len(args)):
             raise _Corrupt(f"{args[0][:64]!r} with {len(args) - 1} arguments", self.whole)
         try:
             command.function(self._session, args)
         except CommandError as error:
-            raise _Corrupt(f"{args[0][:64]!r} failed: {error}", self.whole) from None
+            raise _Corrupt(f"{args[0][:64]!r} failed: {quoted(str(error).encode())[1:-1]}", self.whole) from None
         self._session.rewritten.clear()
 
 

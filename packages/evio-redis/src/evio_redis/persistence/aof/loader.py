@@ -192,8 +192,13 @@ class _Loading:
         try:
             command.function(self._session, args)
         except CommandError as error:
-            raise _Corrupt(f"{args[0][:64]!r} failed: {quoted(str(error).encode())[1:-1]}", self.whole) from None
+            raise _Corrupt(f"{args[0][:64]!r} failed: {_shown(error)}", self.whole) from None
         self._session.rewritten.clear()
+
+
+def _shown(error: CommandError) -> str:
+    """Return an error that may repeat any bytes of the command as one line."""
+    return quoted(str(error).encode(errors="surrogateescape"))[1:-1]
 
 
 class _Corrupt(Exception):

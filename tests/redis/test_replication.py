@@ -534,6 +534,20 @@ def test_a_replica_that_was_restarted_goes_on(kind: Kind, tmp_path: Path) -> Non
         assert master.info("stats")["sync_partial_ok"] == 1
 
 
+@pytest.mark.parametrize("kind", [ours, real], ids=["of-itself", "of-redis"])
+def test_a_replica_that_was_restarted_goes_on_in_the_same_database(kind: Kind, tmp_path: Path) -> None:
+    with kind(tmp_path / "a") as a, redis.Redis(port=a) as master, redis.Redis(port=a, db=2) as other:
+        with ours(tmp_path / "b", save="900 100000") as b, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            other.set("elsewhere", 1)
+            same(master, replica)
+        other.set("elsewhere", 2)  # in the stream without SELECT
+        with ours(tmp_path / "b", replicaof=f"127.0.0.1 {a}") as b, redis.Redis(port=b) as replica:
+            assert eventually(lambda: replica.info("replication")["master_link_status"] == "up")
+            same(master, replica)
+        assert master.info("stats")["sync_full"] == 1
+
+
 @pytest.mark.parametrize("kind", [ours, real], ids=["of-itself", "from-redis"])
 def test_replicas_of_a_master_that_was_restarted_go_on(kind: Kind, tmp_path: Path) -> None:
     with kind(tmp_path / "b") as b, redis.Redis(port=b) as replica:

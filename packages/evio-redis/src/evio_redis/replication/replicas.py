@@ -232,7 +232,8 @@ class Replicas:
 
     def begin_following(self) -> None:
         """Go on as a replica: what this server has had so far may be the beginning of its master's stream."""
-        self.database = self._aof.stream_database
+        if not self.follows:  # or it has been restored as a replica's
+            self.database = self._aof.stream_database
         self._aof.set_replicate(None)
         self.follows = True
         self._refuse_or_accept()
@@ -275,6 +276,7 @@ class Replicas:
         self.offset = int(offset)
         if follows:
             self.id = stream.decode()
+            self.follows = True
             self.take_database(facts)
         else:
             self.second_id, self.second_offset = stream.decode(), self.offset + 1

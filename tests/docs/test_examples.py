@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 
@@ -523,6 +524,19 @@ def notes(source: Source) -> None:
         assert ask(program, b"GET /notes?q=il").endswith(b'\r\n\r\n["milk"]')
         assert ask(program, b"POST /notes", b"milk").startswith(b"HTTP/1.1 400 ")
         assert ask(program, b"PUT /notes").startswith(b"HTTP/1.1 405 ")
+        program.stop()
+
+
+@scenario("multiplexed.py")
+def multiplexed(source: Source) -> None:
+    (source.directory / "public").mkdir()
+    (source.directory / "public/index.html").write_text("hello")
+    context = certified(source.directory)
+    with source.started() as program:
+        address = f"https://localhost:{program.addrs[0][1]}/"
+        with httpx.Client(http2=True, verify=context, timeout=TIMEOUT) as client:
+            answer = client.get(address)
+        assert (answer.http_version, answer.text) == ("HTTP/2", "hello")
         program.stop()
 
 

@@ -21,6 +21,7 @@ import evio_redis
 from evio_redis.__main__ import main, parse_arguments
 from evio_redis.config.config import Config
 from evio_redis.errors import ConfigError
+from evio_redis.persistence.aof.encode import encode
 from tests.core.harness import needs
 
 from .conftest import execute
@@ -270,19 +271,25 @@ def test_who_insists_need_not_wait_for_clients_that_do_not_read() -> None:
         assert rest(running) == ["You insist... exiting now."]
 
 
+def a_long_load(directory: Path) -> list[str]:
+    """Write a log that takes longer to load than anybody waits, and return the flags for it."""
+    (directory / "appendonlydir").mkdir()
+    (directory / "appendonlydir/appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    commands = b"".join(encode([b"SET", b"%d" % number, b"x"]) for number in range(1000))
+    (directory / "appendonlydir/appendonly.aof.1.incr.aof").write_bytes(commands)
+    return ["--appendonly", "yes", "--dir", str(directory), "--key-load-delay", "100000"]  # microseconds each
+
+
 def test_a_signal_while_the_log_is_loaded_ends_the_process(tmp_path: Path) -> None:
-    directory = tmp_path / "appendonlydir"
-    directory.mkdir()
-    (directory / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
-    os.mkfifo(directory / "appendonly.aof.1.incr.aof")  # loading it takes for ever
-    command = [sys.executable, "-m", "evio_redis", "--port", "0", "--appendonly", "yes", "--dir", str(tmp_path)]
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", *a_long_load(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         while "Server initialized" not in running.stdout.readline():
             pass
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
-        assert rest(running) == ["Received shutdown signal during loading, exiting now."]
+        said = ["Received shutdown signal during loading, exiting now.", "evio-redis is now ready to exit, bye bye..."]
+        assert rest(running) == said
 
 
 def test_the_log_file_may_be_moved_away_at_any_time(tmp_path: Path) -> None:
@@ -339,11 +346,7 @@ def test_systemd_is_told_if_it_is_wanted(
 
 
 def test_systemd_is_told_once_all_is_loaded(tmp_path: Path) -> None:
-    directory = tmp_path / "appendonlydir"
-    directory.mkdir()
-    (directory / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
-    os.mkfifo(directory / "appendonly.aof.1.incr.aof")
-    command = [sys.executable, "-m", "evio_redis", "--port", "0", "--appendonly", "yes", "--dir", str(tmp_path)]
+    command = [sys.executable, "-m", "evio_redis", "--port", "0", *a_long_load(tmp_path)]
     environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -21,6 +21,7 @@ from redis.backoff import ConstantBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 
+import evio_redis
 from evio_redis.cluster.nodes import read_map
 from tests.core.harness import needs
 from tests.extent import FULL
@@ -158,6 +159,13 @@ def test_shards_share_the_keys_and_one_that_is_gone_is_left_out(tmp_path: Path) 
         with shards.client(6411) as one, shards.client(6413) as three:
             assert [one.exists(key) + three.exists(key) for key in lost] == [1] * len(lost)
 
+        with shards.client(6411) as one, shards.client(6413) as three:
+            moved = [key for key in lost if one.exists(key)]
+            assert moved
+            to = ("127.0.0.1", shards.port(6413), "", 0, 10_000)
+            assert one.execute_command("MIGRATE", *to, "KEYS", *moved) == b"OK"
+            assert (one.exists(*moved), three.exists(*moved)) == (0, len(moved))
+
         data = shards.file(str(shards.port(6412)))
         again = [sys.executable, "-m", "evio_redis", "--port", str(shards.port(6412)), "--dir", str(data)]
         with subprocess.Popen([*again, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as process:
@@ -165,6 +173,47 @@ def test_shards_share_the_keys_and_one_that_is_gone_is_left_out(tmp_path: Path) 
                 until(lambda: client.get(lost[0]) == lost[0][1:].encode(), shards)  # it has its keys, and serves them
             finally:
                 process.kill()
+
+
+# -- HAProxy
+
+BACKUP = """
+defaults
+    mode tcp
+    timeout connect 1s
+    timeout check 1s
+    timeout client 1m
+    timeout server 1m
+    default-server inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions
+listen redis
+    bind 127.0.0.1:{port}
+    option redis-check
+    server first 127.0.0.1:{first} check
+    server second 127.0.0.1:{second} check backup
+"""
+
+
+def test_a_backup_that_is_empty_takes_over(tmp_path: Path) -> None:
+    haproxy = needs("haproxy")
+    first = evio_redis.Server(port=0)
+    with contextlib.ExitStack() as stack:
+        second = stack.enter_context(evio_redis.Server(port=0))
+        stack.callback(first.stop)
+        first.start()
+        (port,) = free_ports(1)
+        configuration = tmp_path / "haproxy.cfg"
+        configuration.write_text(BACKUP.format(port=port, first=first.port, second=second.port))
+        process = stack.enter_context(subprocess.Popen([haproxy, "-f", configuration], stderr=subprocess.DEVNULL))
+        stack.callback(process.kill)
+        settings: dict[str, Any] = {"retry": FORTHCOMING, "retry_on_error": [*FAILURES], "socket_timeout": 10}
+        with redis.Redis(port=port, **settings) as client:
+            assert client.set("key", 1)
+            assert client.get("key") == b"1"
+            first.stop()
+            assert client.get("key") is None  # of the backup, which replicates nobody
+            assert client.set("key", 2)
+        with redis.Redis(port=second.port) as backup:
+            assert backup.get("key") == b"2"
 
 
 # -- HAProxy and Sentinel

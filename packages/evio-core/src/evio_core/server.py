@@ -48,7 +48,7 @@ from .loop.threads import Threads
 from .loop.ticker import Ticker
 from .loop.watchdog import Watchdog
 from .middleware import Serialised
-from .slow import Timed, slow_after, timed, watched
+from .slow import ON_LOOPS, Timed, slow_after, timed, watched
 from .stream.adopted import check_connected, take_over
 from .stream.dial import dial
 from .stream.listener import Accepted, Listener, adopt
@@ -64,12 +64,6 @@ if TYPE_CHECKING:  # asyncio takes longer to import than all the rest, so the fa
     from .fallback.loop import NetLoop
 
 __all__ = ["RunningServer", "checked", "loop_count", "parse_all", "serve", "serve_bound"]
-
-CALLBACKS = (
-    *("opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring"),
-    *("stopping", "pre_write", "detached", "closed", "tick"),
-)
-"""The callbacks that run on loops by themselves; ``serving`` runs before them and ``stopped`` after."""
 
 
 def serve(events: Events | Mapping[str, HandlerFactory], *addresses: str) -> None:
@@ -626,7 +620,7 @@ def _serialised(events: Events, lock: threading.RLock) -> Events:
         return locked
 
     serialised = dataclasses.replace(events)
-    for name in CALLBACKS:
+    for name in ON_LOOPS:
         callback = getattr(events, name)
         if callback is not None:
             setattr(serialised, name, one_at_a_time(callback))

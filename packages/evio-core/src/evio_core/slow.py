@@ -18,7 +18,7 @@ from .events import Events, Handler
 from .logs import log
 from .middleware import Wrapped
 
-__all__ = ["VARIABLE", "Timed", "slow_after", "timed", "watched"]
+__all__ = ["ON_LOOPS", "VARIABLE", "Timed", "slow_after", "timed", "watched"]
 
 VARIABLE = "EVIO_SLOW_CALLBACK"
 """The variable of the environment that has the seconds for all servers of a process, whatever their settings say."""
@@ -27,7 +27,7 @@ ON_LOOPS = (
     "opened", "data", "woken", "not_tls", "eof", "drained", "writable", "secured", "retiring",
     "stopping", "pre_write", "detached", "closed", "tick",
 )  # fmt: skip
-"""The callbacks that hold up a loop while they run."""
+"""The callbacks that run on loops by themselves, and hold them up; ``serving`` runs before them, ``stopped`` after."""
 
 
 def slow_after(events: Events) -> float:

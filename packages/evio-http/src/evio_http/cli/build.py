@@ -165,8 +165,10 @@ class Setup:
         options: dict[str, Any] = {}
         if address.base == "tls" or address.certs:
             options["certs"] = address.certs or certificates
-            options["alpn"] = address.alpn or ((HTTP2, *SPOKEN) if self._has_http2 else SPOKEN)
-            if HTTP2 in options["alpn"] and importlib.util.find_spec("hpack") is None:
+            installed = importlib.util.find_spec("hpack") is not None
+            offered = (HTTP2, *SPOKEN) if installed and not self._flags.no_http2 else SPOKEN
+            options["alpn"] = address.alpn or offered
+            if HTTP2 in options["alpn"] and not installed:
                 raise UsageError(f"{address}: HTTP/2 needs hpack: pip install evio-http[h2]")
             options["client_ca"] = address.client_ca or self._flags.tls_client_ca
         if self._flags.reuseport and address.allows("reuseport"):
@@ -177,10 +179,6 @@ class Setup:
                 raise UsageError(f"--trust says whose PROXY headers are believed: nobody's on {address}")
             options["proxy_protocol"] = networks or True
         return address.with_options(**options)
-
-    @property
-    def _has_http2(self) -> bool:
-        return not self._flags.no_http2 and importlib.util.find_spec("hpack") is not None
 
     def _certificates(self) -> list[Certificate]:
         flags = self._flags

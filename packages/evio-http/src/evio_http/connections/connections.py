@@ -354,9 +354,8 @@ class Connections:
             self._send_file(conn, body, output)
             self.observers.sent(conn, session, request, status, length)
         # The head says whether the connection is closed: not so if only this peer's having ended is why.
-        known = response.source is not None and not request.has_body and session.closing is not request.keep_alive
-        if known and (isinstance(body, bytes) or not self._answering.is_crowded()):
-            self.known.keep(request, response, head, body, key)
+        if session.closing is not request.keep_alive:
+            self._answering.keep(request, response, head, body, key)
         if type(response.body) is FileBody:
             response.close()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..config.config import Config
 from ..errors import SYNTAX_ERROR, CommandError
+from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int
 from ..protocol.resp import OK, array, bulk, integer
@@ -153,26 +154,24 @@ def _replicaof(session: Session, args: Args) -> bytes:
 def failover(session: Session, args: Args) -> bytes:
     if session.services[Config].cluster_enabled:
         raise CommandError("ERR FAILOVER not allowed in cluster mode.")
-    words = [word.lower() for word in args[1:]]
     failing = session.services[Replication].failover
-    if words == [b"abort"]:
+    if len(args) == 2 and args[1].lower() == b"abort":
         failing.abort()
         return OK
-    target, timeout, force, at = None, 0, False, 0
-    while at < len(words):
-        if words[at] == b"timeout" and at + 1 < len(words) and not timeout:
-            timeout = parse_int(words[at + 1])
+    target, timeout, force = None, 0, False
+    options = Options(args, 1)
+    for option in options:
+        if option == b"TIMEOUT" and not timeout:
+            timeout = parse_int(options.word())
             if timeout <= 0:
                 raise CommandError("ERR FAILOVER timeout must be greater than 0")
-            at += 2
-        elif words[at] == b"to" and at + 2 < len(words) and target is None:
-            target = args[at + 2].decode("utf-8", "replace"), parse_int(words[at + 2])
-            at += 3
-        elif words[at] == b"force" and not force:
+        elif option == b"TO" and target is None:
+            host, port = options.take(2)
+            target = host.decode("utf-8", "replace"), parse_int(port)
+        elif option == b"FORCE" and not force:
             force = True
-            at += 1
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise options.unknown()
     failing.begin(target, timeout / 1000, force)
     return OK
 

@@ -23,8 +23,8 @@ from ..model.services import Services
 from .child import Child
 from .disk import sync_directory
 from .loading import Loading
-from .rdb.reader import Facts, loading_rdb
-from .rdb.writer import Facts as WrittenFacts
+from .rdb.codes import Facts
+from .rdb.reader import loading_rdb
 from .rdb.writer import write_rdb
 
 __all__ = ["Snapshots"]
@@ -57,8 +57,8 @@ class Snapshots:
         self._count = 0
         self._tried = 0.0
         self._dirty = 0  # changes when the child was forked
-        self.stream: Callable[[], WrittenFacts] = lambda: ()  # the replication stream as of now; set by the server
-        self._stream: WrittenFacts = ()  # of the last snapshot
+        self.stream: Callable[[], Facts] = dict  # the replication stream as of now; set by the server
+        self._stream: Facts = {}  # of the last snapshot
         self.scheduled: bool = False  # to begin at the next tick
         self.at_exit: bool | None = None  # of SHUTDOWN: to be written or not; None if the save points decide
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server

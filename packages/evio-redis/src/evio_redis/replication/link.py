@@ -25,7 +25,8 @@ from ..persistence import AppendOnlyFile
 from ..persistence.aof.encode import encode, encoded_size
 from ..persistence.aof.loader import LONG_AGO
 from ..persistence.loading import Loading
-from ..persistence.rdb.reader import Facts, loading_rdb
+from ..persistence.rdb.codes import Facts
+from ..persistence.rdb.reader import loading_rdb
 from ..process.listeners import Listeners
 from ..process.running import Running
 from ..protocol.parser import Parser

@@ -27,8 +27,8 @@ from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.child import Child
 from ..persistence.disk import DiskThread
-from ..persistence.rdb.reader import REPL_DATABASE, REPL_ID, REPL_OFFSET
-from ..persistence.rdb.writer import Facts, send_rdb, write_rdb
+from ..persistence.rdb.codes import REPL_DATABASE, REPL_ID, REPL_OFFSET, Facts
+from ..persistence.rdb.writer import send_rdb, write_rdb
 from ..process.running import Running
 from ..protocol.resp import integer
 from .backlog import Backlog
@@ -260,12 +260,12 @@ class Replicas:
         """Return what a snapshot as of now says of the stream; nothing while there is none."""
         offset = self.reached()
         if self.backlog is None:
-            return ()
-        return (
-            (REPL_DATABASE, b"%d" % (self.database if self.follows else self._aof.stream_database)),
-            (REPL_ID, self.id.encode()),
-            (REPL_OFFSET, b"%d" % offset),
-        )
+            return {}
+        return {
+            REPL_DATABASE: b"%d" % (self.database if self.follows else self._aof.stream_database),
+            REPL_ID: self.id.encode(),
+            REPL_OFFSET: b"%d" % offset,
+        }
 
     def restore(self, facts: Mapping[bytes, bytes], follows: bool) -> None:
         """Go on with the stream that a snapshot was part of, which has been loaded at the start: as a replica, whose

@@ -27,7 +27,8 @@ from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
 from ...protocol.quoting import quoted
-from ..rdb.reader import Facts, loading_rdb, wait_for_key
+from ..rdb.codes import Facts
+from ..rdb.reader import loading_rdb, wait_for_key
 from .encode import encoded_size
 
 __all__ = ["load_commands", "loading_files"]

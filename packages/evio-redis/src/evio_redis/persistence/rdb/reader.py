@@ -28,14 +28,16 @@ from .codes import (
     IDLE,
     LOWEST,
     MODULE_AUX,
+    REPL_ID,
     RESIZE,
     SELECT,
+    Facts,
 )
 from .crc64 import crc64
 from .primitives import MALFORMED, Reader
 from .values import STRING, Limits, read_value
 
-__all__ = ["REPL_DATABASE", "REPL_ID", "REPL_OFFSET", "Facts", "Settings", "load_rdb", "loading_rdb"]
+__all__ = ["Settings", "load_rdb", "loading_rdb"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
@@ -48,14 +50,8 @@ CHUNK = 1 << 18
 SLICE = 1 << 14
 """Bytes of keys that are loaded at once, at least: one key is loaded whole."""
 
-REPL_ID, REPL_OFFSET, REPL_DATABASE = b"repl-id", b"repl-offset", b"repl-stream-db"
-"""The facts about the replication stream whose state a file holds, as Redis names them."""
-
 KEPT = 1 << 22
 """Bytes of a file that stay in memory when they have been read."""
-
-Facts = dict[bytes, bytes]
-"""The auxiliary fields of a file: what it says about itself."""
 
 
 class Settings(Limits, Protocol):

@@ -7,35 +7,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from ...config.config import Config
 from ...keyspace.keyspace import Keyspace
 from ...model.version import REDIS_VERSION
 from ...stats.memory import resident
-from .codes import AUX, END, EXPIRE_MS, FUNCTION, RESIZE, SELECT
+from .codes import AUX, END, EXPIRE_MS, FUNCTION, RESIZE, SELECT, Facts
 from .crc64 import crc64
 from .primitives import compressed, length, string
 from .values import STRING, VERSION, code_of, pieces
 
-__all__ = ["Facts", "send_rdb", "write_rdb"]
+__all__ = ["send_rdb", "write_rdb"]
 
 CHUNK = 1 << 20
 """Bytes written at once."""
 
 
-Facts = Sequence[tuple[bytes, bytes]]
-"""Auxiliary fields of a file: what it says about itself."""
-
-
-def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False, facts: Facts = ()) -> None:
+def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False, facts: Facts | None = None) -> None:
     """Write all keys to a new file, and sync it; ``base`` says in it that it is one of an append-only file, and so do
     more ``facts``. Raises ``OSError``."""
     path.unlink(missing_ok=True)  # an orphan of a server that was killed may be writing to it still
     with open(path, "xb", buffering=0) as file:
         output = _Output(file.fileno(), config.rdbchecksum)
-        _write(config, keyspace, output, [*_facts(base), *facts])
+        _write(config, keyspace, output, _facts(base) | (facts or {}))
         output.finish()
         os.fsync(file.fileno())
 
@@ -43,7 +38,7 @@ def write_rdb(config: Config, keyspace: Keyspace, path: Path, base: bool = False
 def send_rdb(config: Config, keyspace: Keyspace, fd: int, facts: Facts) -> None:
     """Write all keys to a pipe, and close it. Raises ``OSError``."""
     output = _Output(fd, config.rdbchecksum)
-    _write(config, keyspace, output, [*_facts(base=False), *facts])
+    _write(config, keyspace, output, _facts(base=False) | facts)
     output.finish()
     os.close(fd)
 
@@ -79,7 +74,7 @@ class _Output:
 def _write(config: Config, keyspace: Keyspace, output: _Output, facts: Facts) -> None:
     parts = output.parts
     parts.append(b"REDIS%04d" % VERSION)
-    for name, value in facts:
+    for name, value in facts.items():
         parts += (bytes((AUX,)), string(name), string(value))
     for code in keyspace.functions.codes():
         parts += (bytes((FUNCTION,)), string(code))
@@ -117,12 +112,12 @@ def _write(config: Config, keyspace: Keyspace, output: _Output, facts: Facts) ->
 _STRING = bytes((STRING,))
 
 
-def _facts(base: bool) -> list[tuple[bytes, bytes]]:
+def _facts(base: bool) -> Facts:
     """Return the facts that a file has about itself, as Redis has them."""
-    return [
-        (b"redis-ver", REDIS_VERSION.encode()),
-        (b"redis-bits", b"64"),
-        (b"ctime", b"%d" % time.time()),
-        (b"used-mem", b"%d" % resident()),
-        (b"aof-base", b"%d" % base),
-    ]
+    return {
+        b"redis-ver": REDIS_VERSION.encode(),
+        b"redis-bits": b"64",
+        b"ctime": b"%d" % time.time(),
+        b"used-mem": b"%d" % resident(),
+        b"aof-base": b"%d" % base,
+    }

@@ -27,6 +27,7 @@ __all__ = [
     "connected",
     "connections",
     "echo_once",
+    "printed_by",
     "retransmissions",
 ]
 
@@ -74,14 +75,8 @@ class RedisBenchmark:
         command += ["-P", str(pipeline), "-t", test]
         command += ["-r", str(keyspace)] if keyspace else []
         command += ["--tls", "--cacert", str(ca)] if ca else []
-        try:
-            # A time limit, because it tries for ever to reach a server that is gone.
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"no end after {timeout:g} s: {' '.join(command)}") from None
-        if done.returncode:
-            raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
-        return cls.parse(done.stdout)
+        # A time limit, because it tries for ever to reach a server that is gone.
+        return cls.parse(printed_by(command, timeout))
 
     @classmethod
     def parse(cls, text: str) -> RedisBenchmark:
@@ -94,6 +89,18 @@ class RedisBenchmark:
             raise BenchError(f"not what redis-benchmark 6.2 or newer prints: {text!r}")
         _, _, p50, _, p99, _ = summary[1].split()
         return cls(float(rate[1]), float(p50), float(p99), slowest[0])
+
+
+def printed_by(command: list[str], timeout: float = TIMEOUT) -> str:
+    """Run a load generator and return what it prints. Raises :class:`BenchError` when it fails or takes longer than
+    ``timeout`` seconds."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"no end after {timeout:g} s: {' '.join(command)}") from None
+    if done.returncode:
+        raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def allow_files(count: int) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 from .. import measures
-from ..load import TIMEOUT
+from ..load import printed_by
 from ..server import BenchError, Requirement, Server
 from ..suite import Metric, Settings, Target, Workload
 from . import files
@@ -54,14 +53,7 @@ class H2load:
 def h2load(server: Server, requests: int, streams: int) -> H2load:
     """Have as many requests answered over one connection."""
     url = f"https://127.0.0.1:{server.port}/small.bin"
-    command = ["h2load", "-c", "1", "-m", str(streams), "-n", str(requests), url]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"no end after {TIMEOUT:g} s: {' '.join(command)}") from None
-    if done.returncode:
-        raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
-    return H2load(done.stdout)
+    return H2load(printed_by(["h2load", "-c", "1", "-m", str(streams), "-n", str(requests), url]))
 
 
 def measured(server: Server, settings: Settings, streams: int) -> dict[str, float]:

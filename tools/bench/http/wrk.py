@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from contextlib import ExitStack
 
 from .. import measures
-from ..load import TIMEOUT, connected
+from ..load import TIMEOUT, connected, printed_by
 from ..server import BenchError, Requirement, Server
 from .tls import secured
 
@@ -63,13 +62,7 @@ def wrk(
     # wrk would call it an error when 100 MiB take two seconds, as they do on a busy machine.
     patience = f"{TIMEOUT:g}s"
     command = ["wrk", "-t", "1", "-c", str(clients), "-d", str(duration), "--timeout", patience, "-s", str(lua), url]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT + duration, check=False)
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"no end after {TIMEOUT + duration:g} s: {' '.join(command)}") from None
-    if done.returncode:
-        raise BenchError(f"exit status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()}")
-    return Wrk(done.stdout, refused=refused)
+    return Wrk(printed_by(command, TIMEOUT + duration), refused=refused)
 
 
 def measured(

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 import evio_redis
+from evio_redis.config.config import Config
 from evio_redis.errors import LogCorrupt
 from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 from evio_redis.persistence.aof.encode import commands_of, encode
 from evio_redis.persistence.aof.loader import load_commands
+from evio_redis.persistence.rdb.primitives import string
 from evio_redis.persistence.rdb.reader import load_rdb
 from tests.extent import examples
 
@@ -34,6 +36,9 @@ HOSTILE = (
     b"*1048576\r\n",
 )
 MOST_MEMORY = 256 << 20
+
+ZIPLIST = b"\x0d\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x41\xff"
+"""One whose only element ends within its length."""
 
 pytestmark = pytest.mark.timeout(60 + DAMAGES // 20)
 
@@ -86,8 +91,10 @@ def peak() -> int:
 
 
 def refused(error: LogCorrupt) -> None:
-    assert "\n" not in str(error)
+    assert str(error).isascii()
+    assert str(error).isprintable()
     assert re.search(r"at offset \d+", str(error)), error
+    assert not re.search(r"out of range at|unpack|buffer|codec", str(error)), error  # Python's words
 
 
 @pytest.mark.parametrize("command", [[b"a\nb"], [b"GET"], [b"OBJECT", b"\xf3\r\nb"], [b"SELECT", b"a\nb"]])
@@ -96,6 +103,36 @@ def test_a_command_that_cannot_be_run_is_one_line(tmp_path: Path, command: list[
     path.write_bytes(encode([b"SET", b"k", b"v"]) + encode(command))
     with evio_redis.Server(port=0) as server, pytest.raises(LogCorrupt) as caught:
         load_commands(server.services, path, may_be_torn=True)
+    refused(caught.value)
+
+
+@pytest.mark.parametrize("before", [b"", b"PING"])
+def test_a_command_without_arguments(tmp_path: Path, before: bytes) -> None:
+    path = tmp_path / "damaged.aof"
+    first = encode([before]) if before else b""
+    path.write_bytes(first + encode([]) + encode([b"SET", b"k", b"v"]))
+    with evio_redis.Server(port=0) as server, pytest.raises(LogCorrupt) as caught:
+        load_commands(server.services, path, may_be_torn=True)
+    refused(caught.value)
+    assert f"offset {len(first)} (a command without arguments)" in str(caught.value)
+
+
+def test_a_library_whose_error_repeats_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.rdb"
+    path.write_bytes(b"REDIS0010\xf5" + string(b"#!lua name=m\nx \xf3\ny") + b"\xff" + bytes(8))
+    with evio_redis.Server(port=0) as server, pytest.raises(LogCorrupt, match="a library of functions") as caught:
+        load_rdb(server.keyspace, path, server.config)
+    refused(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [(11, b"\x04"), (13, b"\x04"), (13, ZIPLIST), (9, b"\x01\x01"), (16, b"\x08\x00\x00\x00\x01\x00\xc0\xff")]
+)
+def test_a_value_that_is_cut_within(tmp_path: Path, value: tuple[int, bytes]) -> None:
+    path = tmp_path / "damaged.rdb"
+    path.write_bytes(b"REDIS0010" + bytes((value[0],)) + b"\x01k" + string(value[1]) + b"\xff" + bytes(8))
+    with pytest.raises(LogCorrupt) as caught:
+        load_rdb(Keyspace(16, Route()), path, Config())
     refused(caught.value)
 
 

@@ -177,6 +177,33 @@ def test_what_is_malformed(code: int, body: bytes) -> None:
         read_value(Reader(body), code, LIMITS)
 
 
+def stream(*elements: int | bytes, first: int = 1 << 64, added: int = 1) -> bytes:
+    """A stream of one node of such elements, and without groups."""
+    node = listpack.pack([b"%d" % each if isinstance(each, int) else each for each in elements])
+    last = b"\x05\x00" + b"\x00\x00" + b"\x00\x00"  # the last ID, the first one, the highest deleted one
+    return length(1) + string(first.to_bytes(16, "big")) + string(node) + length(1) + last + length(added) + length(0)
+
+
+def test_a_stream_of_one_node() -> None:
+    found = read_value(Reader(stream(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 4)), 19, LIMITS)
+    assert [(entry >> 64, body) for entry, body in found.items()] == [(1, b"*2\r\n$1\r\nf\r\n$1\r\nv\r\n")]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (stream(1, 0, 0, 0, 2, 0, 0, 3), "a node of a stream without fields"),
+        (stream(1, 0, 1, b"f", 0, 0, 0, 0, 0, 4), "an entry of a stream without fields"),
+        (stream(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 4, first=0), "entries of a stream that are not in order"),
+        (stream(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 4, added=0), "a stream of more entries than were ever added to it"),
+    ],
+)
+def test_streams_that_no_commands_make(body: bytes, why: str) -> None:
+    """A log could not have them either."""
+    with pytest.raises(ValueError, match=why):
+        read_value(Reader(body), 19, LIMITS)
+
+
 def test_lzf() -> None:
     assert lzf.decompress(b"\x00a\xe0\x1e\x00", 40) == b"a" * 40
     assert lzf.decompress(b"\x02abc\x40\x02", 7) == b"abcabca"

@@ -692,7 +692,13 @@ FULL_RESYNC = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
         ({"PING": b"HTTP/1.1 400 Bad Request\r\n"}, b"", "which no Redis does"),
         ({"PSYNC": b"-NOMASTERLINK later\r\n"}, b"", "it cannot synchronise now: -NOMASTERLINK later"),
         ({"PSYNC": b"+FULLRESYNC short 1\r\n"}, b"", "it replies to PSYNC: +FULLRESYNC short 1"),
+        (
+            {"PSYNC": b"+FULLRESYNC " + b"a" * 40 + b" " + b"9" * 5000 + b"\r\n"},
+            b"",
+            "it replies to PSYNC: +FULLRESYNC",
+        ),
         ({"PSYNC": b"+CONTINUE\r\n"}, b"", "it replies to PSYNC: +CONTINUE"),
+        ({"PSYNC": b"-a\xff\rb\r\n"}, b"", r"it replies to PSYNC: -a\xff\rb"),
         ({"PSYNC": FULL_RESYNC}, b"$x\r\n", "no snapshot begins with b'$x'"),
         ({"PSYNC": FULL_RESYNC}, b"-ERR no\r\n", "it cannot give a snapshot: -ERR no"),
         ({"PSYNC": FULL_RESYNC}, b"$11\r\nREDIS0010\xff\x00", "it ends too early at offset"),

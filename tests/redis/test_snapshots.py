@@ -22,6 +22,7 @@ from evio_redis.config.config import Config
 from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 from evio_redis.persistence.rdb.crc64 import crc64
+from evio_redis.persistence.rdb.primitives import string
 from evio_redis.persistence.rdb.reader import load_rdb
 from tests.extent import examples
 
@@ -331,6 +332,17 @@ def test_what_is_no_snapshot(data: bytes, error: str, tmp_path: Path, capsys: py
     if "database" not in error:
         assert main(["--check", str(path)]) == 1
         assert capsys.readouterr().err == f"evio-redis: {path}: {error}\n"
+
+
+@pytest.mark.parametrize("offset", [b"9" * 5000, b"-1", b"x", b""])
+def test_a_place_in_a_stream_that_is_none_is_not_gone_on_from(offset: bytes, tmp_path: Path) -> None:
+    facts = {b"repl-id": b"a" * 40, b"repl-offset": offset, b"repl-stream-db": offset}
+    notes = b"".join(b"\xfa" + string(name) + string(fact) for name, fact in facts.items())
+    (tmp_path / "dump.rdb").write_bytes(b"REDIS0010" + notes + b"\x00\x01k\x01v\xff" + bytes(8))
+    for settings in ({}, {"replicaof": "127.0.0.1 1"}):
+        with evio_redis.Server(port=0, dir=str(tmp_path), save="", **settings) as server, Wire(server.port) as wire:
+            assert wire.ask("GET k") == b"$1\r\nv\r\n"
+            assert b"a" * 40 not in wire.ask("INFO replication")
 
 
 def test_check_says_what_is_in_a_snapshot(snapshot: bytes, tmp_path: Path) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 import select
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import hiredis
 import pytest
+import redis
 
 import evio_redis
 from evio_redis.keyspace.types.stream_groups import Consumer, Group
 from evio_redis.keyspace.types.stream_ids import LAST, to_id
 from evio_redis.keyspace.types.streams import Stream, element_size, parse_body
-from evio_redis.persistence.rdb import listpack
+from evio_redis.persistence.rdb import listpack, payload
 from evio_redis.persistence.rdb.primitives import Reader
 from evio_redis.persistence.rdb.streams import stream_pieces
+from tests.core.harness import eventually
 
 from .transcripts import SERVERS, Line, check, conversations, running
 from .wire import Wire, redis_server
@@ -709,6 +713,42 @@ def test_a_million_entries_need_no_more_than_four_times_what_redis_needs() -> No
     for number in range(100_000):
         stream.append(1_700_000_000_000 + 3 * number << 64, [b"temp", b"21", b"hum", b"40"], 4096, 100)
     assert stream.size(0) / stream.length < 4 * 16
+
+
+HIGHEST = 2**63 - 1
+
+
+def test_counters_end_at_the_highest_number_that_replies_and_commands_have(tmp_path: Path) -> None:
+    """Also if they are set to that by commands, or come higher from a payload."""
+    stream = filled([1 << 64])
+    stream.added = 2**64 - 1
+    group = stream.groups[b"g"] = Group(1 << 64, 2**64 - 2)
+    consumer = group.consumers[b"c"] = Consumer(b"c", -(2**63))
+    group.give(1 << 64, consumer, -(2**63), 1)
+    group.pending.deliveries[1 << 64].count = 2**64 - 1
+    settings: dict[str, Any] = {"dir": str(tmp_path), "appendonly": "yes", "aof_use_rdb_preamble": "no"}
+    with evio_redis.Server(port=0, **settings) as server, redis.Redis(port=server.port) as client:
+        client.restore("s", 0, payload.pack(stream, server.config))
+        client.xadd("t", {"f": "v"}, "1-1")
+        client.execute_command("XSETID", "t", "1-1", "ENTRIESADDED", HIGHEST)
+        client.execute_command("XGROUP", "CREATE", "t", "g", "0", "ENTRIESREAD", HIGHEST)
+        client.xreadgroup("g", "c", {"t": ">"})
+        client.execute_command("XCLAIM", "t", "g", "c", 0, "1-1", "RETRYCOUNT", HIGHEST)
+        for key in ("s", "t"):
+            client.xadd(key, {"f": "v"}, "2-1")
+            client.xreadgroup("g", "c", {key: ">"})
+            client.xreadgroup("g", "c", {key: "0"})
+            client.xclaim(key, "g", "c", 0, ["1-0", "1-1"])
+            client.xautoclaim(key, "g", "c", 0)
+            assert client.xinfo_stream(key)["entries-added"] == HIGHEST
+            assert client.xinfo_groups(key)[0]["entries-read"] == HIGHEST
+            assert client.xpending_range(key, "g", "-", "+", 1)[0]["times_delivered"] == HIGHEST
+            assert client.xinfo_consumers(key, "g")[0]["idle"] >= 0
+        client.bgrewriteaof()
+        assert eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        expected = [client.xinfo_groups(key) for key in ("s", "t")]
+    with evio_redis.Server(port=0, **settings) as server, redis.Redis(port=server.port) as client:
+        assert [client.xinfo_groups(key) for key in ("s", "t")] == expected
 
 
 def test_pending_entries_are_in_order_whatever_happens_to_them() -> None:

@@ -16,7 +16,7 @@ from ..keyspace.types.stream_groups import Consumer, Group
 from ..keyspace.types.stream_ids import LAST, parse_id, show_id
 from ..keyspace.types.streams import Stream
 from ..model.command import Args, command
-from ..protocol.numbers import parse_int
+from ..protocol.numbers import LLONG_MAX, parse_int
 from ..protocol.resp import array, bulk
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _history(session: Session, key: bytes, value: Stream, options: _Options, aft
         entries.append(array([bulk(show_id(entry_id)), body if body is not None else session.resp.null_array]))
         if body is not None:
             delivery = consumer.pending.deliveries[entry_id]
-            delivery.time, delivery.count = now, delivery.count + 1
+            delivery.time, delivery.count = now, min(delivery.count + 1, LLONG_MAX)
         if len(entries) == options.count:
             break
     return array(entries)

@@ -29,7 +29,9 @@ from ..persistence.rdb.codes import Facts
 from ..persistence.rdb.reader import loading_rdb
 from ..process.listeners import Listeners
 from ..process.running import Running
+from ..protocol.numbers import to_int
 from ..protocol.parser import Parser
+from ..protocol.quoting import quoted
 from ..stats.totals import Totals
 from .replicas import Replicas
 
@@ -187,7 +189,7 @@ class Link(Handler):
         if self.state is LinkState.SYNC:
             self._announced(line)
             return
-        shown = line[:200].decode("utf-8", "replace")
+        shown = quoted(line[:200])[1:-1]
         if self._asked == b"PSYNC":
             self._take_psync(line, shown)
             return
@@ -203,9 +205,10 @@ class Link(Handler):
 
     def _take_psync(self, line: bytes, shown: str) -> None:
         words = line.split()
-        if words[0] == b"+FULLRESYNC" and len(words) == 3 and len(words[1]) == MARK_SIZE and words[2].isdigit():
+        offset = to_int(words[2]) if words[0] == b"+FULLRESYNC" and len(words) == 3 else None
+        if offset is not None and offset >= 0 and len(words[1]) == MARK_SIZE:
             log.info("Full resync from master: %s", shown[12:])
-            self._following = words[1].decode("ascii", "replace"), int(words[2])
+            self._following = words[1].decode("ascii", "replace"), offset
             self.state = LinkState.SYNC
             if self._handed_over is not None:
                 self._handed_over(True)
@@ -229,7 +232,7 @@ class Link(Handler):
     def _announced(self, line: bytes) -> None:
         """Take the line that says how long the snapshot is."""
         if line.startswith(b"-"):
-            raise LinkError(f"it cannot give a snapshot: {line[:200].decode('utf-8', 'replace')}")
+            raise LinkError(f"it cannot give a snapshot: {quoted(line[:200])[1:-1]}")
         if line.startswith(b"$EOF:") and len(line) == 5 + MARK_SIZE:
             self._mark, self._left = line[5:], 0
             log.info("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk")

@@ -30,6 +30,7 @@ from ..persistence.disk import DiskThread
 from ..persistence.rdb.codes import REPL_DATABASE, REPL_ID, REPL_OFFSET, Facts
 from ..persistence.rdb.writer import send_rdb, write_rdb
 from ..process.running import Running
+from ..protocol.numbers import to_int
 from ..protocol.resp import integer
 from .backlog import Backlog
 from .transfer import MARGIN, Transfer
@@ -271,9 +272,10 @@ class Replicas:
         """Go on with the stream that a snapshot was part of, which has been loaded at the start: as a replica, whose
         master is asked for the rest of it, or as the master, under a new id."""
         stream, offset = facts.get(REPL_ID, b""), facts.get(REPL_OFFSET, b"")
-        if not is_id(stream) or not offset.isdigit():
+        known = to_int(offset)
+        if not is_id(stream) or known is None or known < 0:
             return
-        self.offset = int(offset)
+        self.offset = known
         if follows:
             self.id = stream.decode()
             self.follows = True
@@ -286,8 +288,8 @@ class Replicas:
 
     def take_database(self, facts: Mapping[bytes, bytes]) -> None:
         """Take note of the database that the stream goes on in behind a snapshot."""
-        number = facts.get(REPL_DATABASE, b"0")
-        self.database = int(number) if number.isdigit() and int(number) < self._config.databases else 0
+        number = to_int(facts.get(REPL_DATABASE, b"0"))
+        self.database = number if number is not None and 0 <= number < self._config.databases else 0
 
     def _resize(self) -> None:
         if self.backlog is not None:

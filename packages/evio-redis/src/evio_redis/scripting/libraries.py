@@ -18,6 +18,7 @@ from ..errors import CommandError
 from ..keyspace.functions import Texts
 from ..keyspace.keyspace import Keyspace
 from ..model.command import Args
+from ..protocol.quoting import one_line
 from .interpreter import NO_INTERPRETER, Failed, Interpreter, NoInterpreter
 from .replies import to_lua
 from .runner import Runner
@@ -95,7 +96,7 @@ class Libraries(Texts):
             log.warning("a library of functions is kept, but cannot be called: %s", NO_INTERPRETER)
             super().keep(code)
         except CommandError as error:
-            raise ValueError(f"a library of functions: {error}") from None
+            raise ValueError(f"a library of functions: {one_line(str(error))}") from None
 
     def restore(self, codes: Iterable[bytes], flush: bool = False, replace: bool = False) -> None:
         """Load several libraries, all or none; ``flush``: in place of those that there are. Raises

@@ -14,6 +14,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from operator import itemgetter
 
+from ...protocol.numbers import LLONG_MAX
+
 __all__ = ["UNKNOWN", "Consumer", "Delivery", "Group", "Pending"]
 
 UNKNOWN = -1
@@ -130,6 +132,7 @@ class Group:
 
     def give(self, entry_id: int, consumer: Consumer, time: int, count: int) -> None:
         """Have an entry be pending for a consumer, whoever it was pending for before."""
+        count = min(count, LLONG_MAX)  # it can be set to that
         delivery = self.pending.get(entry_id)
         if delivery is None:
             delivery = Delivery(consumer, time, count)

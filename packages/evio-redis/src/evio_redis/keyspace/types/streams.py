@@ -23,7 +23,7 @@ from sys import getsizeof
 
 import hiredis
 
-from ...protocol.numbers import to_int
+from ...protocol.numbers import LLONG_MAX, to_int
 from ...protocol.resp import HEADS, bulk, bulks
 from .stream_groups import UNKNOWN, Group
 from .stream_ids import LAST, SEQUENCE
@@ -432,7 +432,7 @@ class Stream:
         if entry_id <= group.last_id:
             return
         if group.read != UNKNOWN and not self.deleted_from(entry_id):
-            group.read += 1
+            group.read = min(group.read + 1, LLONG_MAX)
         elif self.added:
             group.read = self.count_up_to(entry_id)
         group.last_id = entry_id
@@ -462,7 +462,8 @@ class Stream:
             nodes.append(node)
         node.append(entry_id, words, size)
         self.length += 1
-        self.added += 1
+        if self.added < LLONG_MAX:
+            self.added += 1
         self.last_id = entry_id
 
     def delete(self, entry_id: int) -> bool:

@@ -26,7 +26,7 @@ from ...keyspace.keyspace import Keyspace
 from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
-from ...protocol.quoting import quoted
+from ...protocol.quoting import one_line, quoted
 from ..rdb.codes import Facts
 from ..rdb.reader import loading_rdb, wait_for_key
 from .encode import encoded_size
@@ -193,13 +193,8 @@ class _Loading:
         try:
             command.function(self._session, args)
         except CommandError as error:
-            raise _Corrupt(f"{args[0][:64]!r} failed: {_shown(error)}", self.whole) from None
+            raise _Corrupt(f"{args[0][:64]!r} failed: {one_line(str(error))}", self.whole) from None
         self._session.rewritten.clear()
-
-
-def _shown(error: CommandError) -> str:
-    """Return an error that may repeat any bytes of the command as one line."""
-    return quoted(str(error).encode(errors="surrogateescape"))[1:-1]
 
 
 class _Corrupt(Exception):
@@ -241,7 +236,7 @@ def _whole(block: bytes) -> list[Args] | None:
     try:
         reader.feed(block)
         commands: list[Args] = list(iter(reader.gets, False))
-        return commands if commands and sum(map(encoded_size, commands)) == len(block) else None
+        return commands if commands and all(commands) and sum(map(encoded_size, commands)) == len(block) else None
     except (hiredis.HiredisError, TypeError):
         return None
 

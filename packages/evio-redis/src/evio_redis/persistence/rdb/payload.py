@@ -9,7 +9,7 @@ from typing import Any
 
 from .codes import FUNCTION
 from .crc64 import crc64
-from .primitives import MALFORMED, Reader, string
+from .primitives import MALFORMED, Reader, string, why
 from .values import VERSION, Limits, code_of, pieces, read_value
 
 __all__ = ["Checksums", "intact", "pack", "pack_functions", "unpack", "unpack_functions"]
@@ -64,7 +64,7 @@ def unpack(payload: bytes, limits: Limits) -> Any:
     try:
         value = read_value(reader, reader.byte(), limits)
     except MALFORMED as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(why(error)) from None
     if not value and not isinstance(value, bytes):
         raise ValueError("an empty collection")
     return value

@@ -11,10 +11,18 @@ import struct
 from ...protocol.numbers import to_int
 from . import lzf
 
-__all__ = ["MALFORMED", "Reader", "compressed", "length", "string"]
+__all__ = ["MALFORMED", "Reader", "compressed", "length", "string", "why"]
 
 MALFORMED = (ValueError, IndexError, struct.error)
 """Errors of reading for what was not written by Redis."""
+
+TOO_EARLY = "it ends too early"
+
+
+def why(error: Exception) -> str:
+    """Return what is wrong, as one of ``MALFORMED`` says it: those that are no ``ValueError`` come of bytes that are
+    missing within a value."""
+    return str(error) if isinstance(error, ValueError) else TOO_EARLY
 
 
 class Reader:
@@ -28,7 +36,7 @@ class Reader:
         """The next bytes. Raises ``ValueError`` if there are not so many."""
         part = self.data[self.at : self.at + size]
         if len(part) < size:
-            raise ValueError("it ends too early")
+            raise ValueError(TOO_EARLY)
         self.at += size
         return part
 

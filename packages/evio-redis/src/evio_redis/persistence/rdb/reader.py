@@ -34,7 +34,7 @@ from .codes import (
     Facts,
 )
 from .crc64 import crc64
-from .primitives import MALFORMED, Reader
+from .primitives import MALFORMED, Reader, why
 from .values import STRING, Limits, read_value
 
 __all__ = ["Settings", "load_rdb", "loading_rdb"]
@@ -97,7 +97,7 @@ def _loading_mapped(
             for _ in _released(data, _check_sum(data, reader)):
                 yield reader.at
     except MALFORMED as error:
-        raise LogCorrupt(f"{path}: {error} at offset {reader.at}") from None
+        raise LogCorrupt(f"{path}: {why(error)} at offset {reader.at}") from None
     return reader.at
 
 

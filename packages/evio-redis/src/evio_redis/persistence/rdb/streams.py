@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ...keyspace.types.stream_groups import UNKNOWN, Consumer, Group
 from ...keyspace.types.stream_ids import SEQUENCE
 from ...keyspace.types.streams import Node, Stream, parse_body, signed
-from ...protocol.numbers import to_int
+from ...protocol.numbers import LLONG_MAX, to_int
 from . import listpack
 from .primitives import length, string
 
@@ -60,7 +60,9 @@ def read_stream(reader: Reader, code: int) -> Stream:
     else:
         _id(reader)  # the first one, which is known
         stream.max_deleted = _id(reader)
-        stream.added = reader.length()
+        stream.added = _count(reader)
+    if stream.added < stream.length:
+        raise ValueError("a stream of more entries than were ever added to it")
     for _ in range(reader.length()):
         name = reader.string()
         if name in stream.groups:
@@ -72,6 +74,11 @@ def read_stream(reader: Reader, code: int) -> Stream:
 def _id(reader: Reader) -> int:
     milliseconds = reader.length()
     return milliseconds << 64 | reader.length()
+
+
+def _count(reader: Reader) -> int:
+    """A number of what has happened; replies and commands have no higher one."""
+    return min(reader.length(), LLONG_MAX)
 
 
 def _node(first: int, elements: Sequence[bytes]) -> Node:
@@ -95,7 +102,10 @@ def _node(first: int, elements: Sequence[bytes]) -> Node:
         return found
 
     live, dead = number(), number()
-    node = Node(first, list(texts(number())))
+    width = number()
+    if width < 1:
+        raise ValueError("a node of a stream without fields")
+    node = Node(first, list(texts(width)))
     if number() or live < 0 or dead < 0 or live + dead == 0:
         raise ValueError("a node of a stream without entries")
     for _ in range(live + dead):
@@ -107,10 +117,12 @@ def _node(first: int, elements: Sequence[bytes]) -> Node:
             values = texts(len(fields))
         else:
             both = texts(2 * number())
+            if not both:
+                raise ValueError("an entry of a stream without fields")
             fields, values = both[::2], both[1::2]
         if number() != at - begin - 1:
             raise ValueError("an entry of a stream of another size than it says")
-        if entry_id < first or (node.ms and entry_id <= node.id_at(-1)):
+        if entry_id < (first or 1) or (node.ms and entry_id <= node.id_at(-1)):
             raise ValueError("entries of a stream that are not in order")
         words = [part for pair in zip(fields, values, strict=True) for part in pair]
         node.append(entry_id, words, sum(map(len, words)), bool(flags & DELETED))
@@ -128,13 +140,13 @@ def _group(reader: Reader, code: int, stream: Stream) -> Group:
         group.read = stream.count_up_to(group.last_id)
     else:
         read = reader.length()
-        group.read = UNKNOWN if read == SEQUENCE else read
+        group.read = UNKNOWN if read == SEQUENCE else min(read, LLONG_MAX)
     pending: dict[int, tuple[int, int]] = {}
     for _ in range(reader.length()):
         entry_id = int.from_bytes(reader.take(ID_SIZE), "big")
         if entry_id in pending:
             raise ValueError("a group that has an entry pending twice")
-        pending[entry_id] = _time(reader), reader.length()
+        pending[entry_id] = _time(reader), _count(reader)
     for _ in range(reader.length()):
         name = reader.string()
         if name in group.consumers:
@@ -153,7 +165,8 @@ def _group(reader: Reader, code: int, stream: Stream) -> Group:
 
 
 def _time(reader: Reader) -> int:
-    return int.from_bytes(reader.take(8), "little", signed=True)
+    """A Unix time in milliseconds; what is before 1970 is none, as Redis 7.2 has it for never."""
+    return max(0, int.from_bytes(reader.take(8), "little", signed=True))
 
 
 # -- writing

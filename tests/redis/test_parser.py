@@ -64,6 +64,7 @@ def test_with_hiredis_for_the_most_part_it_is_the_same(script: list[list[bytes]]
         (b"*01\r\n", "invalid multibulk length"),
         (b"*1\r\nfoo\r\n", "expected '$', got 'f'"),
         (b"*1\r\n:5\r\n", "expected '$', got ':'"),
+        (b"*1\r\n\xff\r\n", "expected '$', got '\udcff'"),
         (b"*1\r\n$-10\r\n", "invalid bulk length"),
         (b"*1\r\n$2000000000\r\n", "invalid bulk length"),
         (b"*1\r\n$blabla\r\n", "invalid bulk length"),

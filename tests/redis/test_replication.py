@@ -725,17 +725,26 @@ def test_a_master_that_misbehaves_is_one_clear_line_and_nothing_is_lost(
     assert list(tmp_path.glob("temp-*")) == []
 
 
-def test_a_master_that_sends_nonsense_as_its_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [(b"*x\r\n", "invalid multibulk length"), (b"*1\r\n\n\r\n", r"got '\n'"), (b"*1\r\n\xff\r\n", r"got '\xff'")],
+)
+def test_a_master_that_sends_nonsense_as_its_stream(
+    end: bytes, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with ours(tmp_path / "a") as a, redis.Redis(port=a) as source:
         source.execute_command("SAVE")
         snapshot = (tmp_path / "a" / "dump.rdb").read_bytes()
     payload = b"$%d\r\n%b" % (len(snapshot), snapshot)
-    payload += encode([b"SET", b"k", b"v"]) + encode([b"NONSENSE"]) + encode([b"GET"]) + b"*x\r\n"
+    payload += encode([b"SET", b"k", b"v"]) + encode([b"NONSENSE"]) + encode([b"GET"])
+    payload += encode([b"XCLAIM", b"s", b"a\nb\xff", b"c", b"0", b"1-1"]) + end
     master = FakeMaster({"PSYNC": FULL_RESYNC}, payload)
     with ours(tmp_path / "b") as port, redis.Redis(port=port) as client:
         client.replicaof("127.0.0.1", master.port)
         assert eventually(lambda: "Protocol error" in caplog.text)
+        assert said in caplog.text
         assert "no command for: b'NONSENSE'" in caplog.text
+        assert r"fails here: NOGROUP No such key 's' or consumer group 'a\nb\xff'" in caplog.text
         assert eventually(lambda: client.get("k") == b"v")
     master.close()
 

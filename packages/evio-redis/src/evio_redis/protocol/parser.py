@@ -214,7 +214,8 @@ class Parser:
             return at
         length = parse_length(line)
         if data[at] != ord("$"):
-            self.error = f"expected '$', got '{chr(data[at])}'"
+            got = data[at : at + 1].decode("utf-8", "surrogateescape")  # it is sent back as it came
+            self.error = f"expected '$', got '{got}'"
         elif length is None or not 0 <= length <= self.bulk_max:
             self.error = "invalid bulk length"
         elif length > UNAUTHENTICATED_BULK and not self.authenticated:

@@ -31,7 +31,7 @@ from ..process.listeners import Listeners
 from ..process.running import Running
 from ..protocol.numbers import to_int
 from ..protocol.parser import Parser
-from ..protocol.quoting import quoted
+from ..protocol.quoting import one_line, quoted
 from ..stats.totals import Totals
 from .replicas import Replicas
 
@@ -381,7 +381,7 @@ class Link(Handler):
             self._parsed += encoded_size(args)
         self._done()
         if self._parser.error is not None:
-            raise LinkError(f"Protocol error: {self._parser.error}")
+            raise LinkError(f"Protocol error: {one_line(self._parser.error)}")
         if commands and self._keyspace.ready_keys:
             self._services[Blocking].serve()
         self._aof.flush()
@@ -426,7 +426,7 @@ class Link(Handler):
         try:
             command.function(session, args)
         except CommandError as error:
-            log.critical("%s, which the master has run, fails here: %s", command.name, error)
+            log.critical("%s, which the master has run, fails here: %s", command.name, one_line(str(error)))
         finally:
             clock.frozen = frozen
         self._services[Totals].commands_processed += 1

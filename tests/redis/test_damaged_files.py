@@ -1,5 +1,5 @@
-"""Damaged snapshots and logs: bits flipped, pieces cut and repeated, hostile lengths. They load, or are refused in one
-line with an offset; never a traceback, a hang, or memory without bounds.
+"""Damaged snapshots, logs and values: bits flipped, pieces cut and repeated, hostile lengths. They load, or are refused
+in one line with an offset; never a traceback, a hang, or memory without bounds.
 
 ``EVIO_DAMAGES=100000 pytest tests/redis/test_damaged_files.py`` for more than the usual.
 """
@@ -11,7 +11,9 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import hiredis
 import pytest
 
 import evio_redis
@@ -21,10 +23,14 @@ from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 from evio_redis.persistence.aof.encode import commands_of, encode
 from evio_redis.persistence.aof.loader import load_commands
-from evio_redis.persistence.rdb.primitives import string
+from evio_redis.persistence.rdb import intset, listpack
+from evio_redis.persistence.rdb.crc64 import crc64
+from evio_redis.persistence.rdb.primitives import MALFORMED, Reader, length, string
 from evio_redis.persistence.rdb.reader import load_rdb
+from evio_redis.persistence.rdb.values import VERSION, code_of, pieces, read_value
 from tests.extent import examples
 
+from .test_rdb_values import OLD_ZIPLIST, OLD_ZIPMAP, ziplist_of
 from .wire import Wire
 
 DAMAGES = int(os.environ.get("EVIO_DAMAGES", examples(1500)))
@@ -171,3 +177,129 @@ def test_logs(tmp_path: Path) -> None:
             refused(error)
     assert 0 < loaded < DAMAGES
     assert peak() - before < MOST_MEMORY
+
+
+# -- values whose checksum is right
+
+
+VALUES = [
+    (0, b"\xc3" + length(5) + length(40) + b"\x00a\xe0\x1e\x00"),  # compressed
+    (1, length(3) + string(b"a") + string(b"5") + string(b"x" * 70)),
+    (3, length(3) + b"\x01a\x041e+2\x01b\xfe\x01c\xff"),
+    (9, string(OLD_ZIPMAP)),
+    (10, string(OLD_ZIPLIST)),
+    (11, string(intset.pack([b"1", b"-2", b"70000"]))),
+    (12, string(ziplist_of(b"\x01a", b"\x031.5", b"\x01b", b"\xf4"))),
+    (13, string(ziplist_of(b"\x01f", b"\x01v", b"\x01g", b"\xf2"))),
+    (14, length(2) + string(ziplist_of(b"\x01a")) + string(OLD_ZIPLIST)),
+    (18, length(2) + b"\x01\x03abc" + b"\x02" + string(listpack.pack([b"d", b"7"]))),
+    (20, string(listpack.pack([b"a", b"7"]))),
+]
+"""Encodings that are only read, and their codes; the others are dumped."""
+
+LENGTHS = [length(size) for size in (0, 1, 2, 63, 64, 2**14, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1)]
+ELEMENTS = [b"%d" % number for number in (0, 1, -1, 2, 127, 128, 2**31, -(2**63), 2**63 - 1)]
+ELEMENTS += [b"", b"-0", b"nan", b"1e400", b"a\r\nb", b"\xff", b"9223372036854775808", b"x" * 5000]
+
+READS = {
+    "string": ["GET k", "BITCOUNT k"],
+    "list": ["LRANGE k 0 -1", "LINDEX k -1"],
+    "set": ["SORT k ALPHA", "SSCAN k 0"],
+    "hash": ["HGETALL k", "HRANDFIELD k -3 WITHVALUES"],
+    "zset": ["ZRANGE k 0 -1 WITHSCORES", "ZRANGE k - + BYLEX", "ZSCAN k 0"],
+    "stream": ["XRANGE k - +", "XREVRANGE k + -", "XINFO STREAM k FULL COUNT 0", "XINFO GROUPS k"],
+}
+"""Commands by type; of the first one the reply stays the same when the value is written and read again."""
+
+
+class Places(Reader):
+    """Notes where lengths and strings are."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.lengths: list[tuple[int, int]] = []
+        self.texts: list[tuple[int, int, bytes]] = []
+
+    def length(self) -> int:
+        start = self.at
+        found = super().length()
+        self.lengths.append((start, self.at))
+        return found
+
+    def string(self) -> bytes:
+        start = self.at
+        found = super().string()
+        self.texts.append((start, self.at, found))
+        return found
+
+
+def altered(code: int, body: bytes, choose: random.Random) -> bytes:
+    """The value with another length or string in it, or damaged anywhere."""
+    places = Places(body)
+    read_value(places, code, Config())
+    kind = choose.randrange(4)
+    if kind == 0 and places.lengths:
+        start, end = choose.choice(places.lengths)
+        return body[:start] + choose.choice(LENGTHS) + body[end:]
+    if kind in (1, 2) and places.texts:
+        start, end, inner = choose.choice(places.texts)
+        return body[:start] + string(other(inner, choose)) + body[end:]
+    return damaged(body, choose)
+
+
+def other(inner: bytes, choose: random.Random) -> bytes:
+    """A string in the place of ``inner``: of a listpack mostly one that is sound, but for an element."""
+    try:
+        elements = listpack.unpack(inner)
+    except MALFORMED:
+        elements = []
+    if not elements or choose.randrange(4) == 0:
+        return damaged(inner, choose) if inner else choose.choice(ELEMENTS)
+    at = choose.randrange(len(elements))
+    elements[at : at + choose.randrange(2)] = choose.choices(ELEMENTS, k=choose.randrange(2))
+    return listpack.pack(elements)
+
+
+def understood(wire: Wire, command: str | bytes | list[bytes]) -> Any:
+    """A reply, which a client has to understand and which is no error; without negative zeros, which few members of a
+    sorted set do not keep."""
+    reader = hiredis.Reader()
+    reader.feed(wire.ask(command))
+    reply = reader.gets()
+    assert not isinstance(reply, hiredis.ReplyError), (command, reply)
+    return [b"0" if each == b"-0" else each for each in reply] if "ZRANGE" in command else reply
+
+
+def checked(code: int, body: bytes) -> bytes:
+    """The payload of a value, with its checksum."""
+    data = bytes((code,)) + body + VERSION.to_bytes(2, "little")
+    return data + crc64(data).to_bytes(8, "little")
+
+
+def test_values_that_are_sound_but_for_one_place() -> None:
+    """What is taken can be read, dumped, and written as a log, and is the same again."""
+    choose, taken = random.Random(9), 0
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
+        fill(wire)
+        found = [database.data[key] for database in server.keyspace.databases for key in sorted(database.data)]
+        whole = [*VALUES, *((code_of(value), b"".join(pieces(value, server.config))) for value in found)]
+        wire.ask("SELECT 0")
+        for _ in range(DAMAGES // 2):
+            wire.ask("FLUSHALL")
+            code, body = choose.choice(whole)
+            data = checked(code, altered(code, body, choose))
+            reply = wire.ask([b"RESTORE", b"k", b"0", data])
+            if reply != b"+OK\r\n":
+                assert reply == b"-ERR Bad data format\r\n"
+                continue
+            taken += 1
+            reads = READS[understood(wire, "TYPE k").decode()]
+            replies = [understood(wire, command) for command in reads]
+            log = [command for command in commands_of(server.keyspace.databases) if command[0] != b"SELECT"]
+            understood(wire, [b"RESTORE", b"k", b"0", understood(wire, "DUMP k"), b"REPLACE"])
+            assert understood(wire, reads[0]) == replies[0], data
+            wire.ask("FLUSHALL")
+            for command in log:
+                understood(wire, command)
+            assert understood(wire, reads[0]) == replies[0], data
+    assert 0 < taken < DAMAGES // 2

@@ -278,7 +278,7 @@ def checked(code: int, body: bytes) -> bytes:
 
 
 def test_values_that_are_sound_but_for_one_place() -> None:
-    """What is taken can be read, dumped, and written as a log, and is the same again."""
+    """Read, dump and log what is taken: it is the same again."""
     choose, taken = random.Random(10), 0
     with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
         fill(wire)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from evio_http.message.common_head import recogniser
+from evio_http.message.common_head import Recogniser
 from evio_http.message.handler import RequestHandler
 from evio_http.message.limits import Limits
 from evio_http.message.parser import RequestParser
@@ -20,7 +20,7 @@ def make_request(
 ) -> Request:
     """A request as the parser makes it."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
-    parser = RequestParser(Limits(), recogniser(Limits()), scheme=scheme)
+    parser = RequestParser(Limits(), Recogniser(Limits()), scheme=scheme)
     parser.receive("\r\n".join(lines).encode("latin-1"))
     request = parser.next_event()
     assert isinstance(request, Request), request

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, recogniser, request_of
+from evio_http.message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Recogniser, request_of
 from evio_http.message.limits import Limits
 from evio_http.message.request import Request
 
 from .test_parser import described, parsed
 
 LIMITS = Limits(request_line=400, head=900, fields=12)
-recognise = recogniser(LIMITS)
+recognise = Recogniser(LIMITS)
 
 CHROME = (
     b"GET /assets/app.js?v=3 HTTP/1.1\r\nHost: www.example.org\r\nConnection: keep-alive\r\n"
@@ -101,7 +101,7 @@ def test_what_is_picked() -> None:
 def test_it_takes_time_in_proportion_to_be_refused() -> None:
     """Nothing is tried twice: with backtracking, this would not end."""
     fields = b"".join(b"Cookie: %b\r\n" % (b"a=b; " * 12) for _ in range(11))
-    assert recogniser(Limits())(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields * 8 + b"\x00\r\n\r\n") is None
+    assert Recogniser(Limits())(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields * 8 + b"\x00\r\n\r\n") is None
 
 
 # -- properties

@@ -12,7 +12,7 @@ from evio_http.http2.connection import HTTP2Connection
 from evio_http.http2.frames import Code, ConnectionFault, Setting, frame
 from evio_http.http2.request import Asked
 from evio_http.http2.stream import MemorySource, Stream
-from evio_http.message.common_head import recogniser
+from evio_http.message.common_head import Recogniser
 from evio_http.message.limits import Limits
 from tests.extent import examples
 
@@ -84,7 +84,7 @@ def test_any_frames_end_in_order(seed: int) -> None:
     for _ in range(examples(1200)):
         answers = Fixed(made.choice([0, 10, 100_000]))
         limits = Limits(body=made.choice([0, 10, 100_000]))
-        connection = HTTP2Connection(limits, recogniser(limits), made.random() < 0.5, answers)
+        connection = HTTP2Connection(limits, Recogniser(limits), made.random() < 0.5, answers)
         answers.connection = connection
         data, place = conversation(made), 0
         try:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evio_http.message.common_head import Recogniser, recogniser
+from evio_http.message.common_head import Recogniser
 from evio_http.message.limits import Limits
 from evio_http.message.parser import CONTINUE, BadRequest, RequestParser
 from evio_http.message.request import Request
@@ -343,7 +343,7 @@ MALFORMED: list[tuple[bytes, int, str]] = [
 def run(data: bytes, *, splits: list[int] | None = None, limits: Limits = LIMITS) -> list[Any]:
     """The events of a stream, given in pieces that end at ``splits``; requests as what they say. Common heads are
     recognised, which changes nothing."""
-    by_h11, events = (parsed(data, splits or [], limits, each) for each in (None, recogniser(limits)))
+    by_h11, events = (parsed(data, splits or [], limits, each) for each in (None, Recogniser(limits)))
     assert events == by_h11
     return events
 

@@ -22,7 +22,7 @@ from .connections.handlers import Handlers
 from .connections.observer import Observer, Observers
 from .connections.peers import TrustedProxies
 from .connections.session import HTTPSession
-from .message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Head, request_of
+from .message.common_head import Head, request_of
 from .message.handler import RequestHandler
 from .message.limits import Limits
 from .pages.markup import document
@@ -89,12 +89,13 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
     kernel's: ``read``, ``stat``, ``write``.
     """
     received, asked, send_held = server.received, server.asked, server.send_held
-    recognise, renew, now, stat = server.recognise, server.known.renew, monotonic, os.stat
+    recognise, longest = server.recognise.match, server.recognise.longest
+    renew, now, stat = server.known.renew, monotonic, os.stat
     not_modified = server.known.not_modified
     observe, observed = server.observers.observe, server.observers.present
 
     def recognised(chunk: bytes) -> Head:
-        head = recognise(chunk)
+        head = recognise(chunk)  # a short one
         assert head is not None, "it was when it came first"
         return head
 
@@ -110,27 +111,26 @@ def _data(server: Connections, revalidate: float) -> Callable[[Any, bytes], Repl
             if record is not None:
                 answer = record.full if session.in_full else record.not_modified
         else:
-            head = recognise(chunk)
+            head = recognise(chunk) if len(chunk) <= longest else None
             if head is None:
                 return received(conn, chunk)
-            said = head.groups()
-            key = said[KEY]
+            method, path, minor, host, coding, tags, since, origin, close, other = head.groups()
+            key = method, path, minor, host
             known = session.records.get(key) or session.records.find(key)
-            if said[OTHER] is not None or said[CLOSE] is not None:
+            if other is not None or close is not None:
                 pass
             elif known is None:
                 fresh = request_of(head, session.parser.scheme)
-                return asked(conn, session, fresh, key if said[2] == b"1" else None)
+                return asked(conn, session, fresh, key if minor == b"1" else None)
             else:
-                record = known if type(known) is Record else known.find(said[CODING], said[ORIGIN])
+                record = known if type(known) is Record else known.find(coding, origin)
                 if record is not None:
-                    tags, since = said[TAGS], said[SINCE]
                     if tags is None and since is None:
                         answer = record.full
                     elif tags == record.tag or (tags is None and since == record.modified):
                         answer = record.not_modified or not_modified(record)
                     else:
-                        answer = record.answer(said[0], tags, since)
+                        answer = record.answer(method, tags, since)
         if record is not None and answer is not None:
             start = now()
             if (start < record.until and start < answer.until) or renew(record, answer, start):

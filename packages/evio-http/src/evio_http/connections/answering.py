@@ -9,7 +9,7 @@ from time import monotonic
 
 from ..answers.by_request import Key, KnownAnswers
 from ..answers.cache import HotAnswer
-from ..message.common_head import Recogniser, recogniser
+from ..message.common_head import Recogniser
 from ..message.limits import Limits
 from ..message.request import Request
 from ..message.response import DateClock, Deferred, FileBody, Response, render_head
@@ -49,7 +49,7 @@ class Answering:
         descriptors = _most_descriptors()
         self._crowd = descriptors // 2
         self.known: KnownAnswers = KnownAnswers(hot_bytes, revalidate, self._clock, descriptors)
-        self.recognise: Recogniser = recogniser(limits)
+        self.recognise: Recogniser = Recogniser(limits)
         self.admission: Admission = Admission(limits.connections, limits.connections_per_address)
 
     def decide(self, session: HTTPSession, request: Request, key: Key | None) -> HotAnswer | Response | Deferred:

@@ -97,8 +97,8 @@ class HTTPSession:
         self.http2: Multiplexed | None = None
         """The part that serves the connection, if it is over HTTP/2; ``ready`` is False then."""
         self.ready: bool = False
-        self.repeated: bytes | None = None
-        """A short head that came alone and was answered from memory. Of it are known"""
+        self.repeated: bytes = b""
+        """A short head that came alone and was answered from memory; empty if there is none. Of it are known"""
         self.record: Record | None = None
         """the record that was found,"""
         self.in_full: bool = False

@@ -315,21 +315,22 @@ class KnownAnswers:
 
     def keep(
         self, request: Request, response: Response, head: bytes, body: bytes | FileBody, key: Key | None = None
-    ) -> None:
+    ) -> HotAnswer | None:
         """Have the same request answered from memory the next time, unless there are no descriptors left for it or its
-        content is in parts. ``key`` is that of ``records`` for it, if nothing is known under it."""
+        content is in parts. ``key`` is that of ``records`` for it, if nothing is known under it. Return what is
+        kept."""
         source, status = response.source, response.status
         if not isinstance(source, FileSource) or status not in (200, 304, 404):
-            return
+            return None
         if request.selective and request.headers.has_any(OTHER_FIELDS):
-            return
+            return None
         content = body if isinstance(body, bytes) else _span(body)
         if content is None:
-            return
+            return None
         try:
             answer = self._hot.keep(head, content, source.files, status, DATE_AT[status], self._clock.until)
         except OSError:  # no descriptor for it
-            return
+            return None
         names = response.varies_by() & VARYING
         if key is not None and not names:
             record = Record(source)
@@ -340,6 +341,7 @@ class KnownAnswers:
             record.not_modified = answer
         else:
             record.full = answer
+        return answer
 
     def release(self) -> bool:
         """Close the files that are held open; False if there are none."""

@@ -74,12 +74,14 @@ class Answering:
 
     def keep(
         self, request: Request, response: Response, head: bytes, body: bytes | FileBody, key: Key | None = None
-    ) -> None:
-        """Have the same request answered from memory the next time, if that may be. ``key`` is that of ``decide``."""
+    ) -> HotAnswer | None:
+        """Have the same request answered from memory the next time, if that may be. ``key`` is that of ``decide``.
+        Return what is kept."""
         if response.source is None or request.has_body:
-            return
+            return None
         if isinstance(body, bytes) or not self.is_crowded():
-            self.known.keep(request, response, head, body, key)
+            return self.known.keep(request, response, head, body, key)
+        return None
 
     # -- descriptors
 

@@ -344,18 +344,20 @@ class Connections:
         if self.observers.present and (not length or isinstance(body, bytes)):
             self.observers.observe(session, request, status, length)
         if not length:
-            output.append(head)
             body = b""
-        elif isinstance(body, bytes):
-            output += (head, body)
-        else:
+        kept: HotAnswer | None = None
+        # The head says whether the connection is closed: not so if only this peer's having ended is why.
+        if session.closing is not request.keep_alive:
+            kept = self._answering.keep(request, response, head, body, key)
+        if not isinstance(body, bytes):
             output.append(head)
             session.sending = request
             self._send_file(conn, body, output)
             self.observers.sent(conn, session, request, status, length)
-        # The head says whether the connection is closed: not so if only this peer's having ended is why.
-        if session.closing is not request.keep_alive:
-            self._answering.keep(request, response, head, body, key)
+        elif kept is not None and (wire := kept.wire):  # head and content in one, so they need not be copied again
+            output.append(wire)
+        else:
+            output += (head, body)
         if type(response.body) is FileBody:
             response.close()
 

@@ -38,6 +38,8 @@ __all__ = [
 _FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\?#]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SEPARATORS = re.compile(rb"[\x00/\\]")
+_PLAIN = re.compile(r"[^./\0][^/\0]*+(?:/[^./\0][^/\0]*+)*+")
+"""Names none of which begins with a dot, joined: if there are no more of them than slashes and one."""
 
 _READ: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _SEARCH: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
@@ -273,7 +275,8 @@ class Root:
 
     def locate(self, segments: list[str]) -> bytes:
         """Return the path of the file of these names, for ``is_current``."""
-        return self._prefix + _relative(segments) if segments else self._path
+        _check_names(segments)
+        return self._prefix + "/".join(segments).encode() if segments else self._path
 
     def open(self, segments: list[str]) -> OpenedFile | OpenedDirectory | None:
         """The regular file or directory that the names of ``decode_target_path`` lead to. None: there is
@@ -282,9 +285,13 @@ class Root:
         Raises :class:`PermissionDenied` when the operating system refuses, ``OSError`` when it cannot say
         (no descriptors left, a disk error) and ``ValueError`` for names that are none.
         """
-        relative = _relative(segments)
-        if self.hides(segments):
-            return None
+        joined = "/".join(segments)
+        # Most paths have no name that begins with a dot, be it a hidden one or none at all: seen by one expression.
+        if not _PLAIN.fullmatch(joined) or joined.count("/") >= len(segments) or self._hidden:
+            _check_names(segments)
+            if self.hides(segments):
+                return None
+        relative = joined.encode()
         try:
             return self._open(relative, self._prefix + relative if segments else self._path, segments)
         except PermissionError as error:
@@ -325,9 +332,8 @@ class Root:
         return self._path, os.path.realpath(self._path)
 
 
-def _relative(segments: list[str]) -> bytes:
-    """Return the path that names make, from the root; raises ``ValueError`` for names that are none."""
+def _check_names(segments: list[str]) -> None:
+    """Raise ``ValueError`` for names that are none."""
     for name in segments:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of a file: {name!r}")
-    return "/".join(segments).encode()

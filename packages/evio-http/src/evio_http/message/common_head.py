@@ -71,8 +71,8 @@ def _once(group: int, letters: bytes, rest: bytes, value: bytes) -> bytes:
 @functools.cache
 def _pattern(most_fields: int) -> re.Pattern[bytes]:
     # No line is one of two of these, so their order is for speed: what most heads have comes first, as it is mostly
-    # written. But the one that begins with its group is the last: ``re`` of Python 3.11 does not take back where a group
-    # began when another alternative matches within a possessive repeat, and no head is taken after this one failed.
+    # written. But the one that begins with its group is the last: within a possessive repeat ``re`` of Python 3.11 does
+    # not take back where a group began when another alternative matches, and after the last there is none.
     lines = (
         _once(4, b"Hh", b"ost", _HOST) + rb"[\t ]*+",
         rb"Connection: keep-alive",

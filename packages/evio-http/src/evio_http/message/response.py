@@ -123,7 +123,7 @@ class Response:
         """Return the names in Vary, in lower case."""
         names: list[str] = []
         for name, value in self.headers:
-            if name.lower() == "vary":
+            if len(name) == 4 and name.lower() == "vary":
                 names += value.lower().replace(" ", "").replace("\t", "").split(",")
         return frozenset(names)
 

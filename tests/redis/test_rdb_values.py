@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import random
 import struct
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,6 +211,16 @@ def test_lzf() -> None:
     for data, size in ((b"\x20\x00", 3), (b"\x00a", 2), (b"\x00a\x20\x01", 4)):
         with pytest.raises(MALFORMED):
             lzf.decompress(data, size)
+
+
+def test_lzf_makes_no_more_than_was_announced() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="another length"):
+            lzf.decompress(b"\x00a" + 10_000 * b"\xe0\xff\x00", 100)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 17
+    finally:
+        tracemalloc.stop()
 
 
 VALUES: list[Any] = [

@@ -668,6 +668,8 @@ class FakeMaster:
         with contextlib.suppress(OSError):
             while data := conn.recv(10_000):
                 self.received += data
+                if b"\r\nACK\r\n" in data:
+                    continue  # no master replies to that
                 name = data.split(b"\r\n")[2].decode()
                 self.asked.append(name)
                 conn.sendall(self._replies.get(name, b"+OK\r\n"))
@@ -727,7 +729,13 @@ def test_a_master_that_misbehaves_is_one_clear_line_and_nothing_is_lost(
 
 @pytest.mark.parametrize(
     ("end", "said"),
-    [(b"*x\r\n", "invalid multibulk length"), (b"*1\r\n\n\r\n", r"got '\n'"), (b"*1\r\n\xff\r\n", r"got '\xff'")],
+    [
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*1\r\n\n\r\n", r"got '\n'"),
+        (b"*1\r\n\xff\r\n", r"got '\xff'"),
+        (b"SET k other\r\n", "a command that is no array"),
+        (b"\n*0\r\n", "a command that is no array"),
+    ],
 )
 def test_a_master_that_sends_nonsense_as_its_stream(
     end: bytes, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -746,6 +754,19 @@ def test_a_master_that_sends_nonsense_as_its_stream(
         assert "no command for: b'NONSENSE'" in caplog.text
         assert r"fails here: NOGROUP No such key 's' or consumer group 'a\nb\xff'" in caplog.text
         assert eventually(lambda: client.get("k") == b"v")
+    master.close()
+
+
+def test_empty_lines_of_a_master_count_as_its_stream(tmp_path: Path) -> None:
+    """They keep a connection alive (``processInlineBuffer`` in networking.c)."""
+    stream = b"\n" + encode([b"SET", b"k", b"1"]) + b"\r\n\n" + encode([b"MULTI"]) + encode([b"INCR", b"k"]) + b"\n"
+    stream += encode([b"EXEC"]) + b"\n"
+    snapshot = b"REDIS0010\xff" + bytes(8)
+    master = FakeMaster({"PSYNC": FULL_RESYNC}, b"$%d\r\n%b" % (len(snapshot), snapshot) + stream)
+    with ours(tmp_path) as port, redis.Redis(port=port) as client:
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: client.get("k") == b"2")
+        assert eventually(lambda: client.info("replication")["slave_repl_offset"] == 10 + len(stream))
     master.close()
 
 

@@ -42,6 +42,11 @@ __all__ = ["Link", "LinkState"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
+ARRAY = ord("*")
+"""The first byte of a command as a master sends it."""
+
+NO_ARRAY = "Protocol error: a command that is no array, after which places in the stream are not those of the master"
+
 LINE_MAX = 64 * 1024
 """Bytes of a line in the handshake."""
 
@@ -370,7 +375,12 @@ class Link(Handler):
     def _receive_stream(self, chunk: bytes) -> None:
         self._raw += chunk
         commands = self._parser.parse(chunk)
+        raw = self._raw
         for args in commands:
+            if raw[self._parsed] != ARRAY:
+                self._pass_empty_lines()
+                if raw[self._parsed] != ARRAY:
+                    raise LinkError(NO_ARRAY)
             name = args[0].upper()
             if name == b"REPLCONF" and self._queue is None:
                 self._done()
@@ -379,12 +389,22 @@ class Link(Handler):
             else:
                 self._take(name, args)
             self._parsed += encoded_size(args)
+        if self._parser.error is None and self._parser.empty and self._parsed != len(raw):
+            self._pass_empty_lines()
+            if self._parsed != len(raw):
+                raise LinkError(NO_ARRAY)
         self._done()
         if self._parser.error is not None:
             raise LinkError(f"Protocol error: {one_line(self._parser.error)}")
         if commands and self._keyspace.ready_keys:
             self._services[Blocking].serve()
         self._aof.flush()
+
+    def _pass_empty_lines(self) -> None:
+        """Count the empty lines at this place, which keep a connection alive, as a part of the stream."""
+        raw = self._raw
+        while self._parsed < len(raw) and raw[self._parsed] in b"\r\n":
+            self._parsed += 1
 
     def _done(self) -> None:
         """Count what has been run as a part of this server's stream. A transaction counts as a whole: a link that ends

@@ -50,9 +50,12 @@ def decompress(data: bytes, size: int) -> bytes:
             at += 1
         distance = ((control & 0x1F) << 8) + data[at] + 1
         at += 1
-        if distance > len(result):
+        made = len(result)
+        if distance > made:
             raise ValueError("LZF refers to what is before the beginning")
-        repeated = result[len(result) - distance :]  # it may overlap with what it makes
+        if made > size:
+            break  # a few bytes may make many
+        repeated = result[made - distance :]  # it may overlap with what it makes
         result += repeated[:length] if length <= distance else (repeated * (length // distance + 1))[:length]
     if len(result) != size:
         raise ValueError("LZF of another length than announced")

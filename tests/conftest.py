@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 # Without bytecode the programs that the tests start, some hundreds, would each spend most of their time on compiling.
+# The same holds for each of the processes that run them.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache"))
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ.setdefault(
+        "PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / "build" / "pycache")
+    )
 
 
 @pytest.hookimpl(optionalhook=True)  # tests of an sdist may be run without pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Two processes for each CPU: half of a test's time is spent waiting for a server to start or to end."""
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected, some hundred thousand objects, out of the sight of all later garbage collections."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -17,13 +17,17 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
     """The docstrings of a file, those behind constants and attributes included, each with its line."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    to_do: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
+    while to_do:
+        node = to_do.pop()
         if isinstance(node, Documented):
             for before, each in zip([None, *node.body], node.body, strict=False):
                 if before is None or isinstance(before, ast.Assign | ast.AnnAssign):
                     match each:
                         case ast.Expr(value=ast.Constant(value=str(text))):
                             yield each.lineno, text
+        # Expressions, most of a tree, hold no docstrings.
+        to_do.extend(each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.expr))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))

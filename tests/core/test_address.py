@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evio_core import Address, AddressError, url
 from evio_core.addresses.proxy_header import EVERYBODY
+from tests.extent import examples
 
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),
@@ -105,7 +106,7 @@ def test_what_is_refused_names_the_address_and_what_is_allowed(text: str, why: s
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     try:
         assert Address.parse(text).text == text
@@ -118,7 +119,7 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     st.sampled_from([("127.0.0.1", 4), ("::1", 6), ("::ffff:1.2.3.4", 6), ("localhost", 4), ("", 4)]),
     st.integers(0, 65535),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_url_is_what_parse_takes(scheme: str, host: tuple[str, int], port: int) -> None:
     name = (host[0], port) if host[1] == 4 else (host[0], port, 0, 0)
     address = Address.parse(url(scheme, name))

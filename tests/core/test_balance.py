@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from evio_core import Action, Conn, Events, LoadBalance
 from evio_core.loop.balance import make_balancer
+from tests.extent import examples
 
 from .conftest import POLLERS, use_poller
 from .harness import Recorder, Running, connect, receive, running
@@ -44,7 +45,7 @@ def test_least_connections_takes_the_lowest_index_of_equals() -> None:
 
 
 @given(st.integers(1, 8), st.lists(st.integers(0, 7), max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_least_connections_never_leaves_a_loop_with_fewer(loops: int, closes: list[int]) -> None:
     counted = [Counted() for _ in range(loops)]
     balance = make_balancer(LoadBalance.LEAST_CONNECTIONS, counted)

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_core import Events, InputLimitExceeded, InputStream
+from tests.extent import examples
 
 from .harness import Recorder, connect, receive_all, running
 
 
 @given(st.lists(st.binary(max_size=30), max_size=10), st.lists(st.integers(1, 12), max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_lines_survive_any_split(lines: list[bytes], sizes: list[int]) -> None:
     lines = [line.replace(b"\n", b"") for line in lines]
     data = b"".join(line + b"\n" for line in lines) + b"unfinished"
@@ -33,7 +34,7 @@ def test_lines_survive_any_split(lines: list[bytes], sizes: list[int]) -> None:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=8), st.integers(1, 50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_frames_of_known_size_arrive_whole(frames: list[bytes], size: int) -> None:
     data = b"".join(len(frame).to_bytes(2, "big") + frame for frame in frames)
     stream = InputStream()
@@ -101,7 +102,7 @@ def test_a_line_without_an_end_ends_its_connection_and_is_no_failure_of_the_prog
 
 
 @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 40)), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_is_skipped_is_dropped_wherever_it_is(data: bytes, steps: list[tuple[int, int]]) -> None:
     """Chunks of some size, and after each some bytes to skip, against a model that has everything in one piece."""
     stream = InputStream()

@@ -101,7 +101,7 @@ def test_dozens_of_starts_and_stops_leave_nothing_behind(
         for peer in peers:
             peer.close()
 
-    assert_nothing_is_left(cycle, 10, examples(90))
+    assert_nothing_is_left(cycle, 5, examples(90))
     assert not os.listdir(tmp_path)
 
 
@@ -119,7 +119,7 @@ def test_servers_that_fail_to_start_leave_nothing_behind(poller: str, addresses:
         with pytest.raises(LookupError), running(Events(serving=fail, num_loops=3), *addresses) as run:
             run.join()
 
-    assert_nothing_is_left(cycle, 10, 40)
+    assert_nothing_is_left(cycle, 5, examples(40))
     assert not os.listdir(tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_hundreds_of_connections_leave_nothing_behind(
     with running(events, *addresses) as run:
         exchange_datagram(run.server.addrs[2])  # the fallback opens another descriptor for it
         idle = len(os.listdir("/proc/self/fd"))
-        assert_nothing_is_left(step, 5, 20)
+        assert_nothing_is_left(step, 5, examples(50))
 
 
 LEAKY_WORKERS = """

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evio_core import ProxyProtocolError, proxy_header
 from evio_core.addresses.proxy_header import SIGNATURE, ProxyHeader, ProxyParser
+from tests.extent import examples
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n"
 
@@ -107,7 +108,7 @@ def outcome(pieces: list[bytes]) -> Any:
     st.binary(max_size=20),
     st.lists(st.integers(0, 260), max_size=6),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_split_gives_the_same(header: bytes, payload: bytes, cuts: list[int]) -> None:
     data = header + payload
     at = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -116,7 +117,7 @@ def test_any_split_gives_the_same(header: bytes, payload: bytes, cuts: list[int]
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_junk_is_refused_or_incomplete_but_never_accepted(data: bytes) -> None:
     if not data.startswith((b"PROXY ", SIGNATURE)):
         assert outcome([data]) in ("refused", "incomplete")

@@ -22,6 +22,7 @@ import pytest
 import trustme
 
 from tests.core.harness import receive, receive_all
+from tests.extent import full_only
 
 from .program import EXAMPLES, TIMEOUT, Program, Source
 
@@ -38,7 +39,14 @@ def scenario(name: str) -> Callable[[Scenario], Scenario]:
     return register
 
 
-@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def extent(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Both examples of the fixture start pytest with all its plugins: one is for a full run."""
+    return (full_only,) if name == "test_session.py" else ()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [pytest.param(*example, id=example[0], marks=extent(example[0])) for example in EXAMPLES]
+)
 def test_example(name: str, code: str, tmp_path: Path) -> None:
     SCENARIOS.get(name, runs)(Source(code, tmp_path))
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from evio_http.logs import access_log
 from evio_http.logs.access_log import AccessLog
+from tests.extent import examples
 
 COMMON = re.compile(
     r'(?P<address>\S+) - (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-)'
@@ -153,7 +154,7 @@ def test_no_text_makes_a_second_line_or_field(tmp_path: Path, text: str) -> None
     check_injection(tmp_path, text)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.text(max_size=12))
 def test_nor_does_any_other(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     check_injection(tmp_path_factory.getbasetemp(), text)

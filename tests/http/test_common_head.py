@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from evio_http.message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SINCE, TAGS, Recogniser, request_of
 from evio_http.message.limits import Limits
 from evio_http.message.request import Request
+from tests.extent import examples
 
 from .test_parser import described, parsed
 
@@ -198,7 +199,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return head
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.one_of(HEADS, mutated()))
 def test_whatever_is_recognised_is_what_h11_says(head: bytes) -> None:
     found = recognise(head)
@@ -229,7 +230,7 @@ def test_whatever_is_recognised_is_what_h11_says(head: bytes) -> None:
     assert not request.has_body
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.one_of(HEADS, mutated()), min_size=1, max_size=3), st.data())
 def test_streams_and_splits_mean_the_same(heads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(heads)

@@ -13,6 +13,7 @@ from evio_http.message.conditional import (
     parse_http_date,
     range_applies,
 )
+from tests.extent import examples
 
 ETAG = '"abc"'
 MTIME = 784111777.5
@@ -200,7 +201,7 @@ def test_a_year_of_two_digits_is_at_most_fifty_years_ahead(monkeypatch: pytest.M
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.floats(min_value=0, max_value=253402300799))
 def test_dates_survive_formatting(seconds: float) -> None:
     assert parse_http_date(http_date(seconds)) == int(seconds)

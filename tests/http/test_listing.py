@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from evio_http.files.paths import Entry
 from evio_http.site.listing import MAX_FILTER, PAGE_SIZE, POLICY, SORTS, View, html_listing, json_listing
+from tests.extent import examples
 
 ENTRIES = [
     Entry("b.txt", False, 2048, 1_700_000_000.5),
@@ -215,7 +216,7 @@ def test_names_stay_names(name: str) -> None:
     check_names(f"/{name}/", name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(min_size=1, max_size=12).filter(lambda name: not set(name) & set("/\0") and name not in (".", "..")))
 def test_any_name_stays_a_name(name: str) -> None:
     try:

@@ -12,6 +12,7 @@ from evio_http.message.common_head import Recogniser
 from evio_http.message.limits import Limits
 from evio_http.message.parser import CONTINUE, BadRequest, RequestParser
 from evio_http.message.request import Request
+from tests.extent import examples
 
 LIMITS = Limits(request_line=200, head=1000, fields=10, body=100)
 
@@ -556,14 +557,14 @@ PIECES = st.sampled_from(
 STREAMS = st.lists(PIECES, max_size=8).map(b"".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(STREAMS, st.data())
 def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
     splits = data.draw(st.lists(st.integers(0, len(stream)), max_size=10))
     assert run(stream, splits=splits) == run(stream)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_or_understood(stream: bytes) -> None:
     events = run(stream, splits=[len(stream) // 2])

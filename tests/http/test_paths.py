@@ -29,6 +29,7 @@ from evio_http.files.paths import (
     encode_path,
 )
 from evio_http.files.version import _TICK_NS, identity, is_current, is_settled
+from tests.extent import examples
 
 from .serving import wait_until_settled
 
@@ -128,7 +129,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(PIECES, max_size=8).map(lambda pieces: b"/" + b"/".join(pieces)))
 def test_what_is_decoded_is_safe_and_survives_encoding(raw: bytes) -> None:
     try:
@@ -142,7 +143,7 @@ def test_what_is_decoded_is_safe_and_survives_encoding(raw: bytes) -> None:
     assert decode_target_path(encode_path(names, directory=True).encode()) == names
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=8), max_size=4))
 def test_decoding_undoes_encoding(names: list[str]) -> None:
     if any(name in (".", "..") or set(name) & set("/\\\0") or not _is_unicode(name) for name in names):
@@ -568,7 +569,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 NAMES = st.sampled_from([path.rpartition("/")[2] for path in [*INSIDE, *OUTSIDE, *ABSENT[:-2]] if path[-1] != "/"])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(NAMES, max_size=5))
 def test_containment(shared_site: Path, names: list[str]) -> None:
     """Whatever is given is inside: the kernel's and our own resolution agree, and realpath says so too."""

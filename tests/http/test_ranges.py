@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_http.message.ranges import MAX_RANGES, content_range, multipart, parse_range, unsatisfied_range
+from tests.extent import examples
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ SPECS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(SPECS, min_size=1, max_size=8), st.integers(1, 25))
 def test_ranges_are_what_was_asked_for(specs: list[str], size: int) -> None:
     content = range(size)
@@ -125,7 +126,7 @@ def test_ranges_are_what_was_asked_for(specs: list[str], size: int) -> None:
     assert all(before[1] < after[0] for before, after in itertools.pairwise(in_order)), "ranges touch"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(alphabet="bytes=-0123456789, \tx", max_size=30), st.integers(0, 100))
 def test_any_text_gives_ranges_or_none(header: str, size: int) -> None:
     ranges = parse_range(header, size)
@@ -138,7 +139,7 @@ def test_content_range() -> None:
     assert unsatisfied_range(10) == "bytes */10"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(SPECS, min_size=1, max_size=8))
 def test_a_multipart_body_is_what_another_parser_reads(specs: list[str]) -> None:
     content = b"abcdefghijklmnopqrstuvwxyz"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evio_http.files.paths import decode_target_path
 from evio_http.site.redirects import Move, Redirects
 from evio_http.site.rule_file import LineError
+from tests.extent import examples
 
 
 def moved(redirects: Redirects, path: str, query: bytes = b"") -> tuple[str, int] | None:
@@ -79,7 +80,7 @@ def test_the_first_of_a_file_counts() -> None:
     assert moved(redirects, "/d/e") == ("/pattern", 301)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=5).filter(lambda name: not set(name) & set("/\0\\")), max_size=4))
 def test_no_path_leads_to_another_host(names: list[str]) -> None:
     try:

@@ -144,7 +144,7 @@ def test_headers_as_netlify_reads_them() -> None:
     assert rules.find("/") == [("X-Home", "yes")]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_no_field_makes_a_second_one(name: str, value: str) -> None:
     try:

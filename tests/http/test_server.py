@@ -40,6 +40,7 @@ from tests.core.harness import (
     resident,
     running,
 )
+from tests.extent import examples
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -1077,7 +1078,7 @@ REQUESTS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=st.lists(REQUESTS, max_size=12), data=st.data())
 def test_memory_and_splits_change_no_answer(site: Path, requests: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(requests)

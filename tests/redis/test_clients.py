@@ -24,6 +24,7 @@ import redis.asyncio
 
 import evio_redis
 from tests.core.harness import needs
+from tests.extent import FULL
 
 TIMEOUT = 60
 BUILD = Path(__file__).parents[2] / "build"
@@ -157,7 +158,7 @@ def test_redis_cli_talks(server: evio_redis.Server) -> None:
 # -- redis-benchmark
 
 
-@pytest.mark.parametrize("options", [[], ["-P", "16"], ["-3"], ["--threads", "2"]], ids=" ".join)
+@pytest.mark.parametrize("options", [[], ["-P", "16"], ["-3"], *([["--threads", "2"]] if FULL else [])], ids=" ".join)
 def test_redis_benchmark_ends_without_an_error(server: evio_redis.Server, options: list[str]) -> None:
     command = [needs("redis-benchmark"), "-p", str(server.port), "-n", "200", "-c", "20", "--csv", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)

@@ -127,7 +127,11 @@ def test_large_members_of_a_collection_count() -> None:
 # -- who has to go
 
 
-@pytest.mark.parametrize("policy", [each for each in POLICIES if each != "noeviction"])
+USED = ["allkeys-lru", "volatile-lfu"]
+DAILY = [*USED, "volatile-ttl", "allkeys-random"]
+
+
+@pytest.mark.parametrize("policy", [each for each in POLICIES if each != "noeviction"] if FULL else DAILY)
 def test_keys_go_until_the_limit_is_kept(policy: str) -> None:
     with limited(MB, maxmemory_policy=policy) as (server, wire):
         for number in range(4000):
@@ -144,7 +148,7 @@ def test_keys_go_until_the_limit_is_kept(policy: str) -> None:
         assert b"evicted_keys:0\r\n" not in wire.ask("INFO stats")
 
 
-@pytest.mark.parametrize("policy", [each for each in POLICIES if each.startswith("volatile")])
+@pytest.mark.parametrize("policy", [each for each in POLICIES if FULL or each in DAILY if each.startswith("volatile")])
 def test_only_keys_that_expire_go(policy: str) -> None:
     with limited(MB, maxmemory_policy=policy) as (_, wire):
         for number in range(1000):
@@ -168,9 +172,6 @@ def test_those_go_that_expire_first() -> None:
             wire.ask(["SET", f"k:{number}", "x" * 100, "EX", str(1000 + number)])
         kept = [number for number in range(6000) if wire.ask(f"EXISTS k:{number}") == b":1\r\n"]
         assert sum(kept) / len(kept) > 4000
-
-
-USED = ["allkeys-lru", "volatile-lfu"]
 
 
 @pytest.mark.parametrize("policy", [*USED, "volatile-lru", "allkeys-lfu"] if FULL else USED)

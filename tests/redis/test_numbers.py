@@ -13,6 +13,7 @@ from evio_redis.errors import CommandError
 from evio_redis.protocol.long_double import add_long_doubles
 from evio_redis.protocol.numbers import parse_double, to_int
 from evio_redis.protocol.resp import bulk
+from tests.extent import examples
 
 from .transcripts import Line, check, conversations
 from .wire import Wire, redis_server
@@ -329,7 +330,7 @@ def ours(one: bytes, other: bytes) -> bytes:
 
 
 @given(st.decimals(-31, 31, places=10), st.decimals(-31, 31, places=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_small_numbers_are_added_exactly(one: Decimal, other: Decimal) -> None:
     """As long as no digit of the result is beyond what a long double holds, it is what one learns in school."""
     text = add_long_doubles(str(one).encode(), str(other).encode())

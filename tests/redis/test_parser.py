@@ -15,6 +15,7 @@ from evio_redis.execution.fast_path import _parse_most
 from evio_redis.persistence.aof.encode import encode
 from evio_redis.protocol.inline import split_inline
 from evio_redis.protocol.parser import INLINE_MAX, MULTIBULK_MAX, Parser
+from tests.extent import examples
 
 argument = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"\r\n$3\r\n", b"\r\n*1\r\n", b"", b"x" * 70_000])
 commands = st.lists(st.lists(argument, min_size=1, max_size=4), max_size=6)
@@ -35,7 +36,7 @@ def outcome(pieces: list[bytes]) -> tuple[list[list[bytes]], str | None, int]:
 
 
 @given(commands, st.lists(junk | st.binary(max_size=20), max_size=3), st.lists(st.integers(0, 300), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_split_gives_the_same(script: list[list[bytes]], rest: list[bytes], cuts: list[int]) -> None:
     data = b"".join(map(encode, script)) + b"".join(rest)
     at = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -46,7 +47,7 @@ def test_any_split_gives_the_same(script: list[list[bytes]], rest: list[bytes], 
 
 
 @given(commands, st.binary(max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_with_hiredis_for_the_most_part_it_is_the_same(script: list[list[bytes]], tail: bytes) -> None:
     data = b"".join(map(encode, script)) + tail
     strict, fast = Parser(), Parser()

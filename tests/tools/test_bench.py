@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.extent import FULL
+
 if sys.platform != "linux":
     pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
 
@@ -226,7 +228,7 @@ def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
 
 
 @pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="redis-benchmark is not installed: apt install redis-tools")
-@pytest.mark.parametrize("workload", [SMALL, SMALL_TLS], ids=lambda workload: workload.key)
+@pytest.mark.parametrize("workload", [SMALL, *([SMALL_TLS] if FULL else [])], ids=lambda workload: workload.key)
 def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
     if workload.prepare:
         workload.prepare(tmp_path)
@@ -564,7 +566,7 @@ def test_a_check_of_nothing_does_not_pass() -> None:
     assert "nothing was measured that has a target" in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *([signal.SIGINT] if FULL else [])])
 def test_interrupted_it_stops_its_servers(number: signal.Signals) -> None:
     with bench("--only", "idle", "--servers", "bare", "--idle-seconds", "40") as program:
         server = wait_for_child(program.pid)

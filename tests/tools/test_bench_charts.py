@@ -198,6 +198,7 @@ def test_points_of_a_curve_are_drawn_as_one(tmp_path: Path) -> None:
     assert charts.suite_charts(lonely, tmp_path) == []
 
 
+@full_only
 def test_percentiles_are_of_the_short_form_and_memory_is_drawn_as_bars(kept: dict[str, Any], tmp_path: Path) -> None:
     names = {path.name for path in charts.suite_charts(kept, tmp_path)}
     assert {"redis-latency-light.svg", "redis-memory-dark.svg", "redis-mixed-light.svg"} <= names

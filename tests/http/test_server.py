@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -850,6 +851,51 @@ def test_a_response_that_comes_later_keeps_its_place(site: Path) -> None:
         release.set()
         assert answer(sock).body == b"slow"
         assert answer(sock).body == b"aaa"
+
+
+def test_a_server_that_stops_waits_for_what_is_made_in_a_thread() -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow() -> Response:
+        begun.set()
+        assert release.wait(TIMEOUT)
+        return Response.text("made")
+
+    with serving(lambda request: Deferred(slow)) as run, connect(run.addr) as sock, connect(run.addr) as idle:
+        sock.sendall(get("/") + get("/too-late"))
+        assert begun.wait(TIMEOUT)
+        run.server.stop(TIMEOUT)
+        assert idle.recv(1) == b""  # by now the other one was asked whether it goes on
+        release.set()
+        last = answer(sock)
+        assert (last.body, last.fields["connection"]) == (b"made", "close")
+        assert receive_all(sock) == b""
+        run.join()
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held-back", "slow"])
+def test_what_never_comes_does_not_keep_a_server(held: bool) -> None:
+    change: Future[None] = Future()
+    begun, release = threading.Event(), threading.Event()
+
+    def slow() -> Response:
+        begun.set()
+        release.wait(TIMEOUT)
+        return Response.text("too late for anybody")
+
+    def handler(request: Request) -> Deferred:
+        if held:
+            begun.set()
+        return Deferred(slow, after=change if held else None)
+
+    with serving(handler) as run, connect(run.addr) as sock:
+        sock.sendall(get("/"))
+        assert begun.wait(TIMEOUT)
+        # What is held back may come never, and is not waited for; what a thread is at, for as long as a stop may take.
+        run.server.stop(2 * TIMEOUT if held else 0.2)
+        assert receive_all(sock) == b""
+        run.join()
+        release.set()
 
 
 def test_a_last_answer_from_memory_ends_the_connection(site: Path) -> None:

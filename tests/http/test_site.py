@@ -12,6 +12,7 @@ import pytest
 
 from evio_http import Deferred, Policy, Response, Site
 from evio_http.files.paths import Root
+from evio_http.pages.error_pages import OWN_PAGES
 from evio_http.site.auth import BasicAuth, hash_password
 from evio_http.site.error_template import ErrorTemplate
 from evio_http.site.https_redirect import HttpsRedirect
@@ -302,6 +303,23 @@ def test_spa_and_clean_urls(directory: Path) -> None:
 def make_and_source(site: Site, target: str) -> object:
     response = site(make_request(target))
     return getattr(response, "source", None)
+
+
+def test_error_pages_are_for_what_a_site_answers_with(directory: Path) -> None:
+    with pytest.raises(ValueError, match="not for 499 but for 400, 401, 403, 404, 405, 501"):
+        Site(str(directory), error_pages={499: "/404.html"})
+    pages = dict.fromkeys(OWN_PAGES, "/404.html")
+    site = Site(str(directory), error_pages=pages)
+    secured = Site(str(directory), error_pages=pages, auth=BasicAuth({}))
+    answers = [
+        ask(site, "/%zz"),
+        ask(secured, "/"),
+        ask(site, "/plain/"),
+        ask(site, "/gone"),
+        ask(site, "/", method="POST"),
+        ask(site, "/", method="FROB"),
+    ]
+    assert [(each.status, each.body) for each in answers] == [(status, b"own 404") for status in OWN_PAGES]
 
 
 def test_error_pages(directory: Path) -> None:

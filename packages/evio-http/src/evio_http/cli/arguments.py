@@ -14,6 +14,7 @@ from ..files.paths import BadPath, decode_target_path
 from ..files.validators import ETAGS
 from ..logs.access_log import FORMATS
 from ..message.limits import Limits
+from ..pages.error_pages import OWN_PAGES
 from .config import ConfigError, read_config
 
 __all__ = ["OF_A_SITE", "make_parser", "parse_arguments"]
@@ -26,6 +27,8 @@ OF_A_SITE = frozenset(
     )
 )  # fmt: skip
 """The options that each virtual host may have of its own."""
+
+_STATUSES = ", ".join(map(str, OWN_PAGES))
 
 EXAMPLES = """\
 addresses, besides --bind and --port:
@@ -169,7 +172,12 @@ def _content(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dotfiles", action="store_true", help="also names that begin with a dot")
     group.add_argument("--host", action="append", default=[], type=_pair, metavar="NAME=DIR", help="a site by host")
     group.add_argument(
-        "--error-page", action="append", default=[], type=_error_page, metavar="STATUS=PATH", help="a page of the site"
+        "--error-page",
+        action="append",
+        default=[],
+        type=_error_page,
+        metavar="STATUS=PATH",
+        help=f"a page of the site for one of the statuses {_STATUSES}",
     )
     group.add_argument(
         "--error-template",
@@ -420,6 +428,8 @@ def _origin(text: str) -> str:
 
 def _error_page(text: str) -> tuple[int, str]:
     status, path = _pair(text)
-    if not re.fullmatch("[45][0-9][0-9]", status) or not path.startswith("/"):
+    if not path.startswith("/"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a status and a path, as in 404=/404.html")
+    if status not in map(str, OWN_PAGES):
+        raise argparse.ArgumentTypeError(f"{status!r}: pages are for the statuses {_STATUSES}")
     return int(status), _path(path)

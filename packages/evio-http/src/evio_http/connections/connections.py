@@ -167,9 +167,12 @@ class Connections:
         return None
 
     def stopping(self, conn: Conn) -> bool:
-        """The server stops: answers that wait for more than the kernel are those of HTTP/2."""
+        """The server stops: True while there are answers that wait for more than the kernel."""
         session: HTTPSession = conn.context
-        return session.http2 is not None and session.http2.stopping()
+        if session.http2 is not None:
+            return session.http2.stopping()
+        session.retiring = True  # the answer that another thread is at is the last
+        return session.waiting is Waiting.WORK
 
     def woken(self, conn: Conn) -> Reply:
         """Go on with what the connection waited for."""
@@ -301,7 +304,7 @@ class Connections:
 
         if not self._handlers.begin(request, later, done):
             return False
-        session.waiting = Waiting.WORK
+        session.waiting = Waiting.WORK if later.after is None else Waiting.EVENT
         session.request = request
         self._set_deadline(conn, session, Deadline.NONE, None)
         conn.pause_reading()

@@ -23,6 +23,8 @@ class Waiting(enum.Enum):
     """The peer has to take what was answered."""
     WORK = "work"
     """Another thread is at the response."""
+    EVENT = "event"
+    """The response is held back until something happens, which may be never (``Deferred.after``)."""
 
 
 class Deadline(enum.Enum):

@@ -8,7 +8,11 @@ from http import HTTPStatus
 from ..message.response import Response
 from .markup import PAGE_FIELDS, document
 
-__all__ = ["error_page", "error_response", "explanation", "retry_fields"]
+__all__ = ["OWN_PAGES", "error_page", "error_response", "explanation", "retry_fields"]
+
+OWN_PAGES = (400, 401, 403, 404, 405, 501)
+"""Statuses for which a site may have a page among its files: those that it answers with itself. Not 500 and 503, when
+files may be what fails."""
 
 _EXPLANATIONS = {
     400: "The request is malformed.",

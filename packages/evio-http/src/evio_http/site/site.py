@@ -24,7 +24,7 @@ from ..files.validators import Validators
 from ..files.version import FileSource, FileVersion, is_missing, nearest_directory
 from ..message.request import KNOWN_METHODS, Headers, Request
 from ..message.response import Deferred, Response, then, without_source
-from ..pages.error_pages import error_response
+from ..pages.error_pages import OWN_PAGES, error_response
 from .auth import BasicAuth, Verdict
 from .error_template import ErrorTemplate
 from .listing_template import ListingTemplate
@@ -53,14 +53,15 @@ class Site:
     - ``spa``: the path of the page for what does not exist, in a site that routes in the browser;
     - ``clean_urls``: ``/about`` is about.html;
     - ``precompressed``, ``compress``: see :class:`Representations`;
-    - ``error_pages``: paths of pages for statuses; ``error_template``: what makes the others;
+    - ``error_pages``: paths of pages for statuses, of ``OWN_PAGES``; ``error_template``: what makes the others;
     - ``media_types``: Content-Types by the end of a file's name (".foo") or by name, before the usual ones;
     - ``health``: a path that always answers 200;
     - ``hidden``: names in the directory itself that are not to be given, such as "_redirects";
     - ``etag``: what entity tags are made of; see ``files.validators``;
     - ``hot_file``: files of up to this many bytes are answered from memory.
 
-    Raises ``OSError`` when the directory cannot be searched, ``ValueError`` for a path that cannot be one.
+    Raises ``OSError`` when the directory cannot be searched, ``ValueError`` for a path that cannot be one and for a
+    status that has no such page.
     """
 
     shared_requests = True
@@ -110,6 +111,9 @@ class Site:
         self._policy = policy or Policy()
         self._redirects = redirects
         self._auth = auth
+        for status in error_pages or ():
+            if status not in OWN_PAGES:
+                raise ValueError(f"pages for errors are not for {status} but for {', '.join(map(str, OWN_PAGES))}")
         self._error_pages = {status: decode_target_path(path.encode()) for status, path in (error_pages or {}).items()}
         self._error_template = error_template
         self._health = health.encode() if health is not None else None

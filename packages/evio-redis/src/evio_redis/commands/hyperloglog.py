@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ..config.config import Config
 from ..errors import WRONGTYPE, CommandError
 from ..keyspace.types.hyperloglog import NEW, REGISTERS, Corrupt, HyperLogLog, Sketches, estimate, highest
-from ..keyspace.types.strings import raw
 from ..model.command import Args, command
 from ..protocol.resp import OK, ONE, ZERO, array, bulk, integer, simple
 
@@ -43,7 +42,7 @@ def _get(session: Session, key: bytes, read: bool = False) -> HyperLogLog | None
 
 def _put(session: Session, key: bytes, value: HyperLogLog) -> None:
     """Keep it; an expiry time stays."""
-    session.db.data[key] = raw(bytes(value.data))
+    session.db.data[key] = value.store()
 
 
 @command("PFADD", arity=-2, flags="write denyoom fast", keys=(1,), group="hyperloglog", since="2.8.9")
@@ -51,18 +50,19 @@ def pfadd(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     data, services = database.lookup(key), session.services
     sketches = services[Sketches]
-    runs = sketches.get(key)
-    if runs is None or runs.data is not data:
-        data = _value(data)
+    value = sketches.get(key)
+    if value is None or value.stored is not data:
+        value = sketches.take(key, _value(data) or NEW)
     try:
-        new, updated = sketches.add(key, data or NEW, args[2:], services[Config].hll_sparse_max_bytes)
+        updated = value.add(args[2:], services[Config].hll_sparse_max_bytes)
     except Corrupt:
+        del sketches[key]
         raise CommandError(CORRUPT) from None
     if data is None:
         updated += 1
     if not updated:
         return ZERO
-    database.data[key] = new
+    database.data[key] = value.store()
     database.changed(key, "$", "pfadd", updated)
     return ONE
 

@@ -69,9 +69,9 @@ def _hash(data: bytes) -> int:
         hashed = _SEEDS[size]
         number = int.from_bytes(data, "little")
         if size >= 8:
-            part = (number & MASK) * MULTIPLIER & MASK
-            part = (part ^ part >> 47) * MULTIPLIER & MASK
-            hashed = (hashed ^ part) * MULTIPLIER & MASK
+            part = number * MULTIPLIER & MASK
+            # Not masked in between: what is above 64 bits stays above them, and is masked at the end.
+            hashed = (hashed ^ (part ^ part >> 47) * MULTIPLIER) * MULTIPLIER & MASK
             number >>= 64
         if size & 7:
             hashed = (hashed ^ number) * MULTIPLIER & MASK
@@ -91,14 +91,17 @@ def _hash(data: bytes) -> int:
 _SEEDS = [SEED ^ (size * MULTIPLIER & MASK) for size in range(16)]
 
 
-KNOWN = 256
-"""Sparse ones of which it is remembered, at most some 8 KiB each."""
+LOW_BITS = (1 << HASH_BITS + 8) - 1
+"""Bits of a hash that say the register, and with 8 more nearly always how many zeros follow: small numbers are fast."""
 
-WORTH_RUNS = 16
-"""Changes from which it pays to take a sparse one apart."""
+_RANKS = [(number & -number).bit_length() for number in range(256)]
+"""The zeros that a byte ends in, plus one; 0 if it is nothing else."""
+
+KNOWN = 256
+"""Values that are remembered for the next change: some 24 KiB each at most, a dense one and what is stored of it."""
 
 WORTH_UNPACKING = 256
-"""The same of a dense one."""
+"""Changes from which it pays to take all registers apart."""
 
 WORTH_LANES = 16
 """Elements of the same length from which it pays to hash them all at once."""
@@ -144,13 +147,17 @@ def _hash_lanes(group: list[bytes], length: int) -> tuple[int, ...]:
 def patterns(elements: list[bytes]) -> list[tuple[int, int]]:
     """The register of each element, and its value at least."""
     if len(elements) == 1:
-        hashed = _hash(elements[0])
-        rest = hashed >> HASH_BITS | ALL_ZEROS
-        return [(hashed & LAST_REGISTER, (rest & -rest).bit_length())]
+        hashes = [_hash(elements[0])]
+    else:
+        hashes = _hash_all(elements) if len(elements) >= WORTH_LANES else [_hash(element) for element in elements]
     found = []
-    for hashed in _hash_all(elements) if len(elements) >= WORTH_LANES else map(_hash, elements):
-        rest = hashed >> HASH_BITS | ALL_ZEROS
-        found.append((hashed & LAST_REGISTER, (rest & -rest).bit_length()))
+    for hashed in hashes:
+        low = hashed & LOW_BITS
+        rank = _RANKS[low >> HASH_BITS]
+        if not rank:
+            rest = hashed >> HASH_BITS | ALL_ZEROS
+            rank = (rest & -rest).bit_length()
+        found.append((low & LAST_REGISTER, rank))
     return found
 
 
@@ -246,10 +253,25 @@ def _tau(x: float) -> float:
 
 
 class HyperLogLog:
-    """One, to be changed; ``data`` are its bytes. Methods raise :class:`Corrupt`."""
+    """One, to be changed; ``data`` are its bytes, ``stored`` what was last stored of them. Methods raise
+    :class:`Corrupt`, after which it is of no more use.
+
+    A sparse one that was changed has an index, so that another element does not cost a walk over the runs: for each
+    byte behind the header the first register of its run, so a run of two bytes has two equal ones, and at the end the
+    register behind all runs."""
+
+    __slots__ = ("_firsts", "data", "stored")
 
     def __init__(self, data: bytes = EMPTY) -> None:
         self.data: bytearray = bytearray(data)
+        self.stored: bytes = data
+        self._firsts: array[int] | None = None
+
+    def store(self) -> bytes:
+        """The bytes, as they are kept."""
+        data = bytes(self.data)
+        self.stored = data if len(data) > EMBEDDED_MAX else raw(data)
+        return self.stored
 
     @staticmethod
     def valid(data: bytes) -> bool:
@@ -316,36 +338,84 @@ class HyperLogLog:
     def add(self, elements: list[bytes], sparse_max: int) -> int:
         """Add elements; returns how many of them changed a register. It gets dense when it would have more than
         ``sparse_max`` bytes."""
-        return self.raise_all(patterns(elements), sparse_max)
+        updated = self.raise_all(patterns(elements), sparse_max)
+        if updated:
+            self.data[STALE] |= 0x80
+        return updated
 
     def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
         """Have each of these registers be so much at least, in order; returns how many were less."""
-        if not self.sparse:
+        if self.data[ENCODING] == DENSE:
             return self._raise_all_dense(values)
-        if len(values) < WORTH_RUNS:
-            few = SparseRuns(bytes(self.data))
-            updated = few.raise_all(values, sparse_max)
-            self.data[:] = few.data
-            if few.full:
-                self.to_dense()
-                updated += self._raise_all_dense(values)
-            return updated
         if len(values) >= WORTH_UNPACKING and (raised := self._raise_and_promote(values, sparse_max)):
             return raised
-        runs, updated, done = _Runs(self.data), 0, 0
+        data, firsts, updated = self.data, self._firsts, 0
+        if firsts is None:
+            firsts = self._firsts = _index(data[HEADER:], 0)
         for register, value in values:
-            changed = runs.raise_to(register, value, sparse_max) if value <= SPARSE_MAX_VALUE else None
-            if changed is None:
+            behind = bisect_right(firsts, register)
+            if behind == len(firsts):
+                raise Corrupt
+            first, after = firsts[behind - 1], register + 1
+            width = 2 if firsts[behind - 2] == first else 1
+            end = HEADER + behind
+            code, left, right = data[end - width], register - first, firsts[behind] - after
+            if (
+                code < width << 6
+                and left
+                and right
+                and value <= SPARSE_MAX_VALUE
+                and (end + 1 >= len(data) or (data[end] ^ data[end + 1]) & 0xFC or not data[end] & 0x80)
+            ):
+                # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always. They
+                # are put together as one number.
+                runs, kept = (left - 1, 1) if left <= SHORT_ZEROS else (0x3FFF + left, 2)
+                runs = runs << 8 | 0x80 | value - 1 << 2
+                if right <= SHORT_ZEROS:
+                    runs, size = runs << 8 | right - 1, kept + 2
+                else:
+                    runs, size = runs << 16 | 0x3FFF + right, kept + 3
+                if len(data) + size - width > sparse_max:
+                    break
+                data[end - width : end] = runs.to_bytes(size, "big")
+                if kept < width:
+                    behind -= 1
+                    del firsts[behind]
+                firsts.insert(behind, register)
+                firsts.insert(behind + 1, after)
+                if right > SHORT_ZEROS:
+                    firsts.insert(behind + 2, after)
+            elif code & 0x80 and (code >> 2 & 0x1F) + 1 >= value:
+                continue
+            elif not self._split(firsts, behind - width, behind, register, value, sparse_max):
                 break
-            updated += changed
-            done += 1
-        self.data[HEADER:] = b"".join(runs.pieces)
-        if updated:
-            self.invalidate()
-        if done < len(values):
-            self.to_dense()
-            updated += self._raise_all_dense(values[done:])
-        return updated
+            updated += 1
+        else:
+            return updated
+        self.to_dense()
+        return updated + self._raise_all_dense(values)
+
+    def _split(self, firsts: array[int], begin: int, behind: int, register: int, value: int, sparse_max: int) -> bool:
+        """Raise a register of the run whose bytes these are, and merge the runs around it. Returns False if the value
+        is too large, and if there is no room."""
+        data = self.data
+        code, width = data[HEADER + begin], behind - begin
+        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
+        if value > SPARSE_MAX_VALUE:
+            return False
+        new = _run(old, register - firsts[begin]) + _run(value, 1) + _run(old, firsts[behind] - register - 1)
+        if len(new) > width and len(data) + len(new) - width > sparse_max:
+            return False
+        low, high = begin, min(len(firsts) - 1, behind + 2 * SCANNED)
+        if low:
+            low -= 2 if firsts[low - 2] == firsts[low - 1] else 1
+        if firsts[high - 1] == firsts[high]:
+            high += 1  # it is the second byte of a run
+        near = data[HEADER + low : HEADER + begin] + new + data[HEADER + behind : HEADER + high]
+        _merge(near)
+        data[HEADER + low : HEADER + high] = near
+        firsts[low:high] = _index(near, firsts[low])[:-1]
+        return True
 
     def _raise_and_promote(self, values: list[tuple[int, int]], sparse_max: int) -> int:
         """Do the same to a sparse one if these values make it dense, in whatever order: it would have more runs than it
@@ -389,6 +459,7 @@ class HyperLogLog:
         """Have these registers, a byte each, in 6 bits each."""
         self.data[HEADER:] = _pack(registers)
         self.data[ENCODING] = DENSE
+        self._firsts = None
 
 
 def _raise(registers: bytearray, values: list[tuple[int, int]]) -> int:
@@ -406,113 +477,29 @@ def _run(value: int, size: int) -> bytes:
     return bytes((0x80 | value - 1 << 2 | size - 1,)) if value else _zeros(size)
 
 
-class SparseRuns:
-    """The bytes of a sparse one, and where its runs are, so that another element does not cost a walk over them: of
-    each run the first register, and a 1 if it takes two bytes. A change costs O(size), all of it in C."""
-
-    __slots__ = ("_end", "_firsts", "_wide", "data", "full")
-
-    def __init__(self, data: bytes) -> None:
-        self.data: bytes = data
-        self.full: bool = False  # True once a register could not be raised: it has to be dense
-        self._firsts, self._wide, self._end = _index(data[HEADER:], 0)
-
-    def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
-        """Have each of these registers be so much at least, in order; returns how many were less. It is ``full`` where
-        a value is too large or there would be more than ``sparse_max`` bytes, and the rest of the values is left.
-        Raises :class:`Corrupt`."""
-        updated = 0
-        for register, value in values:
-            if value > SPARSE_MAX_VALUE:
-                self.full = True
-                break
-            updated += self._raise_to(register, value, sparse_max)
-            if self.full:
-                break
-        return updated
-
-    def _raise_to(self, register: int, value: int, sparse_max: int) -> bool:
-        if register >= self._end:
-            raise Corrupt
-        data, firsts, wide = self.data, self._firsts, self._wide
-        run = bisect_right(firsts, register) - 1
-        place, rest = HEADER + run + wide.count(1, 0, run), run + 1
-        code, behind = data[place], place + 1 + wide[run]
-        left = register - firsts[run]
-        right = (firsts[rest] if rest < len(firsts) else self._end) - register - 1
-        if (
-            left
-            and right
-            and code < 0x80
-            and not (behind + 1 < len(data) and data[behind] & 0x80 and _alike(data, behind))
-        ):
-            # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always.
-            before = _ZEROS[left] if left <= SHORT_ZEROS else (0x3FFF + left).to_bytes(2, "big")
-            after = _ZEROS[right] if right <= SHORT_ZEROS else (0x3FFF + right).to_bytes(2, "big")
-            new = before + _VALUES[value] + after
-            if len(data) + len(new) + place - behind > sparse_max:
-                self.full = True
-                return False
-            self.data = b"".join((data[:place], new, data[behind:]))
-            firsts.insert(rest, register)
-            firsts.insert(rest + 1, register + 1)
-            wide[run:rest] = _WIDE[left > SHORT_ZEROS, right > SHORT_ZEROS]
-        elif not self._split(run, place, register, value, sparse_max):
-            return False
-        if not data[STALE] & 0x80:
-            data = self.data
-            self.data = b"".join((data[:STALE], bytes((data[STALE] | 0x80,)), data[STALE + 1 :]))
-        return True
-
-    def _split(self, run: int, place: int, register: int, value: int, sparse_max: int) -> bool:
-        """Raise a register of a run, and merge the runs around it. Returns False if it is high enough, and if there is
-        no room."""
-        data, firsts, wide = self.data, self._firsts, self._wide
-        code, width = data[place], 1 + wide[run]
-        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
-        if old >= value:
-            return False
-        following = firsts[run + 1] if run + 1 < len(firsts) else self._end
-        new = _run(old, register - firsts[run]) + _VALUES[value] + _run(old, following - register - 1)
-        if len(new) > width and len(data) + len(new) - width > sparse_max:
-            self.full = True
-            return False
-        low, high = max(0, run - 1), min(len(firsts), run + 1 + 2 * SCANNED)
-        begin = HEADER + low + wide.count(1, 0, low)
-        end = HEADER + high + wide.count(1, 0, high)
-        near = bytearray(data[begin:place] + new + data[place + width : end])
-        _merge(near)
-        self.data = b"".join((data[:begin], near, data[end:]))
-        firsts[low:high], wide[low:high], _ = _index(near, firsts[low])
-        return True
-
-
-def _index(runs: bytes | bytearray, first: int) -> tuple[array[int], bytearray, int]:
-    """Return the first register of each run, the first of them given; a 1 for each run of two bytes; and the register
-    behind them."""
-    firsts, wide, at, end = array("I"), bytearray(), 0, len(runs)
+def _index(runs: bytes | bytearray, first: int) -> array[int]:
+    """Return the first register of the run of each byte, the first of them given, and the register behind them."""
+    firsts, at, end = array("H"), 0, len(runs)
     while at < end:
-        code = runs[at]
-        firsts.append(first)
-        two = 0x40 <= code < 0x80
-        wide.append(two)
+        code, place = runs[at], min(first, HIGHEST)
+        firsts.append(place)
+        at += 1
         if code & 0x80:
             first += (code & 3) + 1
-        elif two:
-            first += ((code & 0x3F) << 8 | (runs[at + 1] if at + 1 < end else 0)) + 1
-        else:
+        elif code < 0x40:
             first += code + 1
-        at += 1 + two
-    return firsts, wide, first
+        else:
+            first += ((code & 0x3F) << 8) + 1
+            if at < end:
+                first += runs[at]
+                firsts.append(place)
+                at += 1
+    firsts.append(min(first, HIGHEST))
+    return firsts
 
 
-_WIDE = {(left, right): bytes((left, 0, right)) for left in (False, True) for right in (False, True)}
-"""The three runs that a run of zeros becomes: a 1 for each of two bytes."""
-
-
-def _alike(data: bytes, at: int) -> bool:
-    """Tell whether a run of a value is followed by another of the same."""
-    return at + 1 < len(data) and (data[at] ^ data[at + 1]) & 0xFC == 0
+HIGHEST = (1 << 16) - 1
+"""Of the numbers in an index. Those from ``REGISTERS`` on stand for nothing that is looked for."""
 
 
 def _merge(near: bytearray) -> int:
@@ -535,34 +522,18 @@ def _merge(near: bytearray) -> int:
     return merged
 
 
-class Sketches(dict[bytes, SparseRuns]):
-    """The runs of the sparse values that were changed last, by key. Clients may replace a value at any time, so they
-    hold for the same ``bytes`` object only."""
+class Sketches(dict[bytes, HyperLogLog]):
+    """The values that were changed last, by key, each with its index. Clients may replace a value at any time, so it
+    holds only as long as the very object that was ``stored`` is there."""
 
     __slots__ = ()
 
-    def add(self, key: bytes, data: bytes, elements: list[bytes], sparse_max: int) -> tuple[bytes, int]:
-        """Add elements to the value of a key; returns its new value and how many of them changed a register. Raises
-        :class:`Corrupt`."""
-        values = patterns(elements)
-        if data[ENCODING] == SPARSE and len(values) < WORTH_RUNS:
-            runs = self.get(key)
-            if runs is None or runs.data is not data:
-                runs = self[key] = SparseRuns(data)
-                if len(self) > KNOWN:
-                    del self[next(iter(self))]
-            updated = runs.raise_all(values, sparse_max)
-            if not runs.full:
-                data = runs.data
-                if len(data) <= EMBEDDED_MAX:
-                    data = runs.data = raw(data)
-                return data, updated
-            del self[key]
-        value = HyperLogLog(data)
-        updated = value.raise_all(values, sparse_max)
-        if updated:
-            value.invalidate()
-        return bytes(value.data), updated
+    def take(self, key: bytes, data: bytes) -> HyperLogLog:
+        """The value of a key, which was not changed lately, to be changed."""
+        value = self[key] = HyperLogLog(data)
+        if len(self) > KNOWN:
+            del self[next(iter(self))]
+        return value
 
 
 _ZEROS = [b"", *(bytes((size - 1,)) for size in range(1, SHORT_ZEROS + 1))]
@@ -570,68 +541,3 @@ _ZEROS = [b"", *(bytes((size - 1,)) for size in range(1, SHORT_ZEROS + 1))]
 
 def _zeros(size: int) -> bytes:
     return _ZEROS[size] if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
-
-
-_VALUES = [_run(value, 1) for value in range(SPARSE_MAX_VALUE + 1)]
-
-
-class _Runs:
-    """The runs of a sparse one as a list, to change many registers: the same changes in the same order as
-    :class:`HyperLogLog` makes in its bytes, but a register is found by bisection."""
-
-    def __init__(self, data: bytearray) -> None:
-        self.pieces: list[bytes] = []
-        self._firsts: list[int] = []  # the first register of each
-        self._bytes = len(data)
-        self._end = 0  # registers that there are
-        at, end = HEADER, len(data)
-        while at < end:
-            code = data[at]
-            width = 2 if 0x40 <= code < 0x80 else 1
-            self._firsts.append(self._end)
-            self.pieces.append(bytes(data[at : at + width]))
-            if code & 0x80:
-                self._end += (code & 3) + 1
-            elif code < 0x40:
-                self._end += code + 1
-            else:
-                self._end += ((code & 0x3F) << 8 | (data[at + 1] if at + 1 < end else 0)) + 1
-            at += width
-
-    def raise_to(self, register: int, value: int, sparse_max: int) -> bool | None:
-        """Have a register be so much at least; returns True if it was less, None if there is no room."""
-        pieces, firsts = self.pieces, self._firsts
-        if register >= self._end:
-            raise Corrupt
-        at = bisect_right(firsts, register) - 1
-        piece, first = pieces[at], firsts[at]
-        code = piece[0]
-        old = (code >> 2 & 0x1F) + 1 if code & 0x80 else 0
-        if old >= value:
-            return False
-        following = firsts[at + 1] if at + 1 < len(firsts) else self._end
-        new = [(first, _run(old, register - first)), (register, _run(value, 1))]
-        new.append((register + 1, _run(old, following - register - 1)))
-        size = sum(len(each) for _, each in new)
-        if size > len(piece) and self._bytes - len(piece) + size > sparse_max:
-            return None
-        pieces[at : at + 1] = [each for _, each in new if each]
-        firsts[at : at + 1] = [begin for begin, each in new if each]
-        self._bytes += size - len(piece)
-        self._merge(max(at - 1, 0))
-        return True
-
-    def _merge(self, at: int) -> None:
-        pieces = self.pieces
-        for _ in range(SCANNED):
-            if at + 1 >= len(pieces):
-                return
-            code, other = pieces[at][0], pieces[at + 1][0]
-            if code & 0x80 and (other ^ code) & 0xFC == 0:
-                size = (code & 3) + (other & 3) + 2
-                if size <= SPARSE_MAX_RUN:
-                    pieces[at : at + 2] = [bytes((code & 0xFC | size - 1,))]
-                    del self._firsts[at + 1]
-                    self._bytes -= 1
-                    continue
-            at += 1

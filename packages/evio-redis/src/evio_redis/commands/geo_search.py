@@ -5,14 +5,14 @@ https://redis.io/docs/latest/commands/geosearch/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ..errors import CommandError
+from ..errors import SYNTAX_ERROR, CommandError
 from ..keyspace.geohash import Found, Shape, decode, ranges
 from ..keyspace.types.zsets import Pair, SortedSet
-from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import EMPTY_ARRAY, array, bulk, bulks, integer
@@ -32,12 +32,12 @@ class _Query:
     shape: Shape = field(default_factory=Shape)
     unit: float = 1.0
     centred: str = ""
-    """The option that gave the centre, if there was one."""
+    """What gave the centre, a ``position`` or a ``member``."""
 
     bounded: str = ""
-    """The option that gave the extent."""
+    """What gave the extent, a ``circle`` or a ``box``."""
 
-    shows: set[bytes] = field(default_factory=set)
+    shows: frozenset[bytes] = frozenset()
     order: bytes = b""
     count: int = 0
     any: bool = False
@@ -48,8 +48,11 @@ class _Query:
 AT_ONCE = 1000
 """Positions that are looked at until it is asked if there are enough."""
 
-SHOWN = (b"WITHDIST", b"WITHHASH", b"WITHCOORD")
-OPERANDS = {b"COUNT": 1, b"STORE": 1, b"STOREDIST": 1, b"FROMMEMBER": 1, b"FROMLONLAT": 2, b"BYRADIUS": 2, b"BYBOX": 3}
+
+Read = Callable[["_Query", Args, SortedSet | None], None]
+"""From the operands of an option, and the members that are searched, into the query. Raises :class:`CommandError`."""
+
+# -- options
 
 
 def _circle(query: _Query, radius: bytes, unit: bytes) -> None:
@@ -75,58 +78,103 @@ def _around_member(query: _Query, value: SortedSet, member: bytes) -> None:
     query.shape.centre = decode(score)
 
 
-def _options(query: _Query, options: Options, value: SortedSet | None, allowed: set[bytes]) -> None:
-    """Parse what is behind the fixed arguments; ``allowed`` are the options that not all of these commands have."""
-    for option in options:
-        size = 0 if option == b"STOREDIST" and b"BYBOX" in allowed else OPERANDS.get(option, 0)
-        if not _option(query, option, options.take(size), value, allowed):
-            raise options.unknown()
+def _shows(option: bytes) -> Read:
+    def read(query: _Query, _operands: Args, _value: SortedSet | None) -> None:
+        query.shows |= {option}
+
+    return read
 
 
-def _option(query: _Query, option: bytes, operands: Args, value: SortedSet | None, allowed: set[bytes]) -> bool:
-    """Parse one option; returns False for one that there is not."""
-    if option in SHOWN:
-        query.shows.add(option)
-    elif option == b"ANY":
-        query.any = True
-    elif option in (b"ASC", b"DESC"):
+def _any(query: _Query, _operands: Args, _value: SortedSet | None) -> None:
+    query.any = True
+
+
+def _orders(option: bytes) -> Read:
+    def read(query: _Query, _operands: Args, _value: SortedSet | None) -> None:
         query.order = option
-    elif option == b"COUNT":
-        query.count = parse_int(operands[0])
-        if query.count <= 0:
-            raise CommandError("ERR COUNT must be > 0")
-    elif option not in allowed:
-        return False
-    elif option in (b"STORE", b"STOREDIST"):
+
+    return read
+
+
+def _count(query: _Query, operands: Args, _value: SortedSet | None) -> None:
+    query.count = parse_int(operands[0])
+    if query.count <= 0:
+        raise CommandError("ERR COUNT must be > 0")
+
+
+def _stores(distances: bool) -> Read:
+    def read(query: _Query, operands: Args, _value: SortedSet | None) -> None:
         query.store = operands[0] if operands else query.store
-        query.store_distances = option == b"STOREDIST"
-    elif option in (b"FROMMEMBER", b"FROMLONLAT"):
-        return _centre(query, option.decode(), operands, value)
-    else:
-        return _extent(query, option.decode(), operands)
-    return True
+        query.store_distances = distances
+
+    return read
 
 
-def _centre(query: _Query, option: str, operands: Args, value: SortedSet | None) -> bool:
-    if query.centred not in ("", option):
-        return False
-    query.centred = option
-    if option == "FROMLONLAT":
-        query.shape.centre = position_of(*operands)
-    elif value is not None:
+def _from_position(query: _Query, operands: Args, _value: SortedSet | None) -> None:
+    if query.centred == "member":
+        raise CommandError(SYNTAX_ERROR)
+    query.centred = "position"
+    query.shape.centre = position_of(operands[0], operands[1])
+
+
+def _from_member(query: _Query, operands: Args, value: SortedSet | None) -> None:
+    if query.centred == "position":
+        raise CommandError(SYNTAX_ERROR)
+    query.centred = "member"
+    if value is not None:
         _around_member(query, value, operands[0])
-    return True
 
 
-def _extent(query: _Query, option: str, operands: Args) -> bool:
-    if query.bounded not in ("", option):
-        return False
-    query.bounded = option
-    if option == "BYRADIUS":
-        _circle(query, *operands)
-    else:
-        _box(query, *operands)
-    return True
+def _by_radius(query: _Query, operands: Args, _value: SortedSet | None) -> None:
+    if query.bounded == "box":
+        raise CommandError(SYNTAX_ERROR)
+    query.bounded = "circle"
+    _circle(query, *operands)
+
+
+def _by_box(query: _Query, operands: Args, _value: SortedSet | None) -> None:
+    if query.bounded == "circle":
+        raise CommandError(SYNTAX_ERROR)
+    query.bounded = "box"
+    _box(query, *operands)
+
+
+Options = dict[bytes, tuple[int, Read]]
+"""By name: how many operands an option has, and how it is read."""
+
+COMMON: Options = {
+    **{option: (0, _shows(option)) for option in (b"WITHDIST", b"WITHHASH", b"WITHCOORD")},
+    **{option: (0, _orders(option)) for option in (b"ASC", b"DESC")},
+    b"ANY": (0, _any),
+    b"COUNT": (1, _count),
+}
+RADIUS_AND_STORE: Options = {**COMMON, b"STORE": (1, _stores(False)), b"STOREDIST": (1, _stores(True))}
+SEARCH: Options = {
+    **COMMON,
+    b"FROMMEMBER": (1, _from_member),
+    b"FROMLONLAT": (2, _from_position),
+    b"BYRADIUS": (2, _by_radius),
+    b"BYBOX": (3, _by_box),
+}
+SEARCH_AND_STORE: Options = {**SEARCH, b"STOREDIST": (0, _stores(True))}
+
+
+def _options(query: _Query, args: Args, at: int, value: SortedSet | None, known: Options) -> None:
+    """Parse what is behind the fixed arguments, from ``args[at]`` on."""
+    end = len(args)
+    while at < end:
+        size, read = known.get(args[at].upper(), UNKNOWN)
+        at += 1 + size
+        if at > end:
+            raise CommandError(SYNTAX_ERROR)
+        read(query, args[at - size : at], value)
+
+
+def _unknown(_query: _Query, _operands: Args, _value: SortedSet | None) -> None:
+    raise CommandError(SYNTAX_ERROR)
+
+
+UNKNOWN = 0, _unknown
 
 
 def _check(query: _Query, storing: str) -> None:
@@ -205,17 +253,14 @@ def _store_positions(args: Args) -> list[int]:
     stores: list[int] = []
     at = 5
     while at + 1 < len(args):
-        if args[at].upper() in STORES:
+        if args[at].upper() in (b"STORE", b"STOREDIST"):
             at += 1
             stores = [at]
         at += 1
     return [1, *stores]
 
 
-STORES = {b"STORE", b"STOREDIST"}
-
-
-def _radius(session: Session, args: Args, fixed: int, allowed: set[bytes]) -> bytes:
+def _radius(session: Session, args: Args, fixed: int, known: Options) -> bytes:
     value = session.db.read_typed(args[1], SortedSet)
     query = _Query()
     if fixed == 6:
@@ -224,7 +269,7 @@ def _radius(session: Session, args: Args, fixed: int, allowed: set[bytes]) -> by
     elif value is not None:
         _around_member(query, value, args[2])
         _circle(query, args[3], args[4])
-    _options(query, Options(args, fixed), value, allowed)
+    _options(query, args, fixed, value, known)
     _check(query, "STORE option in GEORADIUS")
     _check_count(query)
     return _answer(session, query, value, "georadiusstore")
@@ -235,33 +280,31 @@ WRITES = "write denyoom movablekeys"
 
 @command("GEORADIUS", arity=-6, flags=WRITES, keys=(1,), group="geo", since="3.2.0", get_keys=_store_positions)
 def georadius(session: Session, args: Args) -> bytes:
-    return _radius(session, args, 6, STORES)
+    return _radius(session, args, 6, RADIUS_AND_STORE)
 
 
 @command("GEORADIUSBYMEMBER", arity=-5, flags=WRITES, keys=(1,), group="geo", since="3.2.0", get_keys=_store_positions)
 def georadiusbymember(session: Session, args: Args) -> bytes:
-    return _radius(session, args, 5, STORES)
+    return _radius(session, args, 5, RADIUS_AND_STORE)
 
 
 @command("GEORADIUS_RO", arity=-6, flags="readonly", keys=(1,), group="geo", since="3.2.10")
 def georadius_ro(session: Session, args: Args) -> bytes:
-    return _radius(session, args, 6, set())
+    return _radius(session, args, 6, COMMON)
 
 
 @command("GEORADIUSBYMEMBER_RO", arity=-5, flags="readonly", keys=(1,), group="geo", since="3.2.10")
 def georadiusbymember_ro(session: Session, args: Args) -> bytes:
-    return _radius(session, args, 5, set())
+    return _radius(session, args, 5, COMMON)
 
 
 # -- GEOSEARCH and its relative
 
-AREA = {b"FROMMEMBER", b"FROMLONLAT", b"BYRADIUS", b"BYBOX"}
 
-
-def _geosearch(session: Session, args: Args, source: int, allowed: set[bytes]) -> bytes:
+def _geosearch(session: Session, args: Args, source: int, known: Options) -> bytes:
     value = session.db.read_typed(args[source], SortedSet)
     query = _Query(store=args[1] if source == 2 else None)
-    _options(query, Options(args, source + 1), value, allowed)
+    _options(query, args, source + 1, value, known)
     _check(query, "GEOSEARCHSTORE")
     name = args[0].decode("utf-8", "surrogateescape")
     if not query.centred:
@@ -274,9 +317,9 @@ def _geosearch(session: Session, args: Args, source: int, allowed: set[bytes]) -
 
 @command("GEOSEARCH", arity=-7, flags="readonly", keys=(1,), group="geo", since="6.2.0")
 def geosearch(session: Session, args: Args) -> bytes:
-    return _geosearch(session, args, 1, AREA)
+    return _geosearch(session, args, 1, SEARCH)
 
 
 @command("GEOSEARCHSTORE", arity=-8, flags="write denyoom", keys=(1, 2), group="geo", since="6.2.0")
 def geosearchstore(session: Session, args: Args) -> bytes:
-    return _geosearch(session, args, 2, AREA | {b"STOREDIST"})
+    return _geosearch(session, args, 2, SEARCH_AND_STORE)

@@ -9,11 +9,9 @@ https://redis.io/docs/latest/commands/geoadd/
 
 from __future__ import annotations
 
-import math
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
 from math import asin, cos, pi, sin, sqrt
 
 __all__ = [
@@ -45,17 +43,17 @@ LATITUDES: Range = (-85.05112878, 85.05112878)
 
 WEST, SOUTH = LONGITUDES[0], LATITUDES[0]
 WIDTH, HEIGHT = LONGITUDES[1] - LONGITUDES[0], LATITUDES[1] - LATITUDES[0]
-FINEST = 1 / PARTS
-"""A power of two: to multiply by it is exact, as to divide is."""
+COLUMN, ROW = WIDTH / PARTS, HEIGHT / PARTS
+"""Degrees of a cell of the finest grid. To divide by a power of two is exact, so it does not matter when it is done."""
 
 EARTH_RADIUS = 6372797.560856
 """Metres."""
 
+BEYOND = 1 << 32
+"""A column or row behind all that a score can stand for."""
+
 MARGIN = 1 + 1e-9
 """For what rounding takes away."""
-
-OFTEN = 256
-"""Positions up to which it is remembered for each number of them how they are decoded."""
 
 MERCATOR_MAX = 20037726.37
 DEGREE = pi / 180.0
@@ -79,15 +77,10 @@ def _spread(number: int) -> int:
     )
 
 
-GATHERING = (
-    (1, 0x3333333333333333),
-    (2, 0x0F0F0F0F0F0F0F0F),
-    (4, 0x00FF00FF00FF00FF),
-    (8, 0x0000FFFF0000FFFF),
-    (16, 0x00000000FFFFFFFF),
-)
-"""Shifts that bring the bits at the even places together, and the bits that are right after each."""
-
+_EVEN_BITS = bytes(sum((byte >> 2 * bit & 1) << bit for bit in range(4)) for byte in range(256))
+_ODD_BITS = bytes(_EVEN_BITS[byte >> 1] for byte in range(256))
+_EVEN_BITS_UP, _ODD_BITS_UP = (bytes(bits << 4 for bits in table) for table in (_EVEN_BITS, _ODD_BITS))
+"""The four bits at the even places of a byte and those at the odd ones, in the lower and in the upper half of one."""
 
 SPREADING = (
     (16, 0x0000FFFF0000FFFF),
@@ -96,33 +89,22 @@ SPREADING = (
     (2, 0x3333333333333333),
     (1, EVEN),
 )
-"""The same for the opposite."""
-
-
-@lru_cache(maxsize=256)
-def _gathering(count: int) -> tuple[int, list[tuple[int, int]]]:
-    """The bits at the even places, and shifts and bits, for so many numbers side by side."""
-    each = int.from_bytes((b"\1" + bytes(7)) * count, "little")
-    return EVEN * each, [(shift, mask * each) for shift, mask in GATHERING]
+"""Shifts that bring the bits of a 32-bit number to the even places, and the bits that are right after each."""
 
 
 def _grid(scores: list[float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the columns and the rows of the cells of the finest grid that these scores stand for.
 
-    All are 64-bit numbers side by side in one, first the columns and then the rows: what a shift brings in from the
-    next one, the mask takes away again."""
+    All at once, in C: two bytes of a score give a byte of its column and one of its row."""
     count = len(scores)
     try:
         packed = struct.pack(f"<{count}Q", *map(int, scores))
     except (struct.error, OverflowError):
         packed = struct.pack(f"<{count}Q", *map(_unsigned, scores))
-    bits = int.from_bytes(packed, "little")
-    bits = bits >> 1 | bits << 64 * count
-    even, gathering = _gathering(2 * count) if count <= OFTEN else _gathering.__wrapped__(2 * count)
-    bits &= even
-    for shift, mask in gathering:
-        bits = (bits | bits >> shift) & mask
-    both = struct.unpack(f"<{2 * count}Q", bits.to_bytes(16 * count, "little"))
+    low, high = packed[0::2], packed[1::2]
+    lower = int.from_bytes(low.translate(_ODD_BITS) + low.translate(_EVEN_BITS), "little")
+    upper = int.from_bytes(high.translate(_ODD_BITS_UP) + high.translate(_EVEN_BITS_UP), "little")
+    both = struct.unpack(f"<{2 * count}I", (lower | upper).to_bytes(8 * count, "little"))
     return both[:count], both[count:]
 
 
@@ -167,15 +149,15 @@ def decode_all(scores: list[float]) -> list[tuple[float, float]]:
     if max(xs) >= PARTS or max(ys) >= PARTS:
         return list(map(_middle, xs, ys))
     # the same as ``_middle``, without a call for each
-    longitudes = [((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2 for x in xs]
-    latitudes = [((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2 for y in ys]
+    longitudes = [((WEST + x * COLUMN) + (WEST + (x + 1) * COLUMN)) / 2 for x in xs]
+    latitudes = [((SOUTH + y * ROW) + (SOUTH + (y + 1) * ROW)) / 2 for y in ys]
     return list(zip(longitudes, latitudes, strict=True))
 
 
 def _middle(x: int, y: int) -> tuple[float, float]:
     """The middle of a cell of the finest grid, each step as Redis takes it; beyond the grid, its edge."""
-    longitude = ((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2
-    latitude = ((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2
+    longitude = ((WEST + x * COLUMN) + (WEST + (x + 1) * COLUMN)) / 2
+    latitude = ((SOUTH + y * ROW) + (SOUTH + (y + 1) * ROW)) / 2
     if (x | y) >= PARTS:
         return _within(longitude, LONGITUDES), _within(latitude, LATITUDES)
     return longitude, latitude
@@ -257,8 +239,8 @@ class Shape:
         found: list[Found] = []
         for x, y, (score, member) in near:
             if (x | y) < PARTS:
-                longitude = ((WEST + x * FINEST * WIDTH) + (WEST + (x + 1) * FINEST * WIDTH)) / 2
-                latitude = ((SOUTH + y * FINEST * HEIGHT) + (SOUTH + (y + 1) * FINEST * HEIGHT)) / 2
+                longitude = ((WEST + x * COLUMN) + (WEST + (x + 1) * COLUMN)) / 2
+                latitude = ((SOUTH + y * ROW) + (SOUTH + (y + 1) * ROW)) / 2
             else:
                 longitude, latitude = _middle(x, y)
             v = sin((longitude * DEGREE - west) / 2)
@@ -283,7 +265,7 @@ class Shape:
                 found.append((distance(self.centre, position), member, score, position))
         return found
 
-    def _window(self) -> tuple[float, float, float, float]:
+    def _window(self) -> tuple[int, int, int, int]:
         """Return the first and the last column and row of the finest grid in which something may be that is inside. It
         is somewhat too large, so that rounding excludes nothing.
 
@@ -299,11 +281,14 @@ class Shape:
         sine = sin(width / 2) / least if least > 0 and width < pi else 1.0
         east = 2 * asin(sine) / DEGREE * MARGIN if sine < 1 else 360.0
         north = height / DEGREE
-        from_x, to_x = -math.inf, math.inf
+        from_x, to_x, from_y, to_y = 0, BEYOND, 0, BEYOND
         if longitude - east > LONGITUDES[0] and longitude + east < LONGITUDES[1]:  # else it goes around the world
-            from_x, to_x = ((longitude + way * east - WEST) / WIDTH * PARTS + 2 * way for way in (-1, 1))
-        from_y = (latitude - north - SOUTH) / HEIGHT * PARTS - 2 if latitude - north > LATITUDES[0] else -math.inf
-        to_y = (latitude + north - SOUTH) / HEIGHT * PARTS + 2 if latitude + north < LATITUDES[1] else math.inf
+            from_x = int((longitude - east - WEST) / WIDTH * PARTS) - 2
+            to_x = int((longitude + east - WEST) / WIDTH * PARTS) + 3
+        if latitude - north > LATITUDES[0]:
+            from_y = int((latitude - north - SOUTH) / HEIGHT * PARTS) - 2
+        if latitude + north < LATITUDES[1]:
+            to_y = int((latitude + north - SOUTH) / HEIGHT * PARTS) + 3
         return from_x, to_x, from_y, to_y
 
     def bounds(self) -> tuple[Range, Range]:
@@ -338,20 +323,20 @@ def ranges(shape: Shape) -> list[tuple[float, float]]:
         if highest < north or lowest > south or last < east or first > west:
             step -= 1
             x, y = _cell(longitude, latitude, step)
-    columns, rows = _with_neighbours(x, step), _with_neighbours(y, step)
-    useful_columns = useful_rows = True, True, True
+    right = left = up = down = True
     if step >= 2:  # there is nothing to look for on a side where the cell alone reaches further than the shape
         part = 1 / (1 << step)
-        useful_columns = True, WEST + (x + 1) * part * WIDTH <= east, WEST + x * part * WIDTH >= west
-        useful_rows = True, SOUTH + (y + 1) * part * HEIGHT <= north, SOUTH + y * part * HEIGHT >= south
+        left, right = WEST + x * part * WIDTH >= west, WEST + (x + 1) * part * WIDTH <= east
+        down, up = SOUTH + y * part * HEIGHT >= south, SOUTH + (y + 1) * part * HEIGHT <= north
+    columns, rows = _with_neighbours(x, step, left, right), _with_neighbours(y, step, down, up)
     found, before, shift = [], None, 2 * (STEPS - step)
-    for move in AROUND:
-        right, up = move
-        if useful_columns[right] and useful_rows[up]:
-            bits = columns[right] << 1 | rows[up]
+    for east_of, north_of in AROUND:
+        column, row = columns[east_of], rows[north_of]
+        if column is not None and row is not None:
+            bits = column << 1 | row
             if bits != before:  # of large cells neighbours are the same
                 found.append((float(bits << shift), float(bits + 1 << shift)))
-            if right or up:
+            if east_of or north_of:
                 before = bits
     return found
 
@@ -362,11 +347,12 @@ def _around(place: int, step: int, low: float, size: float) -> tuple[float, floa
     return low + ((place - 1) % parts / parts) * size, low + (((place + 1) % parts + 1) / parts) * size
 
 
-def _with_neighbours(place: int, step: int) -> tuple[int, int, int]:
-    """Return the bits at the even places of a column or a row, of the next one, and of the one before; the world is
-    round."""
-    parts = 1 << step
-    return _spread(place), _spread((place + 1) % parts), _spread((place - 1) % parts)
+def _with_neighbours(place: int, step: int, less: bool, more: bool) -> tuple[int, int | None, int | None]:
+    """Return the bits at the even places of a column or a row, of the next one, and of the one before, unless they are
+    not wanted; the world is round."""
+    bits, mask = _spread(place), EVEN & (1 << 2 * step) - 1
+    # With ones between the bits a carry goes on to the next of these, and a borrow does by itself.
+    return bits, (bits | ~mask) + 1 & mask if more else None, bits - 1 & mask if less else None
 
 
 STEPS_BY_REACH = [MERCATOR_MAX / (1 << halved) for halved in reversed(range(STEPS + 4))]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError
 from ..keyspace.geohash import Found, Shape, decode, ranges
-from ..keyspace.types.zsets import Pair, SortedSet
+from ..keyspace.types.zsets import SortedSet
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
 from ..protocol.resp import EMPTY_ARRAY, array, bulk, bulks, integer
@@ -187,27 +187,14 @@ def _check_count(query: _Query) -> None:
         raise CommandError("ERR the ANY argument requires COUNT argument")
 
 
-def _candidates(query: _Query, value: SortedSet) -> list[list[Pair]]:
-    """Return the members of the cells that the shape may reach into, in the order of the cells. Those of small cells
-    are together: to look at a list of positions costs more than to look at a position."""
-    found: list[list[Pair]] = []
-    for pairs in value.scored(ranges(query.shape)):
-        if found and len(found[-1]) + len(pairs) <= AT_ONCE:
-            found[-1] += pairs
-        elif pairs:
-            found.append(pairs)
-    return found
-
-
 def _search(query: _Query, value: SortedSet) -> list[Found]:
-    found: list[Found] = []
-    enough = query.count if query.any else 0
-    for pairs in _candidates(query, value):
-        for start in range(0, len(pairs), AT_ONCE):
-            found += query.shape.search(pairs[start : start + AT_ONCE])
-            if enough and len(found) >= enough:
-                return _ordered(query, found[:enough])
-    return _ordered(query, found)
+    pairs, found = value.scored(ranges(query.shape)), []
+    enough = query.count if query.any else len(pairs)
+    for start in range(0, len(pairs), AT_ONCE):
+        found += query.shape.search(pairs[start : start + AT_ONCE] if len(pairs) > AT_ONCE else pairs)
+        if len(found) >= enough:
+            break
+    return _ordered(query, found[:enough])
 
 
 def _ordered(query: _Query, found: list[Found]) -> list[Found]:

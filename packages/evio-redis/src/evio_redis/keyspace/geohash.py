@@ -328,16 +328,18 @@ def ranges(shape: Shape) -> list[tuple[float, float]]:
         part = 1 / (1 << step)
         left, right = WEST + x * part * WIDTH >= west, WEST + (x + 1) * part * WIDTH <= east
         down, up = SOUTH + y * part * HEIGHT >= south, SOUTH + (y + 1) * part * HEIGHT <= north
-    columns, rows = _with_neighbours(x, step, left, right), _with_neighbours(y, step, down, up)
-    found, before, shift = [], None, 2 * (STEPS - step)
+    shift = 2 * (STEPS - step)
+    size = float(1 << shift)
+    columns, rows = _with_neighbours(x, step, shift + 1, left, right), _with_neighbours(y, step, shift, down, up)
+    found, before = [], None
     for east_of, north_of in AROUND:
         column, row = columns[east_of], rows[north_of]
         if column is not None and row is not None:
-            bits = column << 1 | row
-            if bits != before:  # of large cells neighbours are the same
-                found.append((float(bits << shift), float(bits + 1 << shift)))
+            first = float(column | row)
+            if first != before:  # of large cells neighbours are the same
+                found.append((first, first + size))
             if east_of or north_of:
-                before = bits
+                before = first
     return found
 
 
@@ -347,12 +349,13 @@ def _around(place: int, step: int, low: float, size: float) -> tuple[float, floa
     return low + ((place - 1) % parts / parts) * size, low + (((place + 1) % parts + 1) / parts) * size
 
 
-def _with_neighbours(place: int, step: int, less: bool, more: bool) -> tuple[int, int | None, int | None]:
-    """Return the bits at the even places of a column or a row, of the next one, and of the one before, unless they are
-    not wanted; the world is round."""
+def _with_neighbours(place: int, step: int, shift: int, less: bool, more: bool) -> tuple[int, int | None, int | None]:
+    """Return the bits at every second place of a column or a row, of the next one, and of the one before, unless they
+    are not wanted, moved to where they are in a score; the world is round."""
     bits, mask = _spread(place), EVEN & (1 << 2 * step) - 1
     # With ones between the bits a carry goes on to the next of these, and a borrow does by itself.
-    return bits, (bits | ~mask) + 1 & mask if more else None, bits - 1 & mask if less else None
+    following = ((bits | ~mask) + 1 & mask) << shift if more else None
+    return bits << shift, following, (bits - 1 & mask) << shift if less else None
 
 
 STEPS_BY_REACH = [MERCATOR_MAX / (1 << halved) for halved in reversed(range(STEPS + 4))]

@@ -19,8 +19,11 @@ _FLOAT = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?").fullmatch
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?\d+)?").fullmatch
 _INFINITE = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
 
+PLAIN = b"-.0123456789"
+"""All bytes of a number without an exponent, of which ``float`` takes what strtod does."""
+
 SURELY_FINITE = 300
-"""Digits that a double can hold without being infinite."""
+"""Bytes of such a number that is neither infinite nor too small for a double, however they are."""
 
 
 _SMALL = {b"%d" % number: number for number in range(-128, 1024)}
@@ -61,8 +64,11 @@ def parse_int32(text: bytes, error: str = NOT_AN_INTEGER, out_of_range: str = BE
 def parse_double(text: bytes, error: str = NOT_A_FLOAT) -> float:
     """A double as ``strtod`` takes it, but no blanks, no NaN, and nothing that is beyond its range, on either side.
     Raises :class:`CommandError` with ``error``."""
-    if text.isdigit() and len(text) < SURELY_FINITE:  # the usual, without a match
-        return float(text)
+    if len(text) < SURELY_FINITE and not text.translate(None, PLAIN):  # the usual, without a match
+        try:
+            return float(text)
+        except ValueError:
+            raise CommandError(error) from None
     if _FLOAT(text) is not None:
         number = float(text)
         if number and math.isfinite(number):

@@ -148,16 +148,17 @@ class SortedSet:
                 break
         return found
 
-    def scored(self, ranges: Iterable[tuple[float, float]]) -> list[list[Pair]]:
-        """Those of each range of scores, of which the second is exclusive."""
-        blocks = self.blocks or self._order()
+    def scored(self, ranges: Iterable[tuple[float, float]]) -> list[Pair]:
+        """Those of one range of scores after the other; the second score of each is exclusive."""
+        blocks, found = self.blocks or self._order(), []
         if len(blocks) > 1:
-            return [self.between(self.position((low, b"")), self.position((high, b""))) for low, high in ranges]
+            for low, high in ranges:
+                found += self.between(self.position((low, b"")), self.position((high, b"")))
+            return found
         (block,) = blocks
-        found = []
         for low, high in ranges:
             start = bisect_left(block, (low, b""))
-            found.append(block[start : bisect_left(block, (high, b""), start)])
+            found += block[start : bisect_left(block, (high, b""), start)]
         return found
 
     # -- the order

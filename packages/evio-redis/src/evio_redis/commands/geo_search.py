@@ -32,10 +32,10 @@ class _Query:
     shape: Shape = field(default_factory=Shape)
     unit: float = 1.0
     centred: str = ""
-    """What gave the centre, a ``position`` or a ``member``."""
+    """The source of the centre: a ``position`` or a ``member``."""
 
     bounded: str = ""
-    """What gave the extent, a ``circle`` or a ``box``."""
+    """The kind of extent: a ``circle`` or a ``box``."""
 
     shows: frozenset[bytes] = frozenset()
     order: bytes = b""

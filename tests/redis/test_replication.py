@@ -767,6 +767,19 @@ def test_a_master_that_sends_nonsense_as_its_stream(
     master.close()
 
 
+@pytest.mark.parametrize("end", [b"*x\r\n", b"SET k other\r\n"])
+def test_after_a_stream_that_is_out_of_step_all_is_synchronised_again(end: bytes, tmp_path: Path) -> None:
+    snapshot = b"REDIS0010\xff" + bytes(8)
+    payload = b"$%d\r\n%b" % (len(snapshot), snapshot) + encode([b"SET", b"k", b"v"]) + end
+    master = FakeMaster({"PSYNC": FULL_RESYNC}, payload)
+    with ours(tmp_path) as port, redis.Redis(port=port) as client:
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: master.received.count(b"PSYNC\r\n$") == 2)
+        assert master.received.count(b"PSYNC\r\n$1\r\n?\r\n") == 2
+        assert client.get("k") == b"v"
+    master.close()
+
+
 def test_empty_lines_of_a_master_count_as_its_stream(tmp_path: Path) -> None:
     """They keep a connection alive (``processInlineBuffer`` in networking.c)."""
     stream = b"\n" + encode([b"SET", b"k", b"1"]) + b"\r\n\n" + encode([b"MULTI"]) + encode([b"INCR", b"k"]) + b"\n"

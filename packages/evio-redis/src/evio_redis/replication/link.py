@@ -45,7 +45,7 @@ log: logging.Logger = logging.getLogger("evio_redis")
 ARRAY = ord("*")
 """The first byte of a command as a master sends it."""
 
-NO_ARRAY = "Protocol error: a command that is no array, after which places in the stream are not those of the master"
+NO_ARRAY = "a command that is no array, after which places in the stream are not those of the master"
 
 LINE_MAX = 64 * 1024
 """Bytes of a line in the handshake."""
@@ -380,7 +380,7 @@ class Link(Handler):
             if raw[self._parsed] != ARRAY:
                 self._pass_empty_lines()
                 if raw[self._parsed] != ARRAY:
-                    raise LinkError(NO_ARRAY)
+                    raise self._out_of_step(NO_ARRAY)
             name = args[0].upper()
             if name == b"REPLCONF" and self._queue is None:
                 self._done()
@@ -392,13 +392,19 @@ class Link(Handler):
         if self._parser.error is None and self._parser.empty and self._parsed != len(raw):
             self._pass_empty_lines()
             if self._parsed != len(raw):
-                raise LinkError(NO_ARRAY)
+                raise self._out_of_step(NO_ARRAY)
         self._done()
         if self._parser.error is not None:
-            raise LinkError(f"Protocol error: {one_line(self._parser.error)}")
+            raise self._out_of_step(one_line(self._parser.error))
         if commands and self._keyspace.ready_keys:
             self._services[Blocking].serve()
         self._aof.flush()
+
+    def _out_of_step(self, why: str) -> LinkError:
+        """Return the error that ends the link. Nobody knows the place in the stream any more, so that the next
+        synchronization is a full one."""
+        self._replicas.forget_stream()
+        return LinkError(f"Protocol error: {why}")
 
     def _pass_empty_lines(self) -> None:
         """Count the empty lines at this place, which keep a connection alive, as a part of the stream."""

@@ -780,6 +780,18 @@ def test_after_a_stream_that_is_out_of_step_all_is_synchronised_again(end: bytes
     master.close()
 
 
+def test_nonsense_behind_a_snapshot_that_takes_long(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It has been read already when the snapshot is loaded, in several turns of the loop."""
+    snapshot = b"REDIS0010\x00\x01a\x011\x00\x01b\x012\x00\x01c\x013\xff" + bytes(8)
+    master = FakeMaster({"PSYNC": FULL_RESYNC}, b"$%d\r\n%b" % (len(snapshot), snapshot) + b"*x\r\n")
+    with ours(tmp_path, key_load_delay=20_000) as port, redis.Redis(port=port) as client:
+        client.replicaof("127.0.0.1", master.port)
+        assert eventually(lambda: "cannot go on: Protocol error: invalid multibulk length" in caplog.text)
+        assert eventually(lambda: master.received.count(b"PSYNC\r\n$1\r\n?\r\n") >= 2)
+    master.close()
+    assert "Traceback" not in caplog.text
+
+
 def test_empty_lines_of_a_master_count_as_its_stream(tmp_path: Path) -> None:
     """They keep a connection alive (``processInlineBuffer`` in networking.c)."""
     stream = b"\n" + encode([b"SET", b"k", b"1"]) + b"\r\n\n" + encode([b"MULTI"]) + encode([b"INCR", b"k"]) + b"\n"

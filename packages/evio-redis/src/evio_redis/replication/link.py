@@ -345,8 +345,8 @@ class Link(Handler):
         rest, self._input = self._input, b""
         self._begin_stream()
         self.conn.resume_reading()
-        if rest:
-            self._receive(rest)
+        if rest and self.data(rest) is Action.CLOSE:
+            self.conn.close()
 
     def _receive_later(self, chunk: bytes) -> None:
         """Keep what has been read already of the stream."""

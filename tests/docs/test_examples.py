@@ -23,6 +23,7 @@ import trustme
 
 from tests.core.harness import receive, receive_all
 from tests.extent import full_only
+from tests.ports import free_port
 
 from .program import EXAMPLES, TIMEOUT, Program, Source
 
@@ -413,8 +414,7 @@ def shout(source: Source) -> None:
 @scenario("shout_twisted.py")
 def shout_elsewhere(source: Source) -> None:
     """Run the same program on another loop, which has no way to say which port it has."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     file = source.directory / "shout.py"
     code = source.code.replace("interface=localhost", "interface=127.0.0.1").replace('"localhost"', '"127.0.0.1"')
     file.write_text(code.replace("5000", str(port)))

@@ -17,6 +17,7 @@ import trustme
 
 from tests.core.harness import needs
 from tests.http.serving import serving
+from tests.ports import free_port
 
 PAGES = Path(__file__).parents[2] / "docs/http"
 """The pages, whose blocks begin with the name of a file."""
@@ -117,11 +118,6 @@ def proxied(*command: str, port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.communicate(timeout=TIMEOUT)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def logged_client(log: Path, path: str) -> str:

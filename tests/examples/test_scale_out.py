@@ -25,6 +25,7 @@ import evio_redis
 from evio_redis.cluster.nodes import read_map
 from tests.core.harness import needs
 from tests.extent import FULL
+from tests.ports import free_port, free_ports
 
 from .running import ROOT
 
@@ -83,12 +84,6 @@ def until(condition: Callable[[], Any], running: Set) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(running.log())
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 @contextlib.contextmanager
@@ -200,7 +195,7 @@ def test_a_backup_that_is_empty_takes_over(tmp_path: Path) -> None:
         second = stack.enter_context(evio_redis.Server(port=0))
         stack.callback(first.stop)
         first.start()
-        (port,) = free_ports(1)
+        port = free_port()
         configuration = tmp_path / "haproxy.cfg"
         configuration.write_text(BACKUP.format(port=port, first=first.port, second=second.port))
         process = stack.enter_context(subprocess.Popen([haproxy, "-f", configuration], stderr=subprocess.DEVNULL))

@@ -22,9 +22,9 @@ from evio_redis.__main__ import main
 from evio_redis.cluster.nodes import make_lines, read_map
 from evio_redis.cluster.slots import SLOTS, slot_of
 from tests.core.harness import TIMEOUT, eventually, needs
+from tests.ports import free_port, free_ports
 
 from .conftest import execute
-from .test_sentinel import free_port
 from .wire import Wire, redis_server
 
 NODE: Any = ClusterNode
@@ -57,7 +57,7 @@ def redis_cluster_node() -> contextlib.AbstractContextManager[int]:
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[list[int]]:
     """The ports of three masters."""
-    chosen = [free_port() for _ in range(3)]
+    chosen = [*free_ports(3)]
     with serving(tmp_path, masters(chosen), chosen):
         yield chosen
 
@@ -189,7 +189,7 @@ def test_redis_cli_and_redis_benchmark(ports: list[int]) -> None:
 
 
 def test_a_replica_answers_who_may_read_old_data(tmp_path: Path) -> None:
-    ports = [free_port(), free_port()]
+    ports = [*free_ports(2)]
     lines = (
         f"{IDS[0]} 127.0.0.1:{ports[0]}@0 {{}}master - 0 0 1 connected 0-16383\n"
         f"{IDS[1]} 127.0.0.1:{ports[1]}@0 {{}}slave {IDS[0]} 0 0 1 connected\n"
@@ -224,7 +224,7 @@ def test_a_replica_answers_who_may_read_old_data(tmp_path: Path) -> None:
 
 def test_a_map_that_changes_is_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    ports = [free_port(), free_port()]
+    ports = [*free_ports(2)]
     with serving(tmp_path, masters(ports), ports), Wire(ports[0]) as wire:
         assert wire.ask("SET foo 1").startswith(b"-MOVED")
         path = tmp_path / "0" / "nodes.conf"
@@ -294,16 +294,6 @@ def test_redis_reads_its_own_map_of_us(tmp_path: Path) -> None:
 # -- a cluster of processes on one machine
 
 
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        first = free_port()
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-
-
 @contextlib.contextmanager
 def working(directory: Path, first: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(directory)]
@@ -322,7 +312,7 @@ def working(directory: Path, first: int, *arguments: str) -> Iterator[subprocess
 
 
 def test_workers_are_a_cluster_and_come_back(tmp_path: Path) -> None:
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with working(tmp_path, first, "--appendonly", "yes", "--appendfsync", "always") as process:
         client: Any = RedisCluster(startup_nodes=[NODE("127.0.0.1", first)], socket_timeout=20)
         for n in range(100):
@@ -384,7 +374,7 @@ def pid_of(port: int) -> int:
 
 
 def test_a_service_manager_hears_of_all_workers_together(tmp_path: Path) -> None:
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with supervised(tmp_path, first) as heard:
         assert heard.next() == b"READY=1"
         assert pid_of(first) != pid_of(first + 1)  # both serve
@@ -397,7 +387,7 @@ def test_a_service_manager_hears_of_all_workers_together(tmp_path: Path) -> None
 
 
 def test_a_worker_that_hangs_is_not_said_to_live(tmp_path: Path) -> None:
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with supervised(tmp_path, first, watchdog="300000") as heard:
         assert heard.next() == b"READY=1"
         assert [heard.manager.recv(1000) for _ in range(4)] == [b"WATCHDOG=1"] * 4
@@ -414,7 +404,7 @@ def test_a_worker_that_hangs_is_not_said_to_live(tmp_path: Path) -> None:
 
 def test_an_interrupt_from_the_terminal_reaches_each_worker_once(tmp_path: Path) -> None:
     """The kernel sends SIGINT to the whole group, and a second one would end a worker at once, with status 1."""
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with supervised(tmp_path, first) as heard:
         assert heard.next() == b"READY=1"
         os.killpg(heard.process.pid, signal.SIGINT)
@@ -447,7 +437,7 @@ def test_workers_that_cannot_be(arguments: list[str], said: str, capsys: pytest.
 
 
 def test_other_workers_do_not_take_over_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with working(tmp_path, first) as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0
@@ -456,7 +446,7 @@ def test_other_workers_do_not_take_over_the_data(tmp_path: Path, capsys: pytest.
 
 
 def test_a_port_in_use_ends_all_workers(tmp_path: Path) -> None:
-    first = free_ports(2)
+    first, _ = free_ports(2)
     with socket.create_server(("127.0.0.1", first + 1)):
         command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)

@@ -21,6 +21,7 @@ import pytest
 
 import evio_redis
 from tests.core.harness import eventually, needs
+from tests.ports import free_port
 
 from .wire import TIMEOUT, Wire, redis_server
 
@@ -187,9 +188,7 @@ def test_the_version_is_in_redis_form() -> None:
 
 def exported(port: int, exporter: str) -> str:
     """Return the metrics that redis_exporter has of a server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        web = free.getsockname()[1]
+    web = free_port()
     command = [exporter, "-redis.addr", f"redis://127.0.0.1:{port}", "-web.listen-address", f"127.0.0.1:{web}"]
     running = subprocess.Popen([*command, "-export-client-list", "-check-keys", "k*"], stderr=subprocess.DEVNULL)
     try:

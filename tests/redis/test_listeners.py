@@ -11,17 +11,12 @@ import pytest
 import evio_redis
 from evio_core import proxy_header
 from tests.core.harness import eventually
+from tests.ports import free_port
 
 from .wire import TIMEOUT, Wire, redis_server
 
 OK = b"+OK\r\n"
 FAILED = "-ERR CONFIG SET failed (possibly related to argument '%s') - %s\r\n"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def reachable(host: str, port: int) -> bool:

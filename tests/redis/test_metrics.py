@@ -18,16 +18,10 @@ from evio_redis.__main__ import main
 from evio_redis.stats.gathered import GatheringCollector
 from evio_redis.stats.metrics import COUNTERS, GAUGES
 from tests.core.harness import eventually
-
-from .test_cluster import free_ports
+from tests.ports import free_port, free_ports
 
 prometheus_client = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def scrape(port: int) -> dict[tuple[str, str], float]:
@@ -76,7 +70,7 @@ def test_a_port_that_is_taken_is_told_of_and_nothing_stays(tmp_path: Path, capfd
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
 def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
-    base, metrics = free_ports(2), free_ports(3)
+    base, metrics = free_ports(2)[0], free_ports(3)[0]
     command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
     with subprocess.Popen([*command, "--metrics-port", str(metrics)], stdout=subprocess.PIPE, text=True) as running:
         try:
@@ -117,7 +111,7 @@ def test_a_worker_that_does_not_answer_is_named_and_the_others_are_shown() -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
 def test_a_port_for_metrics_that_is_taken_ends_all_workers(tmp_path: Path) -> None:
-    base = free_ports(2)
+    base = free_ports(2)[0]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +16,11 @@ from redis.sentinel import Sentinel
 
 from tests.core.harness import eventually, needs
 from tests.extent import FULL
+from tests.ports import free_port, free_ports
 
 pytestmark = pytest.mark.timeout(150)
 
 TIMEOUT = 40.0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Process:
@@ -113,7 +107,7 @@ def test_a_replica_is_promoted_and_nothing_acknowledged_is_missing(servers: list
     first = servers[0]
     failures = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.exceptions.ResponseError)
     with contextlib.ExitStack() as stack:
-        ports = [free_port() for _ in range(3)]
+        ports = [*free_ports(3)]
         for number, port in enumerate(ports):
             stack.callback(sentinel(port, tmp_path / f"sentinel{number}", first.port).kill)
         found: Any = Sentinel(  # type: ignore[no-untyped-call]

@@ -14,6 +14,8 @@ import pytest
 import redis
 import trustme
 
+from tests.ports import free_port
+
 
 class Files:
     """An authority, a server's pair of files and a client's."""
@@ -45,9 +47,7 @@ class Process:
     """evio-redis in a process of its own, with a port for TLS only."""
 
     def __init__(self, *arguments: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         command = [sys.executable, "-m", "evio_redis", "--port", "0", "--tls-port", str(self.port), *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.wait_for("Ready to accept connections on tls")

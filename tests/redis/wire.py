@@ -12,6 +12,7 @@ from typing import Any
 
 from evio_redis.persistence.aof.encode import encode
 from tests.core.harness import needs
+from tests.ports import free_port
 
 __all__ = ["TIMEOUT", "Wire", "redis_server", "words"]
 
@@ -109,9 +110,7 @@ class Wire:
 def redis_server(*arguments: str, config: str = "") -> Iterator[int]:
     """Run a real redis-server on a free port, perhaps with a file; skips the test where none is installed."""
     command = needs("redis-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     with tempfile.TemporaryDirectory() as directory:  # where it leaves its files if it is not told otherwise
         process = subprocess.Popen(
             [command, *filter(None, [config]), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *arguments],

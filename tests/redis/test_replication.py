@@ -709,6 +709,7 @@ FULL_RESYNC = b"+FULLRESYNC " + b"a" * 40 + b" 10\r\n"
             b"",
             "it replies to PSYNC: +FULLRESYNC",
         ),
+        ({"PSYNC": FULL_RESYNC.replace(b"10", b"%d" % (2**63 - 1))}, b"", "it replies to PSYNC: +FULLRESYNC"),
         ({"PSYNC": b"+CONTINUE\r\n"}, b"", "it replies to PSYNC: +CONTINUE"),
         ({"PSYNC": b"-a\xff\rb\r\n"}, b"", r"it replies to PSYNC: -a\xff\rb"),
         ({"PSYNC": FULL_RESYNC}, b"$x\r\n", "no snapshot begins with b'$x'"),

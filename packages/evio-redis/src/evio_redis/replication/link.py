@@ -29,11 +29,10 @@ from ..persistence.rdb.codes import Facts
 from ..persistence.rdb.reader import loading_rdb
 from ..process.listeners import Listeners
 from ..process.running import Running
-from ..protocol.numbers import to_int
 from ..protocol.parser import Parser
 from ..protocol.quoting import one_line, quoted
 from ..stats.totals import Totals
-from .replicas import Replicas
+from .replicas import Replicas, to_offset
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -210,8 +209,8 @@ class Link(Handler):
 
     def _take_psync(self, line: bytes, shown: str) -> None:
         words = line.split()
-        offset = to_int(words[2]) if words[0] == b"+FULLRESYNC" and len(words) == 3 else None
-        if offset is not None and offset >= 0 and len(words[1]) == MARK_SIZE:
+        offset = to_offset(words[2]) if words[0] == b"+FULLRESYNC" and len(words) == 3 else None
+        if offset is not None and len(words[1]) == MARK_SIZE:
             log.info("Full resync from master: %s", shown[12:])
             self._following = words[1].decode("ascii", "replace"), offset
             self.state = LinkState.SYNC

@@ -39,9 +39,12 @@ if TYPE_CHECKING:
     from ..clients.blocking import Waiter
     from ..clients.session import Session
 
-__all__ = ["NO_ID", "Replicas", "new_id"]
+__all__ = ["NO_ID", "Replicas", "new_id", "to_offset"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
+
+HIGHEST_OFFSET = 1 << 62
+"""Of a stream that another server has begun: 4 exabytes, as many as can follow it within 64 bits."""
 
 NO_ID = "0" * 40
 """The id of a stream that there is not."""
@@ -62,6 +65,12 @@ def new_id() -> str:
 def is_id(text: bytes) -> bool:
     """Return True for what may be the id of a stream."""
     return len(text) == len(NO_ID) and text.isalnum()
+
+
+def to_offset(text: bytes) -> int | None:
+    """The place in a stream that a text says, or None; none is so high that a reply could not have those behind it."""
+    offset = to_int(text)
+    return offset if offset is not None and 0 <= offset <= HIGHEST_OFFSET else None
 
 
 class Replicas:
@@ -272,8 +281,8 @@ class Replicas:
         """Go on with the stream that a snapshot was part of, which has been loaded at the start: as a replica, whose
         master is asked for the rest of it, or as the master, under a new id."""
         stream, offset = facts.get(REPL_ID, b""), facts.get(REPL_OFFSET, b"")
-        known = to_int(offset)
-        if not is_id(stream) or known is None or known < 0:
+        known = to_offset(offset)
+        if not is_id(stream) or known is None:
             return
         self.offset = known
         if follows:

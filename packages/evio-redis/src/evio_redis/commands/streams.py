@@ -169,7 +169,7 @@ def xadd(session: Session, args: Args) -> bytes:
             session.rewrite(*logged)
     if database.blocked and key in database.blocked:
         database.keyspace.ready(database, key)
-    return b"%b%b\r\n" % (HEADS[len(shown)], shown)
+    return HEADS[len(shown)] + shown + b"\r\n"
 
 
 def _next_id(now: int, value: Stream, wanted: int | None, complete: bool) -> int:

@@ -24,7 +24,7 @@ from sys import getsizeof
 import hiredis
 
 from ...protocol.numbers import LLONG_MAX, to_int
-from ...protocol.resp import HEADS, bulk, bulks
+from ...protocol.resp import HEADS, bulks
 from .stream_groups import UNKNOWN, Group
 from .stream_ids import LAST, SEQUENCE
 
@@ -98,7 +98,6 @@ class Node:
         "fixed",
         "most",
         "ms",
-        "names",
         "sequence",
         "sequences",
         "size",
@@ -106,15 +105,11 @@ class Node:
         "tail",
     )
 
-    def __init__(self, first: int, fields: list[bytes], names: list[bytes] | None = None) -> None:
+    def __init__(self, first: int, fields: list[bytes]) -> None:
         self.first: int = first
         self.base: int = first >> 64
         self.sequence: int = first & SEQUENCE
         self.fields: list[bytes] = fields
-        # Encoded, with what comes before: the head of the array, or the end of a value.
-        self.names: list[bytes] = names or [b"\r\n" + bulk(field) for field in fields]
-        if names is None:
-            self.names[0] = b"*%d%b" % (2 * len(fields), self.names[0])
         self.body: bytearray = bytearray()
         self.ends: array[int] = array("H")  # of entries in ``body``; the first one begins at 0
         self.ms: array[int] = array("H")  # after that of ``first``
@@ -213,17 +208,10 @@ class Node:
             most = self.most + length + FAR
         if words[::2] == self.fields:
             self.most = most + self.fixed + each * len(self.fields)
-            parts: list[bytes] = []
-            heads = HEADS
-            for name, value in zip(self.names, words[1::2], strict=True):
-                size = len(value)
-                parts += name, heads[size] if size < 1024 else b"$%d\r\n" % size, value
-            parts.append(b"\r\n")
         else:
             self.most = most + each * len(words) + COUNTS
-            parts = [bulks(words)]
         body = self.body
-        body += b"".join(parts)
+        body += bulks(words)
         try:
             self.ends.append(len(body))
             self.ms.append(after)
@@ -261,7 +249,7 @@ class Node:
 
     def copy(self) -> Node:
         """Another node of the same entries."""
-        other = Node(self.first, self.fields, self.names)
+        other = Node(self.first, self.fields)
         other.body, other.size, other.sized, other.most = self.body[:], self.size, self.sized, self.most
         other.ends, other.ms, other.sequences = self.ends[:], self.ms[:], self.sequences[:]
         other.dead = self.dead[:] if self.dead is not None else None
@@ -444,7 +432,7 @@ class Stream:
         listpack) or entries takes no more; 0 is no limit. Raises ``ValueError`` for more than a gigabyte."""
         nodes = self.nodes
         node = nodes[-1] if nodes else None
-        size = sum(map(len, words))
+        size = len(b"".join(words))  # faster than to add up a few lengths
         if size > LARGEST_LISTPACK:
             raise ValueError("an entry that is too large")
         most_bytes = most_bytes or LARGEST_LISTPACK
@@ -454,11 +442,11 @@ class Stream:
             or (most_bytes - node.most - size <= COUNTS and not node.has_room(most_bytes - size))
         ):
             fields = words[::2]
-            if node is None or node.fields != fields:
-                node = Node(entry_id, fields)
-            else:
+            if node is not None:
                 node.close()
-                node = Node(entry_id, node.fields, node.names)
+                if node.fields == fields:
+                    fields = node.fields  # one list for all nodes
+            node = Node(entry_id, fields)
             nodes.append(node)
         node.append(entry_id, words, size)
         self.length += 1

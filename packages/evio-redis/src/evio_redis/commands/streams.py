@@ -45,12 +45,14 @@ class _Trim:
     limit: int = 0
 
 
-def _trim_options(session: Session, args: Args, at: int, xadd: bool) -> tuple[_Trim | None, bool, int]:
-    """The options from ``args[at]`` on: the trimming, NOMKSTREAM, and where the ID of XADD is. Raises
-    :class:`CommandError`."""
+def _trim_options(
+    session: Session, args: Args, at: int, xadd: bool
+) -> tuple[_Trim | None, bool, int, int | None, bool]:
+    """The options from ``args[at]`` on: the trimming, NOMKSTREAM, and of XADD where the ID is, which one (None for
+    any), and whether it is complete. Raises :class:`CommandError`."""
     trim: _Trim | None = None
     limit: int | None = None
-    only_existing = False
+    only_existing, wanted, complete = False, None, True
     last = len(args) - 1
     while at <= last:
         word = args[at].upper()
@@ -70,7 +72,7 @@ def _trim_options(session: Session, args: Args, at: int, xadd: bool) -> tuple[_T
             only_existing = True
         elif xadd:
             if args[at] != b"*":
-                parse_partial_id(args[at])
+                wanted, complete = parse_partial_id(args[at])
             break
         else:
             raise CommandError(SYNTAX_ERROR)
@@ -84,7 +86,7 @@ def _trim_options(session: Session, args: Args, at: int, xadd: bool) -> tuple[_T
             raise CommandError("ERR syntax error, LIMIT cannot be used without the special ~ option")
         if trim is not None and trim.approximate:
             trim.limit = _usual_limit(session) if limit is None else limit
-    return trim, only_existing, at
+    return trim, only_existing, at, wanted, complete
 
 
 def _bound(word: bytes, text: bytes) -> int:
@@ -122,14 +124,12 @@ def _exactly(args: Args, trim: _Trim, value: Stream) -> Args:
 def xadd(session: Session, args: Args) -> bytes:
     trim, only_existing, at, wanted, complete = None, False, 2, None, True
     if args[2] != b"*":
-        trim, only_existing, at = _trim_options(session, args, 2, xadd=True)
+        trim, only_existing, at, wanted, complete = _trim_options(session, args, 2, xadd=True)
     words = args[at + 1 :]
     if not words or len(words) % 2:
         raise wrong_arity("xadd")
-    if args[at] != b"*":
-        wanted, complete = parse_partial_id(args[at])
-        if wanted == 0 and complete:
-            raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
+    if wanted == 0 and complete:
+        raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
     database, key = session.db, args[1]
     value = database.data.get(key)
     if type(value) is not Stream or (key in database.expires and not database.lives(key)):
@@ -282,7 +282,7 @@ def xdel(session: Session, args: Args) -> bytes:
 
 @command("XTRIM", arity=-4, flags="write", keys=(1,), group="stream", since="5.0.0")
 def xtrim(session: Session, args: Args) -> bytes:
-    trim, _, _ = _trim_options(session, args, 2, xadd=False)
+    trim, *_ = _trim_options(session, args, 2, xadd=False)
     assert trim is not None
     database, key = session.db, args[1]
     value = database.typed(key, Stream)

@@ -42,6 +42,9 @@ WRONG = [
     (["--port", "0", "--tls-port", "1", "--tls-cert-file", "no", "--tls-key-file", "no"], "cannot load certificate no"),
     (["--replicaof", "localhost"], "a host and a port are expected"),
     (["--replicaof", "localhost 0"], "Invalid master port"),
+    (["--replicaof", "localhost \u00b2"], "Invalid master port"),
+    (["--replicaof", "localhost " + "9" * 5000], "Invalid master port"),
+    (["--maxmemory", "9" * 5000], "argument must be a memory value"),
     (["--cluster-enabled", "yes"], "cluster-enabled needs a map"),
     (["--port", "0", "--aclfile", "/no/users.acl"], "opening file '/no/users.acl': No such file or directory"),
     (["--port", "0", "--user", "alice", "nonsense"], "Error loading ACL rule 'nonsense'"),
@@ -56,7 +59,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("arguments, text", WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+@pytest.mark.parametrize("arguments, text", WRONG, ids=[" ".join(arguments)[:99] for arguments, _ in WRONG])
 def test_what_is_wrong_is_one_line_and_status_2(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

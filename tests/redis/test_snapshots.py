@@ -334,7 +334,7 @@ def test_what_is_no_snapshot(data: bytes, error: str, tmp_path: Path, capsys: py
         assert capsys.readouterr().err == f"evio-redis: {path}: {error}\n"
 
 
-@pytest.mark.parametrize("offset", [b"9" * 5000, b"%d" % (2**63 - 1), b"-1", b"x", b""])
+@pytest.mark.parametrize("offset", [pytest.param(b"9" * 5000, id="5000 digits"), b"%d" % (2**63 - 1), b"-1", b"x", b""])
 def test_a_place_in_a_stream_that_is_none_is_not_gone_on_from(offset: bytes, tmp_path: Path) -> None:
     facts = {b"repl-id": b"a" * 40, b"repl-offset": offset, b"repl-stream-db": offset}
     notes = b"".join(b"\xfa" + string(name) + string(fact) for name, fact in facts.items())

@@ -71,13 +71,17 @@ def number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+LONGEST_SIZE = 127
+"""Digits of a size, as in Redis (``memtoull``)."""
+
+
 def parse_memory(text: str) -> int:
     """A size such as ``512mb``; ``k`` is 1000 and ``kb`` 1024 bytes, as in Redis. Raises :class:`ConfigError`."""
     digits = text.rstrip("bkmgBKMG")
     factor = UNITS.get(text[len(digits) :].lower())
     if not text:
         return 0
-    if factor is None or not digits.isascii() or not digits.isdigit():
+    if factor is None or not digits.isascii() or not digits.isdigit() or len(digits) > LONGEST_SIZE:
         raise ConfigError("argument must be a memory value")
     return min(int(digits) * factor, ULLONG_MAX)
 
@@ -325,7 +329,8 @@ def master(text: str) -> str:
     words = text.split()
     if not words or [word.lower() for word in words] == ["no", "one"]:
         return ""
-    if len(words) != 2 or not words[1].isdigit() or not 1 <= int(words[1]) <= 65535:
+    port = to_int(words[1].encode("utf-8", "surrogateescape")) if len(words) == 2 else None
+    if port is None or not 1 <= port <= 65535:
         raise ConfigError("Invalid master port" if len(words) == 2 else "a host and a port are expected")
     return " ".join(words)
 

@@ -16,6 +16,7 @@ import evio_redis
 from evio_redis.keyspace.types.stream_groups import Consumer, Group
 from evio_redis.keyspace.types.stream_ids import LAST, to_id
 from evio_redis.keyspace.types.streams import Stream, element_size, parse_body
+from evio_redis.persistence.aof.encode import commands_of
 from evio_redis.persistence.rdb import listpack, payload
 from evio_redis.persistence.rdb.primitives import Reader
 from evio_redis.persistence.rdb.streams import stream_pieces
@@ -749,6 +750,20 @@ def test_counters_end_at_the_highest_number_that_replies_and_commands_have(tmp_p
         expected = [client.xinfo_groups(key) for key in ("s", "t")]
     with evio_redis.Server(port=0, **settings) as server, redis.Redis(port=server.port) as client:
         assert [client.xinfo_groups(key) for key in ("s", "t")] == expected
+
+
+def test_a_log_has_the_highest_deleted_id_also_above_the_last_one() -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire, redis_server() as real, Wire(real) as other:
+        for command in ("XADD s 1-1 f v", "XADD s 5-1 f v", "XDEL s 5-1", "XGROUP CREATE s g 1-1", "XSETID s 2-1"):
+            assert not wire.ask(command).startswith(b"-")
+        expected = wire.ask("XINFO STREAM s FULL")
+        log = list(commands_of(server.keyspace.databases))
+        wire.ask("FLUSHALL")
+        for args in log:
+            assert not wire.ask(args).startswith(b"-"), args
+            assert not other.ask(args).startswith(b"-"), args
+        assert wire.ask("XINFO STREAM s FULL") == expected
+        assert other.ask("XINFO STREAM s FULL") == expected
 
 
 def test_pending_entries_are_in_order_whatever_happens_to_them() -> None:

@@ -103,9 +103,11 @@ def _stream_commands(key: bytes, value: Stream) -> Iterator[list[bytes]]:
         yield [b"XADD", key, b"MAXLEN", b"0", show_id(value.last_id or 1), b"x", b"y"]
     for entry_id, body in value.items():
         yield [b"XADD", key, show_id(entry_id), *parse_body(body)]
-    deleted = min(value.max_deleted, value.last_id)  # higher ones come from XSETID, which would not take them again
-    counters = b"ENTRIESADDED", b"%d" % value.added, b"MAXDELETEDID", show_id(deleted)
-    yield [b"XSETID", key, show_id(value.last_id), *counters]
+    highest = show_id(max(value.last_id, value.max_deleted))
+    counters = b"ENTRIESADDED", b"%d" % value.added, b"MAXDELETEDID", show_id(value.max_deleted)
+    yield [b"XSETID", key, highest, *counters]
+    if value.max_deleted > value.last_id:  # which was made lower by XSETID, and has to be again
+        yield [b"XSETID", key, show_id(value.last_id)]
     for name, group in value.groups.items():
         yield [b"XGROUP", b"CREATE", key, name, show_id(group.last_id), b"ENTRIESREAD", b"%d" % group.read]
         for consumer_name, consumer in group.consumers.items():

@@ -65,9 +65,9 @@ def test_a_function_is_called_at_its_time(poller: str, where: str) -> None:
     record = Recorder()
 
     def later(server: Server) -> None:
+        record.add("set", time.monotonic())
         server.call_later(0.02, record.add, "second", 2)
         server.call_later(0.0, record.add, "first", 1)
-        record.add("set", time.monotonic())
 
     events = Events(serving=later if where == "serving" else None)
     with running(events, "tcp://127.0.0.1:0") as run:

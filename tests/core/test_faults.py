@@ -820,7 +820,7 @@ def test_a_listener_that_backs_off_ends_with_the_server(poller: str, monkeypatch
         before(self, loop, faulty[0], *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(listener.Listener, "__init__", init)
-    monkeypatch.setattr(listener, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(listener, "FIRST_PAUSE", TIMEOUT)
     large = bytes(8 << 20)  # more than the kernel takes: the server has to wait for the peer
     with running(Events(data=lambda conn, chunk: large), "tcp://127.0.0.1:0") as run, connect(run.addr) as peer:
         peer.sendall(b"x")

@@ -110,7 +110,8 @@ def test_counters_are_those_of_all_workers_and_never_go_down(site: str) -> None:
             assert get(served, "/a.txt").endswith(b"x" * 1024)
         found = scrape(served)
         assert (found[OK], found["evio_http_seconds_count"]) == (30, 30)
-        assert (found["evio_http_connections"], found["evio_http_processes"]) == (1, 3)
+        assert found["evio_http_processes"] == 3
+        assert found["evio_http_connections"] in (1, 2)  # the last one may still be closing, in another worker
         content = found["evio_http_content_bytes_total"]
         assert content == 30 * 1024
 

@@ -111,9 +111,8 @@ def test_a_worker_that_does_not_answer_is_named_and_the_others_are_shown() -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
 def test_a_port_for_metrics_that_is_taken_ends_all_workers(tmp_path: Path) -> None:
-    base = free_ports(2)[0]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    base, port = free_ports(2)[0], free_ports(3)[0]  # the workers have the ports behind it
+    with socket.create_server(("127.0.0.1", port)):
         command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
         command += ["--metrics-port", str(port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)

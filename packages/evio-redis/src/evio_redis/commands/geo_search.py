@@ -110,32 +110,31 @@ def _stores(distances: bool) -> Read:
     return read
 
 
-def _from_position(query: _Query, operands: Args, _value: SortedSet | None) -> None:
-    if query.centred == "member":
+def _only(before: str, kind: str) -> str:
+    """Return the kind that an option gives. Raises :class:`CommandError` if one ``before`` it gave another."""
+    if before not in ("", kind):
         raise CommandError(SYNTAX_ERROR)
-    query.centred = "position"
+    return kind
+
+
+def _from_position(query: _Query, operands: Args, _value: SortedSet | None) -> None:
+    query.centred = _only(query.centred, "position")
     query.shape.centre = position_of(operands[0], operands[1])
 
 
 def _from_member(query: _Query, operands: Args, value: SortedSet | None) -> None:
-    if query.centred == "position":
-        raise CommandError(SYNTAX_ERROR)
-    query.centred = "member"
+    query.centred = _only(query.centred, "member")
     if value is not None:
         _around_member(query, value, operands[0])
 
 
 def _by_radius(query: _Query, operands: Args, _value: SortedSet | None) -> None:
-    if query.bounded == "box":
-        raise CommandError(SYNTAX_ERROR)
-    query.bounded = "circle"
+    query.bounded = _only(query.bounded, "circle")
     _circle(query, *operands)
 
 
 def _by_box(query: _Query, operands: Args, _value: SortedSet | None) -> None:
-    if query.bounded == "circle":
-        raise CommandError(SYNTAX_ERROR)
-    query.bounded = "box"
+    query.bounded = _only(query.bounded, "box")
     _box(query, *operands)
 
 
@@ -163,18 +162,14 @@ def _options(query: _Query, args: Args, at: int, value: SortedSet | None, known:
     """Parse what is behind the fixed arguments, from ``args[at]`` on."""
     end = len(args)
     while at < end:
-        size, read = known.get(args[at].upper(), UNKNOWN)
+        option = known.get(args[at].upper())
+        if option is None:
+            raise CommandError(SYNTAX_ERROR)
+        size, read = option
         at += 1 + size
         if at > end:
             raise CommandError(SYNTAX_ERROR)
         read(query, args[at - size : at], value)
-
-
-def _unknown(_query: _Query, _operands: Args, _value: SortedSet | None) -> None:
-    raise CommandError(SYNTAX_ERROR)
-
-
-UNKNOWN = 0, _unknown
 
 
 def _check(query: _Query, storing: str) -> None:
@@ -191,7 +186,7 @@ def _search(query: _Query, value: SortedSet) -> list[Found]:
     pairs, found = value.scored(ranges(query.shape)), []
     enough = query.count if query.any else len(pairs)
     for start in range(0, len(pairs), AT_ONCE):
-        found += query.shape.search(pairs[start : start + AT_ONCE] if len(pairs) > AT_ONCE else pairs)
+        found += query.shape.search(pairs[start : start + AT_ONCE])
         if len(found) >= enough:
             break
     return _ordered(query, found[:enough])

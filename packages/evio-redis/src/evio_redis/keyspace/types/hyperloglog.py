@@ -21,7 +21,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .strings import EMBEDDED_MAX, raw
+from .strings import raw
 
 __all__ = ["NEW", "REGISTERS", "Corrupt", "HyperLogLog", "Sketches", "estimate", "highest", "patterns"]
 
@@ -269,8 +269,7 @@ class HyperLogLog:
 
     def store(self) -> bytes:
         """The bytes, as they are kept."""
-        data = bytes(self.data)
-        self.stored = data if len(data) > EMBEDDED_MAX else raw(data)
+        self.stored = raw(bytes(self.data))
         return self.stored
 
     @staticmethod
@@ -340,7 +339,7 @@ class HyperLogLog:
         ``sparse_max`` bytes."""
         updated = self.raise_all(patterns(elements), sparse_max)
         if updated:
-            self.data[STALE] |= 0x80
+            self.invalidate()
         return updated
 
     def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:

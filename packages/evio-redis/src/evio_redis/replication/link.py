@@ -30,7 +30,7 @@ from ..persistence.rdb.reader import loading_rdb
 from ..process.listeners import Listeners
 from ..process.running import Running
 from ..protocol.parser import Parser
-from ..protocol.quoting import one_line, quoted
+from ..protocol.quoting import escaped, one_line
 from ..stats.totals import Totals
 from .replicas import Replicas, to_offset
 
@@ -193,7 +193,7 @@ class Link(Handler):
         if self.state is LinkState.SYNC:
             self._announced(line)
             return
-        shown = quoted(line[:200])[1:-1]
+        shown = escaped(line[:200])
         if self._asked == b"PSYNC":
             self._take_psync(line, shown)
             return
@@ -236,7 +236,7 @@ class Link(Handler):
     def _announced(self, line: bytes) -> None:
         """Take the line that says how long the snapshot is."""
         if line.startswith(b"-"):
-            raise LinkError(f"it cannot give a snapshot: {quoted(line[:200])[1:-1]}")
+            raise LinkError(f"it cannot give a snapshot: {escaped(line[:200])}")
         if line.startswith(b"$EOF:") and len(line) == 5 + MARK_SIZE:
             self._mark, self._left = line[5:], 0
             log.info("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk")

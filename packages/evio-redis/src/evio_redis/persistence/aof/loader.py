@@ -26,7 +26,7 @@ from ...keyspace.keyspace import Keyspace
 from ...model.command import Args, Registry
 from ...model.services import Services
 from ...protocol.parser import BULK_MAX, MULTIBULK_MAX, parse_length
-from ...protocol.quoting import one_line, quoted
+from ...protocol.quoting import escaped, one_line
 from ..rdb.codes import Facts
 from ..rdb.reader import loading_rdb, wait_for_key
 from .encode import encoded_size
@@ -187,7 +187,7 @@ class _Loading:
     def _run(self, args: Args) -> None:
         command = self._registry.find(args)
         if command is None or command.subcommands:
-            raise _Unknown(quoted(args[0][:64])[1:-1], self.whole)
+            raise _Unknown(escaped(args[0][:64]), self.whole)
         if not command.accepts(len(args)):
             raise _Corrupt(f"{args[0][:64]!r} with {len(args) - 1} arguments", self.whole)
         try:

@@ -12,7 +12,7 @@ from .crc64 import crc64
 from .primitives import MALFORMED, Reader, string, why
 from .values import VERSION, Limits, code_of, pieces, read_value
 
-__all__ = ["Checksums", "intact", "pack", "pack_functions", "unpack", "unpack_functions"]
+__all__ = ["Checksums", "intact", "pack", "pack_functions", "sealed", "unpack", "unpack_functions"]
 
 CHECKSUM = 8
 FOOTER = 2 + CHECKSUM
@@ -25,10 +25,15 @@ class Checksums:
         self.checked = True
 
 
+def sealed(*parts: bytes) -> bytes:
+    """The payload of these bytes: with RDB's version and the checksum behind them."""
+    body = b"".join((*parts, VERSION.to_bytes(2, "little")))
+    return body + crc64(body).to_bytes(CHECKSUM, "little")
+
+
 def pack(value: Any, limits: Limits) -> bytes:
     """The payload of a value."""
-    body = b"".join((bytes((code_of(value),)), *pieces(value, limits), VERSION.to_bytes(2, "little")))
-    return body + crc64(body).to_bytes(CHECKSUM, "little")
+    return sealed(bytes((code_of(value),)), *pieces(value, limits))
 
 
 def intact(payload: bytes, checked: bool = True) -> bool:
@@ -40,9 +45,7 @@ def intact(payload: bytes, checked: bool = True) -> bool:
 
 def pack_functions(codes: list[bytes]) -> bytes:
     """The payload of libraries of functions."""
-    parts = [part for code in codes for part in (bytes((FUNCTION,)), string(code))]
-    body = b"".join((*parts, VERSION.to_bytes(2, "little")))
-    return body + crc64(body).to_bytes(CHECKSUM, "little")
+    return sealed(*(part for code in codes for part in (bytes((FUNCTION,)), string(code))))
 
 
 def unpack_functions(payload: bytes) -> list[bytes]:

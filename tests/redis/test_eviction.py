@@ -129,9 +129,10 @@ def test_large_members_of_a_collection_count() -> None:
 
 USED = ["allkeys-lru", "volatile-lfu"]
 DAILY = [*USED, "volatile-ttl", "allkeys-random"]
+EVICTING = [each for each in POLICIES if each != "noeviction"] if FULL else DAILY
 
 
-@pytest.mark.parametrize("policy", [each for each in POLICIES if each != "noeviction"] if FULL else DAILY)
+@pytest.mark.parametrize("policy", EVICTING)
 def test_keys_go_until_the_limit_is_kept(policy: str) -> None:
     with limited(MB, maxmemory_policy=policy) as (server, wire):
         for number in range(4000):
@@ -148,7 +149,7 @@ def test_keys_go_until_the_limit_is_kept(policy: str) -> None:
         assert b"evicted_keys:0\r\n" not in wire.ask("INFO stats")
 
 
-@pytest.mark.parametrize("policy", [each for each in POLICIES if FULL or each in DAILY if each.startswith("volatile")])
+@pytest.mark.parametrize("policy", [each for each in EVICTING if each.startswith("volatile")])
 def test_only_keys_that_expire_go(policy: str) -> None:
     with limited(MB, maxmemory_policy=policy) as (_, wire):
         for number in range(1000):

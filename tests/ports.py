@@ -1,4 +1,5 @@
-"""Ports for servers that have to be told one: real servers, and those whose configuration names it before they run."""
+"""Ports at which nobody listens, and for servers that have to be told one: real servers, and those whose configuration
+names it before they run."""
 
 from __future__ import annotations
 

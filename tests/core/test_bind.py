@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evio_core import Action, Conn, Events, ListenError, Options, serve
+from tests.ports import free_port
 
 from .harness import TIMEOUT, Recorder, connect, receive, running
 
@@ -35,8 +36,7 @@ def test_a_port_in_use_is_told_with_the_address_and_the_reason() -> None:
 
 def test_nothing_stays_bound_after_a_failed_serve(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(ListenError):
             serve(Events(), f"tcp://127.0.0.1:{port}", f"unix://{path}", f"tcp://127.0.0.1:{taken.getsockname()[1]}")

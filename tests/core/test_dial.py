@@ -31,6 +31,7 @@ from evio_core import (
 from evio_core.addresses.address import Address
 from evio_core.addresses.candidates import alternate
 from evio_core.tls.credentials import _client_context
+from tests.ports import free_port
 
 from .conftest import POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
@@ -110,8 +111,7 @@ def test_a_refused_attempt_arrives_in_closed(poller: str, tmp_path: Any, monkeyp
     events = Events(
         opened=lambda conn: record.add("opened"), closed=lambda conn, error: record.add("closed", conn.context, error)
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        refused = free.getsockname()[1]
+    refused = free_port()
     with running(events, server_address(poller, monkeypatch)) as run:
         run.server.dial(f"tcp://127.0.0.1:{refused}", 1)
         run.server.dial(f"unix://{tmp_path}/missing", 2)
@@ -307,8 +307,7 @@ def test_a_proxy_moves_50_mib_each_way_with_bounded_memory(variant: Variant) -> 
 
 
 def test_an_unreachable_target_closes_the_client_of_the_proxy() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        refused = free.getsockname()[1]
+    refused = free_port()
     with running(proxy_events([f"tcp://127.0.0.1:{refused}"], [0]), "tcp://127.0.0.1:0") as run:
         with connect(run.addr) as peer:
             assert receive_all(peer) == b""
@@ -495,8 +494,7 @@ def test_from_anywhere_but_another_loop_it_belongs_to_loop_0(where: str, num_loo
 
 @EACH_POLLER
 def test_the_end_of_a_failed_attempt_may_stop_the_server(poller: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        refused = free.getsockname()[1]
+    refused = free_port()
     with running(Events(closed=lambda conn, error: Action.SHUTDOWN), server_address(poller, monkeypatch)) as run:
         run.server.dial(f"tcp://127.0.0.1:{refused}")
         run.join()
@@ -507,8 +505,7 @@ def test_a_failed_attempt_keeps_no_descriptor(poller: str, tmp_path: Any, monkey
     record = Recorder()
     content = tmp_path / "content"
     content.write_bytes(bytes(1000))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        refused = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    refused = f"tcp://127.0.0.1:{free_port()}"
     events = Events(closed=lambda conn, error: record.add("closed", error))
     with running(events, server_address(poller, monkeypatch)) as run:
 

@@ -27,6 +27,7 @@ from evio_core.loop.poller.select import FD_SETSIZE
 from evio_core.loop.waker import Waker
 from evio_core.stream import listener
 from evio_core.udp import datagram
+from tests.ports import free_port
 
 from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, eventually, receive, receive_all, running
@@ -911,8 +912,7 @@ def test_a_failed_attempt_to_dial_does_not_disturb_another_one(monkeypatch: pyte
     """One is looking up a name when the other one's first address refuses; then the server stops."""
     look_up = socket.getaddrinfo
     looked_up, stopped = threading.Event(), threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        refusing = unused.getsockname()
+    refusing = ("127.0.0.1", free_port())
 
     def slow_look_up(host: Any, *rest: Any) -> Any:
         if host == "slow.test":

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from evio_core import Action, Conn, Events, Handler, Middleware, Options, Reply, ServerStopped
+from tests.ports import free_port
 
 from .conftest import Variant
 from .harness import TIMEOUT, Recorder, connect, exchange, receive, receive_all, running
@@ -256,8 +257,7 @@ def test_each_dial_has_its_handler(variant: Variant) -> None:
 
 def test_a_dialled_connection_that_fails_tells_its_handler(poller: str) -> None:
     record = Recorder()
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        target = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+    target = f"tcp://127.0.0.1:{free_port()}"
     events = Events(closed=lambda conn, error: record.add("wrong"))
     with running(events, "tcp://127.0.0.1:0") as run:
         conn = run.server.dial(target, handler=Recorded(record))

@@ -15,6 +15,7 @@ import pytest
 
 from evio_core import Address, AddressError, Conn, Events, ListenError, Options, TLSError
 from evio_core.addresses.bind import bind_all
+from tests.ports import free_port
 
 from .conftest import POLLERS, Certificates, use_poller
 from .harness import TIMEOUT, Recorder, connect, running
@@ -279,8 +280,7 @@ def test_our_end_of_a_dialled_connection_may_be_chosen(poller: str, host: str, o
 
 def test_a_port_of_our_end_may_be_chosen_again_and_again(poller: str) -> None:
     record = Recorder()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     def opened(conn: Conn) -> None:
         if conn.addr_index < 0:

@@ -6,7 +6,6 @@ import contextlib
 import http.server
 import json
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from evio_core import Action, Events, start
 from evio_http import Site, http_events
 from tests.core.harness import TIMEOUT, connect, receive_all
+from tests.ports import free_port
 
 from .running import example
 
@@ -131,8 +131,7 @@ def test_a_kept_connection_that_has_gone_is_replaced() -> None:
 
 
 def test_what_is_wrong_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = f"tcp://127.0.0.1:{gone.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     with example("http-proxy", "tcp://127.0.0.1:0", address) as proxy:
         assert requests.get(proxy.urls[0], timeout=TIMEOUT).status_code == 502
         with connect(("127.0.0.1", proxy.port)) as client:

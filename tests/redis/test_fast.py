@@ -13,7 +13,7 @@ import redis
 import evio_redis
 from evio_core import Action
 from evio_redis.clients.session import Session
-from evio_redis.execution.fast_path import make_data
+from evio_redis.execution.fast_path import JOINED, make_data
 from evio_redis.protocol.parser import Parser
 from evio_redis.stats.totals import Totals
 
@@ -206,6 +206,7 @@ def test_what_follows_a_large_argument_is_not_left_waiting(sizes: tuple[int, ...
     [
         (b"$0\r\n\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n"),
         (b"$0\r\n\r\n*1\r\n$4\r\nPING\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n+PONG\r\n"),
+        (b"*1\r\n$4\r\nPING\r\n$0\r\n\r\n", b"+PONG\r\n-ERR unknown command '$0', with args beginning with: \r\n"),
         (b"*0\r\n", b""),
         (b"*-1\r\n*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
         (b"*1\r\n$4\r\nPING\r\n*0\r\n", b"+PONG\r\n"),
@@ -240,11 +241,14 @@ def test_what_is_no_array_of_strings(request_: bytes, reply: bytes) -> None:
     ],
 )
 def test_elements_that_are_no_strings_are_protocol_errors(request_: bytes, error: str) -> None:
+    """Also behind a long argument, where they are looked for in another way."""
     server = evio_redis.Server()
     data: Callable[[Any, bytes], Any] = make_data(server.services)
-    output, action = data(Client(server, data, 1), request_)
-    assert output.removeprefix(b"+PONG\r\n") == b"-ERR Protocol error: %b\r\n" % error.encode()
-    assert action is Action.CLOSE
+    for before in ([], [[b"STRLEN", b"x" * 8 * JOINED]]):
+        output, action = data(Client(server, data, 1), encoded(before) + request_)
+        replies = b":0\r\n" * len(before) + b"+PONG\r\n" * request_.count(b"PING")
+        assert output == replies + b"-ERR Protocol error: %b\r\n" % error.encode()
+        assert action is Action.CLOSE
 
 
 TRANSACTIONS = [

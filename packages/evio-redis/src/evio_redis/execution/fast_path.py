@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..clients.session import Session
     from ..model.services import Services
 
-__all__ = ["make_data"]
+__all__ = ["JOINED", "make_data"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
@@ -87,7 +87,7 @@ def make_data(services: Services) -> Callable[[Conn, bytes], Any]:
                 session.seen = clients.now
                 return output
             session.batch_tries = session.batch_tries - 1 or -SKIPPED
-        if not all_strings(commands):
+        if not all_strings(commands, len(chunk)):
             try:
                 return receive(services, session, chunk)
             finally:
@@ -134,18 +134,23 @@ def split(
 
 
 LISTS, STRINGS = {list}, {bytes}
+JOINED = 512
+"""Bytes of a command, on average, up to which it is faster to join its arguments than to look at their types."""
 
 
-def all_strings(commands: list[Any]) -> bool:
-    """Tell whether these are commands, at least one, whose arguments are strings. To join many takes longer than to
-    look at their types, to join a few does not."""
-    if len(commands) == 1:
-        try:
+def all_strings(commands: list[Any], size: int) -> bool:
+    """Tell whether these are commands, at least one, whose arguments are strings; they came as ``size`` bytes."""
+    if size > JOINED * len(commands):
+        return {*map(type, commands)} == LISTS and STRINGS.issuperset(map(type, chain.from_iterable(commands)))
+    try:
+        if len(commands) == 1:
             b"".join(commands[0])
-        except TypeError:
-            return False
-        return type(commands[0]) is list
-    return {*map(type, commands)} == LISTS and {*map(type, chain.from_iterable(commands))} == STRINGS
+            return type(commands[0]) is list
+        for args in commands:
+            b"".join(args)
+    except TypeError:
+        return False
+    return [*map(type, commands)].count(list) == len(commands) > 0
 
 
 def serve_alike(
@@ -285,7 +290,7 @@ def _parse_most(parser: Parser, chunk: bytes) -> list[list[bytes]]:
     head = chunk[:cut]
     reader = hiredis.Reader()
     commands = split(_cautious(reader.feed), reader.gets, reader.has_data, head) if cut > 2 else []
-    if all_strings(commands):
+    if all_strings(commands, len(head)):
         return [args for args in commands if args] + parser.parse(chunk[cut:])
     return parser.parse(chunk)
 

@@ -16,7 +16,7 @@ from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.long_double import add_long_doubles
 from ..protocol.numbers import LLONG_MAX, LLONG_MIN, parse_int
-from ..protocol.resp import HEADS, LARGE, OK, ONE, ZERO, array, bulk, integer
+from ..protocol.resp import HEADS, LARGE, OK, ONE, ZERO, bulk, integer
 from .batching import Column, strings, volatile
 
 if TYPE_CHECKING:
@@ -93,7 +93,15 @@ def mget(session: Session, args: Args) -> bytes:
         misses = values.count(None)
         database.misses += misses
         database.hits += len(keys) - misses
-    return array([bulk(value) if isinstance(value, bytes) else null for value in values])
+    parts = [b"*%d\r\n" % len(values)]
+    for value in values:
+        if not isinstance(value, bytes):
+            parts.append(null)
+        elif len(value) < 1024:
+            parts += HEADS[len(value)], value, b"\r\n"
+        else:
+            parts.append(bulk(value))
+    return b"".join(parts)
 
 
 @command("STRLEN", arity=2, flags="readonly fast", keys=(1,), group="string", since="2.2.0")

@@ -15,7 +15,7 @@ from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
-from ..protocol.resp import HEADS, ZERO, array, bulk, bulks, integer
+from ..protocol.resp import ARRAYS, FEW, HEADS, ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -27,9 +27,15 @@ NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
 
 
 def members_reply(pairs: list[Pair]) -> bytes:
-    """Return the array of the members."""
+    """Return the array of the members, as :func:`bulks` makes it, without a list of them."""
+    heads = HEADS
     try:
-        lines = [HEADS[len(member)] + member for _, member in pairs]
+        if len(pairs) <= FEW:
+            parts = [ARRAYS[len(pairs)]]
+            for _, member in pairs:
+                parts += heads[len(member)], member, b"\r\n"
+            return b"".join(parts)
+        lines = [heads[len(member)] + member for _, member in pairs]
     except IndexError:  # there are long ones
         return bulks([member for _, member in pairs])
     lines.insert(0, b"*%d" % len(lines))

@@ -14,7 +14,9 @@ from itertools import chain
 from .numbers import format_double
 
 __all__ = [
+    "ARRAYS",
     "EMPTY_ARRAY",
+    "FEW",
     "HEADS",
     "INTEGERS",
     "LARGE",
@@ -61,15 +63,22 @@ def bulk(value: bytes | memoryview) -> bytes:
     return b"".join((b"$%d\r\n" % size, value, b"\r\n"))
 
 
+FEW = 16
+"""Strings up to which it is faster to collect the parts of each than to put them together first."""
+
+
 def _strings(head: bytes, values: Collection[bytes]) -> bytes:
     """Encode strings behind ``head``, the first line. They are joined, so long ones are copied once."""
     heads = HEADS
     try:
+        if len(values) <= FEW:
+            parts = [head]
+            for value in values:
+                parts += heads[len(value)], value, b"\r\n"
+            return b"".join(parts)
         lines = [heads[len(value)] + value for value in values]
     except IndexError:  # there are long ones
         return b"".join((head, *map(bulk, values)))
-    if not lines:
-        return head
     lines[0] = head + lines[0]
     lines.append(b"")
     return b"\r\n".join(lines)
@@ -86,13 +95,10 @@ def _pairs(head: bytes, pairs: Mapping[bytes, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _array_head(count: int) -> bytes:
-    return ARRAYS[count] if count < 1024 else b"*%d\r\n" % count
-
-
 def bulks(values: Collection[bytes]) -> bytes:
     """Encode an array of strings."""
-    return _strings(_array_head(len(values)), values)
+    count = len(values)
+    return _strings(ARRAYS[count] if count < 1024 else b"*%d\r\n" % count, values)
 
 
 def integer(number: int) -> bytes:
@@ -132,7 +138,8 @@ class Resp2:
     @staticmethod
     def map_of_strings(pairs: Mapping[bytes, bytes]) -> bytes:
         """Encode a map of strings."""
-        return _pairs(_array_head(2 * len(pairs)), pairs)
+        count = 2 * len(pairs)
+        return _pairs(ARRAYS[count] if count < 1024 else b"*%d\r\n" % count, pairs)
 
     @staticmethod
     def set_of_strings(members: Collection[bytes]) -> bytes:

@@ -139,8 +139,9 @@ def xadd(session: Session, args: Args) -> bytes:
             return session.resp.null
         value = Stream()
     now, last = database.ms(), value.last_id
-    if wanted is None and last < now << 64:  # the usual
-        entry_id, shown = now << 64, b"%d-0" % now
+    entry_id = now << 64
+    if wanted is None and last < entry_id:  # the usual
+        shown = b"%d-0" % now
     elif wanted is None and last >> 64 == now and last & SEQUENCE < SEQUENCE:
         entry_id, shown = last + 1, b"%d-%d" % (now, (last & SEQUENCE) + 1)
     else:

@@ -24,7 +24,7 @@ from sys import getsizeof
 import hiredis
 
 from ...protocol.numbers import LLONG_MAX, to_int
-from ...protocol.resp import HEADS, bulks
+from ...protocol.resp import HEADS, bulk, bulks
 from .stream_groups import UNKNOWN, Group
 from .stream_ids import LAST, SEQUENCE
 
@@ -45,11 +45,15 @@ COUNTS = 12
 PARTS = 4
 """Of the reply that an entry is: the head of an array, the length of the ID, the ID, the fields and values."""
 
-SMALL, MEDIUM = 64, 4096
-"""Bytes from which the size of a string takes two bytes in a listpack, and five."""
+SMALL = 64
+"""Bytes from which the size of a string takes two bytes in a listpack."""
 
-SMALL_AND, MEDIUM_AND, MOST_AND = 2, 4, 10
-"""Bytes that a string, if it is shorter than these, and any string takes besides at most. Integers take no more."""
+LARGE = 4096
+"""Bytes from which it takes five."""
+
+LESS, MORE = 4, 6
+"""Bytes that an element takes less in a listpack than in RESP, at least, and those that a large one may take more than
+that."""
 
 NEAR, NOT_FAR, FAR = 7, 11, 22
 """Bytes of an entry's flags and ID, at most: if both halves differ from the first one's by less than 128, if the
@@ -78,7 +82,7 @@ def element_size(value: bytes) -> int:
             return size + 2
         number = to_int(value)
         return size + 2 if number is None else integer_size(number)
-    size += 2 if size < 4096 else 5
+    size += 2 if size < LARGE else 5
     back = 1 if size < 128 else 2 if size < 16383 else 3 if size < 2097151 else 4 if size < 268435455 else 5
     return size + back
 
@@ -120,7 +124,8 @@ class Node:
         self.size: int = LISTPACK_OVERHEAD + integer_size(len(fields)) + sizes + 2
         self.sized: int = 0
         self.most: int = self.size
-        self.fixed: int = self.tail - sum(map(len, fields))  # what an entry with these fields has besides all its words
+        # What an entry with these fields has at most besides its words in RESP.
+        self.fixed: int = self.tail - LESS * (len(fields) + 1) - len(b"".join(map(bulk, fields)))
 
     @property
     def count(self) -> int:
@@ -198,20 +203,19 @@ class Node:
         self.size = self.most = size
         self.sized = len(self.ms)
 
-    def append(self, entry_id: int, words: list[bytes], length: int, dead: bool = False) -> None:
-        """Add an entry of fields and values in turn, which have ``length`` bytes together."""
-        sequence, after = entry_id & SEQUENCE, (entry_id >> 64) - self.base
-        each = SMALL_AND if length < SMALL else MEDIUM_AND if length < MEDIUM else MOST_AND  # bytes besides an element
+    def append(self, entry_id: int, words: list[bytes], encoded: bytes, dead: bool = False) -> None:
+        """Add an entry of fields and values in turn, and as an array of RESP."""
+        sequence, after, size = entry_id & SEQUENCE, (entry_id >> 64) - self.base, len(encoded)
         if -128 < sequence - self.sequence < 128 and after < 1 << 31:
-            most = self.most + length + (NEAR if after < 128 else NOT_FAR)
+            size += NEAR if after < 128 else NOT_FAR
         else:
-            most = self.most + length + FAR
-        if words[::2] == self.fields:
-            self.most = most + self.fixed + each * len(self.fields)
-        else:
-            self.most = most + each * len(words) + COUNTS
+            size += FAR
+        size += self.fixed if words[::2] == self.fields else COUNTS - LESS * (len(words) + 1)
+        if size >= LARGE:
+            size += MORE * len(words)
+        self.most += size
         body = self.body
-        body += bulks(words)
+        body += encoded
         try:
             self.ends.append(len(body))
             self.ms.append(after)
@@ -430,16 +434,17 @@ class Stream:
     def append(self, entry_id: int, words: list[bytes], most_bytes: int, most_entries: int) -> None:
         """Add an entry of fields and values in turn, under an ID higher than ``last_id``. A node of so many bytes (as a
         listpack) or entries takes no more; 0 is no limit. Raises ``ValueError`` for more than a gigabyte."""
+        encoded = bulks(words)
+        size = len(encoded)  # more than the words have: these are counted when it matters
+        if size > LARGEST_LISTPACK and len(b"".join(words)) > LARGEST_LISTPACK:
+            raise ValueError("an entry that is too large")
         nodes = self.nodes
         node = nodes[-1] if nodes else None
-        size = len(b"".join(words))  # faster than to add up a few lengths
-        if size > LARGEST_LISTPACK:
-            raise ValueError("an entry that is too large")
         most_bytes = most_bytes or LARGEST_LISTPACK
         if (
             node is None
             or 0 < most_entries <= len(node.ms)
-            or (most_bytes - node.most - size <= COUNTS and not node.has_room(most_bytes - size))
+            or (most_bytes <= node.most + size + COUNTS and not node.has_room(most_bytes - len(b"".join(words))))
         ):
             fields = words[::2]
             if node is not None:
@@ -448,7 +453,7 @@ class Stream:
                     fields = node.fields  # one list for all nodes
             node = Node(entry_id, fields)
             nodes.append(node)
-        node.append(entry_id, words, size)
+        node.append(entry_id, words, encoded)
         self.length += 1
         if self.added < LLONG_MAX:
             self.added += 1

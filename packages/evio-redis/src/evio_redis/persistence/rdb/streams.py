@@ -18,6 +18,7 @@ from ...keyspace.types.stream_groups import UNKNOWN, Consumer, Group
 from ...keyspace.types.stream_ids import SEQUENCE
 from ...keyspace.types.streams import Node, Stream, parse_body, signed
 from ...protocol.numbers import LLONG_MAX, to_int
+from ...protocol.resp import bulks
 from . import listpack
 from .primitives import length, string
 
@@ -125,7 +126,7 @@ def _node(first: int, elements: Sequence[bytes]) -> Node:
         if entry_id < (first or 1) or (node.ms and entry_id <= node.id_at(-1)):
             raise ValueError("entries of a stream that are not in order")
         words = [part for pair in zip(fields, values, strict=True) for part in pair]
-        node.append(entry_id, words, sum(map(len, words)), bool(flags & DELETED))
+        node.append(entry_id, words, bulks(words), bool(flags & DELETED))
     if at != len(elements) or node.count != live:
         raise ValueError("a node of a stream of another number of entries than it says")
     if not live:

@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable
 
 from .transcripts import shown
-from .wire import Wire
+from .wire import Wire, typed
 
 __all__ = ["talk"]
 
 ID = re.compile(r"(?<=redirect :)\d+|(?<=broken :)\d+|(?<=id :)\d+|(?<=id=)\d+|(?<=redir=)\d+")
 
 
-ENDS = (b"EXEC\r\n", b"DISCARD\r\n", b"CLIENT REPLY ON\r\n")
+ENDS = (b"EXEC", b"DISCARD", b"CLIENT REPLY ON")
 
 
 class Talker:
@@ -29,11 +29,11 @@ class Talker:
 
     def tell(self, command: bytes, answered: bool) -> list[str]:
         """Send a command; return what has come since the last one, up to its reply or a while after it."""
-        self.wire.send(command)
+        self.wire.send(typed(command))
         if not answered:
             self._unheard = True
             return []
-        self._unheard = command == b"MULTI\r\n" or (self._unheard and command not in ENDS)
+        self._unheard = command == b"MULTI" or (self._unheard and command not in ENDS)
         return [shown(self.wire.reply()), *self.arrived()]
 
     def arrived(self) -> list[str]:
@@ -78,7 +78,7 @@ def talk(port: int, lines: Iterable[str]) -> list[str]:
             for other, identity in ids.items():
                 words = words.replace(b"{%b}" % other.encode(), identity)
             answered = not command.startswith("silent ")
-            received = talkers[name].tell(words.removeprefix(b"silent ") + b"\r\n", answered)
+            received = talkers[name].tell(words.removeprefix(b"silent "), answered)
             said += [f"{name}> {command}", *(f"{name}< {reply}" for reply in received)]
             for other, talker in talkers.items():
                 if other != name:

@@ -19,7 +19,7 @@ from evio_redis.config.config import Config
 from evio_redis.model.command import Registry
 
 from .transcripts import shown
-from .wire import Wire, redis_server
+from .wire import Wire, redis_server, typed
 
 EXAMPLES = int(os.environ.get("EVIO_DIFFERENTIAL_EXAMPLES", "40"))
 PASSWORD = "148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940"  # of "p"
@@ -60,7 +60,7 @@ def converse(port: int, lines: list[str], protocol: int) -> list[str]:
                 with clients.pop(name) as wire:
                     replies.append(f"{line}: {wire.rest()!r}")
                 continue
-            reply = clients[name].ask(f"{command}\r\n".encode())
+            reply = clients[name].ask(typed(command.encode()))
             replies.append(f"{line} -> {steady(shown(reply))}")
         return replies
     finally:

@@ -1,8 +1,7 @@
 """Conversations with a server, written as text: ``COMMAND -> reply``, and ``| reply`` where RESP3 has another.
 
-A blank line begins a new conversation with an empty server; two blanks continue a line. Commands are sent inline, so
-arguments may be quoted as in redis-cli; replies are as they come, but on one line and with escapes for what cannot be
-shown.
+A blank line begins a new conversation with an empty server; two blanks continue a line. Arguments may be quoted as in
+redis-cli; replies are as they come, but on one line and with escapes for what cannot be shown.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import pytest
 
 import evio_redis
 
-from .wire import Wire, redis_server
+from .wire import Wire, redis_server, typed
 
 __all__ = ["SERVERS", "Line", "check", "conversations", "exchange", "running", "shown"]
 
@@ -52,7 +51,7 @@ def exchange(port: int, commands: list[str], protocol: int) -> list[str]:
     with Wire(port) as wire:
         assert wire.ask("FLUSHALL") == b"+OK\r\n"
         wire.ask(["HELLO", protocol])
-        return [shown(wire.ask(command.encode() + b"\r\n")) for command in commands]
+        return [shown(wire.ask(typed(command.encode()))) for command in commands]
 
 
 def check(port: int, lines: list[Line]) -> None:

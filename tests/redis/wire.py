@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from evio_redis.persistence.aof.encode import encode
+from evio_redis.protocol.inline import split_inline
 from tests.core.harness import needs
 from tests.ports import free_port
 
-__all__ = ["TIMEOUT", "Wire", "redis_server", "words"]
+__all__ = ["TIMEOUT", "Wire", "redis_server", "typed", "words"]
 
 TIMEOUT = 20.0
 """Seconds that anything may take before a test fails instead of hanging."""
@@ -26,6 +27,13 @@ def words(command: str | bytes | list[Any]) -> bytes:
         return command
     parts = command.split() if isinstance(command, str) else command
     return encode([part if isinstance(part, bytes) else str(part).encode() for part in parts])
+
+
+def typed(line: bytes) -> bytes:
+    """A command as redis-cli sends a line that is typed, which may have quotes. Lines that are sent as they are take
+    another way through the server than what client libraries send."""
+    arguments = split_inline(line)
+    return encode(arguments) if arguments else line + b"\r\n"
 
 
 class Wire:

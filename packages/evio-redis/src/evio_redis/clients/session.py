@@ -211,6 +211,8 @@ class Session:
         self.dirty_exec = False
         if self.way is DIRECT:  # of its state, nothing else has changed
             self.way = QUEUE
+        else:
+            self.update_plain()
 
     def leave_multi(self) -> None:
         """Forget the transaction and what it watches."""

@@ -187,14 +187,15 @@ class Tracking:
 
     # -- messages
 
-    def end(self, session: Session, reply: bytes) -> bytes:
-        """A client's command has ended; returns its reply, followed by what the client itself has to be told."""
+    def end(self, session: Session, reply: bytes, waited: bool = False) -> bytes:
+        """A client's command has ended, perhaps one that has waited until now; returns its reply, followed by what the
+        client itself has to be told."""
         self.current = None
         if not self._pending:
             return reply
         pending, self._pending = self._pending, []
         parts = [reply]
-        replied = session.blocked is None and session.reply_mode == "on"
+        replied = (waited or session.blocked is None) and session.reply_mode == "on"
         for key in pending:
             target, message = self._message(session, None if key is None else bulks([key]))
             if target is session and replied:

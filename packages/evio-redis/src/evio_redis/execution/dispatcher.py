@@ -171,6 +171,8 @@ class Dispatcher:
             tracked = self._registry.wrapped(direct, self._remembering)
             direct = self._registry.wrapped(direct, self._invalidating)
         queueing = self._none if route.long or self._cluster.enabled else self._queueing
+        if self._tracking.active:
+            queueing = self._registry.wrapped(queueing, self._ending)
         if self._cluster.enabled:
             direct, tracked = (self._registry.wrapped(each, self._cluster.wrap) for each in (direct, tracked))
         if route.refusal:
@@ -261,6 +263,11 @@ class Dispatcher:
             return tracking.end(session, reply)
 
         return invalidating
+
+    def _ending(self, command: Command, function: Function) -> Function:
+        """Return what a command does in a transaction while clients are tracked: the client is told of what EXEC has
+        changed after all of its reply."""
+        return self._invalidating(command, function) if command.name == "exec" else function
 
     def _remembering(self, command: Command, function: Function) -> Function:
         """Return what a command does for a client that is tracked: what it reads is remembered."""
@@ -720,12 +727,18 @@ class Dispatcher:
         session, aof = waiter.session, self._aof
         logged_from = aof.begin(session) if aof.logging else None
         before = self._values(waiter) if self._memory.usage.counting else ()
+        tracking = self._tracking
+        if tracking.active:
+            tracking.current = session
         begin = perf_counter_ns()
         try:
             reply = waiter.attempt(key)
         except CommandError as error:
             self._totals.count_error(error)
             reply = error.reply
+        if tracking.current is not None:
+            reply = None if reply is None else tracking.end(session, reply, waited=True)
+            tracking.current = None
         for changed, value in before:
             self._recording.settle(waiter.database, changed, value, waiter.args)
         if reply is not None:

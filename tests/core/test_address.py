@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from evio_core import Address, AddressError, url
 from evio_core.addresses.proxy_header import EVERYBODY
 from tests.extent import examples
+from tests.tables import each_row
 
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("tcp://localhost:5000", {"scheme": "tcp", "base": "tcp", "host": "localhost", "port": 5000}),
@@ -90,14 +91,14 @@ INVALID: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("text, fields", VALID, ids=[text for text, _ in VALID])
+@each_row("text, fields", VALID)
 def test_what_is_understood(text: str, fields: dict[str, Any]) -> None:
     address = Address.parse(text)
     assert address.text == text
     assert {name: getattr(address, name) for name in fields} == fields
 
 
-@pytest.mark.parametrize("text, why", INVALID, ids=[text[:40] for text, _ in INVALID])
+@each_row("text, why", INVALID)
 def test_what_is_refused_names_the_address_and_what_is_allowed(text: str, why: str) -> None:
     with pytest.raises(AddressError) as caught:
         Address.parse(text)
@@ -132,7 +133,7 @@ def test_url_of_unix_names() -> None:
     assert url("unix", "") == "unix://"  # of a client that is not bound
 
 
-@pytest.mark.parametrize("path", ["/run/a", "a b", "/what?is%this", "@not-abstract", "/\udc80\n", "%41", "/a&b=c"])
+@each_row("path", ["/run/a", "a b", "/what?is%this", "@not-abstract", "/\udc80\n", "%41", "/a&b=c"])
 def test_url_of_a_path_is_that_path_again(path: str) -> None:
     made = Address.parse(url("unix", path))
     assert made.path in (path, f"./{path}")
@@ -149,13 +150,13 @@ def test_url_keeps_the_scope_of_a_link_local_address() -> None:
     assert url("udp", ("::1", 5000, 0, 0)) == "udp://[::1]:5000"
 
 
-@pytest.mark.parametrize("text, fields", VALID, ids=[text for text, _ in VALID])
+@each_row("text, fields", VALID)
 def test_an_address_as_text_is_that_address_again(text: str, fields: dict[str, Any]) -> None:
     address = Address.parse(text)
     assert Address.parse(str(address)) == address
 
 
-@pytest.mark.parametrize(
+@each_row(
     "scheme, target, options, text",
     [
         ("tcp", ("::1", 5000), {"backlog": 5}, "tcp://[::1]:5000?backlog=5"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from evio_core import ProxyProtocolError, proxy_header
 from evio_core.addresses.proxy_header import SIGNATURE, ProxyHeader, ProxyParser
 from tests.extent import examples
+from tests.tables import each_row
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n"
 
@@ -70,12 +71,12 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("header, remote, local", HEADERS, ids=range(len(HEADERS)))
+@each_row("header, remote, local", HEADERS)
 def test_well_formed_headers(header: bytes, remote: Any, local: Any) -> None:
     assert ProxyParser().feed(header + b"rest") == ((remote, local), b"rest")
 
 
-@pytest.mark.parametrize("header", MALFORMED, ids=range(len(MALFORMED)))
+@each_row("header", MALFORMED)
 def test_malformed_headers(header: bytes) -> None:
     with pytest.raises(ProxyProtocolError):
         assert ProxyParser().feed(header) is not None
@@ -160,7 +161,7 @@ def test_addresses_of_sockets_are_what_the_header_can_say() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "options", "message"),
     [
         ((V4, V6_LOCAL), {}, "are not the ends of one connection"),

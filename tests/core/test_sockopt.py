@@ -16,6 +16,7 @@ import pytest
 from evio_core import Address, AddressError, Conn, Events, ListenError, Options, TLSError
 from evio_core.addresses.bind import bind_all
 from tests.ports import free_port
+from tests.tables import each_row
 
 from .conftest import POLLERS, Certificates, use_poller
 from .harness import TIMEOUT, Recorder, connect, running
@@ -95,7 +96,7 @@ def test_datagrams_have_the_traffic_class(poller: str, version: int) -> None:
     assert ancillary[0][2][0] == 0xB8
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wrong", "message"),
     [
         ({"tos": 256}, "tos must be 255 at most"),

@@ -15,6 +15,7 @@ import pytest
 
 from evio_echo.__main__ import main
 from tests.core.harness import TIMEOUT, connect, needs, receive, status
+from tests.tables import each_row
 
 
 class Echo:
@@ -167,7 +168,7 @@ def test_reuseport_on_several_loops() -> None:
                 assert receive(peer, 1) == b"x"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "text"),
     [
         (["tpc://x:1"], "did you mean tcp"),

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from evio_http.logs import access_log
 from evio_http.logs.access_log import AccessLog
 from tests.extent import examples
+from tests.tables import each_row
 
 COMMON = re.compile(
     r'(?P<address>\S+) - (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-)'
@@ -149,7 +150,7 @@ def check_injection(path: Path, text: str) -> None:
             assert found["status"] == "200"
 
 
-@pytest.mark.parametrize("text", INJECTIONS)
+@each_row("text", INJECTIONS)
 def test_no_text_makes_a_second_line_or_field(tmp_path: Path, text: str) -> None:
     check_injection(tmp_path, text)
 

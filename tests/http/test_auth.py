@@ -14,6 +14,7 @@ import pytest
 from evio_http.site import auth
 from evio_http.site.auth import BasicAuth, Verdict, hash_password
 from evio_http.site.rule_file import LineError
+from tests.tables import each_row
 
 # Cheap settings, so that tests are fast.
 CHEAP = "$scrypt$ln=4,r=8,p=1${}${}"
@@ -46,7 +47,7 @@ def test_it_is_unknown_until_verified(access: BasicAuth) -> None:
     assert access.known(wrong) is Verdict.DENIED
 
 
-@pytest.mark.parametrize(
+@each_row(
     "user, password, allowed",
     [
         ("ann", "secret", True),
@@ -69,7 +70,7 @@ def test_verify(access: BasicAuth, user: str, password: str, allowed: bool) -> N
     assert access.user(basic(user, password)) == user
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authorization",
     [
         None,
@@ -174,7 +175,7 @@ def test_a_file(tmp_path: Path) -> None:
     assert "realm" in access.challenge
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content, message",
     [
         ("", "1: there are no users"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from evio_http.message.common_head import CLOSE, CODING, KEY, ORIGIN, OTHER, SIN
 from evio_http.message.limits import Limits
 from evio_http.message.request import Request
 from tests.extent import examples
+from tests.tables import each_row
 
 from .test_parser import described, parsed
 
@@ -77,7 +77,7 @@ NOT_COMMON = [
 ]
 
 
-@pytest.mark.parametrize("head", COMMON)
+@each_row("head", COMMON)
 def test_what_is_recognised_is_what_h11_says(head: bytes) -> None:
     found = recognise(head)
     assert found is not None
@@ -85,7 +85,7 @@ def test_what_is_recognised_is_what_h11_says(head: bytes) -> None:
     assert described(request_of(found, "http")) == request
 
 
-@pytest.mark.parametrize("head", NOT_COMMON)
+@each_row("head", NOT_COMMON)
 def test_what_is_not_recognised(head: bytes) -> None:
     assert recognise(head) is None
 
@@ -238,7 +238,7 @@ def test_streams_and_splits_mean_the_same(heads: list[bytes], data: st.DataObjec
     assert parsed(stream, splits, LIMITS, recognise) == parsed(stream, [], LIMITS, None)
 
 
-@pytest.mark.parametrize("head", COMMON)
+@each_row("head", COMMON)
 def test_every_split_of_a_common_head_means_the_same(head: bytes) -> None:
     whole = parsed(head, [], LIMITS, None)
     assert isinstance(whole[0], tuple)

@@ -14,6 +14,7 @@ from evio_http import Compressed, Deferred, Request, Response, Site, VirtualHost
 from evio_http.cli.arguments import parse_arguments
 from evio_http.cli.sites import make_site
 from evio_http.files.encodings import COMPRESS_AT_ONCE
+from tests.tables import each_row
 
 from .asking import Asked, ask, make_request
 
@@ -49,7 +50,7 @@ def test_what_a_client_accepts_is_what_it_gets(coding: str, method: str) -> None
     assert "content-encoding" not in plain.fields
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "fields", "body"),
     [
         (200, [("Content-Type", "image/png")], TEXT),

@@ -14,6 +14,7 @@ from evio_http.message.conditional import (
     range_applies,
 )
 from tests.extent import examples
+from tests.tables import each_row
 
 ETAG = '"abc"'
 MTIME = 784111777.5
@@ -25,7 +26,7 @@ SAME, EARLIER, LATER = (
 GO, NOT_MODIFIED, FAILED = Outcome.PROCEED, Outcome.NOT_MODIFIED, Outcome.PRECONDITION_FAILED
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields, outcome, outcome_of_put",
     [
         ({}, GO, GO),
@@ -114,7 +115,7 @@ def test_a_long_list_of_tags_takes_linear_time() -> None:
     assert evaluate("GET", {"if-none-match": '"' * 100_001}.get, ETAG, 0) is GO
 
 
-@pytest.mark.parametrize(
+@each_row(
     "if_range, now, applies",
     [
         (None, MTIME, True),
@@ -143,7 +144,7 @@ def test_range_applies_takes_the_clock() -> None:
     assert not range_applies("Fri, 31 Dec 9999 23:59:59 GMT", ETAG, 253402300799.0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text, seconds",
     [
         ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777),
@@ -214,7 +215,7 @@ def test_http_date() -> None:
     assert http_date(2.0**62) == "Fri, 31 Dec 9999 23:59:59 GMT"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "outcome"),
     [
         ({"if-none-match": "*"}, NOT_MODIFIED),

@@ -14,11 +14,12 @@ import pytest
 from evio_http.files import encodings
 from evio_http.files.encodings import CompressedCache, choose
 from evio_http.files.version import Identity
+from tests.tables import each_row
 
 ALL = ("gzip", "br", "zstd")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "accept_encoding, available, chosen",
     [
         (None, ALL, None),

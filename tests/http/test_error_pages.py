@@ -9,9 +9,10 @@ import pytest
 from evio_http.pages.error_pages import error_page
 from evio_http.site.error_template import ErrorTemplate
 from evio_http.site.rule_file import LineError
+from tests.tables import each_row
 
 
-@pytest.mark.parametrize("status", [status for status in HTTPStatus if status >= 400])
+@each_row("status", [status for status in HTTPStatus if status >= 400])
 def test_every_error_has_a_page_that_says_what_it_is(status: HTTPStatus) -> None:
     page = error_page(int(status)).decode()
     assert page.startswith("<!DOCTYPE html>")
@@ -22,7 +23,7 @@ def test_every_error_has_a_page_that_says_what_it_is(status: HTTPStatus) -> None
     assert error_page(int(status)) is error_page(int(status))
 
 
-@pytest.mark.parametrize("status", [0, 200, 304, 399, 999, -404])
+@each_row("status", [0, 200, 304, 399, 999, -404])
 def test_other_numbers_have_none(status: int) -> None:
     with pytest.raises(ValueError):
         error_page(status)

@@ -9,11 +9,12 @@ from evio_http.connections import gate as module
 from evio_http.connections.gate import AddressRules, Gate, RateLimit
 from evio_http.connections.peers import TrustedProxies
 from tests.core.harness import connect, receive_all, running
+from tests.tables import each_row
 
 from .asking import make_request
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("allow", "deny", "allowed", "denied"),
     [
         ([], [], ["1.2.3.4", "::1", "unix:"], []),

@@ -17,6 +17,7 @@ from evio_http import Deferred, Limits, Request, Response, Site, http_events
 from evio_http.files.paths import OpenedFile, Root
 from evio_http.message.response import FileBody
 from tests.core.harness import Running, connect, eventually, receive, receive_all, running
+from tests.tables import each_row
 
 from .serving import make_site, wait_until_settled
 
@@ -48,7 +49,7 @@ def get(server: Running, target: bytes) -> tuple[int, bytes]:
     return int(answer.split(b" ", 2)[1]), answer
 
 
-@pytest.mark.parametrize(
+@each_row(
     "target, statuses",
     [
         (b"/../../../../etc/passwd", {400}),
@@ -94,7 +95,7 @@ def test_no_redirect_leads_to_another_host(server: Running, target: bytes) -> No
     assert status == 200 or locations == [b"Location: /sub/"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "query",
     [b"&" * 5000, b"a&" * 150, b"sort=%ff&order=%00", b"sort=size&sort=name", b"sort", b"=", b"?", b"sort=__class__"],
 )

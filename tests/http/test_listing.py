@@ -10,13 +10,13 @@ import re
 import urllib.parse
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_http.files.paths import Entry
 from evio_http.site.listing import MAX_FILTER, PAGE_SIZE, POLICY, SORTS, View, html_listing, json_listing
 from tests.extent import examples
+from tests.tables import each_row
 
 ENTRIES = [
     Entry("b.txt", False, 2048, 1_700_000_000.5),
@@ -51,7 +51,7 @@ def names(content: bytes) -> list[str]:
     return [urllib.parse.unquote(link[2:]) for link in links]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "sort, descending, order",
     [
         ("name", False, ["Arch/", "zoo/", "A.txt", "b.txt", "c.txt"]),
@@ -165,7 +165,7 @@ def test_a_filter_shows_the_names_that_have_a_text() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "accept", "view"),
     [
         (b"", None, View()),
@@ -211,7 +211,7 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in NASTY if "/" not in name] + ["<script>alert(1)<script>"])
+@each_row("name", [name for name in NASTY if "/" not in name] + ["<script>alert(1)<script>"])
 def test_names_stay_names(name: str) -> None:
     check_names(f"/{name}/", name)
 

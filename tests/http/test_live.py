@@ -16,6 +16,7 @@ from evio_http.connections.handlers import QUEUED_WORK, WORKERS, Handlers
 from evio_http.connections.peers import TrustedProxies
 from evio_http.site.live import HOLD, Changes, Live
 from tests.core.harness import connect, eventually, receive_all, running
+from tests.tables import each_row
 
 from .asking import ask, make_request
 from .serving import serving
@@ -84,7 +85,7 @@ def test_a_page_gets_the_script_and_loses_what_is_about_its_file(status: int, me
     assert response.body == b"<h1>page</h1>"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("response", "fields"),
     [
         (Response(200, [("Content-Type", "text/plain")], b"x"), ()),
@@ -103,7 +104,7 @@ def test_what_is_no_page_is_only_asked_for_each_time(response: Response, fields:
     assert sent == {name.lower(): value for name, value in response.headers} | {"cache-control": "no-cache"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("policy", "sent"),
     [
         ("default-src 'none'; style-src x", "default-src 'none'; style-src x; script-src 'self'; connect-src 'self'"),

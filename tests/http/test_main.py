@@ -25,6 +25,7 @@ from evio_http.__main__ import main
 from evio_http.cli.arguments import OF_A_SITE, make_parser, parse_arguments
 from evio_http.cli.build import Setup
 from tests.core.harness import TIMEOUT, connect, receive_all, status
+from tests.tables import each_row
 
 from .serving import FILES, Served, make_site, serving
 
@@ -88,7 +89,7 @@ def over_tls(served: Served, authority: trustme.CA, name: str = "localhost", **o
 # -- usage
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "text"),
     [
         (["no-such-directory"], "/no-such-directory: No such file or directory"),
@@ -259,7 +260,7 @@ def test_a_file_of_options(tmp_path: Path) -> None:
             assert receive_all(sock).endswith(b"third")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "message"),
     [
         ("listing = 1", "listing: true or false, not 1"),

@@ -8,9 +8,10 @@ import pytest
 
 from evio_http.files import media_types
 from evio_http.files.media_types import MediaTypes, content_type, is_compressible
+from tests.tables import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name, expected",
     [
         ("index.html", "text/html; charset=utf-8"),
@@ -74,7 +75,7 @@ def test_the_host_has_no_say() -> None:
         mimetypes.init([])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name, expected",
     [
         ("a.html", True),
@@ -126,7 +127,7 @@ def test_what_can_be_no_name_of_a_file_has_no_type(name: str) -> None:
         MediaTypes({name: "text/plain"})
 
 
-@pytest.mark.parametrize("media_type", ["", "text", "text/", "/x", "text/x y", "text/x;", "text/x\r\nX: y", "text/é"])
+@each_row("media_type", ["", "text", "text/", "/x", "text/x y", "text/x;", "text/x\r\nX: y", "text/é"])
 def test_what_is_no_media_type_is_an_error(media_type: str) -> None:
     with pytest.raises(ValueError, match="is not a media type"):
         MediaTypes({".foo": media_type})

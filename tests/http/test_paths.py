@@ -30,13 +30,14 @@ from evio_http.files.paths import (
 )
 from evio_http.files.version import _TICK_NS, identity, is_current, is_settled
 from tests.extent import examples
+from tests.tables import each_row
 
 from .serving import wait_until_settled
 
 SECRET = b"outside"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "raw, names",
     [
         (b"/", []),
@@ -69,7 +70,7 @@ def test_decode(raw: bytes, names: list[str]) -> None:
     assert decode_target_path(raw) == names
 
 
-@pytest.mark.parametrize(
+@each_row(
     "raw",
     [
         b"",
@@ -336,9 +337,9 @@ def test_what_is_outside_is_given_when_links_are_followed(way: str, site: Path) 
 
 
 @pytest.mark.parametrize("follow_symlinks", [False, True])
-@pytest.mark.parametrize("path", ABSENT)
-def test_what_is_not_there(way: str, site: Path, path: str, follow_symlinks: bool) -> None:
-    assert read(Root(str(site), follow_symlinks=follow_symlinks), path) is None
+def test_what_is_not_there(way: str, site: Path, follow_symlinks: bool) -> None:
+    root = Root(str(site), follow_symlinks=follow_symlinks)
+    assert {path: read(root, path) for path in ABSENT} == dict.fromkeys(ABSENT)
 
 
 @pytest.mark.timeout(10)  # it would wait for a writer

@@ -6,13 +6,14 @@ import pytest
 
 from evio_http.connections.admission import Admission
 from evio_http.connections.peers import TrustedProxies, peer_address
+from tests.tables import each_row
 
 from .asking import make_request
 
 PROXY, OTHER = "10.0.0.1", "192.0.2.7"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "forwarded", "client"),
     [
         (PROXY, "203.0.113.5", "203.0.113.5"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import email
 import itertools
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evio_http.message.ranges import MAX_RANGES, content_range, multipart, parse_range, unsatisfied_range
 from tests.extent import examples
+from tests.tables import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "header, size, ranges",
     [
         ("bytes=0-0", 10, [(0, 1)]),

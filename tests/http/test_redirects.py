@@ -12,6 +12,7 @@ from evio_http.files.paths import decode_target_path
 from evio_http.site.redirects import Move, Redirects
 from evio_http.site.rule_file import LineError
 from tests.extent import examples
+from tests.tables import each_row
 
 
 def moved(redirects: Redirects, path: str, query: bytes = b"") -> tuple[str, int] | None:
@@ -37,7 +38,7 @@ REDIRECTS = """
 """
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path, found",
     [
         ("/old", ("/new", 301)),
@@ -101,7 +102,7 @@ def test_no_path_leads_to_another_host(names: list[str]) -> None:
         )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line, message",
     [
         ("/a", "a line is FROM TO [STATUS]"),
@@ -171,7 +172,7 @@ RULES = """
 """
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "query", "move", "by_query"),
     [
         ("/home", b"", Move("/", 301, True), False),

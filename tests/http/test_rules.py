@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from evio_http.site.rule_file import LineError, significant_lines
 from evio_http.site.rules import CacheRules, HeaderRules, matcher, parse_field
 from tests.extent import examples
+from tests.tables import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "pattern, matching, others",
     [
         ("*.css", ["/a.css", "/d/a.css", "/.css"], ["/a.CSS", "/a.css/b", "/a.cssx", "/css"]),
@@ -106,7 +107,7 @@ def test_header_rules() -> None:
     assert rules.find("/a/b") == [("X-Frame-Options", "DENY"), ("x-a", "2"), ("Link", "<x>; rel=preload, <y>")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text, message",
     [
         ("  X-A: 1\n", "f:1: fields are indented below"),

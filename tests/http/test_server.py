@@ -42,6 +42,7 @@ from tests.core.harness import (
     running,
 )
 from tests.extent import examples
+from tests.tables import each_row
 
 from .asking import make_request
 from .serving import wait_until_settled
@@ -1009,7 +1010,7 @@ def test_no_handler_is_404() -> None:
         assert once(run.addr, "/").status == 404
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "fields"),
     [
         (99, []),

@@ -19,6 +19,7 @@ from evio_http.site.https_redirect import HttpsRedirect
 from evio_http.site.listing_cache import FRESH, ListingCache
 from evio_http.site.redirects import Redirects
 from evio_http.site.rules import CacheRules, HeaderRules
+from tests.tables import each_row
 
 from .asking import ask, make_request
 from .serving import wait_until_settled
@@ -51,7 +52,7 @@ def directory(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "status", "body"),
     [
         ("/", 200, b"home"),

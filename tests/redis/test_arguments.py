@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 
 TRANSCRIPT = r"""
 CLUSTER -> -ERR wrong number of arguments for 'cluster' command
@@ -78,6 +78,6 @@ HRANDFIELD z -9223372036854775808 -> -ERR value is out of range, value must betw
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_wrong_arguments(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_wrong_arguments(port: int, group: list[Conversation]) -> None:
+    check(port, group)

@@ -10,7 +10,7 @@ import evio_redis
 import evio_redis.commands.bitmaps
 
 from . import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -347,9 +347,9 @@ BITFIELD_RO k GET i1 0 GET u1 0 GET i16 0 GET u3 6 -> *4 :-1 :1 :-32768 :0
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 EVENTS: list[changes.Case] = [
@@ -368,9 +368,9 @@ EVENTS: list[changes.Case] = [
 ]
 
 
-@pytest.mark.parametrize("case", EVENTS, ids=str)
-def test_events_and_changes(port: int, case: changes.Case) -> None:
-    changes.check(port, case)
+@pytest.mark.parametrize("group", changes.cases(EVENTS))
+def test_events_and_changes(port: int, group: list[changes.Case]) -> None:
+    changes.check(port, group)
 
 
 def test_ranges_as_in_a_text_of_bits(port: int) -> None:

@@ -23,6 +23,7 @@ from evio_redis.cluster.nodes import make_lines, read_map
 from evio_redis.cluster.slots import SLOTS, slot_of
 from tests.core.harness import TIMEOUT, eventually, needs
 from tests.ports import free_port, free_ports
+from tests.tables import each_row
 
 from .conftest import execute
 from .wire import Wire, redis_server
@@ -248,7 +249,7 @@ def test_no_key_is_served_while_a_slot_is_nobodys(tmp_path: Path) -> None:
         assert wire.ask(f"GET {nobodys.decode()}") == b"-CLUSTERDOWN Hash slot not served\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "said"),
     [
         ("", "no node is 'myself'"),

@@ -14,6 +14,7 @@ from evio_redis.config.config import Config, find_directive
 from evio_redis.config.directives import DIRECTIVES
 from evio_redis.config.ignored import ACCEPTED
 from evio_redis.errors import ConfigError
+from tests.tables import each_row
 
 from .wire import Wire, redis_server
 
@@ -67,7 +68,7 @@ def test_the_directives_and_their_defaults_are_those_of_redis(both: tuple[Wire, 
     assert different <= {"port", "bind", "dir"}
 
 
-@pytest.mark.parametrize("name", sorted(set(DIRECTIVES) - OWN - NOT_COMPARED - {"rename-command"}))
+@each_row("name", sorted(set(DIRECTIVES) - OWN - NOT_COMPARED - {"rename-command"}))
 def test_values_are_checked_as_redis_does(both: tuple[Wire, Wire], name: str) -> None:
     before = [wire.ask(["CONFIG", "GET", name]) for wire in both]
     assert before[0] == before[1]

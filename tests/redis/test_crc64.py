@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 
-import pytest
-
 from evio_redis.persistence.rdb.crc64 import CHUNK, FOLD, TABLE, crc64
+from tests.tables import each_row
 
 
 def byte_by_byte(data: bytes, crc: int = 0) -> int:
@@ -26,7 +25,7 @@ FOLDED = 2 * FOLD // 8
 SIZES = [*range(FOLDED - 9, FOLDED + 9), *range(2 * FOLDED - 9, 2 * FOLDED + 9), 10_007, CHUNK - 1, CHUNK, CHUNK + 1]
 
 
-@pytest.mark.parametrize("size", [*SIZES, 2 * CHUNK + 1000])
+@each_row("size", [*SIZES, 2 * CHUNK + 1000])
 def test_folding_changes_nothing(size: int) -> None:
     data = random.Random(size).randbytes(size)
     assert crc64(data) == byte_by_byte(data)

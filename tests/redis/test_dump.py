@@ -10,8 +10,9 @@ import pytest
 import redis
 
 import evio_redis
+from tests.tables import each_row
 
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire, redis_server
 
 TRANSCRIPT = r"""
@@ -75,12 +76,12 @@ OBJECT IDLETIME k -> :0
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
-@pytest.mark.parametrize("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364", "12010100"])
+@each_row("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364", "12010100"])
 def test_what_is_no_value_or_an_empty_one_is_refused(port: int, body: str) -> None:
     from evio_redis.persistence.rdb.crc64 import crc64
 

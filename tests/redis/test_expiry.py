@@ -13,7 +13,7 @@ from evio_redis.keyspace.keyspace import Keyspace
 from evio_redis.model.route import Route
 
 from . import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -562,9 +562,9 @@ DEBUG SET-ACTIVE-EXPIRE 1 -> +OK
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 EVENTS: list[changes.Case] = [
@@ -579,9 +579,9 @@ EVENTS: list[changes.Case] = [
 ]
 
 
-@pytest.mark.parametrize("case", EVENTS, ids=str)
-def test_events_and_changes(port: int, case: changes.Case) -> None:
-    changes.check(port, case)
+@pytest.mark.parametrize("group", changes.cases(EVENTS))
+def test_events_and_changes(port: int, group: list[changes.Case]) -> None:
+    changes.check(port, group)
 
 
 class Stepped(Clock):

@@ -16,6 +16,7 @@ from evio_redis.clients.session import Session
 from evio_redis.execution.fast_path import JOINED, make_data
 from evio_redis.protocol.parser import Parser
 from evio_redis.stats.totals import Totals
+from tests.tables import each_row
 
 from .wire import Wire
 
@@ -201,7 +202,7 @@ def test_what_follows_a_large_argument_is_not_left_waiting(sizes: tuple[int, ...
         assert b"".join(map(client.send, pieces)) == expected, step
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("request_", "reply"),
     [
         (b"$0\r\n\r\n", b"-ERR unknown command '$0', with args beginning with: \r\n"),
@@ -228,7 +229,7 @@ def test_what_is_no_array_of_strings(request_: bytes, reply: bytes) -> None:
     assert client.send(encoded([[b"PING"]])) == b"+PONG\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("request_", "error"),
     [
         (b"*2\r\n$3\r\nGET\r\n$-1\r\n", "invalid bulk length"),

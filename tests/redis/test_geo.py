@@ -13,7 +13,7 @@ from evio_redis.keyspace import geohash
 from tests.extent import examples
 
 from .test_dump import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire, redis_server
 
 TRANSCRIPT = r"""
@@ -125,9 +125,9 @@ GEOHASH k a b c d e f g -> *7 $11 bp05b5048p0 $11 00bh0hbj210 $11 00bh0hbj200 $1
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 def test_what_becomes_known_of_it(port: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from evio_redis.protocol.glob import matcher
+from tests.tables import each_row
 
 from .transcripts import SERVERS, running
 from .wire import Wire
@@ -49,7 +50,7 @@ MATCHES = [
 ]
 
 
-@pytest.mark.parametrize(("pattern", "text", "expected"), MATCHES)
+@each_row(("pattern", "text", "expected"), MATCHES)
 def test_matches(pattern: str, text: str, expected: bool) -> None:
     assert bool(matcher(pattern.encode())(text.encode())) == expected
 

@@ -24,7 +24,7 @@ from evio_redis.keyspace.types.hyperloglog import (
 from tests.extent import examples
 
 from .test_dump import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire, redis_server
 
 TRANSCRIPT = r"""
@@ -106,9 +106,9 @@ PFDEBUG ENCODING l -> +sparse
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 def test_registers_are_shown(port: int) -> None:

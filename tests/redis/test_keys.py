@@ -9,7 +9,7 @@ import pytest
 import evio_redis
 
 from . import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -277,9 +277,9 @@ WAIT 1 10 -> :0
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 EVENTS: list[changes.Case] = [
@@ -301,9 +301,9 @@ EVENTS: list[changes.Case] = [
 ]
 
 
-@pytest.mark.parametrize("case", EVENTS, ids=str)
-def test_events_and_changes(port: int, case: changes.Case) -> None:
-    changes.check(port, case)
+@pytest.mark.parametrize("group", changes.cases(EVENTS))
+def test_events_and_changes(port: int, group: list[changes.Case]) -> None:
+    changes.check(port, group)
 
 
 def test_moving_is_logged_where_it_began(tmp_path: Path) -> None:

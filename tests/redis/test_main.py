@@ -23,6 +23,7 @@ from evio_redis.config.config import Config
 from evio_redis.errors import ConfigError
 from evio_redis.persistence.aof.encode import encode
 from tests.core.harness import needs
+from tests.tables import each_row
 
 from .conftest import execute
 from .wire import Wire, redis_server
@@ -59,7 +60,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("arguments, text", WRONG, ids=[" ".join(arguments)[:99] for arguments, _ in WRONG])
+@each_row("arguments, text", WRONG)
 def test_what_is_wrong_is_one_line_and_status_2(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import evio_redis
 from evio_redis.persistence.aof.manifest import Manifest
+from tests.tables import each_row
 
 NAME = "appendonly.aof"
 WHOLE = b"file appendonly.aof.2.base.aof seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
@@ -48,7 +49,7 @@ def test_damage_is_told_of_or_names_other_files(tmp_path: Path) -> None:
     assert refused > 1000
 
 
-@pytest.mark.parametrize(
+@each_row(
     "lines, error",
     [
         ("", "Found an empty AOF manifest"),

@@ -8,6 +8,7 @@ import redis
 import evio_redis
 from evio_redis.clients.pubsub import CHANNEL, PATTERN, PubSub
 from evio_redis.clients.session import Session
+from tests.tables import each_row
 
 SUBSCRIPTIONS = {
     "SUBSCRIBE news": (False, False),
@@ -32,7 +33,7 @@ def server() -> evio_redis.Server:
     return evio_redis.Server()
 
 
-@pytest.mark.parametrize("command", SUBSCRIPTIONS)
+@each_row("command", SUBSCRIPTIONS)
 def test_what_a_subscription_may_hear(server: evio_redis.Server, command: str) -> None:
     word, name = command.split()
     kind = PATTERN if word == "PSUBSCRIBE" else CHANNEL

@@ -14,8 +14,9 @@ from evio_redis.protocol.long_double import add_long_doubles
 from evio_redis.protocol.numbers import parse_double, to_int
 from evio_redis.protocol.resp import bulk
 from tests.extent import examples
+from tests.tables import each_row
 
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire, redis_server
 
 TRANSCRIPT = r"""
@@ -279,9 +280,9 @@ ZSCORE z m -> $-1 | _
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 def test_sums_as_redis_server_makes_them() -> None:
@@ -338,7 +339,7 @@ def test_small_numbers_are_added_exactly(one: Decimal, other: Decimal) -> None:
     assert Decimal(text.decode()) == one + other
 
 
-@pytest.mark.parametrize("text", [b"9" * 400, b"0x" + b"f" * 300, b"1e400", b"-1e400", b"1e-400", b"0x1p-2000", b""])
+@each_row("text", [b"9" * 400, b"0x" + b"f" * 300, b"1e400", b"-1e400", b"1e-400", b"0x1p-2000", b""])
 def test_what_a_double_cannot_hold_is_no_number(text: bytes) -> None:
     with pytest.raises(CommandError):
         parse_double(text)
@@ -352,7 +353,7 @@ def test_integers(text: bytes, expected: int) -> None:
     assert to_int(text) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         *(b"", b"-", b"+1", b"01", b"-0", b"00", b" 1", b"1 ", b"1.0", b"1e3", b"0x1", b"1_0", b"1\n"),

@@ -13,7 +13,7 @@ from evio_redis.keyspace import idle_times
 from evio_redis.keyspace.types.strings import EMBEDDED_MAX, embedded, encoding_of, raw
 from evio_redis.model.route import Route
 
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -342,9 +342,9 @@ OBJECT ENCODING k -> $8 skiplist
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 def test_what_is_marked_is_bytes_all_the_same() -> None:

@@ -16,6 +16,7 @@ from evio_redis.persistence.aof.encode import encode
 from evio_redis.protocol.inline import split_inline
 from evio_redis.protocol.parser import INLINE_MAX, MULTIBULK_MAX, Parser
 from tests.extent import examples
+from tests.tables import each_row
 
 argument = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"\r\n$3\r\n", b"\r\n*1\r\n", b"", b"x" * 70_000])
 commands = st.lists(st.lists(argument, min_size=1, max_size=4), max_size=6)
@@ -55,7 +56,7 @@ def test_with_hiredis_for_the_most_part_it_is_the_same(script: list[list[bytes]]
     assert fast.error == strict.error
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data, error",
     [
         (b"*3000000000\r\n", "invalid multibulk length"),
@@ -94,7 +95,7 @@ def test_an_inline_command_of_the_largest_size() -> None:
     assert outcome([line + b"\n"]) == outcome([line, b"\n"]) == ([[b"ECHO", b"x" * (INLINE_MAX - 5)]], None, 0)
 
 
-@pytest.mark.parametrize("data", [b"*-10\r\n", b"*0\r\n", b"*-1\r\n", b"\r\n", b"\n", b"  \r\n"])
+@each_row("data", [b"*-10\r\n", b"*0\r\n", b"*-1\r\n", b"\r\n", b"\n", b"  \r\n"])
 def test_what_is_no_command_is_passed_over(data: bytes) -> None:
     parser = Parser()
     assert parser.parse(data + encode([b"PING"])) == [[b"PING"]]
@@ -115,7 +116,7 @@ def test_before_the_password_the_limits_are_smaller() -> None:
     assert parser.parse(encode([b"AUTH", b"x" * 16384])) == [[b"AUTH", b"x" * 16384]]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line, words",
     [
         (b"PING", [b"PING"]),

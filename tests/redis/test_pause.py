@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.tables import each_row
+
 from .transcripts import SERVERS, running
 from .wire import Wire
 
@@ -113,7 +115,7 @@ def test_expired_keys_are_not_seen_and_not_removed(port: int) -> None:
         assert wire.ask("DBSIZE") == b":0\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("command", "reply"),
     [
         ("CLIENT PAUSE", b"-ERR wrong number of arguments for 'client|pause' command\r\n"),

@@ -21,6 +21,7 @@ from evio_redis.keyspace.types.zsets import SortedSet
 from evio_redis.persistence.rdb import intset, listpack, lzf, payload, ziplist
 from evio_redis.persistence.rdb.primitives import MALFORMED, Reader, length, string
 from evio_redis.persistence.rdb.values import code_of, pieces, read_value
+from tests.tables import each_row
 
 
 @dataclass
@@ -130,7 +131,7 @@ def test_what_older_redis_wrote() -> None:
     assert ziplist.unpack_zipmap(long) == [b"f", b"v" * 300]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("code", "body", "value"),
     [
         (1, length(2) + b"\x01a" + b"\xc0\x05", [b"a", b"5"]),
@@ -150,7 +151,7 @@ def test_encodings_that_are_only_read(code: int, body: bytes, value: Any) -> Non
     assert (found.scores if isinstance(found, SortedSet) else type(value)(found)) == value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("code", "body"),
     [
         (2, length(2) + b"\x01a\x01a"),
@@ -238,7 +239,7 @@ for value in VALUES:
         value.large = len(value) > 4
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {len(value)}")
+@each_row("value", VALUES)
 def test_what_is_packed_is_unpacked(value: Any) -> None:
     data = payload.pack(value, LIMITS)
     assert payload.intact(data)
@@ -259,7 +260,7 @@ def test_a_list_is_split_as_its_limit_says() -> None:
     assert nodes(-1, [b"x" * 100_000, b"y"]) == 2
 
 
-@pytest.mark.parametrize("change", range(12))
+@each_row("change", range(12))
 def test_any_other_byte_is_noticed(change: int) -> None:
     data = bytearray(payload.pack(b"v", LIMITS))
     assert len(data) == 13

@@ -19,6 +19,7 @@ from evio_redis.persistence.aof.encode import encode
 from evio_redis.replication.backlog import Backlog
 from tests.core.harness import TIMEOUT, eventually
 from tests.extent import full_only
+from tests.tables import each_row
 
 from .wire import Wire, redis_server
 
@@ -632,7 +633,7 @@ def test_a_replica_that_never_reads_is_dropped(tmp_path: Path) -> None:
             assert eventually(dropped)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sent", "reply"),
     [
         (b"PSYNC a\r\n", b"-ERR wrong number of arguments for 'psync' command\r\n"),

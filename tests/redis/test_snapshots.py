@@ -25,6 +25,7 @@ from evio_redis.persistence.rdb.crc64 import crc64
 from evio_redis.persistence.rdb.primitives import string
 from evio_redis.persistence.rdb.reader import load_rdb
 from tests.extent import examples
+from tests.tables import each_row
 
 from .wire import Wire, redis_server, words
 
@@ -304,7 +305,7 @@ def test_damage_is_one_line_with_the_offset(snapshot: bytes, tmp_path: Path) -> 
     assert refused > count / 4
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "error"),
     [
         (b"", "it is empty, not an RDB file"),

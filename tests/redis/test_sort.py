@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from . import changes
-from .transcripts import Line, check, conversations, running
+from .transcripts import Conversation, check, conversations, running
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -164,9 +164,9 @@ COMMAND GETKEYS SORT k GET STORE x -> *1 $1 k
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 EVENTS: list[changes.Case] = [
@@ -177,9 +177,9 @@ EVENTS: list[changes.Case] = [
 ]
 
 
-@pytest.mark.parametrize("case", EVENTS, ids=str)
-def test_events_and_changes(port: int, case: changes.Case) -> None:
-    changes.check(port, case)
+@pytest.mark.parametrize("group", changes.cases(EVENTS))
+def test_events_and_changes(port: int, group: list[changes.Case]) -> None:
+    changes.check(port, group)
 
 
 OPTIONS = [

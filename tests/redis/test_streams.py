@@ -21,8 +21,9 @@ from evio_redis.persistence.rdb import listpack, payload
 from evio_redis.persistence.rdb.primitives import Reader
 from evio_redis.persistence.rdb.streams import stream_pieces
 from tests.core.harness import eventually
+from tests.tables import each_row
 
-from .transcripts import SERVERS, Line, check, conversations, running
+from .transcripts import SERVERS, Conversation, check, conversations, running
 from .wire import Wire, redis_server
 
 
@@ -458,9 +459,9 @@ COMMAND GETKEYS XINFO STREAM s -> *1 $1 s
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 # -- blocked clients
@@ -553,7 +554,7 @@ def test_unblocked_by_another_client(port: int) -> None:
         assert blocked.reply() == b"*-1\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("before", "command", "touches"),
     [
         ("", "XADD s 9-1 a b", True),
@@ -674,12 +675,12 @@ def test_ranges_of_what_was_added_and_deleted(most_entries: int) -> None:
     assert [entry_id for entry_id, _ in stream.items()] == ids
 
 
-@pytest.mark.parametrize("value", [b"", b"-", b"01", b"x" * 63, b"x" * 64, b"x" * 4095, b"x" * 4096, b"1" * 25])
+@each_row("value", [b"", b"-", b"01", b"x" * 63, b"x" * 64, b"x" * 4095, b"x" * 4096, b"1" * 25])
 def test_sizes_of_elements_are_those_of_a_listpack(value: bytes) -> None:
     assert element_size(value) == len(listpack.element(value))
 
 
-@pytest.mark.parametrize("bits", [7, 12, 15, 23, 31, 63])
+@each_row("bits", [7, 12, 15, 23, 31, 63])
 def test_sizes_of_integers_are_those_of_a_listpack(bits: int) -> None:
     for number in {sign * (1 << bits) + step for sign in (1, -1) for step in (-1, 0, 1)}:
         text = b"%d" % number

@@ -8,7 +8,7 @@ from hashlib import sha1
 import pytest
 
 from . import changes
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 from .wire import Wire
 
 TRANSCRIPT = r"""
@@ -620,9 +620,9 @@ LCS a b idx minmatchlen 1 withmatchlen -> *4 $7 matches *0 $3 len :0 | %2 $7 mat
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_replies(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_replies(port: int, group: list[Conversation]) -> None:
+    check(port, group)
 
 
 EVENTS: list[changes.Case] = [
@@ -655,9 +655,9 @@ EVENTS: list[changes.Case] = [
 ]
 
 
-@pytest.mark.parametrize("case", EVENTS, ids=str)
-def test_events_and_changes(port: int, case: changes.Case) -> None:
-    changes.check(port, case)
+@pytest.mark.parametrize("group", changes.cases(EVENTS))
+def test_events_and_changes(port: int, group: list[changes.Case]) -> None:
+    changes.check(port, group)
 
 
 def test_the_longest_common_subsequence_of_long_strings(port: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .transcripts import Line, check, conversations
+from .transcripts import Conversation, check, conversations
 
 TRANSCRIPT = r"""
 ZADD foo inf x -> :1
@@ -72,6 +72,6 @@ ZSCORE g x -> $16 3377699720527872 | ,3377699720527872
 """
 
 
-@pytest.mark.parametrize("lines", conversations(TRANSCRIPT))
-def test_scores_at_the_edge(port: int, lines: list[Line]) -> None:
-    check(port, lines)
+@pytest.mark.parametrize("group", conversations(TRANSCRIPT))
+def test_scores_at_the_edge(port: int, group: list[Conversation]) -> None:
+    check(port, group)

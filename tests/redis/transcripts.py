@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 import evio_redis
+from tests.tables import grouped
 
 from .wire import Wire, redis_server, typed
 
-__all__ = ["SERVERS", "Line", "check", "conversations", "exchange", "running", "shown"]
+__all__ = ["SERVERS", "Conversation", "check", "conversations", "exchange", "running", "shown"]
 
 SERVERS = ["evio-redis", "redis-server"]
 """The servers of which every transcript is true."""
@@ -23,14 +22,18 @@ SERVERS = ["evio-redis", "redis-server"]
 Line = tuple[str, str, str]
 """A command, its reply in RESP2, and in RESP3."""
 
+Conversation = list[Line]
+"""What is said to a server that is empty, until the next one begins."""
+
 
 def conversations(text: str) -> list[Any]:
-    """The conversations of a transcript, as parameters of a test."""
-    found = []
-    for part in text.strip("\n").replace("\n  ", " ").split("\n\n"):
-        lines = [_line(line) for line in part.splitlines()]
-        found.append(pytest.param(lines, id=" / ".join(command for command, _, _ in lines)[:80]))
-    return found
+    """The conversations of a transcript, as parameters of a test: those that end with the same command are one."""
+    parts = text.strip("\n").replace("\n  ", " ").split("\n\n")
+    return grouped([[_line(line) for line in part.splitlines()] for part in parts], _subject)
+
+
+def _subject(lines: Conversation) -> str:
+    return lines[-1][0].split()[0].upper()
 
 
 def _line(line: str) -> Line:
@@ -54,12 +57,13 @@ def exchange(port: int, commands: list[str], protocol: int) -> list[str]:
         return [shown(wire.ask(typed(command.encode()))) for command in commands]
 
 
-def check(port: int, lines: list[Line]) -> None:
-    """Compare a conversation with what the server says now."""
-    commands = [command for command, _, _ in lines]
-    for protocol in (2, 3):
-        got = list(zip(commands, exchange(port, commands, protocol), strict=True))
-        assert got == [(line[0], line[protocol - 1]) for line in lines]
+def check(port: int, group: list[Conversation]) -> None:
+    """Compare conversations with what the server says now."""
+    for lines in group:
+        commands = [command for command, _, _ in lines]
+        for protocol in (2, 3):
+            got = list(zip(commands, exchange(port, commands, protocol), strict=True))
+            assert got == [(line[0], line[protocol - 1]) for line in lines], f"RESP{protocol}"
 
 
 def running(which: str) -> Iterator[int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.extent import FULL
+from tests.tables import each_row
 
 if sys.platform != "linux":
     pytest.skip("tools.bench runs on Linux only", allow_module_level=True)
@@ -377,7 +378,7 @@ def test_nothing_is_divided_by_zero() -> None:
     assert outcome.round_ratios("ours", "theirs", "cost") is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "value", "missed"),
     [
         (Target("work", "cost", "<=", 0.5, against="theirs"), 0.5, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,13 @@ QUESTIONS = ("What", "Whether", "How", "Who", "Whose", "Which", "Where", "When")
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def docstrings(path: Path) -> list[tuple[int, str]]:
     """The docstrings of a file, those behind constants and attributes included, each with its line."""
+    return [*_docstrings(path)]
+
+
+def _docstrings(path: Path) -> Iterator[tuple[int, str]]:
     to_do: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
     while to_do:
         node = to_do.pop()

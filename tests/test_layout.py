@@ -139,10 +139,15 @@ def modules(package: str) -> dict[str, Path]:
     return found
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
 def imports(module: str, path: Path) -> Iterator[Import]:
     """Every import of a module, with names that are relative made absolute."""
     parents = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -230,7 +235,7 @@ def test_servers_use_public_names_of_the_core_only(package: str) -> None:
         if within(each.imported, "evio_core") and each.imported.partition(".")[2] not in {"", *PUBLIC}
     ]
     for path in modules(package).values():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             match node:
                 case ast.Attribute(value=ast.Name(id="evio_core"), attr=name) if name not in PUBLIC:
                     wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: evio_core.{name}")

@@ -44,7 +44,7 @@ WORDS = {
 }
 """Patterns of whole words, and what stands in their place."""
 
-WRONG = re.compile("|".join(rf"(?P<w{number}>\b(?:{words})\b)" for number, words in enumerate(WORDS)))
+WRONG = re.compile(rf"\b(?:{'|'.join(rf'(?P<w{number}>{words})' for number, words in enumerate(WORDS))})\b")
 
 BLOCK = re.compile(r"^```.*?^```|<!--.*?-->|<(?:source|img)[^>]*>", re.DOTALL | re.MULTILINE)
 LITERAL = re.compile(r"``[^`]+``|`[^`]+`|https?://\S+|\([^()\s]*\)|^(?: {4}|\t).*$", re.MULTILINE)

@@ -19,8 +19,11 @@ from tests.extent import FULL
 
 from . import kqueue
 
-POLLERS = ["epoll", "select", "asyncio", *(["kqueue"] if FULL else [])]
+POLLERS = ["epoll", "asyncio", *(["select", "kqueue"] if FULL else [])]
 """The pollers of tests that are about one server of one loop."""
+
+PROCESSES = [poller for poller in POLLERS if poller != "kqueue"]
+"""The pollers of a process of its own, which has no stand-in."""
 
 NATIVE = [poller for poller in POLLERS if poller != "asyncio"]
 

@@ -29,7 +29,7 @@ from evio_core.stream import listener
 from evio_core.udp import datagram
 from tests.ports import free_port
 
-from .conftest import NATIVE, POLLERS, Certificates, Variant, use_poller
+from .conftest import NATIVE, POLLERS, PROCESSES, Certificates, Variant, use_poller
 from .harness import TIMEOUT, Recorder, Running, connect, eventually, receive, receive_all, running
 
 
@@ -61,7 +61,7 @@ serve(Events(serving=serving, data=lambda conn, chunk: chunk), "tcp://127.0.0.1:
 """
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", PROCESSES)
 def test_running_out_of_descriptors_is_told_once_costs_no_cpu_and_passes(poller: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", OUT_OF_DESCRIPTORS],
@@ -724,7 +724,7 @@ class Client:
                     self.got[-1] += len(part)
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", PROCESSES)
 @pytest.mark.parametrize("program", ["evio_echo", "large replies"])
 def test_sigterm_under_load_cuts_no_reply(poller: str, program: str) -> None:
     if program == "evio_echo":
@@ -793,7 +793,7 @@ def test_a_call_that_crosses_with_the_end_of_the_fallback_is_no_error(monkeypatc
     assert loop.aio.is_closed()
 
 
-@pytest.mark.parametrize("poller", ["epoll", "select", "asyncio"])
+@pytest.mark.parametrize("poller", PROCESSES)
 def test_a_second_sigterm_stops_at_once(poller: str) -> None:
     """The peer never takes its reply: the first signal would wait for it, up to ``shutdown_timeout``."""
     with Process("-c", LARGE_REPLIES, EVIO_POLLER=poller) as server, connect(server.addr) as peer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -190,30 +191,54 @@ def test_the_line_of_counters() -> None:
     assert program.describe(before, now, 10.0) == expected
 
 
-@pytest.mark.parametrize(
-    ("flags", "text"),
-    [
-        ([], "the following arguments are required: --handler"),
-        (["--handler", "server"], "--handler takes module:Name, such as server:Echo, not 'server'"),
-        (["--handler", "server.py:Echo"], "--handler takes a module, not a file: server:Echo"),
-        (["--handler", "server:Ecko"], "server has no 'Ecko'; did you mean Echo?"),
-        (["--handler", "server:Ecko", "--workers", "2"], "server has no 'Ecko'; did you mean Echo?"),
-        (["--handler", "server:number"], "server:number is 5; it has to be a Handler class, Events, or a function"),
-        (["--handler", "server:NotOne"], "it has to be a Handler class, Events, or a function"),
-        (["--handler", "server:own"], "server:own has addresses of its own (Events.handlers): give it to serve()"),
-        (["--handler", "nosuch:Echo"], "there is no module 'nosuch' here or among what is installed"),
-        (["tcp://127.0.0.1:0", "--handler", "server:Echo"], "tcp://127.0.0.1:0 is given twice"),
-        (["--handler", "server:Echo", "htp://x"], "unknown scheme 'htp'; did you mean tcp?"),
-        (["--handler", "server:Echo", "--relod"], "unknown flag --relod; did you mean --reload?"),
-        (["--handler", "server:Echo", "--loops", "x"], "--loops: 'x' is not a number from 0 to 9999"),
-    ],
-)
-def test_bad_usage_is_one_line_and_status_2(directory: Path, flags: list[str], text: str) -> None:
-    command = [sys.executable, "-m", "evio_core", "tcp://127.0.0.1:0", *flags]
+BAD_USAGE: list[tuple[list[str], str]] = [
+    ([], "the following arguments are required: --handler"),
+    (["--handler", "server"], "--handler takes module:Name, such as server:Echo, not 'server'"),
+    (["--handler", "server.py:Echo"], "--handler takes a module, not a file: server:Echo"),
+    (["--handler", "server:Ecko"], "server has no 'Ecko'; did you mean Echo?"),
+    (["--handler", "server:Ecko", "--workers", "2"], "server has no 'Ecko'; did you mean Echo?"),
+    (["--handler", "server:number"], "server:number is 5; it has to be a Handler class, Events, or a function"),
+    (["--handler", "server:NotOne"], "it has to be a Handler class, Events, or a function"),
+    (["--handler", "server:own"], "server:own has addresses of its own (Events.handlers): give it to serve()"),
+    (["--handler", "nosuch:Echo"], "there is no module 'nosuch' here or among what is installed"),
+    (["tcp://127.0.0.1:0", "--handler", "server:Echo"], "tcp://127.0.0.1:0 is given twice"),
+    (["--handler", "server:Echo", "htp://x"], "unknown scheme 'htp'; did you mean tcp?"),
+    (["--handler", "server:Echo", "--relod"], "unknown flag --relod; did you mean --reload?"),
+    (["--handler", "server:Echo", "--loops", "x"], "--loops: 'x' is not a number from 0 to 9999"),
+]
+
+EACH_IN_TURN = """
+import contextlib, io, json, sys
+from evio_core.__main__ import main
+ended = []
+for flags in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            status = main(["tcp://127.0.0.1:0", *flags])
+        except SystemExit as error:
+            status = error.code
+    ended.append([status, said.getvalue()])
+print(json.dumps(ended))
+"""
+"""One process for all rows, which import a program each."""
+
+
+def test_bad_usage_is_one_line_and_status_2(directory: Path) -> None:
+    command = [sys.executable, "-c", EACH_IN_TURN, json.dumps([flags for flags, _ in BAD_USAGE])]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    assert done.stderr == ""
+    for (status, error), (flags, text) in zip(json.loads(done.stdout), BAD_USAGE, strict=True):
+        assert (status, error.count("\n")) == (2, 1), (flags, error)
+        assert error.startswith("python -m evio_core: "), flags
+        assert text in error, flags
+
+
+def test_the_status_of_bad_usage_is_that_of_the_process(directory: Path) -> None:
+    command = [sys.executable, "-m", "evio_core", "tcp://127.0.0.1:0", "--handler", "server:Ecko"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("python -m evio_core: ")
-    assert text in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "python -m evio_core: server has no 'Ecko'; did you mean Echo?\n"
 
 
 @pytest.mark.parametrize("flags", [[], ["--workers", "2"]])

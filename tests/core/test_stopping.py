@@ -16,10 +16,9 @@ import pytest
 
 from evio_core import Action, Conn, Events, Handler, Reply, Server, ServerStopped
 
-from .conftest import POLLERS, use_poller
+from .conftest import POLLERS, PROCESSES, use_poller
 from .harness import TIMEOUT, Recorder, connect, receive, receive_all, running
 
-REAL_POLLERS = ["epoll", "select", "asyncio"]
 """Of processes of their own, which have no stand-ins."""
 
 SELF_CALLING = {
@@ -80,7 +79,7 @@ def start(code: str, poller: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("poller", REAL_POLLERS)
+@pytest.mark.parametrize("poller", PROCESSES)
 @pytest.mark.parametrize("what", SELF_CALLING)
 def test_a_program_that_always_has_something_to_do_ends_with_the_first_signal(what: str, poller: str) -> None:
     process = start(SELF_CALLING[what], poller)
@@ -111,7 +110,7 @@ serve(Events(serving=serving, data=data), "tcp://127.0.0.1:0")
 """
 
 
-@pytest.mark.parametrize("poller", REAL_POLLERS)
+@pytest.mark.parametrize("poller", PROCESSES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_third_signal_interrupts_an_endless_callback(number: signal.Signals, poller: str) -> None:
     process = start(ENDLESS, poller)

@@ -22,7 +22,7 @@ import pytest
 import trustme
 
 from tests.core.harness import receive, receive_all
-from tests.extent import full_only
+from tests.extent import FULL
 from tests.ports import free_port
 
 from .program import EXAMPLES, TIMEOUT, Program, Source
@@ -40,13 +40,18 @@ def scenario(name: str) -> Callable[[Scenario], Scenario]:
     return register
 
 
-def extent(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    """Both examples of the fixture start pytest with all its plugins: one is for a full run."""
-    return (full_only,) if name == "test_session.py" else ()
+DAILY = {"echo.py", "hello.py", "login.py", "multiplexed.py", "sums.py", "visits.py"}
+"""Examples of the guide that are run each time, beside those of the READMEs. What the others use has tests of its own:
+what they add is that the text is right."""
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [pytest.param(*example, id=example[0], marks=extent(example[0])) for example in EXAMPLES]
+    ("name", "code"),
+    [
+        pytest.param(*example, id=example[0])
+        for example in EXAMPLES
+        if FULL or example[0] in DAILY or "README" in example[0]
+    ],
 )
 def test_example(name: str, code: str, tmp_path: Path) -> None:
     SCENARIOS.get(name, runs)(Source(code, tmp_path))
@@ -66,7 +71,7 @@ def runs(source: Source) -> None:
 def test_every_example_of_the_guide_is_talked_to() -> None:
     names = [name for name, _ in EXAMPLES]
     assert len(names) == len(set(names)) > 15
-    assert {name for name in names if name.endswith(".py")} == SCENARIOS.keys()
+    assert {name for name in names if name.endswith(".py")} == SCENARIOS.keys() >= DAILY
 
 
 # -- a first server

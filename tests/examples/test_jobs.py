@@ -8,19 +8,19 @@ import socket
 
 from tests.core.harness import connect, receive_all
 from tests.core.test_faults import reset
+from tests.extent import examples
 
 from .running import ROOT, example
 
-PASSWORD = hashlib.scrypt(b"secret", salt=b"pepper", n=2**14, r=8, p=1, dklen=32).hex()
-
 
 def test_answers_come_in_the_order_of_the_jobs() -> None:
+    password = hashlib.scrypt(b"secret", salt=b"pepper", n=2**14, r=8, p=1, dklen=32).hex()
     jobs: list[object] = []
     expected: list[object] = []
-    for _ in range(20):
+    for _ in range(examples(20)):
         jobs += [["password", "secret"], ["factors", 600851475143], ["checksum", str(ROOT / "jobs/jobs.py")]]
         digest = hashlib.sha256((ROOT / "jobs/jobs.py").read_bytes()).hexdigest()
-        expected += [{"result": PASSWORD}, {"result": [71, 839, 1471, 6857]}, {"result": digest}]
+        expected += [{"result": password}, {"result": [71, 839, 1471, 6857]}, {"result": digest}]
     with example("jobs", "tcp://127.0.0.1:0") as server, connect(("127.0.0.1", server.port)) as client:
         client.sendall(b"".join(json.dumps(job).encode() + b"\n" for job in jobs))
         client.shutdown(socket.SHUT_WR)

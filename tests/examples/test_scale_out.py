@@ -24,7 +24,7 @@ from redis.retry import Retry
 import evio_redis
 from evio_redis.cluster.nodes import read_map
 from tests.core.harness import needs
-from tests.extent import FULL
+from tests.extent import FULL, full_only
 from tests.ports import free_port, free_ports
 
 from .running import ROOT
@@ -357,6 +357,7 @@ def get(port: int, path: str, source: str) -> bytes:
         return received
 
 
+@full_only
 def test_clients_behind_haproxy_are_known(tmp_path: Path) -> None:
     with running("proxy-protocol", tmp_path, "haproxy") as servers:
         for port in (6430, 6431):  # version 1 and 2
@@ -381,6 +382,7 @@ def test_clients_behind_haproxy_are_known(tmp_path: Path) -> None:
 # -- nginx
 
 
+@full_only
 def test_nginx_caches_and_balances_over_tcp_and_unix(tmp_path: Path) -> None:
     with running("cache", tmp_path, "nginx") as servers:
         port = servers.port(8440)

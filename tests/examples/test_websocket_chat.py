@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.core.harness import TIMEOUT, connect, receive, receive_all
+from tests.extent import examples
 
 from .running import Example, example
 
 pytest.importorskip("wsproto", reason="wsproto is not installed")
 
-CROWD = 1000
+CROWD = examples(1000)
 
 
 def join(server: Example) -> Any:

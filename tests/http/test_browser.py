@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from tests.core.harness import eventually
+from tests.extent import FULL, full_only
 
 from .browser import Browser, browser
 from .serving import Served, serving
@@ -83,7 +84,7 @@ def font() -> bytes:
     return struct.pack(">IHHHH", 0x10000, len(tables), 128, 3, 32) + directory + body
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture(params=["http", "https"] if FULL else ["https"])
 def site(
     request: pytest.FixtureRequest, tmp_path: Path, authority: trustme.LeafCert
 ) -> Iterator[tuple[Served, str, Path]]:
@@ -231,6 +232,7 @@ def test_the_listing(site: tuple[Served, str, Path], page: Browser, tmp_path: Pa
     assert served.stop() == 0
 
 
+@full_only
 def test_a_page_shows_what_has_changed(page: Browser, tmp_path: Path) -> None:
     pytest.importorskip("watchfiles")
     site = tmp_path / "site"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.harness import TIMEOUT, connect, eventually, needs, receive_all
-from tests.extent import FULL
+from tests.extent import FULL, full_only
 
 from .serving import Served, serving
 
@@ -94,6 +94,7 @@ def test_no_request_of_wrk_fails_while_workers_are_replaced(site: str, flags: li
 
 
 @needs_metrics
+@full_only
 def test_no_request_of_h2load_fails_while_workers_are_replaced(site: str) -> None:
     h2load = needs("h2load")
     with serving(site, "--port", "0", "--workers", "2", "--metrics", "/metrics") as served:

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from tests.core.harness import needs
+from tests.extent import full_only
 
 from .test_clients import BUILD, install
 from .transcripts import SERVERS, running
@@ -114,6 +115,7 @@ def node_project() -> Path:
 
 
 @pytest.mark.timeout(400)
+@full_only
 def test_node_redis(port: int, node_project: Path) -> None:
     command = [needs("node"), "cache.js", str(port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=node_project, check=False)

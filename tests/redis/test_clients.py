@@ -24,7 +24,7 @@ import redis.asyncio
 
 import evio_redis
 from tests.core.harness import needs
-from tests.extent import FULL
+from tests.extent import FULL, full_only
 
 TIMEOUT = 60
 BUILD = Path(__file__).parents[2] / "build"
@@ -298,6 +298,7 @@ def node_project() -> Path:
 
 
 @pytest.mark.timeout(400)
+@full_only
 def test_the_clients_of_node(server: evio_redis.Server, node_project: Path) -> None:
     command = [needs("node"), "talk.js", str(server.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=node_project, check=False)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import evio_redis
 from evio_redis.persistence.aof.encode import encode
+from tests.extent import FULL
 
 from .differential import commands, normalised
 from .wire import Wire, redis_server
@@ -110,7 +111,7 @@ def changes(client: Client) -> int:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("protocol", [2, 3], ids=["resp2", "resp3"])
+@pytest.mark.parametrize("protocol", [3, *([2] if FULL else [])], ids="resp{}".format)
 def test_replies_and_keys_are_the_same(real: int, ours: int, protocol: int) -> None:
     @settings(
         max_examples=EXAMPLES,

@@ -23,7 +23,7 @@ Line = tuple[str, str, str]
 """A command, its reply in RESP2, and in RESP3."""
 
 Conversation = list[Line]
-"""What is said to a server that is empty, until the next one begins."""
+"""Lines that a server that was empty takes one after the other."""
 
 
 def conversations(text: str) -> list[Any]:

@@ -197,6 +197,8 @@ a: GET x
 a: SET r1 1
 a: SET w1 1
 a: GET w1
+a: SET w1 get
+a: SET w1 1 get
 a: GET r1
 a: SET w1 1 GET
 a: MGET a r1 w1
@@ -574,8 +576,18 @@ def drive(port: int, path: Path, script: tuple[str, ...], wrong: str) -> list[st
 
 
 def test_users_in_the_configuration(tmp_path: Path) -> None:
-    rules = "user alice on nopass ~a* +get\nuser default on >p +@all ~* &*\nuser dora +get\n"
-    script = ("GET a", "AUTH p", "ACL LIST", "ACL SETUSER eve on", "CONFIG REWRITE", "AUTH alice x", "GET a", "GET b")
+    rules = "user alice on nopass ~a* +get\nuser default on >p +@all ~*\nuser dora +get\n"
+    script = (
+        "GET a",
+        "AUTH p",
+        "ACL LIST",
+        "SUBSCRIBE c",
+        "ACL SETUSER eve on",
+        "CONFIG REWRITE",
+        "AUTH alice x",
+        "GET a",
+        "GET b",
+    )
     results = []
     for which in ("real", "ours"):
         path = tmp_path / f"{which}.conf"

@@ -67,6 +67,51 @@ def test_help_is_there_as_errors_say(wire: Wire) -> None:
     assert {b"+POPULATE <count> [<prefix>] [<size>]", b"+HELP", b"+SLEEP <seconds>"} <= set(lines)
 
 
+def test_keys_and_libraries_are_loaded_anew(tmp_path: Path, program: str) -> None:
+    library = "#!lua name={0}\nredis.register_function('{0}', function() return '{0}' end)"
+    with running(program, {"enable-debug-command": "yes", "dir": str(tmp_path)}) as port, Wire(port) as wire:
+        wire.ask("SET k 1 PX 100000")
+        wire.ask(["FUNCTION", "LOAD", library.format("one")])
+        assert wire.ask("DEBUG RELOAD") == b"+OK\r\n"
+        wire.ask(["FUNCTION", "LOAD", library.format("two")])
+        wire.ask("SET k 2")
+        wire.ask("SET l 2")
+        assert wire.ask("DEBUG RELOAD NOSAVE NOFLUSH MERGE") == b"+OK\r\n"
+        assert [wire.ask("GET k"), wire.ask("GET l")] == [b"$1\r\n1\r\n", b"$1\r\n2\r\n"]
+        assert wire.ask("PTTL k") > b":90000"
+        assert [wire.ask(f"FCALL {name} 0") for name in ("one", "two")] == [b"$3\r\none\r\n", b"$3\r\ntwo\r\n"]
+        assert wire.ask("DEBUG RELOAD NOSAVE NOFLUSH").startswith(b"-ERR Error trying to load the RDB dump")
+        assert wire.ask("debug reload nosave") == b"+OK\r\n"
+        assert wire.ask("GET l") == b"$-1\r\n"
+        error = b"-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.\r\n"
+        assert wire.ask("DEBUG RELOAD OVER") == error
+
+
+RESP3_IN_SCRIPTS = [
+    [name, version, client]
+    for name in ("bignum", "map", "set", "double", "null", "verbatim", "true", "false", "attrib")
+    for version in (2, 3)
+    for client in (2, 3)
+]
+
+
+def test_every_kind_of_reply_passes_through_scripts() -> None:
+    """All in one: a server of each program is enough."""
+    said = []
+    for program in ("evio-redis", "redis-server"):
+        with running(program, {"enable-debug-command": "yes"}) as port, Wire(port) as wire:
+            assert wire.ask("DEBUG SET-DISABLE-DENY-SCRIPTS 1") == b"+OK\r\n"
+            replies = []
+            for name, version, client in RESP3_IN_SCRIPTS:
+                wire.ask(f"HELLO {client}")
+                code = f"redis.setresp({version}) return redis.call('debug', 'protocol', '{name}')"
+                replies.append((name, version, client, wire.ask(["EVAL", code, "0"])))
+            wire.ask("DEBUG SET-DISABLE-DENY-SCRIPTS 0")
+            replies.append(("", 0, 0, wire.ask(["EVAL", "return redis.call('debug', 'help')", "0"])))
+            said.append(replies)
+    assert said[0] == said[1]
+
+
 def test_what_was_loaded_anew_is_no_change(tmp_path: Path, program: str) -> None:
     options = {"appendonly": "yes", "enable-debug-command": "yes", "dir": str(tmp_path)}
     with running(program, options) as port, Wire(port) as wire:

@@ -241,6 +241,22 @@ def rest(running: subprocess.Popen[str]) -> list[str]:
     return [line.partition(" * ")[2] or line.partition(" # ")[2] for line in running.stdout.read().splitlines()]
 
 
+def test_names_of_files_are_relative_to_the_directory(tmp_path: Path) -> None:
+    """As redis-server has it, which goes there."""
+    (tmp_path / "users.acl").write_text("user default on nopass ~* &* +@all\nuser alice on >p ~* +@all\n")
+    config = tmp_path / "redis.conf"
+    config.write_text(f"dir {tmp_path}\naclfile users.acl\npidfile server.pid\nunixsocket server.sock\nport 0\n")
+    with subprocess.Popen([sys.executable, "-m", "evio_redis", str(config)], stdout=subprocess.DEVNULL) as running:
+        try:
+            wait_for(tmp_path / "server.sock", running)
+            with redis.Redis(unix_socket_path=str(tmp_path / "server.sock")) as client:
+                assert client.acl_users() == ["alice", "default"]
+                assert client.config_get("dir") == {"dir": str(tmp_path)}
+            assert (tmp_path / "server.pid").read_text() == f"{running.pid}\n"
+        finally:
+            running.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_process_says_where_it_listens_and_ends_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     path = tmp_path / "server.pid"

@@ -616,6 +616,11 @@ def test_old_data_is_not_served_unless_it_may_be(tmp_path: Path) -> None:
             with pytest.raises(redis.exceptions.MasterDownError):
                 replica.get("k")
             assert replica.info("replication")["master_link_status"] == "down"
+            with Wire(b) as wire:  # what is queued is looked at again
+                follow(replica, master)
+                assert [wire.ask("MULTI"), wire.ask("GET k")] == [b"+OK\r\n", b"+QUEUED\r\n"]
+                replica.replicaof("127.0.0.1", 1)
+                assert wire.ask("EXEC").startswith(b"-EXECABORT Transaction discarded because of: MASTERDOWN Link")
             follow(replica, master)
             assert replica.get("k") == b"v"
 

@@ -234,6 +234,8 @@ COMMANDS: list[list[Any]] = [
     ["EVAL_RO", "return redis.call('publish', 'c', 'm')", 0],
     ["EVAL", "#!lua flags=no-writes\nreturn redis.pcall('spublish', 'c', 'm')", 0],
     ["EVAL", "return redis.call('publish', 'c', 'm')", 0],
+    ["EVAL", "return redis.call('XREAD', 'block', '0', 'STREAMS', KEYS[1], '$')", 1, "nothing"],
+    ["EVAL", "return redis.pcall('xreadgroup', 'group', 'g', 'c', 'BLOCK', 'x', 'STREAMS', 's', '>')", 0],
     ["EVALSHA_RO", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0],
     ["SCRIPT", "KILL"],
     ["SCRIPT", "FLUSH", "x"],

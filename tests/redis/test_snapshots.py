@@ -181,6 +181,27 @@ def test_save_points(tmp_path: Path) -> None:
     assert loaded(tmp_path / "dump.rdb") == 3  # at the end, too
 
 
+@pytest.mark.parametrize("save", ["999 9", ""])
+def test_no_snapshot_brings_back_what_flushall_has_removed(tmp_path: Path, save: str) -> None:
+    with evio_redis.Server(port=0, dir=str(tmp_path), save=save) as server, Wire(server.port) as wire:
+        wire.ask("SET a 1")
+        assert wire.ask("SAVE") == b"+OK\r\n"
+        wire.ask("SET b 1")
+        assert wire.ask("FLUSHALL") == b"+OK\r\n"
+        assert (b"rdb_changes_since_last_save:0\r\n" in wire.ask("INFO persistence")) == bool(save)
+        assert loaded(tmp_path / "dump.rdb") == (0 if save else 1)
+
+
+def test_flushall_gives_up_the_snapshot_that_is_being_written(tmp_path: Path) -> None:
+    slow = {"rdb_key_save_delay": "1000000", "enable_debug_command": "yes"}
+    with evio_redis.Server(port=0, dir=str(tmp_path), save="", **slow) as server, Wire(server.port) as wire:
+        wire.ask("DEBUG POPULATE 100")
+        assert wire.ask("BGSAVE") == b"+Background saving started\r\n"
+        assert wire.ask("FLUSHALL") == b"+OK\r\n"
+        assert b"rdb_bgsave_in_progress:0\r\n" in wire.ask("INFO persistence")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("save", "command", "written"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,6 +248,11 @@ XGROUP SETID s nothing 0 -> -NOGROUP No such consumer group 'nothing' for key na
 XGROUP SETID nothing g 0 -> -ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want
   to use the MKSTREAM option to create an empty stream automatically.
 XGROUP SETID s g 0 MKSTREAM -> -ERR unknown subcommand or wrong number of arguments for 'SETID'. Try XGROUP HELP.
+XGROUP SETID s g - -> +OK
+XGROUP SETID s h + -> +OK
+XGROUP SETID s h 0 -> +OK
+XGROUP SETID s g (5 -> -ERR Invalid stream ID specified as stream command argument
+XGROUP CREATE s i - -> -ERR Invalid stream ID specified as stream command argument
 XGROUP SETID s g 5 ENTRIESREAD 3 -> +OK
 XINFO GROUPS s -> *2 *12 $4 name $1 g $9 consumers :0 $7 pending :0 $17 last-delivered-id $3 5-0 $12 entries-read :3
   $3 lag :0 *12 $4 name $1 h $9 consumers :0 $7 pending :0 $17 last-delivered-id $3 0-0 $12 entries-read $-1 $3 lag
@@ -506,6 +512,9 @@ THEN = [
 ]
 
 
+FAILED = re.compile(rb"cmdstat_(xread(?:group)?:calls=\d+).*(,rejected_calls=\d+,failed_calls=\d+)")
+
+
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[int, int]]:
     with redis_server() as real, evio_redis.Server(port=0) as ours:
@@ -519,7 +528,7 @@ def test_blocked_clients_get_the_same(both: tuple[int, int], waiting: str, then:
     assert ours == real
 
 
-def freed(port: int, waiting: str, then: str, protocol: int) -> list[bytes]:
+def freed(port: int, waiting: str, then: str, protocol: int) -> list[Any]:
     """Return the replies to the commands, to two clients that have been waiting, and which errors that is counted
     as."""
     with Wire(port) as wire, Wire(port) as first, Wire(port) as second:
@@ -536,7 +545,8 @@ def freed(port: int, waiting: str, then: str, protocol: int) -> list[bytes]:
                     break
         replies = [wire.ask(command.encode() + b"\r\n") for command in then.split("|")]
         freed = [first.reply(), second.reply()]
-        return [*replies, *freed, wire.ask("INFO errorstats"), wire.ask("XINFO GROUPS s")]
+        failed = FAILED.findall(wire.ask("INFO commandstats"))
+        return [*replies, *freed, wire.ask("INFO errorstats"), failed, wire.ask("XINFO GROUPS s")]
 
 
 def _has_reply(wire: Wire) -> bool:

@@ -126,6 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == ["--export"]:
             return export(given[1:])
         config = parse_arguments([*given])
+        if not config.workers:  # each of those has a directory of its own
+            config.enter_directory()
         logfile.configure(config)
         if config.workers:
             return run_workers(config, given)

@@ -125,6 +125,7 @@ class Users:
     def _declare(self, name: str, rules: list[bytes]) -> None:
         user = self.by_name.get(name) or self.new(name)
         if user is self.default:
+            user.all_channels = self._config.acl_pubsub_default == "allchannels"
             user.apply(b"reset")
         try:
             merged = merge_selectors(rules)

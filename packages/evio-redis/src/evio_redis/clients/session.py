@@ -75,6 +75,7 @@ class Session:
         "resp",
         "seen",
         "rewritten",
+        "scripted",
         "services",
         "shard_channels",
         "tracking",
@@ -116,6 +117,7 @@ class Session:
         self.read_only: bool = False  # it may read what a master in the cluster has from a replica (READONLY)
         self.queue: list[Args] | None = None  # of MULTI
         self.atomic: bool = False  # within EXEC, where nothing may block
+        self.scripted: bool = False  # it is that of what scripts call
         self.executing: list[Args] | None = None  # what EXEC found queued, while it runs
         self.dirty_exec: bool = False  # a command could not be queued
         self.dirty_cas: bool = False  # a watched key was modified

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.describe import is_allowed
@@ -21,9 +19,10 @@ from ..persistence import AppendOnlyFile
 from ..persistence.loading import Loading
 from ..persistence.rdb.payload import Checksums
 from ..persistence.rdb.reader import load_rdb
-from ..persistence.rdb.writer import write_rdb
+from ..persistence.snapshots import Snapshots
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, array, bulk, integer, simple
+from ..scripting import Runner
 from ..stats.memory import MemoryLimit
 from .objects import encoding_name
 
@@ -35,7 +34,7 @@ __all__: list[str] = []
 NO_OPS = frozenset(
     (
         *(b"JMAP", b"CHANGE-REPL-ID", b"QUICKLIST-PACKED-THRESHOLD", b"STRINGMATCH-LEN", b"PAUSE-CRON", b"LISTPACK"),
-        *(b"SET-DISABLE-DENY-SCRIPTS", b"REPLYBUFFER", b"CONFIG-REWRITE-FORCE-ALL", b"OOM", b"LOG"),
+        *(b"REPLYBUFFER", b"CONFIG-REWRITE-FORCE-ALL", b"OOM", b"LOG"),
     )
 )
 """Subcommands that have nothing to do here: they are about Redis's own insides."""
@@ -93,6 +92,12 @@ def _set_active_expire(session: Session, args: Args) -> bytes:
 @_subcommand("SET-SKIP-CHECKSUM-VALIDATION", 3)
 def _skip_checksums(session: Session, args: Args) -> bytes:
     session.services[Checksums].checked = args[2] == b"0"
+    return OK
+
+
+@_subcommand("SET-DISABLE-DENY-SCRIPTS", 3)
+def _let_scripts_call_all(session: Session, args: Args) -> bytes:
+    session.services[Runner].denies = args[2] == b"0"
     return OK
 
 
@@ -162,10 +167,12 @@ POPULATE <count> [<prefix>] [<size>]
     Make so many string keys, named prefix:<number>.
 PROTOCOL <type>
     A reply of this type, string to false.
-RELOAD
-    Write all keys to a file, forget them and load it.
+RELOAD [NOSAVE] [NOFLUSH] [MERGE]
+    Write a snapshot, forget all keys and load it.
 SET-ACTIVE-EXPIRE <0|1>
     Whether expired keys are looked for.
+SET-DISABLE-DENY-SCRIPTS <0|1>
+    Whether scripts may call all commands.
 SLEEP <seconds>
     Have everybody wait."""
 
@@ -213,30 +220,43 @@ def _protocol(session: Session, args: Args) -> bytes:
 
 
 @_subcommand("LOADAOF", 2)
-@_subcommand("RELOAD", 2)
-def _load(session: Session, args: Args) -> bytes:
-    """Forget all keys and load them from the log, or from what they were written to just now."""
+def _load_log(session: Session, args: Args) -> bytes:
+    """Forget all keys and load them from the log."""
+    _replace_keys(session, session.services[AppendOnlyFile].reload, "the AOF files, check server logs")
+    return OK
+
+
+@_subcommand("RELOAD", 2, MANY)
+def _reload(session: Session, args: Args) -> bytes:
+    """Write a snapshot, forget all keys and load it; ``NOSAVE``, ``NOFLUSH``: without the first, or the second, for
+    which ``MERGE`` has keys replaced that are there."""
+    options = {word.upper() for word in args[2:]}
+    if not options <= {b"NOSAVE", b"NOFLUSH", b"MERGE"}:
+        raise CommandError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+    services = session.services
+    snapshots, aof = services[Snapshots], services[AppendOnlyFile]
+
+    def load() -> None:
+        if b"NOSAVE" not in options:
+            snapshots.save()
+        with aof.suspended() if b"NOFLUSH" in options else aof.replaying():
+            load_rdb(services[Keyspace], snapshots.path, services[Config], replace=b"MERGE" in options)
+
+    _replace_keys(session, load, "the RDB dump, check server logs")
+    return OK
+
+
+def _replace_keys(session: Session, load: Callable[[], None], what: str) -> None:
     services = session.services
     if services[Loading].active:
         raise CommandError(LOADING)
-    aof = services[AppendOnlyFile]
-    path = Path(services[Config].dir) / f"temp-reload-{os.getpid()}.rdb"
     try:
-        if args[1].upper() == b"LOADAOF":
-            aof.reload()
-        else:
-            keyspace = services[Keyspace]
-            write_rdb(services[Config], keyspace, path)
-            with aof.replaying():
-                keyspace.functions.clear()
-                load_rdb(keyspace, path, services[Config])
+        load()
     except (LogCorrupt, OSError) as error:
-        raise CommandError(f"ERR Error trying to load the AOF files, check server logs: {error}") from None
+        raise CommandError(f"ERR Error trying to load {what}: {error}") from None
     finally:
-        path.unlink(missing_ok=True)
         services[MemoryLimit].recount()
     services[LastSave].dirty = services[Keyspace].dirty
-    return OK
 
 
 @_subcommand("OBJECT", 3, MANY)

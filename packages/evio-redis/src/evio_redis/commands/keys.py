@@ -15,6 +15,7 @@ from ..keyspace.cursors import Scans, parse_cursor, parse_options
 from ..keyspace.keyspace import Keyspace
 from ..model.args import Options
 from ..model.command import Args, command
+from ..persistence.snapshots import Snapshots
 from ..protocol.glob import matcher
 from ..protocol.numbers import parse_int32
 from ..protocol.resp import OK, ONE, ZERO, bulk, bulks, integer
@@ -252,6 +253,7 @@ def flushdb(session: Session, args: Args) -> bytes:
 def flushall(session: Session, args: Args) -> bytes:
     _check_flush(args)
     session.services[Keyspace].flush(session.services[Keyspace].databases)
+    session.services[Snapshots].flushed()
     return OK
 
 

@@ -73,13 +73,13 @@ def sunsubscribe(session: Session, args: Args) -> bytes:
 
 @command("PUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", since="2.0.0")
 def publish(session: Session, args: Args) -> bytes:
-    session.services[AppendOnlyFile].feed_replicas(args)
+    session.services[AppendOnlyFile].feed_replicas(args, session.db)
     return integer(session.services[PubSub].publish(args[1], args[2]))
 
 
 @command("SPUBLISH", arity=3, flags="pubsub loading stale fast may_replicate", keys=(1,), since="7.0.0")
 def spublish(session: Session, args: Args) -> bytes:
-    session.services[AppendOnlyFile].feed_replicas(args)
+    session.services[AppendOnlyFile].feed_replicas(args, session.db)
     return integer(session.services[PubSub].publish_sharded(args[1], args[2]))
 
 

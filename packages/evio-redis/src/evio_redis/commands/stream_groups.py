@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SYNTAX_ERROR, CommandError, bad_subcommand
 from ..keyspace.types.stream_groups import UNKNOWN, Consumer, Delivery, Group
-from ..keyspace.types.stream_ids import LAST, interval, parse_id, show_id, to_id
+from ..keyspace.types.stream_ids import LAST, interval, parse_id, parse_lenient_id, show_id, to_id
 from ..keyspace.types.streams import Stream
 from ..model.command import Args, command
 from ..protocol.numbers import LLONG_MAX, parse_int, to_int
@@ -96,10 +96,9 @@ def _group(session: Session, args: Args) -> Group:
     return group
 
 
-def _group_id(value: Stream | None, text: bytes) -> int:
-    if text == b"$":
-        return value.last_id if value is not None else 0
-    return parse_id(text)
+def _last_id(value: Stream | None) -> int:
+    """Return the ID that ``$`` stands for."""
+    return value.last_id if value is not None else 0
 
 
 @command("XGROUP CREATE", arity=-5, flags="write denyoom", keys=(2,), group="stream", since="5.0.0")
@@ -107,7 +106,7 @@ def create(session: Session, args: Args) -> bytes:
     make, read = _group_options(args, creating=True)
     database, key, name = session.db, args[2], args[3]
     value = database.typed(key, Stream) if make else _stream(session, key)
-    last_id = _group_id(value, args[4])
+    last_id = _last_id(value) if args[4] == b"$" else parse_id(args[4])
     if value is None:
         value = Stream()
         database.add(key, value)
@@ -124,7 +123,8 @@ def create(session: Session, args: Args) -> bytes:
 def setid(session: Session, args: Args) -> bytes:
     _, read = _group_options(args, creating=False)
     group = _group(session, args)
-    group.last_id = _group_id(session.db.lookup(args[2]), args[4])
+    text = args[4]  # unlike XGROUP CREATE it takes "-" and "+"
+    group.last_id = _last_id(session.db.lookup(args[2])) if text == b"$" else parse_lenient_id(text)
     group.read = read
     group_changed(session.db, args[2], "xgroup-setid")
     return OK

@@ -48,7 +48,7 @@ class _Options:
     noack: bool = False
 
 
-def _options(args: Args, grouped: bool) -> _Options:
+def _options(session: Session, args: Args, grouped: bool) -> _Options:
     options = _Options([], [])
     at, last = 1, len(args) - 1
     while at <= last:
@@ -62,6 +62,9 @@ def _options(args: Args, grouped: bool) -> _Options:
             options.keys, options.ids = words[: len(words) // 2], words[len(words) // 2 :]
             break
         if word == b"BLOCK" and at < last:
+            if session.scripted:
+                name = args[0].decode("utf-8", "surrogateescape")
+                raise CommandError(f"ERR {name} command is not allowed with BLOCK option from scripts")
             at += 1
             options.timeout = _timeout(args[at])
         elif word == b"COUNT" and at < last:
@@ -120,7 +123,7 @@ def _streams_reply(session: Session, found: list[tuple[bytes, bytes]]) -> bytes:
 
 @command("XREAD", arity=-4, flags="readonly blocking movablekeys", group="stream", since="5.0.0", get_keys=_positions)
 def xread(session: Session, args: Args) -> bytes:
-    options = _options(args, grouped=False)
+    options = _options(session, args, grouped=False)
     database, count = session.db, options.count or None
     after: dict[bytes, int] = {}
     found: list[tuple[bytes, bytes]] = []
@@ -170,7 +173,7 @@ def _after(value: Stream | None, text: bytes) -> int:
     get_keys=_positions,
 )
 def xreadgroup(session: Session, args: Args) -> bytes:
-    options = _options(args, grouped=True)
+    options = _options(session, args, grouped=True)
     database, name = session.db, options.group
     assert name is not None
     wanted: list[tuple[bytes, Stream, int]] = []

@@ -293,6 +293,12 @@ class Config:
             return os.path.abspath(self.dir)
         return directive.show(getattr(self, directive.attribute))
 
+    def enter_directory(self) -> None:
+        """Make ``dir`` the working directory, so that names of files are relative to it, as in Redis. Raises
+        ``OSError``."""
+        os.chdir(self.dir)
+        self.dir = os.getcwd()
+
     def rewrite(self) -> None:
         """Bring the file up to date (CONFIG REWRITE): lines of directives that have changed are replaced, new ones
         added at the end, comments stay. Raises :class:`ConfigError` without a file, and ``OSError``."""

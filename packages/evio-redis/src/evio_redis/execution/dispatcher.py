@@ -539,15 +539,15 @@ class Dispatcher:
             denied = self.denied(session, command, args, "toplevel" if session.queue is None else "multi")
             if denied:
                 raise CommandError(f"NOPERM {DENIED[denied].format(command.name)}")
-        if self._memory.exceeded and not self._memory.make_room() and self._needs_memory(session, command):
+        if self._memory.exceeded and not self._memory.make_room() and self._any(session, command, "denyoom"):
             raise CommandError(OOM)
         if self._cluster.enabled:
             self._cluster.check(session, command, args)
-        if self._route.stale and "stale" not in command.flags:
+        if self._route.stale and not self._all(session, command, "stale"):
             raise CommandError(self._route.stale)
-        if self._route.loading and not self._runs_loading(session, command):
+        if self._route.loading and not self._all(session, command, "loading"):
             raise CommandError(self._route.loading)
-        if self._route.refusal and self._writes(session, command):
+        if self._route.refusal and self._any(session, command, "write"):
             raise CommandError(self._route.refusal)
         if session.subscribed and session.resp.version == 2 and command.name not in SUBSCRIBED:
             raise CommandError(
@@ -569,26 +569,19 @@ class Dispatcher:
         self._acl_log.add(Denied(denial[0], context, denial[1], name, describe(session, args)))
         return denial[0]
 
-    def _needs_memory(self, session: Session, command: Command) -> bool:
-        """Return True if it, or what EXEC would run, may make the keyspace larger."""
+    def _any(self, session: Session, command: Command, flag: str) -> bool:
+        """Return True if it has the flag or, of EXEC, if a command has that it would run."""
         if command.name != "exec" or session.queue is None:
-            return "denyoom" in command.flags
+            return flag in command.flags
         queued = map(self._registry.find, session.queue)
-        return any(each is not None and "denyoom" in each.flags for each in queued)
+        return any(each is not None and flag in each.flags for each in queued)
 
-    def _writes(self, session: Session, command: Command) -> bool:
-        """Return True if it writes, or what EXEC would run does."""
+    def _all(self, session: Session, command: Command, flag: str) -> bool:
+        """Return True if it has the flag or, of EXEC, if all commands have that it would run."""
         if command.name != "exec" or session.queue is None:
-            return "write" in command.flags
+            return flag in command.flags
         queued = map(self._registry.find, session.queue)
-        return any(each is not None and "write" in each.flags for each in queued)
-
-    def _runs_loading(self, session: Session, command: Command) -> bool:
-        """Return True if it, and what EXEC would run, may run while keys are being loaded."""
-        if command.name != "exec" or session.queue is None:
-            return "loading" in command.flags
-        queued = map(self._registry.find, session.queue)
-        return all(each is not None and "loading" in each.flags for each in queued)
+        return all(each is not None and flag in each.flags for each in queued)
 
     def _rejected(self, session: Session, command: Command | None, args: Args, error: CommandError) -> bytes:
         """Count a command that did not run; returns the error reply."""
@@ -734,8 +727,7 @@ class Dispatcher:
         try:
             reply = waiter.attempt(key)
         except CommandError as error:
-            self._totals.count_error(error)
-            reply = error.reply
+            reply = self._failed(waiter.args, error)
         if tracking.current is not None:
             reply = None if reply is None else tracking.end(session, reply, waited=True)
             tracking.current = None

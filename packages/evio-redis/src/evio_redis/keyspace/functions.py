@@ -15,8 +15,9 @@ class Texts:
         """Return the texts."""
         return self._texts
 
-    def keep(self, code: bytes) -> None:
-        """Add one that a file has. Raises ``ValueError`` for one that cannot be loaded."""
+    def keep(self, code: bytes, replace: bool = False) -> None:
+        """Add one that a file has; with ``replace``, also in place of one of that name, if the name is known. Raises
+        ``ValueError`` for one that cannot be loaded."""
         self._texts.append(code)
 
     def clear(self) -> None:

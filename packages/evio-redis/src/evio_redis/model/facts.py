@@ -98,8 +98,7 @@ def _covered(spec: dict[str, Any], call: Args) -> range:
 
 def _sharpened(each: Command, call: Args, flags: list[str]) -> list[str]:
     """Of two commands the arguments say more (``variable_flags``)."""
-    words = {word.upper() for word in call[2:]}
-    if each.name == "set" and b"GET" not in words:
+    if each.name == "set" and b"GET" not in {word.upper() for word in call[3:]}:  # behind the value
         return ["OW", "update"]
     if each.name == "bitfield" and _only_reads(call):
         return ["RO", "access"]

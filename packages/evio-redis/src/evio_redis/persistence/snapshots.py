@@ -107,6 +107,15 @@ class Snapshots:
         self._saved(self._keyspace.dirty)
         log.info("DB saved on disk")
 
+    def flushed(self) -> None:
+        """Follow FLUSHALL: no snapshot is to bring back what is gone. What goes wrong is logged."""
+        if self._child.active:
+            log.info("FLUSHALL: the snapshot that is being written is given up")
+            self._child.kill()
+        if self._points() and not self._loading.active:
+            with suppress(OSError):
+                self.save()
+
     def begin(self) -> None:
         """Begin one in the background. Raises ``OSError``."""
         self.scheduled = False

@@ -201,6 +201,8 @@ class Link(Handler):
             harmless = self._asked == b"REPLCONF" or (
                 self._asked == b"PING" and line.startswith((b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"))
             )
+            if self._asked == b"AUTH":
+                raise LinkError(f"Unable to AUTH to MASTER: {shown}")
             if not harmless:
                 raise LinkError(f"it replies to {self._asked.decode()}: {shown}")
         elif not line.startswith(b"+"):

@@ -88,10 +88,11 @@ class Libraries(Texts):
         """Return the texts, for a file; also those for which there is no interpreter."""
         return [*super().codes(), *(library.code for library in self.loaded.values())]
 
-    def keep(self, code: bytes) -> None:
-        """Load a library that a file has. Raises ``ValueError`` for one that cannot be loaded."""
+    def keep(self, code: bytes, replace: bool = False) -> None:
+        """Load a library that a file has; with ``replace``, also in place of one of that name. Raises ``ValueError``
+        for one that cannot be loaded."""
         try:
-            self.load(code)
+            self.load(code, replace)
         except NoInterpreter:
             log.warning("a library of functions is kept, but cannot be called: %s", NO_INTERPRETER)
             super().keep(code)

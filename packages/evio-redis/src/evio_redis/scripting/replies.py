@@ -29,6 +29,9 @@ def _decode(reply: bytes, at: int, table: MakeTable) -> tuple[Any, int]:
         if kind == b"$":
             return text, end
         return table({b"verbatim_string": table({b"format": text[:3], b"string": text[4:]})}), end
+    if kind == b"|":  # attributes, which scripts do not see, come before the value
+        _, end = _decode_many(reply, b"%", int(line), end, table)
+        return _decode(reply, end, table)
     if kind in b"*~>%":
         return _decode_many(reply, kind, int(line), end, table)
     return _simple(kind, line, table), end

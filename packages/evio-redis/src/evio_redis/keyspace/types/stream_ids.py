@@ -11,7 +11,17 @@ import re
 
 from ...errors import CommandError
 
-__all__ = ["INVALID_ID", "LAST", "SEQUENCE", "interval", "parse_id", "parse_partial_id", "show_id", "to_id"]
+__all__ = [
+    "INVALID_ID",
+    "LAST",
+    "SEQUENCE",
+    "interval",
+    "parse_id",
+    "parse_lenient_id",
+    "parse_partial_id",
+    "show_id",
+    "to_id",
+]
 
 SEQUENCE = 2**64 - 1
 """The highest sequence number, and the bits of an ID that hold it."""
@@ -61,6 +71,15 @@ def parse_id(text: bytes, sequence: int = 0) -> int:
     return found
 
 
+def parse_lenient_id(text: bytes, sequence: int = 0) -> int:
+    """The same, or ``-`` and ``+`` for the lowest and the highest ID."""
+    if text == b"-":
+        return 0
+    if text == b"+":
+        return LAST
+    return parse_id(text, sequence)
+
+
 def parse_partial_id(text: bytes) -> tuple[int, bool]:
     """The ID that XADD is given, and whether its sequence number is: ``5-*`` leaves that to the server. Raises
     :class:`CommandError`."""
@@ -91,8 +110,4 @@ def interval(start: bytes, stop: bytes) -> tuple[int, int]:
 def _bound(text: bytes, sequence: int) -> tuple[int, bool]:
     if text.startswith(b"("):
         return parse_id(text[1:], sequence), True
-    if text == b"-":
-        return 0, False
-    if text == b"+":
-        return LAST, False
-    return parse_id(text, sequence), False
+    return parse_lenient_id(text, sequence), False

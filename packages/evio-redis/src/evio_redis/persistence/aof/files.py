@@ -118,12 +118,13 @@ class AppendOnlyFile(LogWriter):
 
     @contextmanager
     def replaying(self) -> Iterator[None]:
-        """Forget all keys; what is done then is not logged, nor is the command that asked for it."""
+        """Forget all keys and libraries; what is done then is not logged, nor is the command that asked for it."""
         databases = self._keyspace.databases
         changes = [database.changes for database in databases]
         try:
             with self.suspended():
                 self._keyspace.flush(databases)
+                self._keyspace.functions.clear()
                 yield
         finally:
             for database, count in zip(databases, changes, strict=True):
@@ -149,6 +150,7 @@ class AppendOnlyFile(LogWriter):
             self.rewrites.kill()
         self.waiting = True
         if self._keyspace.clock.frozen:  # within EXEC, whose commands are to be in one file
+            log.warning("AOF was enabled during a transaction. An AOF background was scheduled to start when possible.")
             self.rewrites.scheduled = True
             return
         try:

@@ -268,9 +268,12 @@ class LogWriter:
             self._stamp = now
             self._buffer.append(_ForFile(b"#TS:%d\r\n" % now))
 
-    def feed_replicas(self, args: Args) -> None:
-        """Hand replicas a command that changes no key (PUBLISH), in order with those that do."""
+    def feed_replicas(self, args: Args, database: Database | None = None) -> None:
+        """Hand replicas a command that changes no key (PUBLISH), in order with those that do; ``database`` is the one
+        that its client is in, if it has one."""
         if self.replicate is not None:
+            if database is not None:
+                self._begin_feed(database)
             self._buffer.append(_ForReplicas(encode(args)))
             if not self.grouped and not self._transaction:
                 self._flush_ungrouped()

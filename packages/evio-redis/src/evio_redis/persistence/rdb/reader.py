@@ -61,10 +61,11 @@ class Settings(Limits, Protocol):
     """Microseconds to wait for each key; for as many keys as the number says, 1, if it is negative."""
 
 
-def load_rdb(keyspace: Keyspace, path: Path, settings: Settings, now: int = 0) -> int:
+def load_rdb(keyspace: Keyspace, path: Path, settings: Settings, now: int = 0, *, replace: bool = False) -> int:
     """Add the keys of a file, but for those that have expired ``now`` (Unix milliseconds; 0 for none); returns where it
-    ends: commands may follow. Raises :class:`LogCorrupt` with the offset, and ``OSError``."""
-    loading = loading_rdb(keyspace, path, settings, {}, now)
+    ends: commands may follow. With ``replace``, those that are there already are replaced. Raises :class:`LogCorrupt`
+    with the offset, and ``OSError``."""
+    loading = loading_rdb(keyspace, path, settings, {}, now, replace=replace)
     while True:
         try:
             next(loading)
@@ -73,26 +74,25 @@ def load_rdb(keyspace: Keyspace, path: Path, settings: Settings, now: int = 0) -
 
 
 def loading_rdb(
-    keyspace: Keyspace, path: Path, settings: Settings, facts: Facts, now: int = 0
+    keyspace: Keyspace, path: Path, settings: Settings, facts: Facts, now: int = 0, *, replace: bool = False
 ) -> Generator[int, None, int]:
     """The same piece by piece: yields how many bytes are done; ``facts`` gets what the file says about itself."""
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise LogCorrupt(f"{path}: it is empty, not an RDB file")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return (yield from _loading_mapped(keyspace, path, data, settings, facts, now))
+            reader = Reader(data)
+            return (yield from _loading_mapped(path, data, _Loading(keyspace, reader, settings, facts, now, replace)))
 
 
-def _loading_mapped(
-    keyspace: Keyspace, path: Path, data: mmap.mmap, settings: Settings, facts: Facts, now: int
-) -> Generator[int, None, int]:
-    reader = Reader(data)
+def _loading_mapped(path: Path, data: mmap.mmap, loading: _Loading) -> Generator[int, None, int]:
+    reader = loading.reader
     try:
         version = data[5:9]
         if data[:5] != b"REDIS" or not version.isdigit() or not OLDEST <= int(version) <= NEWEST:
             raise ValueError(f"not an RDB file of a version up to {NEWEST}")
         reader.at = 9
-        yield from _released(data, _Loading(keyspace, reader, settings, facts, now).run())
+        yield from _released(data, loading.run())
         if int(version) >= 5:
             for _ in _released(data, _check_sum(data, reader)):
                 yield reader.at
@@ -116,18 +116,21 @@ def _released(data: mmap.mmap, steps: Iterator[int]) -> Iterator[int]:
 class _Loading:
     """Adds the keys of a file to the databases."""
 
-    def __init__(self, keyspace: Keyspace, reader: Reader, settings: Settings, facts: Facts, now: int) -> None:
+    def __init__(
+        self, keyspace: Keyspace, reader: Reader, settings: Settings, facts: Facts, now: int, replace: bool
+    ) -> None:
+        self.reader: Reader = reader
         self._keyspace = keyspace
-        self._reader = reader
         self._settings = settings
         self._facts = facts
         self._now = now
+        self._replace = replace
         self._database = keyspace.databases[0]
         self._expiry: int | None = None
 
     def run(self) -> Generator[int, None, None]:
         """Read to the end, piece by piece. Raises one of ``MALFORMED``."""
-        reader, settings = self._reader, self._settings
+        reader, settings = self.reader, self._settings
         until, keys = SLICE, 0
         while True:
             code = reader.byte()
@@ -152,17 +155,19 @@ class _Loading:
         if type(value) is not bytes and not value:
             log.warning("skipping the empty key %r", key)
             return
-        if expiry is not None:
-            if expiry <= self._now and REPL_ID not in self._facts:
-                return  # else replicas, who go on from here, are told when it is removed
-            database.set_expiry(key, expiry)
+        if expiry is not None and expiry <= self._now and REPL_ID not in self._facts:
+            return  # else replicas, who go on from here, are told when it is removed
         if key in database.data:
-            raise ValueError(f"a key twice, {key[:64]!r},")
+            if not self._replace:
+                raise ValueError(f"a key twice, {key[:64]!r},")
+            database.remove(key)
         database.data[key] = value
+        if expiry is not None:
+            database.set_expiry(key, expiry)
 
     def _note(self, code: int) -> None:
         """Read a note about the key that follows, or about the file."""
-        reader = self._reader
+        reader = self.reader
         if code == EXPIRE_MS:
             self._expiry = int.from_bytes(reader.take(8), "little", signed=True)
         elif code == EXPIRE:
@@ -183,7 +188,7 @@ class _Loading:
         elif code == FREQUENCY:
             reader.byte()
         elif code == FUNCTION:
-            self._keyspace.functions.keep(reader.string())
+            self._keyspace.functions.keep(reader.string(), self._replace)
         elif code in (MODULE_AUX, FUNCTION_OLD):
             what = "data of a module" if code == MODULE_AUX else "functions of a release candidate of Redis 7"
             raise ValueError(f"{what}, which this server does not have,")

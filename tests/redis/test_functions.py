@@ -269,6 +269,28 @@ def test_functions_are_in_snapshots(tmp_path: Path) -> None:
         assert b"number_of_functions:16\r\n" in wire.ask("INFO memory")
 
 
+STALE = """#!lua name=stale
+local function get() return redis.call('GET', 'k') end
+redis.register_function{function_name='no', callback=get, flags={'no-writes'}}
+redis.register_function{function_name='get', callback=get, flags={'no-writes', 'allow-stale'}}
+redis.register_function{function_name='ping', callback=function() return redis.call('PING') end,
+  flags={'no-writes', 'allow-stale'}}"""
+
+
+def test_on_a_replica_with_old_data_only_what_may_run_does() -> None:
+    said = []
+    with redis_server() as real, evio_redis.Server(port=0) as server:
+        for port in (real, server.port):
+            with Wire(port) as wire:
+                wire.ask(["FUNCTION", "LOAD", STALE])
+                wire.ask("CONFIG SET replica-serve-stale-data no")
+                wire.ask("REPLICAOF 127.0.0.1 1")
+                calls = ("FCALL no 0", "FCALL get 0", "FCALL ping 0", ["EVAL", "return 1", "0"])
+                shebang = ["EVAL", "#!lua flags=allow-stale\nreturn 1", "0"]
+                said.append([wire.ask(call) for call in (*calls, shebang)])
+    assert said[0] == said[1]
+
+
 def test_without_an_interpreter_functions_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with evio_redis.Server(port=0, dir=str(tmp_path)) as server, Wire(server.port) as wire:
         wire.ask(["FUNCTION", "LOAD", LIBRARY])

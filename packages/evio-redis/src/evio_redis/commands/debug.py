@@ -262,7 +262,7 @@ def _replace_keys(session: Session, load: Callable[[], None], what: str) -> None
 @_subcommand("OBJECT", 3, MANY)
 def _object(session: Session, args: Args) -> bytes:
     key = args[2]
-    value = session.db.lookup(key)
+    value = session.db.data.get(key)  # as it is, expired or not
     if value is None:
         raise CommandError(NO_SUCH_KEY)
     number = to_int(value) if isinstance(value, bytes) else None

@@ -144,6 +144,8 @@ class Runner:
         session; returns the encoded reply. Raises :class:`CommandError`."""
         if flags is not None:
             self._check(flags, read_only)
+        elif self._route.stale:
+            raise CommandError(self._route.stale)
         aof, clock, own = self._aof, self._keyspace.clock, self._own
         declared = flags or NO_FLAGS
         own.resp = RESP2
@@ -192,6 +194,8 @@ class Runner:
 
     def _check(self, flags: frozenset[str], read_only: bool) -> None:
         """Check as Redis does a function, or a script that declares itself in its first line."""
+        if self._route.stale and "allow-stale" not in flags:
+            raise CommandError(self._route.stale)
         if "no-writes" in flags:
             return
         if read_only:
@@ -299,6 +303,8 @@ class Runner:
             raise CommandError("ERR Wrong number of args calling Redis command from script")
         if "noscript" in command.flags and self.denies:
             raise CommandError("ERR This Redis command is not allowed from script")
+        if self._route.stale and "stale" not in command.flags:
+            raise CommandError("ERR Can not execute the command on a stale replica")
         if not self._own.user.unrestricted:
             denied = self._dispatcher.denied(run.session, command, args, "lua")
             if denied:

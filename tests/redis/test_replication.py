@@ -608,6 +608,21 @@ def test_writes_are_refused_with_too_few_replicas(tmp_path: Path) -> None:
                 master.set("k", "v")
 
 
+def test_keys_of_a_replicas_own_clients_expire(tmp_path: Path) -> None:
+    """No master knows of them."""
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b", replica_read_only="no", appendonly="yes") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            replica.set("own", "v", px=1)
+            replica.set("lasting", "v", px=1)
+            replica.persist("lasting")
+            replica.pipeline().set("queued", "v").pexpire("queued", 1).execute()
+            assert eventually(lambda: replica.info("stats")["expired_keys"] >= 2)
+            assert replica.dbsize() == replica.exists("lasting")  # unless it was gone before PERSIST
+    with ours(tmp_path / "b", appendonly="yes") as b, redis.Redis(port=b) as replica:
+        assert replica.exists("own", "queued") == 0
+
+
 def test_old_data_is_not_served_unless_it_may_be(tmp_path: Path) -> None:
     with ours(tmp_path / "a") as a, ours(tmp_path / "b", replica_serve_stale_data="no") as b:
         with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:

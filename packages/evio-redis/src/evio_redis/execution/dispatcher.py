@@ -634,6 +634,7 @@ class Dispatcher:
                 self._remember(session, command, args)
             if long:
                 self._keyspace.absent.clear()
+                self._note_volatile_keys(session, command, args)
                 self._show(session, command, shown)
             if taken >= self._limit or session.blocked is not None:
                 self._judge(session, shown, taken)
@@ -643,6 +644,13 @@ class Dispatcher:
         if "n" in self._keyspace.events and "write" in command.flags:
             keys = (args[at] for at in command.key_positions(args) if at < len(args))
             self._keyspace.absent = {key for key in keys if not session.db.has(key)}
+
+    def _note_volatile_keys(self, session: Session, command: Command, args: Args) -> None:
+        """On a replica, keep in mind which keys its own clients have made volatile."""
+        own, expires = self._keyspace.own_volatile, session.db.expires
+        if own is not None and "write" in command.flags:
+            keys = (args[at] for at in command.key_positions(args) if at < len(args))
+            own.update(((session.db, key), None) for key in keys if key in expires)
 
     def _show(self, session: Session, command: Command, args: Args) -> None:
         if self._monitors and command.flags.isdisjoint(("skip_monitor", "admin")):

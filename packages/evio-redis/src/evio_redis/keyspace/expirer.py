@@ -6,6 +6,7 @@ second, again and again while more than a tenth of them turn out to be expired, 
 
 from __future__ import annotations
 
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ __all__ = ["Expirer"]
 
 SAMPLE = 20
 """Keys tested at once, at the lowest effort."""
+
+OWN_SAMPLE = 400
+"""Keys of a replica's own that are looked at in a cycle."""
 
 ACCEPTABLE_STALE = 0.10
 """With a smaller share of expired ones among them, it is enough."""
@@ -40,11 +44,26 @@ class Expirer:
 
     def cycle(self) -> None:
         """Remove expired keys, for a bounded time."""
-        if not self.enabled or self._keyspace.keeps_expired:
+        if not self.enabled:
             return
         begin = perf_counter()
-        self._go_round(begin + BUDGET)
+        if not self._keyspace.keeps_expired:
+            self._go_round(begin + BUDGET)
+        elif self._keyspace.own_volatile and not self._keyspace.paused:
+            self._expire_own(self._keyspace.own_volatile)
         self.seconds += perf_counter() - begin
+
+    def _expire_own(self, own: dict[tuple[Database, bytes], None]) -> None:
+        """Look at some of the keys that a replica's own clients have made volatile; the others' turn comes."""
+        now = self._keyspace.clock.ms()
+        for each in list(islice(own, OWN_SAMPLE)):
+            del own[each]
+            database, key = each
+            when = database.expires.get(key)
+            if when is not None and when <= now:
+                database.expire(key)
+            elif when is not None:
+                own[each] = None
 
     def _go_round(self, end: float) -> None:
         databases = self._keyspace.databases

@@ -56,6 +56,9 @@ class Keyspace:
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know
         self.paused = False  # by CLIENT PAUSE
         self.follows = False  # this server is a replica: it is its master who says what has expired
+        # While it follows and clients may write all the same: keys that they have made volatile, of which no master
+        # knows.
+        self.own_volatile: dict[tuple[Database, bytes], None] | None = None
 
     @property
     def keeps_expired(self) -> bool:

@@ -98,6 +98,10 @@ class Replication:
             self._route.refuse_writes(FOLLOWING, READ_ONLY)
         else:
             self._route.accept_writes(FOLLOWING)
+        writable = self.master is not None and not self._config.replica_read_only
+        if writable != (self._keyspace.own_volatile is not None):
+            self._keyspace.own_volatile = {} if writable else None
+            (self._route.hold if writable else self._route.release)("keys of a replica's own")
         stale = self.master is not None and not self.up and not self._config.replica_serve_stale_data
         if stale != bool(self._route.stale):
             self._route.refuse_stale(STALE if stale else "")

@@ -126,11 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == ["--export"]:
             return export(given[1:])
         config = parse_arguments([*given])
-        if not config.workers:  # each of those has a directory of its own
-            config.enter_directory()
+        started_in = os.getcwd()
+        config.enter_directory()
         logfile.configure(config)
         if config.workers:
-            return run_workers(config, given)
+            return run_workers(config, given, started_in)
         server = Server(config=config)
     except BrokenPipeError:  # whoever reads the help has seen enough
         return 0
@@ -183,14 +183,15 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-def run_workers(config: Config, given: list[str]) -> int:
-    """Run a cluster of processes; returns the exit status. Raises :class:`ConfigError` and ``OSError``."""
+def run_workers(config: Config, given: list[str], started_in: str) -> int:
+    """Run a cluster of processes, whose arguments are as ``given`` in the directory ``started_in``; returns the exit
+    status. Raises :class:`ConfigError` and ``OSError``."""
     if sys.platform == "win32":
         raise ConfigError("workers are not offered on Windows")
     else:  # noqa: RET506  # mypy does not import in a branch of another platform
         from .cluster.workers import Workers
 
-        return Workers(config, given).run()
+        return Workers(config, given, started_in).run()
 
 
 def run(server: Server) -> int:

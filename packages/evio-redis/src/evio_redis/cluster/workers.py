@@ -42,6 +42,9 @@ EVERYWHERE = frozenset(("*", "-*", "0.0.0.0", "::", "-::*"))
 EXCLUDED = ("unixsocket", "tls-port", "proxy-protocol-port", "replicaof", "cluster-enabled")
 """Directives that make no sense for several servers alike."""
 
+SHARED = ("aclfile", "logfile", "tls-ca-cert-file", "tls-cert-file", "tls-key-file")
+"""Directives that name files which all have; a worker's own directory is another."""
+
 PAUSE = 1.0
 """Seconds between two starts of a worker, at least."""
 
@@ -68,9 +71,10 @@ class _Child:
 
 
 class Workers:
-    """The workers of one command line. Raises :class:`ConfigError` for what they cannot have."""
+    """The workers of one command line, which was given in the directory ``started_in``. Raises :class:`ConfigError` for
+    what they cannot have."""
 
-    def __init__(self, config: Config, arguments: Sequence[str]) -> None:
+    def __init__(self, config: Config, arguments: Sequence[str], started_in: str) -> None:
         for name in EXCLUDED:
             if getattr(config, name.replace("-", "_")):
                 raise ConfigError(f"workers and {name} exclude each other")
@@ -88,6 +92,9 @@ class Workers:
         self._metrics = config.metrics_port
         self._nodes = [(_identity(port), host, port) for port in range(config.port, config.port + config.workers)]
         self._arguments = list(arguments)
+        self._started_in = started_in
+        named = ((name, getattr(config, name.replace("-", "_"))) for name in SHARED)
+        self._shared = {name: str(self._directory / file) for name, file in named if file}
         self._supervised = config.supervised in ("systemd", "auto")
         self._manager: ServiceManager | None = None
         self._children: list[_Child] = []
@@ -154,7 +161,7 @@ class Workers:
         sources = []
         for number, (_, host, port) in enumerate(self._nodes, 1):
             own = {"port": str(port), "dir": str(self._directory / f"worker-{port}"), "cluster-enabled": "yes"}
-            own |= {"workers": "0", "pidfile": "", "supervised": "systemd"}
+            own |= {"workers": "0", "pidfile": "", "supervised": "systemd", **self._shared}
             if self._metrics:
                 own["metrics-port"] = str(self._metrics + number)
                 sources.append(f"{port}=http://{f'[{host}]' if ':' in host else host}:{self._metrics + number}/metrics")
@@ -183,6 +190,7 @@ class Workers:
         child.process = subprocess.Popen(
             child.command,
             env=environment,
+            cwd=self._started_in,
             preexec_fn=_end_with_the_parent,  # noqa: PLW1509  # no threads here
             process_group=0,  # or a terminal's SIGINT would reach it twice, which means: at once
         )

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 import evio_redis
+from evio_redis.config.config import has_host
 from evio_redis.persistence.aof.encode import encode
 from evio_redis.replication.backlog import Backlog
 from tests.core.harness import TIMEOUT, eventually
@@ -591,6 +592,16 @@ def test_replicaof_in_the_configuration(tmp_path: Path) -> None:
         with ours(tmp_path / "b", replicaof=f"127.0.0.1 {a}", masterauth="secret") as b, redis.Redis(port=b) as replica:
             assert eventually(lambda: replica.get("k") == b"v")
             assert replica.config_get("replicaof") == {"replicaof": f"127.0.0.1 {a}"}
+
+
+@pytest.mark.skipif(not has_host("127.0.0.2"), reason="the system has one address of itself only")
+def test_a_replica_connects_from_the_address_that_it_is_told_to(tmp_path: Path) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b", bind_source_addr="127.0.0.2") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            assert master.info("replication")["slave0"]["ip"] == "127.0.0.2"
+            with pytest.raises(redis.ResponseError, match="argument must be an IP address"):
+                replica.config_set("bind-source-addr", "localhost")
 
 
 def test_writes_are_refused_with_too_few_replicas(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Config:
     auto_aof_rewrite_percentage: int
     balance: str
     bind: tuple[str, ...]
+    bind_source_addr: str
     client_output_buffer_limit: OutputLimits
     client_query_buffer_limit: int
     databases: int

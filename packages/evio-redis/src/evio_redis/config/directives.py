@@ -30,6 +30,7 @@ from .converters import (  # fmt: skip
     number,
     octal,
     one_of,
+    own_address,
     output_limits,
     percentiles,
     port,
@@ -267,6 +268,7 @@ _add(
     "seconds since such a replica's last sign of life",
     metavar="SECONDS",
 )
+_add("bind-source-addr", "", own_address, "address of this machine from which the master is connected to", metavar="IP")
 _add("tls-replication", False, yes_no, "use TLS to the master", show_yes_no, metavar="yes|no")
 
 # -- cluster

@@ -90,7 +90,6 @@ ACCEPTED = (
     Accepted("bgsave_cpulist", "", mutable=False),
     Accepted("shutdown-on-sigint", "default", _ON_SIGNAL),
     Accepted("shutdown-on-sigterm", "default", _ON_SIGNAL),
-    Accepted("bind-source-addr", ""),
     Accepted("socket-mark-id", "0", number(0, 2**32 - 1), "sockets are not marked", mutable=False),
     Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
     # -- modules, scripts, rules

@@ -128,11 +128,14 @@ class Replication:
             self.failover.answered if handing_over else None,
         )
         scheme = "tls" if self._config.tls_replication else "tcp"
-        address = evio_core.url(scheme, self.master)
+        options: dict[str, object] = {}
         if scheme == "tls" and self._config.tls_ca_cert_file:
-            address = str(evio_core.Address.parse(address).with_options(ca=self._config.tls_ca_cert_file))
+            options["ca"] = self._config.tls_ca_cert_file
+        if self._config.bind_source_addr:
+            options["bind"] = self._config.bind_source_addr, 0
         try:
-            core.dial(address, timeout=CONNECT_TIMEOUT, handler=link)
+            address = evio_core.Address.make(scheme, self.master, **options)
+            core.dial(str(address), timeout=CONNECT_TIMEOUT, handler=link)
         except evio_core.ServerStopped:
             self.link = None
         except evio_core.EvioError as error:

@@ -81,6 +81,17 @@ def test_a_transaction_waits_if_it_writes(port: int) -> None:
         assert [writing.reply() for _ in range(2)] == [b"+QUEUED\r\n", b"*1\r\n+OK\r\n"]
 
 
+def test_no_key_is_evicted(port: int) -> None:
+    with Wire(port) as wire:
+        wire.ask("SETRANGE k 100000 x")
+        wire.ask("CLIENT PAUSE 60000 WRITE")
+        assert wire.ask("CONFIG SET maxmemory 50kb maxmemory-policy allkeys-random") == b"+OK\r\n"
+        assert wire.ask("EXISTS k") == wire.ask("EXISTS k") == b":1\r\n"
+        wire.ask("CLIENT UNPAUSE")
+        while wire.ask("EXISTS k") == b":1\r\n":
+            pass
+
+
 def test_it_ends_by_itself(port: int) -> None:
     with Wire(port) as wire, Wire(port) as other:
         wire.ask("CLIENT PAUSE 30 ALL")

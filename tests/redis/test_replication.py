@@ -594,6 +594,21 @@ def test_replicaof_in_the_configuration(tmp_path: Path) -> None:
             assert replica.config_get("replicaof") == {"replicaof": f"127.0.0.1 {a}"}
 
 
+def test_a_replica_that_is_paused_receives_and_applies_later(pair: tuple[Any, Any]) -> None:
+    master, replica = pair
+    follow(replica, master)
+    replica.client_pause(100_000, all=False)
+    for value in range(2):
+        master.set("k", value)
+        there = master.info("replication")["master_repl_offset"]
+        assert eventually(lambda: replica.info("replication")["slave_read_repl_offset"] >= there)  # noqa: B023
+        assert replica.info("replication")["slave_repl_offset"] < there
+        assert replica.get("k") is None
+    replica.client_unpause()
+    assert eventually(lambda: replica.get("k") == b"1")
+    same(master, replica)
+
+
 @pytest.mark.skipif(not has_host("127.0.0.2"), reason="the system has one address of itself only")
 def test_a_replica_connects_from_the_address_that_it_is_told_to(tmp_path: Path) -> None:
     with ours(tmp_path / "a") as a, ours(tmp_path / "b", bind_source_addr="127.0.0.2") as b:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from evio_core import Action, Handler
 
 from ..clients.blocking import Blocking
+from ..clients.pause import Pause
 from ..config.config import Config
 from ..errors import CommandError, LogCorrupt
 from ..keyspace.keyspace import Keyspace
@@ -89,6 +90,7 @@ class Link(Handler):
         self._replicas = services[Replicas]
         self._aof = services[AppendOnlyFile]
         self._loading = services[Loading]
+        self._pause = services[Pause]
         self._session = session
         self._connected = connected
         self._ended = ended
@@ -107,6 +109,7 @@ class Link(Handler):
         self._raw = bytearray()  # what is not yet a part of this server's stream
         self._parsed = 0  # bytes of whole commands in it
         self._queue: list[Args] | None = None  # of MULTI
+        self._held = bytearray()  # what the end of CLIENT PAUSE is waited for with
         self.state: LinkState = LinkState.CONNECTING
         self.last_input: float = time.monotonic()
 
@@ -373,7 +376,23 @@ class Link(Handler):
         if self.state is LinkState.CONNECTED:
             self.conn.write(encode([b"REPLCONF", b"ACK", b"%d" % self._replicas.offset]))
 
+    @property
+    def held(self) -> int:
+        """Bytes of the stream that have come and are not applied because of CLIENT PAUSE."""
+        return len(self._held)
+
+    def go_on(self) -> None:
+        """Apply what has come during a pause that is over."""
+        if self._held and not self._pause.active and self.data(b"") is Action.CLOSE:
+            self.conn.close()
+
     def _receive_stream(self, chunk: bytes) -> None:
+        if self._pause.active:
+            self._held += chunk
+            return
+        if self._held:
+            chunk = bytes(self._held + chunk)
+            self._held.clear()
         self._raw += chunk
         commands = self._parser.parse(chunk)
         raw = self._raw

@@ -161,6 +161,8 @@ class Replication:
         self.failover.tick()
         if self.master is None:
             return
+        if self.link is not None:
+            self.link.go_on()
         now = time.monotonic()
         if self.link is None:
             if now >= self._retry_at:
@@ -208,7 +210,7 @@ class Replication:
             "master_link_status": "up" if self.up else "down",
             "master_last_io_seconds_ago": int(now - self.link.last_input) if self.up and self.link else -1,
             "master_sync_in_progress": int(self.link is not None and self.link.state is LinkState.SYNC),
-            "slave_read_repl_offset": self.replicas.offset,
+            "slave_read_repl_offset": self.replicas.offset + (self.link.held if self.link is not None else 0),
             "slave_repl_offset": self.replicas.offset,
         }
         if not self.up:

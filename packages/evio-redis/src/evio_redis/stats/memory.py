@@ -91,7 +91,7 @@ class MemoryLimit:
 
     def make_room(self) -> bool:
         """Evict keys if the limit is exceeded; returns whether commands that need memory may run."""
-        if self._keyspace.follows:  # a replica has what its master has
+        if self._keyspace.keeps_expired:  # a replica has what its master has, and during CLIENT PAUSE nothing changes
             self._exceeds(False)
             return True
         usage, eviction = self.usage, self.eviction

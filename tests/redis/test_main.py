@@ -19,10 +19,9 @@ import redis
 
 import evio_redis
 from evio_redis.__main__ import main, parse_arguments
-from evio_redis.config.config import Config
 from evio_redis.errors import ConfigError
 from evio_redis.persistence.aof.encode import encode
-from tests.core.harness import needs
+from tests.core.harness import eventually, needs
 from tests.tables import each_row
 
 from .conftest import execute
@@ -169,11 +168,10 @@ def test_directives_from_standard_input(tmp_path: Path, monkeypatch: pytest.Monk
 def test_rewrite_keeps_comments_and_changes_values(tmp_path: Path) -> None:
     path = tmp_path / "redis.conf"
     path.write_text("# mine\nport 7000\nmaxclients 5\n")
-    config = Config(path=str(path))
-    config.load("port", "7000")
-    config.set([("maxclients", "77"), ("timeout", "9")])
+    config = parse_arguments([str(path)])
+    config.set([("maxclients", "77"), ("timeout", "9"), ("save", ""), ("bind", "")])
     config.rewrite()
-    assert path.read_text() == "# mine\nport 7000\nmaxclients 77\ntimeout 9\n"
+    assert path.read_text() == '# mine\nport 7000\nmaxclients 77\nbind ""\ntimeout 9\nsave ""\n'
 
 
 def test_config_set_is_all_or_nothing(client: redis.Redis) -> None:
@@ -272,6 +270,42 @@ def test_the_process_says_where_it_listens_and_ends_on_a_signal(number: signal.S
             "evio-redis is now ready to exit, bye bye...",
         ]
         assert not path.exists()
+
+
+def test_a_server_that_cannot_write_its_last_snapshot_goes_on(tmp_path: Path) -> None:
+    obstacle = tmp_path / "dump.rdb"
+    flags = ("--dir", str(tmp_path), "--save", "3600 1", "--rdb-key-save-delay", "10000000")
+    with process(*flags) as (running, port), redis.Redis(port=port) as client:
+        obstacle.mkdir()  # a file cannot take the place of a directory
+        assert client.set("k", "v")
+        assert client.bgsave()
+        assert eventually(lambda: any(tmp_path.glob("temp-*.rdb")))
+        assert not (tmp_path / f"temp-{running.pid}.rdb").exists()  # which is that of SAVE
+        client.config_set("rdb-key-save-delay", 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            running.send_signal(number)
+            assert running.stdout is not None
+            while "can't exit" not in running.stdout.readline():
+                pass
+            assert client.get("k") == b"v"
+        assert list(tmp_path.iterdir()) == [obstacle]
+        client.config_set("shutdown-on-sigterm", "nosave")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+
+
+def test_who_insists_leaves_no_half_of_a_snapshot(tmp_path: Path) -> None:
+    flags = ("--dir", str(tmp_path), "--shutdown-on-sigint", "save", "--rdb-key-save-delay", "10000000")
+    with process(*flags) as (running, port), redis.Redis(port=port) as client:
+        assert client.mset({"k": "v", "l": "v"})
+        running.send_signal(signal.SIGINT)
+        assert running.stdout is not None
+        while "Saving the final RDB snapshot" not in running.stdout.readline():
+            pass
+        assert eventually(lambda: [each.name for each in tmp_path.iterdir()] == [f"temp-{running.pid}.rdb"])
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 1
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_who_insists_need_not_wait_for_clients_that_do_not_read() -> None:

@@ -610,13 +610,18 @@ def test_a_replica_that_is_paused_receives_and_applies_later(pair: tuple[Any, An
 
 
 @pytest.mark.skipif(not has_host("127.0.0.2"), reason="the system has one address of itself only")
-def test_a_replica_connects_from_the_address_that_it_is_told_to(tmp_path: Path) -> None:
+def test_a_replica_connects_from_the_address_that_it_is_told_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with ours(tmp_path / "a") as a, ours(tmp_path / "b", bind_source_addr="127.0.0.2") as b:
         with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
             follow(replica, master)
             assert master.info("replication")["slave0"]["ip"] == "127.0.0.2"
-            with pytest.raises(redis.ResponseError, match="argument must be an IP address"):
-                replica.config_set("bind-source-addr", "localhost")
+            replica.replicaof("NO", "ONE")
+            replica.config_set("bind-source-addr", "localhost")
+            replica.replicaof("127.0.0.1", a)
+            assert "Unable to connect to MASTER" in caplog.text
+            assert "must be an address" in caplog.text
 
 
 def test_writes_are_refused_with_too_few_replicas(tmp_path: Path) -> None:

@@ -269,6 +269,12 @@ def test_a_file_without_save_points_has_those_of_redis(tmp_path: Path) -> None:
     path.write_text('save ""\n')
     assert parse_arguments([str(path)]).save == ""
     assert parse_arguments(["--port", "0"]).save == ""
+    for save in ("", "9 9"):
+        path.write_text("port 0\n")
+        config = parse_arguments([str(path)])
+        config.set([("save", save)])
+        config.rewrite()
+        assert parse_arguments([str(path)]).save == save
 
 
 # -- the log

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import evio_core
 
-from .config.config import STDIN, Config, find_directive, read_file
+from .config.config import SAVE_POINTS, STDIN, Config, find_directive, read_file
 from .config.directives import DIRECTIVES, SEVERAL
 from .errors import ConfigError, LogCorrupt
 from .model.version import REDIS_VERSION
 from .persistence.check import check_snapshot
 from .persistence.export import FORMS, export_snapshot
+from .persistence.snapshots import Snapshots
 from .process import logfile, signals
 from .process.running import Running
 from .protocol.inline import split_inline
@@ -34,9 +35,6 @@ examples:
 """
 
 log: logging.Logger = logging.getLogger("evio_redis")
-
-SAVE_POINTS = "3600 1 300 100 60 10000"
-"""The moments of snapshots if a redis.conf does not set them, as in Redis."""
 
 
 def usage() -> str:
@@ -201,7 +199,7 @@ def run(server: Server) -> int:
     # that lives long is part of a cycle, so the young ones do.
     gc.set_threshold(1000, 10, 1_000_000)
     server.handle_signals = False  # but here
-    signals.install(server.services[Running])
+    signals.install(server.services[Running], server.end_on_signal, server.services[Snapshots].abandon)
     try:
         server.run()
     except (ConfigError, evio_core.AddressError, evio_core.TLSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -336,6 +337,21 @@ class Server:
             self._thread.close()
         elif self._running.core is not None:
             self._running.core.stop()
+
+    def end_on_signal(self, number: int) -> bool:
+        """Stop as a signal wants it (``shutdown-on-sigterm``, ``shutdown-on-sigint``); to be called on the loop.
+        Returns False if the last snapshot cannot be written: the server goes on then."""
+        with self.lock:
+            words = (
+                self.config.shutdown_on_sigint if number == signal.SIGINT else self.config.shutdown_on_sigterm
+            ).split()
+            wanted = True if "save" in words else False if "nosave" in words else None
+            if self.services[Runner].run is not None:
+                wanted = False  # as half of what a script does would be in it
+            if not self._snapshots.save_last(wanted, "force" in words):
+                return False
+        self._running.shut_down()
+        return True
 
     def __enter__(self) -> Server:
         self.start()

@@ -16,7 +16,6 @@ from ..keyspace.keyspace import Keyspace
 from ..model.command import Args, Registry, command
 from ..model.version import REDIS_VERSION
 from ..persistence import AppendOnlyFile
-from ..persistence.loading import Loading
 from ..persistence.snapshots import Snapshots
 from ..process.running import Running
 from ..protocol.numbers import parse_int
@@ -69,14 +68,9 @@ def shutdown(session: Session, args: Args) -> bytes:
     if run is not None and b"NOSAVE" not in words:
         raise run.busy_error
     snapshots = session.services[Snapshots]
-    wanted = b"SAVE" in words or (b"NOSAVE" not in words and session.services[Config].save)
-    if wanted and not session.services[Loading].active:  # else half of the keys would replace all of them
-        try:
-            snapshots.save()
-        except OSError:
-            if b"FORCE" not in words:
-                raise CommandError("ERR Errors trying to SHUTDOWN. Check logs.") from None
-    snapshots.at_exit = False
+    wanted = True if b"SAVE" in words else False if b"NOSAVE" in words else None
+    if not snapshots.save_last(wanted, b"FORCE" in words):
+        raise CommandError("ERR Errors trying to SHUTDOWN. Check logs.")
     session.closing = True
     session.services[Running].shut_down()
     return b""

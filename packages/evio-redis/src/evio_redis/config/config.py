@@ -22,7 +22,7 @@ from .converters import OutputLimits
 from .directives import ALIASES, DIRECTIVES, SEVERAL, Directive
 from .ignored import missed
 
-__all__ = ["INHERITED", "STDIN", "Config", "find_directive", "has_host", "read_file"]
+__all__ = ["INHERITED", "SAVE_POINTS", "STDIN", "Config", "find_directive", "has_host", "read_file"]
 
 
 OTHER_FLAGS = ("help", "version", "check")
@@ -46,6 +46,9 @@ def find_directive(name: str) -> Directive:
 
 INHERITED = ("systemd", "fd")
 """Schemes of addresses that ``bind`` takes beside hosts."""
+
+SAVE_POINTS = "3600 1 300 100 60 10000"
+"""The moments of snapshots if a redis.conf does not set them, as in Redis."""
 
 STDIN = "-"
 """The word in place of a file's name to have the directives read from standard input."""
@@ -179,6 +182,8 @@ class Config:
     cluster_announce_ip: str
     cluster_config_file: str
     cluster_require_full_coverage: bool
+    shutdown_on_sigint: str
+    shutdown_on_sigterm: str
     shutdown_timeout: int
     slowlog_log_slower_than: int
     slowlog_max_len: int
@@ -319,7 +324,8 @@ class Config:
                 written.add(name)
                 lines.append(self._line(DIRECTIVES[name]))
         for directive in DIRECTIVES.values():
-            changed = getattr(self, directive.attribute) != directive.default
+            default = SAVE_POINTS if directive.name == "save" else directive.default
+            changed = getattr(self, directive.attribute) != default
             if changed and directive.name not in written and directive.name not in BY_FILE:
                 lines.append(self._line(directive))
         lines += self.user_lines()
@@ -329,7 +335,8 @@ class Config:
 
     def _line(self, directive: Directive) -> str:
         text = self._show(directive)
-        return f"{directive.name} {text if directive.name in SEVERAL or (text and text.isalnum()) else _quoted(text)}"
+        plain = text and (directive.name in SEVERAL or text.isalnum())
+        return f"{directive.name} {text if plain else _quoted(text)}"
 
     # -- where to listen
 

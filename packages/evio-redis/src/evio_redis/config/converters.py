@@ -140,14 +140,6 @@ def hosts(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def own_address(text: str) -> str:
-    """An IP address of this machine, or nothing."""
-    try:
-        return str(ipaddress.ip_address(text)) if text else ""
-    except ValueError:
-        raise ConfigError("argument must be an IP address") from None
-
-
 def networks(text: str) -> tuple[str, ...]:
     """Networks, separated by spaces: 10.0.0.0/8, or an address."""
     found = tuple(text.split())

@@ -22,6 +22,7 @@ from .converters import (  # fmt: skip
     directory,
     events,
     file_name,
+    flags,
     hosts,
     master,
     memory,
@@ -30,7 +31,6 @@ from .converters import (  # fmt: skip
     number,
     octal,
     one_of,
-    own_address,
     output_limits,
     percentiles,
     port,
@@ -268,7 +268,7 @@ _add(
     "seconds since such a replica's last sign of life",
     metavar="SECONDS",
 )
-_add("bind-source-addr", "", own_address, "address of this machine from which the master is connected to", metavar="IP")
+_add("bind-source-addr", "", str, "address of this machine from which the master is connected to", metavar="IP")
 _add("tls-replication", False, yes_no, "use TLS to the master", show_yes_no, metavar="yes|no")
 
 # -- cluster
@@ -312,6 +312,10 @@ _percentiles = "latency-tracking-info-percentiles"
 _add(_percentiles, (50.0, 99.0, 99.9), percentiles, "what INFO latencystats shows of it", show_percentiles)
 _limit = "milliseconds until others are answered BUSY while a script runs"
 _add("busy-reply-threshold", 5000, number(0, LLONG_MAX), _limit, metavar="MSEC")
+_on_signal = flags("default", "save", "nosave", "now", "force")
+_words = "default, or some of: save or nosave, force (end though that fails)"
+_add("shutdown-on-sigterm", "default", _on_signal, f"what a SIGTERM does: {_words}", metavar="WORDS")
+_add("shutdown-on-sigint", "default", _on_signal, "the same of SIGINT", metavar="WORDS")
 _add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
 
 # -- evio's own

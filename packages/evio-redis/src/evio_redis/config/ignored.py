@@ -12,7 +12,6 @@ from .converters import (  # fmt: skip
     INT_MAX,
     LLONG_MAX,
     ULLONG_MAX,
-    flags,
     host_name,
     memory,
     no_defrag,
@@ -42,7 +41,6 @@ class Accepted(NamedTuple):
 
 _PROTECTED = one_of("no", "yes", "local")
 _POSITIVE = number(0, INT_MAX)
-_ON_SIGNAL = flags("default", "save", "nosave", "now", "force")
 _ENDPOINTS = one_of("ip", "hostname", "unknown-endpoint")
 _NO_TLS_CHOICE = "TLS 1.2 and 1.3 with the ciphers of the system's OpenSSL are offered, and no choice among them"
 
@@ -88,8 +86,6 @@ ACCEPTED = (
     Accepted("bio_cpulist", "", missing="see taskset(1)", mutable=False),
     Accepted("aof_rewrite_cpulist", "", missing="see taskset(1)", mutable=False),
     Accepted("bgsave_cpulist", "", mutable=False),
-    Accepted("shutdown-on-sigint", "default", _ON_SIGNAL),
-    Accepted("shutdown-on-sigterm", "default", _ON_SIGNAL),
     Accepted("socket-mark-id", "0", number(0, 2**32 - 1), "sockets are not marked", mutable=False),
     Accepted("loading-process-events-interval-bytes", "2097152", number(1024, INT_MAX), hidden=True),
     # -- modules, scripts, rules

@@ -57,19 +57,20 @@ class Child:
         """Seconds since it was begun; -1 if there is none."""
         return int(time.monotonic() - self._begun) if self.pid else -1
 
-    def begin(self, path: Path, write: Callable[[Path], None], kept: int = HIGHEST_FD) -> None:
-        """Fork one that calls ``write(path)``; the descriptor ``kept`` stays open in it. Raises ``OSError``."""
+    def begin(self, path: Path | Callable[[int], Path], write: Callable[[Path], None], kept: int = HIGHEST_FD) -> None:
+        """Fork one that calls ``write(path)``; the path may depend on the child's process id. The descriptor ``kept``
+        stays open in it. Raises ``OSError``."""
         if sys.platform == "win32":
             raise OSError("this system cannot fork")
-        self.path = path
         self._begun = self._reported = time.monotonic()
         with warnings.catch_warnings(), _signals_blocked():
             # Python warns of forking with threads about; this child runs none of their code and takes no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
-                self._run(path, write, kept)
+                self._run(path(os.getpid()) if callable(path) else path, write, kept)
         self.pid = pid
+        self.path = path(pid) if callable(path) else path
         self._totals.total_forks += 1
         taken = time.monotonic() - self._begun
         self._totals.latest_fork_usec = int(taken * 1e6)

@@ -60,7 +60,7 @@ class Snapshots:
         self.stream: Callable[[], Facts] = dict  # the replication stream as of now; set by the server
         self._stream: Facts = {}  # of the last snapshot
         self.scheduled: bool = False  # to begin at the next tick
-        self.at_exit: bool | None = None  # of SHUTDOWN: to be written or not; None if the save points decide
+        self.at_exit: bool | None = None  # to be written or not when the server ends; None if the save points decide
         self.others_active: Callable[[], bool] = lambda: False  # True while another child is at work; set by the server
         self._config.on_change("stop-writes-on-bgsave-error", self._refuse_or_accept)
         self._config.on_change("save", self._refuse_or_accept)
@@ -122,9 +122,8 @@ class Snapshots:
         self._tried = time.monotonic()
         self._dirty = self._keyspace.dirty
         try:
-            path = self._temporary(os.getpid())
             self._stream = facts = self.stream()
-            self._child.begin(path, lambda path: write_rdb(self._config, self._keyspace, path, facts=facts))
+            self._child.begin(self._temporary, lambda path: write_rdb(self._config, self._keyspace, path, facts=facts))
         except OSError as error:
             log.warning("Can't save in background: fork: %s", error.strerror or error)
             self._failed()
@@ -141,11 +140,36 @@ class Snapshots:
             with suppress(OSError):  # it is logged, writes are refused, and it is tried again
                 self.begin()
 
-    def close(self) -> None:
-        """Write one at the end of the server, if the save points or SHUTDOWN say so. What goes wrong is logged."""
+    def save_last(self, wanted: bool | None, force: bool = False) -> bool:
+        """Write one before the server is stopped, if that is wanted; None if the save points decide. Returns False if
+        it cannot be written, so that the server has to go on, unless it is forced to end."""
+        if wanted is None:
+            wanted = bool(self._points())
+        if wanted and not self._loading.active:  # else half of the keys would replace all of them
+            self._end_child()
+            log.info("Saving the final RDB snapshot before exiting.")
+            try:
+                self.save()
+            except OSError:
+                log.warning("Error trying to save the DB%s", ". Exit anyway." if force else ", can't exit.")
+                if not force:
+                    log.warning("Errors trying to shut down the server. Check the logs for more information.")
+                    return False
+        self.at_exit = False
+        return True
+
+    def abandon(self) -> None:
+        """Remove what :meth:`save` has written so far, as the process ends before the rest is."""
+        self._temporary(os.getpid()).unlink(missing_ok=True)
+
+    def _end_child(self) -> None:
         if self._child.active:
             log.warning("There is a child saving an .rdb. Killing it!")
             self._child.kill()
+
+    def close(self) -> None:
+        """Write one at the end of the server, if the save points say so. What goes wrong is logged."""
+        self._end_child()
         wanted = bool(self._points()) if self.at_exit is None else self.at_exit
         changed = self._keyspace.dirty != self._last.dirty or self.stream() != self._stream
         if wanted and (changed or not self.path.exists()):

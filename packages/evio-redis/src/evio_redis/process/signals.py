@@ -1,6 +1,7 @@
 """Signals to the process, as redis-server takes them, and the file that has its id.
 
-``SIGTERM`` and ``SIGINT`` end it in good order, a second ``SIGINT`` at once; ``SIGHUP`` reads the certificates anew.
+``SIGTERM`` and ``SIGINT`` end it in good order (``shutdown-on-sigterm``, ``shutdown-on-sigint``), a second ``SIGINT``
+at once; a server that cannot write its last snapshot goes on. ``SIGHUP`` reads the certificates anew.
 ``SIGUSR1`` does nothing: it has other servers reopen their logs, and ours is opened for every line.
 
 https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/
@@ -12,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -27,8 +28,10 @@ AT_ONCE = 1
 """The exit status after a second SIGINT: what it was about to write is not written."""
 
 
-def install(running: Running) -> None:
-    """Have the signals reach this server. Only for the main thread of a process that does nothing else."""
+def install(running: Running, end: Callable[[int], bool], abandon: Callable[[], None]) -> None:
+    """Have the signals reach this server. ``end(number)`` is called on the loop, and returns False if the server cannot
+    be stopped; ``abandon()`` before the process ends at once. Only for the main thread of a process that does nothing
+    else."""
     stopping = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -41,12 +44,18 @@ def install(running: Running) -> None:
             running.core.stop(0)
         if stopping and number == signal.SIGINT:
             log.warning("You insist... exiting now.")
+            abandon()
             logging.shutdown()
             os._exit(AT_ONCE)
         if not stopping:
             stopping = True
             log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
-            running.shut_down()
+            assert running.core is not None, "it is ready"
+            running.core.call(lambda: try_to_end(number))
+
+    def try_to_end(number: int) -> None:
+        nonlocal stopping
+        stopping = end(number)
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)

@@ -48,8 +48,10 @@ def test_another_port(port: int) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            command = f"CONFIG SET port {taken.getsockname()[1]}"
+            before = wire.ask("CONFIG GET maxmemory timeout")
+            command = f"CONFIG SET maxmemory 10000001 port {taken.getsockname()[1]} timeout 7"
             assert wire.ask(command).decode() == FAILED % ("port", "Unable to listen on this port. Check server logs.")
+        assert wire.ask("CONFIG GET maxmemory timeout") == before
         assert wire.ask("CONFIG GET port") == b"*2\r\n$4\r\nport\r\n$%d\r\n%d\r\n" % (len(str(new)), new)
         assert reachable("127.0.0.1", new)
         assert wire.ask("CONFIG SET port 0") == OK

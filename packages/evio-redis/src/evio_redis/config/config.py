@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -24,6 +25,7 @@ from .ignored import missed
 
 __all__ = ["INHERITED", "SAVE_POINTS", "STDIN", "Config", "find_directive", "has_host", "read_file"]
 
+log: logging.Logger = logging.getLogger("evio_redis")
 
 OTHER_FLAGS = ("help", "version", "check")
 """Words that the command line takes beside directives."""
@@ -270,11 +272,24 @@ class Config:
                 changes[directive.name] = directive, directive.parse(text)
             except ConfigError as error:
                 raise ConfigError(f"CONFIG SET failed (possibly related to argument '{name}') - {error}") from None
+        before = {directive.attribute: getattr(self, directive.attribute) for directive, _ in changes.values()}
         for directive, value in changes.values():
             setattr(self, directive.attribute, value)
-        for name in changes:
-            for watcher in self._watchers.get(name, ()):
-                watcher()
+        followed: list[Callable[[], None]] = []
+        try:
+            for name in changes:
+                for watcher in self._watchers.get(name, ()):
+                    watcher()
+                    followed.append(watcher)
+        except ConfigError:
+            for attribute, value in before.items():
+                setattr(self, attribute, value)
+            for watcher in followed:
+                try:
+                    watcher()
+                except ConfigError as error:
+                    log.warning("Failed applying restored failed CONFIG SET command: %s", error)
+            raise
 
     def shown(self, patterns: Iterable[bytes] = (b"*",)) -> dict[str, str]:
         """Return the reply of CONFIG GET to some patterns in lower case, old names included, with the values as

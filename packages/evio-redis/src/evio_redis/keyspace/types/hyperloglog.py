@@ -71,23 +71,24 @@ def _hash(data: bytes) -> int:
         if size >= 8:
             part = number * MULTIPLIER & MASK
             # Not masked in between: what is above 64 bits stays above them, and is masked at the end.
-            hashed = (hashed ^ (part ^ part >> 47) * MULTIPLIER) * MULTIPLIER & MASK
+            hashed = (hashed ^ (part ^ part >> 47) * MULTIPLIER) * MULTIPLIER
             number >>= 64
         if size & 7:
-            hashed = (hashed ^ number) * MULTIPLIER & MASK
+            hashed = (hashed ^ number) * MULTIPLIER
+        hashed &= MASK
     else:
         hashed = SEED ^ (size * MULTIPLIER & MASK)
         whole = size & ~7
-        for at in range(0, whole, 8):
-            part = int.from_bytes(data[at : at + 8], "little") * MULTIPLIER & MASK
-            part = (part ^ part >> 47) * MULTIPLIER & MASK
-            hashed = (hashed ^ part) * MULTIPLIER & MASK
+        for (word,) in _WORDS(data[:whole]):
+            part = word * MULTIPLIER & MASK
+            hashed = (hashed ^ (part ^ part >> 47) * MULTIPLIER) * MULTIPLIER & MASK
         if size > whole:
             hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * MULTIPLIER & MASK
     hashed = (hashed ^ hashed >> 47) * MULTIPLIER & MASK
     return hashed ^ hashed >> 47
 
 
+_WORDS = struct.Struct("<Q").iter_unpack
 _SEEDS = [SEED ^ (size * MULTIPLIER & MASK) for size in range(16)]
 
 
@@ -146,10 +147,7 @@ def _hash_lanes(group: list[bytes], length: int) -> tuple[int, ...]:
 
 def patterns(elements: list[bytes]) -> list[tuple[int, int]]:
     """The register of each element, and its value at least."""
-    if len(elements) == 1:
-        hashes = [_hash(elements[0])]
-    else:
-        hashes = _hash_all(elements) if len(elements) >= WORTH_LANES else [_hash(element) for element in elements]
+    hashes = _hash_all(elements) if len(elements) >= WORTH_LANES else map(_hash, elements)
     found = []
     for hashed in hashes:
         low = hashed & LOW_BITS
@@ -348,46 +346,48 @@ class HyperLogLog:
             return self._raise_all_dense(values)
         if len(values) >= WORTH_UNPACKING and (raised := self._raise_and_promote(values, sparse_max)):
             return raised
-        data, firsts, updated = self.data, self._firsts, 0
+        data, firsts, zeros, updated = self.data, self._firsts, _ZEROS, 0
         if firsts is None:
             firsts = self._firsts = _index(data[HEADER:], 0)
         for register, value in values:
             behind = bisect_right(firsts, register)
             if behind == len(firsts):
                 raise Corrupt
-            first, after = firsts[behind - 1], register + 1
-            width = 2 if firsts[behind - 2] == first else 1
-            end = HEADER + behind
-            code, left, right = data[end - width], register - first, firsts[behind] - after
+            first, after, end = firsts[behind - 1], register + 1, HEADER + behind
+            left, right = register - first, firsts[behind] - after
+            long = left + right >= SHORT_ZEROS  # only zeros are so many, in two bytes
             if (
-                code < width << 6
-                and left
+                left
                 and right
+                and (firsts[behind - 2] == first) is long
+                and (long or data[end - 1] < 0x40)
                 and value <= SPARSE_MAX_VALUE
-                and (end + 1 >= len(data) or (data[end] ^ data[end + 1]) & 0xFC or not data[end] & 0x80)
+                and (end + 1 >= len(data) or data[end + 1] < 0x80 or data[end] ^ data[end + 1] > 3)
             ):
-                # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always. They
-                # are put together as one number.
-                runs, kept = (left - 1, 1) if left <= SHORT_ZEROS else (0x3FFF + left, 2)
-                runs = runs << 8 | 0x80 | value - 1 << 2
-                if right <= SHORT_ZEROS:
-                    runs, size = runs << 8 | right - 1, kept + 2
-                else:
-                    runs, size = runs << 16 | 0x3FFF + right, kept + 3
-                if len(data) + size - width > sparse_max:
+                # It is a run of zeros that becomes three runs, with nothing around them to merge: nearly always.
+                width = 2 if long else 1
+                runs = (
+                    (zeros[left] if left < TABLE else _zeros(left))
+                    + _ONES[value]
+                    + (zeros[right] if right < TABLE else _zeros(right))
+                )
+                if len(data) + len(runs) - width > sparse_max:
                     break
-                data[end - width : end] = runs.to_bytes(size, "big")
-                if kept < width:
+                data[end - width : end] = runs
+                if long and left <= SHORT_ZEROS:
                     behind -= 1
                     del firsts[behind]
                 firsts.insert(behind, register)
                 firsts.insert(behind + 1, after)
                 if right > SHORT_ZEROS:
                     firsts.insert(behind + 2, after)
-            elif code & 0x80 and (code >> 2 & 0x1F) + 1 >= value:
-                continue
-            elif not self._split(firsts, behind - width, behind, register, value, sparse_max):
-                break
+            else:
+                width = 2 if firsts[behind - 2] == first else 1
+                code = data[end - width]
+                if code & 0x80 and (code >> 2 & 0x1F) + 1 >= value:
+                    continue
+                if not self._split(firsts, behind - width, behind, register, value, sparse_max):
+                    break
             updated += 1
         else:
             return updated
@@ -535,8 +535,15 @@ class Sketches(dict[bytes, HyperLogLog]):
         return value
 
 
-_ZEROS = [b"", *(bytes((size - 1,)) for size in range(1, SHORT_ZEROS + 1))]
-
-
 def _zeros(size: int) -> bytes:
-    return _ZEROS[size] if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
+    return bytes((size - 1,)) if size <= SHORT_ZEROS else (0x3FFF + size).to_bytes(2, "big")
+
+
+TABLE = 1024
+"""Registers of the shortest run of zeros that is made each time."""
+
+_ZEROS = [b"", *map(_zeros, range(1, TABLE))]
+"""Runs of so many zeros: to look one up is faster than to make it."""
+
+_ONES = [b"", *(bytes((0x80 | value - 1 << 2,)) for value in range(1, SPARSE_MAX_VALUE + 1))]
+"""Runs of one register that has this value, likewise."""

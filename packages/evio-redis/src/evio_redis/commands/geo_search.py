@@ -185,8 +185,9 @@ def _check_count(query: _Query) -> None:
 def _search(query: _Query, value: SortedSet) -> list[Found]:
     pairs, found = value.scored(ranges(query.shape)), []
     enough = query.count if query.any else len(pairs)
+    measured = bool(query.order or query.count or query.store_distances or b"WITHDIST" in query.shows)
     for start in range(0, len(pairs), AT_ONCE):
-        found += query.shape.search(pairs[start : start + AT_ONCE])
+        found += query.shape.search(pairs[start : start + AT_ONCE], measured)
         if len(found) >= enough:
             break
     return _ordered(query, found[:enough])
@@ -288,11 +289,10 @@ def _geosearch(session: Session, args: Args, source: int, known: Options) -> byt
     query = _Query(store=args[1] if source == 2 else None)
     _options(query, args, source + 1, value, known)
     _check(query, "GEOSEARCHSTORE")
-    name = args[0].decode("utf-8", "surrogateescape")
-    if not query.centred:
-        raise CommandError(f"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}")
-    if not query.bounded:
-        raise CommandError(f"ERR exactly one of BYRADIUS and BYBOX can be specified for {name}")
+    if not query.centred or not query.bounded:
+        name = args[0].decode("utf-8", "surrogateescape")
+        options = "BYRADIUS and BYBOX" if query.centred else "FROMMEMBER or FROMLONLAT"
+        raise CommandError(f"ERR exactly one of {options} can be specified for {name}")
     _check_count(query)
     return _answer(session, query, value, "geosearchstore")
 

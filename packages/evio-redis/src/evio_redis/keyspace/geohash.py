@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import asin, cos, pi, sin, sqrt
+from functools import lru_cache
+from math import asin, cos, floor, pi, sin, sqrt
 
 __all__ = [
     "LATITUDES",
@@ -36,6 +38,9 @@ PARTS = 1 << STEPS
 Range = tuple[float, float]
 Found = tuple[float, bytes, float, tuple[float, float]]
 """A member in an area: its distance in metres, its name, its score, its position."""
+
+Place = tuple[int, int, tuple[float, bytes]]
+"""A column and a row, and the score and the member that are there."""
 
 LONGITUDES: Range = (-180.0, 180.0)
 LATITUDES: Range = (-85.05112878, 85.05112878)
@@ -98,7 +103,7 @@ def _grid(scores: list[float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     All at once, in C: two bytes of a score give a byte of its column and one of its row."""
     count = len(scores)
     try:
-        packed = struct.pack(f"<{count}Q", *map(int, scores))
+        packed = struct.pack(f"<{count}Q", *map(floor, scores))
     except (struct.error, OverflowError):
         packed = struct.pack(f"<{count}Q", *map(_unsigned, scores))
     low, high = packed[0::2], packed[1::2]
@@ -220,24 +225,23 @@ class Shape:
     width: float = 0.0
     height: float = 0.0
 
-    def search(self, pairs: list[tuple[float, bytes]]) -> list[Found]:
+    def search(self, pairs: list[tuple[float, bytes]], measured: bool = True) -> list[Found]:
         """Return those of these scores and members that are inside, in the same order, with their distances and
-        positions."""
-        xs, ys = _grid([score for score, _ in pairs])
-        from_x, to_x, from_y, to_y = self._window()
-        near = [  # few are, and trigonometry takes time
-            (x, y, pair)
-            for x, y, pair in zip(xs, ys, pairs, strict=True)
-            if from_x <= x <= to_x and from_y <= y <= to_y
-        ]
-        return self._in_box(near) if self.radius is None else self._in_circle(near, self.radius)
+        positions. Unless ``measured``, a distance is 0 where it need not be known."""
+        places = zip(*_grid([score for score, _ in pairs]), pairs, strict=True)
+        return self._in_box(places) if self.radius is None else self._in_circle(places, self.radius, measured)
 
-    def _in_circle(self, near: list[tuple[int, int, tuple[float, bytes]]], radius: float) -> list[Found]:
+    def _in_circle(self, places: Iterable[Place], radius: float, measured: bool) -> list[Found]:
         # As ``_middle`` and ``distance`` do it, from the centre on; what is the same for all is computed once.
+        from_x, to_x, from_y, to_y = self._window()
         west, south = self.centre[0] * DEGREE, self.centre[1] * DEGREE
         cos_south = cos(south)
+        # Of half a distance, the square of the sine up to which it is inside, whatever is rounded.
+        inside = -1.0 if measured else sin(min(radius / EARTH_RADIUS, pi) / 2) ** 2 / MARGIN
         found: list[Found] = []
-        for x, y, (score, member) in near:
+        for x, y, pair in places:
+            if x < from_x or x > to_x or y < from_y or y > to_y:
+                continue  # as most are, and trigonometry takes time
             if (x | y) < PARTS:
                 longitude = ((WEST + x * COLUMN) + (WEST + (x + 1) * COLUMN)) / 2
                 latitude = ((SOUTH + y * ROW) + (SOUTH + (y + 1) * ROW)) / 2
@@ -249,14 +253,18 @@ class Shape:
             else:
                 north = latitude * DEGREE
                 u = sin((north - south) / 2)
-                metres = 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos_south * cos(north) * v * v))
+                square = u * u + cos_south * cos(north) * v * v
+                metres = 0.0 if square < inside else 2.0 * EARTH_RADIUS * asin(sqrt(square))
             if metres <= radius:
-                found.append((metres, member, score, (longitude, latitude)))
+                found.append((metres, pair[1], pair[0], (longitude, latitude)))
         return found
 
-    def _in_box(self, near: list[tuple[int, int, tuple[float, bytes]]]) -> list[Found]:
+    def _in_box(self, places: Iterable[Place]) -> list[Found]:
+        from_x, to_x, from_y, to_y = self._window()
         found: list[Found] = []
-        for x, y, (score, member) in near:
+        for x, y, (score, member) in places:
+            if x < from_x or x > to_x or y < from_y or y > to_y:
+                continue
             position = _middle(x, y)
             if (
                 _latitude_distance(position[1], self.centre[1]) <= self.height / 2
@@ -308,11 +316,14 @@ class Shape:
         return sqrt((self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2))
 
 
+KNOWN = 1024
+"""Columns and rows whose neighbours are remembered: many searches are near others."""
+
 AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 """A cell and its neighbours, east and north, in the order in which Redis searches them."""
 
 
-def ranges(shape: Shape) -> list[tuple[float, float]]:
+def ranges(shape: Shape) -> list[Range]:
     """The ranges of scores, from and before, in which everything in the shape is; other positions are in them too."""
     (west, east), (south, north) = shape.bounds()
     longitude, latitude = shape.centre
@@ -349,6 +360,7 @@ def _around(place: int, step: int, low: float, size: float) -> tuple[float, floa
     return low + ((place - 1) % parts / parts) * size, low + (((place + 1) % parts + 1) / parts) * size
 
 
+@lru_cache(KNOWN)
 def _with_neighbours(place: int, step: int, shift: int, less: bool, more: bool) -> tuple[int, int | None, int | None]:
     """Return the bits at every second place of a column or a row, of the next one, and of the one before, unless they
     are not wanted, moved to where they are in a score; the world is round."""

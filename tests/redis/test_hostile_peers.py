@@ -74,7 +74,7 @@ def test_a_password_that_the_master_does_not_take(
             master.set("k", "v")
             replica.set("own", 1)
             replica.replicaof("127.0.0.1", a)
-            error = "AUTH: -WRONGPASS" if password else "-NOAUTH"
+            error = "Unable to AUTH to MASTER: -WRONGPASS" if password else "-NOAUTH"
             assert eventually(lambda: any(error in each for each in warnings(caplog))), caplog.text
             assert len([each for each in warnings(caplog) if error in each]) == 1
             assert link(replica) == "down"

@@ -654,6 +654,19 @@ def test_keys_of_a_replicas_own_clients_expire(tmp_path: Path) -> None:
         assert replica.exists("own", "queued") == 0
 
 
+def test_who_asks_by_sync_is_a_replica_once_it_has_been_sent_a_file(tmp_path: Path) -> None:
+    """``redis-cli --replica`` says nothing more."""
+    with ours(tmp_path / "a", repl_diskless_sync="no") as port, Wire(port) as wire, redis.Redis(port=port) as client:
+        wire.send("SYNC")
+        line = wire.line().lstrip(b"\n")  # signs of life
+        assert line.startswith(b"$"), line
+        wire.skip(int(line[1:]))
+        assert eventually(lambda: client.info("replication")["slave0"]["state"] == "online")
+        client.set("k", "v")
+        while b"SET" not in wire.line():
+            pass
+
+
 def test_old_data_is_not_served_unless_it_may_be(tmp_path: Path) -> None:
     with ours(tmp_path / "a") as a, ours(tmp_path / "b", replica_serve_stale_data="no") as b:
         with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:

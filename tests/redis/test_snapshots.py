@@ -136,6 +136,8 @@ def test_keys_that_have_expired_are_not_loaded(tmp_path: Path) -> None:
         wire.ask("SAVE")
     with evio_redis.Server(port=0, dir=str(tmp_path)) as server, Wire(server.port) as wire:
         assert wire.ask("DBSIZE") == b":1\r\n"
+        said = wire.ask("INFO persistence")
+        assert b"rdb_last_load_keys_expired:1\r\nrdb_last_load_keys_loaded:1\r\n" in said
 
 
 def until(wire: Wire, field: bytes) -> None:
@@ -346,7 +348,7 @@ def test_damage_is_one_line_with_the_offset(snapshot: bytes, tmp_path: Path) -> 
         (b"REDIS0010\x00\x01k\x01v\x00\x01k\x01v\xff", "a key twice, b'k', at offset 19"),
         (b"REDIS0010\xf7\x01", "data of a module, which this server does not have, at offset 10"),
         (b"REDIS0010\x07\x01k", "a value of type 7, which this server does not have at offset 12"),
-        (b"REDIS0010\xff12345678", "wrong checksum at offset 18"),
+        (b"REDIS0010\xff12345678", "RDB CRC error: the checksum is wrong at offset 18"),
     ],
 )
 def test_what_is_no_snapshot(data: bytes, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

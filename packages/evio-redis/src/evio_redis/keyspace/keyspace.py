@@ -51,6 +51,7 @@ class Keyspace:
         self.ready_keys: dict[tuple[Database, bytes], None] = {}  # in the order in which they became ready
         self.functions: Texts = Texts()  # the libraries, once there is something that loads them
         self.expired_keys: int = 0
+        self.last_load: tuple[int, int] = (0, 0)  # keys that the last RDB file gave; those of it that had expired
         self.evicted_keys: int = 0
         self.usage: Counting | None = None  # counts what keys take, while there is a limit
         self.absent: set[bytes] = set()  # keys that the command under way may create, if anyone wants to know

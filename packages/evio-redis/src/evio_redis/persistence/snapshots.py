@@ -235,6 +235,7 @@ class Snapshots:
 
     def info(self) -> dict[str, Any]:
         """Fields of ``INFO persistence``."""
+        loaded, expired = self._keyspace.last_load
         return {
             "rdb_changes_since_last_save": self._keyspace.dirty - self._last.dirty,
             "rdb_bgsave_in_progress": int(self.active),
@@ -244,4 +245,6 @@ class Snapshots:
             "rdb_current_bgsave_time_sec": self._child.age,
             "rdb_saves": self._count,
             "rdb_last_cow_size": 0,
+            "rdb_last_load_keys_expired": expired,
+            "rdb_last_load_keys_loaded": loaded,
         }

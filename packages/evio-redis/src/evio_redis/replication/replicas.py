@@ -162,14 +162,17 @@ class Replicas:
         replica.acknowledged = max(offset, replica.acknowledged)
         replica.acknowledged_at = time.monotonic()
         if replica.state is State.LOADING:
-            replica.state = State.ONLINE
-            replica.allowance = 0
-            if replica.held is not None:
-                held, replica.held, replica.held_size = replica.held, None, 0
-                session.push(b"".join(held))
-            log.info("Synchronization with replica %s succeeded", replica)
+            self._is_online(session, replica)
         self._refuse_or_accept()
         self._serve_waiters()
+
+    def _is_online(self, session: Session, replica: Replica) -> None:
+        replica.state = State.ONLINE
+        replica.allowance = 0
+        if replica.held is not None:
+            held, replica.held, replica.held_size = replica.held, None, 0
+            session.push(b"".join(held))
+        log.info("Synchronization with replica %s succeeded", replica)
 
     def remove(self, session: Session) -> None:
         """Forget a client that is gone."""
@@ -454,7 +457,11 @@ class Replicas:
                 self._aof.set_replicate(None)
             return
         for session, replica in list(self._replicas.items()):
-            if now - replica.acknowledged_at > config.repl_timeout and replica.state is State.ONLINE:
+            sent = session.conn is not None and not session.conn.pending
+            if replica.old and sent and replica.state is State.LOADING and replica.held is None:
+                self._is_online(session, replica)  # a file, of which such a one says nothing
+            silent = now - replica.acknowledged_at > config.repl_timeout and not replica.old
+            if silent and replica.state is State.ONLINE:
                 log.warning("Disconnecting timedout replica: %s", replica)
                 if session.conn is not None:
                     session.conn.abort()

@@ -149,8 +149,10 @@ class AppendOnlyFile(LogWriter):
             log.warning("AOF was enabled but there is already an AOF rewriting in background: it begins anew")
             self.rewrites.kill()
         self.waiting = True
-        if self._keyspace.clock.frozen:  # within EXEC, whose commands are to be in one file
-            log.warning("AOF was enabled during a transaction. An AOF background was scheduled to start when possible.")
+        within_exec = self._keyspace.clock.frozen  # whose commands are to be in one file
+        if within_exec or self.rewrites.others_active():
+            why = "during a transaction" if within_exec else "but there is already another background operation"
+            log.warning("AOF was enabled %s. An AOF background was scheduled to start when possible.", why)
             self.rewrites.scheduled = True
             return
         try:

@@ -127,6 +127,7 @@ class _Loading:
         self._replace = replace
         self._database = keyspace.databases[0]
         self._expiry: int | None = None
+        self._expired = 0  # keys left out
 
     def run(self) -> Generator[int, None, None]:
         """Read to the end, piece by piece. Raises one of ``MALFORMED``."""
@@ -135,16 +136,17 @@ class _Loading:
         while True:
             code = reader.byte()
             if code < LOWEST:
+                keys += 1
                 key = reader.string()
                 self._add(key, reader.string() if code == STRING else read_value(reader, code, settings))
                 if settings.key_load_delay:
-                    keys += 1
                     wait_for_key(settings.key_load_delay, keys)
                     yield reader.at
                 elif reader.at >= until:
                     until = reader.at + SLICE
                     yield reader.at
             elif code == END:
+                self._keyspace.last_load = keys - self._expired, self._expired
                 return
             else:
                 self._note(code)
@@ -156,6 +158,7 @@ class _Loading:
             log.warning("skipping the empty key %r", key)
             return
         if expiry is not None and expiry <= self._now and REPL_ID not in self._facts:
+            self._expired += 1
             return  # else replicas, who go on from here, are told when it is removed
         if key in database.data:
             if not self._replace:
@@ -213,4 +216,4 @@ def _check_sum(data: mmap.mmap, reader: Reader) -> Generator[int, None, None]:
         crc = crc64(data[at : min(at + CHUNK, end)], crc)
         yield at
     if crc != expected:
-        raise ValueError("wrong checksum")
+        raise ValueError("RDB CRC error: the checksum is wrong")

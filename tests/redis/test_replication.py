@@ -654,6 +654,27 @@ def test_keys_of_a_replicas_own_clients_expire(tmp_path: Path) -> None:
         assert replica.exists("own", "queued") == 0
 
 
+def test_a_write_on_a_replica_finds_no_expiry_time_of_a_key_that_is_gone(tmp_path: Path) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b", replica_read_only="no") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            master.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            master.set("k", 5, px=1)
+            assert eventually(lambda: replica.dbsize() == 1)
+            assert eventually(lambda: replica.get("k") is None)
+            assert replica.incr("k") == 1
+            assert replica.ttl("k") == -1
+
+
+def test_commands_of_the_master_are_counted(tmp_path: Path) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
+            follow(replica, master)
+            master.getset("k", "v")
+            assert eventually(lambda: replica.get("k") == b"v")
+            assert replica.info("commandstats")["cmdstat_set"]["calls"] == 1
+
+
 def test_who_asks_by_sync_is_a_replica_once_it_has_been_sent_a_file(tmp_path: Path) -> None:
     """``redis-cli --replica`` says nothing more."""
     with ours(tmp_path / "a", repl_diskless_sync="no") as port, Wire(port) as wire, redis.Redis(port=port) as client:

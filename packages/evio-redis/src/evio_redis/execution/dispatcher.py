@@ -611,6 +611,7 @@ class Dispatcher:
         aof, long = self._aof, self._route.long
         logged_from = aof.begin(session) if aof.logging else None
         if long:
+            self._remove_expired_keys(session, command, args)
             self._note_absent_keys(session, command, args)
         begin = perf_counter_ns()
         try:
@@ -644,6 +645,14 @@ class Dispatcher:
         if "n" in self._keyspace.events and "write" in command.flags:
             keys = (args[at] for at in command.key_positions(args) if at < len(args))
             self._keyspace.absent = {key for key in keys if not session.db.has(key)}
+
+    def _remove_expired_keys(self, session: Session, command: Command, args: Args) -> None:
+        """On a replica that its clients may write to, have them find no expiry time of a key that is not there."""
+        database = session.db
+        if self._keyspace.own_volatile is not None and database.expires and "write" in command.flags:
+            for key in [args[at] for at in command.key_positions(args) if at < len(args)]:
+                if not database.lives(key):
+                    database.expire(key)
 
     def _note_volatile_keys(self, session: Session, command: Command, args: Args) -> None:
         """On a replica, keep in mind which keys its own clients have made volatile."""

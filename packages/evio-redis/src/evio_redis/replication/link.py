@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from enum import Enum
 from pathlib import Path
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, BinaryIO
 
 from evio_core import Action, Handler
@@ -20,7 +21,7 @@ from ..clients.pause import Pause
 from ..config.config import Config
 from ..errors import CommandError, LogCorrupt
 from ..keyspace.keyspace import Keyspace
-from ..model.command import Args, Registry
+from ..model.command import STEP_BITS, Args, Registry
 from ..model.services import Services
 from ..persistence import AppendOnlyFile
 from ..persistence.aof.encode import encode, encoded_size
@@ -32,7 +33,6 @@ from ..process.listeners import Listeners
 from ..process.running import Running
 from ..protocol.parser import Parser
 from ..protocol.quoting import escaped, one_line
-from ..stats.totals import Totals
 from .replicas import Replicas, to_offset
 
 if TYPE_CHECKING:
@@ -469,13 +469,15 @@ class Link(Handler):
         session.rewritten.clear()
         clock = keyspace.clock
         frozen, clock.frozen = clock.frozen, LONG_AGO
+        begin = perf_counter_ns()
         try:
             command.function(session, args)
         except CommandError as error:
+            command.failed += 1
             log.critical("%s, which the master has run, fails here: %s", command.name, one_line(str(error)))
         finally:
             clock.frozen = frozen
-        self._services[Totals].commands_processed += 1
+            command.times[perf_counter_ns() - begin >> STEP_BITS] += 1
         if aof.logging and keyspace.dirty != before:
             aof.record(session, args)
 

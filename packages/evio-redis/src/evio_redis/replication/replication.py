@@ -26,6 +26,15 @@ __all__ = ["Replication"]
 
 log: logging.Logger = logging.getLogger("evio_redis")
 
+SILENT = {
+    LinkState.CONNECTING: "Timeout connecting to the MASTER...",
+    LinkState.HANDSHAKE: "Timeout connecting to the MASTER...",
+    LinkState.SYNC: "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout'"
+    " parameter in redis.conf to a larger value.",
+    LinkState.CONNECTED: "MASTER timeout: no data nor PING received...",
+}
+"""What the log says of a master of which nothing is heard."""
+
 READ_ONLY = "READONLY You can't write against a read only replica."
 STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 FOLLOWING = "this server is a replica"
@@ -168,7 +177,7 @@ class Replication:
             if now >= self._retry_at:
                 self._connect()
         elif now - self.link.last_input > self._config.repl_timeout:
-            log.warning("MASTER timeout: no data nor PING received...")
+            log.warning(SILENT[self.link.state])
             self._drop_link()
             self._retry_at = now + RETRY
         elif now - self._acknowledged_at >= 1.0:

@@ -666,6 +666,17 @@ def test_a_write_on_a_replica_finds_no_expiry_time_of_a_key_that_is_gone(tmp_pat
             assert replica.ttl("k") == -1
 
 
+@pytest.mark.parametrize("how", ["{address}", "TYPE master", "ADDR {address} TYPE master"])
+def test_the_connection_to_the_master_may_be_killed(tmp_path: Path, how: str) -> None:
+    with ours(tmp_path / "a") as a, ours(tmp_path / "b") as b:
+        with redis.Redis(port=a) as master, redis.Redis(port=b) as replica, Wire(b) as wire:
+            follow(replica, master)
+            assert wire.ask("CLIENT KILL TYPE master ID 1") == b":0\r\n"
+            reply = wire.ask(f"CLIENT KILL {how.format(address=f'127.0.0.1:{a}')}")
+            assert reply == (b":1\r\n" if "TYPE" in how else b"+OK\r\n")
+            assert eventually(lambda: master.info("stats")["sync_partial_ok"] == 1)
+
+
 def test_commands_of_the_master_are_counted(tmp_path: Path) -> None:
     with ours(tmp_path / "a") as a, ours(tmp_path / "b") as b:
         with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:

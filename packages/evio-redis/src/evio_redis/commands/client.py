@@ -19,10 +19,13 @@ from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_int, to_int
 from ..protocol.resp import OK, ONE, ZERO, bulk, bulks, integer
+from ..replication.replication import Replication
 from .connection import check_client_name
 from .help import declare_help
 
 if TYPE_CHECKING:
+    from evio_core import Conn
+
     from ..clients.session import Session
 
 __all__: list[str] = []
@@ -271,7 +274,10 @@ def kill(session: Session, args: Args) -> bytes:
     ]
     for each in doomed:
         session.services[Clients].kill(each, by=session)
-    return integer(len(doomed))
+    master = session.services[Replication].disconnect(
+        lambda conn: all(value == "master" if name == "TYPE" else _is_at(conn, name, value) for name, value in filters)
+    )
+    return integer(len(doomed) + master)
 
 
 def _kill_address(session: Session, address: str) -> bytes:
@@ -279,6 +285,8 @@ def _kill_address(session: Session, address: str) -> bytes:
         if each.conn is not None and peer(each.conn) == address:
             session.services[Clients].kill(each, by=session)
             return OK
+    if session.services[Replication].disconnect(lambda conn: peer(conn) == address):
+        return OK
     raise CommandError(NO_SUCH_CLIENT)
 
 
@@ -319,7 +327,14 @@ def _matches(session: Session, name: str, value: str) -> bool:
         return client_type(session) == value
     if name == "USER":
         return session.user.name == value
-    return (peer(conn) if name == "ADDR" else show_address(conn.local_addr)) == value
+    return _is_at(conn, name, value)
+
+
+def _is_at(conn: Conn, name: str, address: str) -> bool:
+    """Tell whether this is the address of a connection's peer (ADDR), or its own (LADDR); False for what is neither."""
+    if name == "ADDR":
+        return peer(conn) == address
+    return name == "LADDR" and show_address(conn.local_addr) == address
 
 
 declare_help(

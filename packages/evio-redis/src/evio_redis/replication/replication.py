@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import evio_core
@@ -150,6 +151,14 @@ class Replication:
         except evio_core.EvioError as error:
             log.error("Unable to connect to MASTER: %s", error)
             self.link = None
+
+    def disconnect(self, fits: Callable[[evio_core.Conn], bool]) -> bool:
+        """Close the connection to the master, which is made anew, if it ``fits``; return whether it does."""
+        conn = self.link.conn if self.link is not None and hasattr(self.link, "conn") else None
+        if conn is None or not fits(conn):
+            return False
+        conn.abort()
+        return True
 
     def _ended(self, link: Link) -> None:
         if link is self.link:

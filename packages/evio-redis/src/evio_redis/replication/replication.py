@@ -34,7 +34,7 @@ SILENT = {
     " parameter in redis.conf to a larger value.",
     LinkState.CONNECTED: "MASTER timeout: no data nor PING received...",
 }
-"""What the log says of a master of which nothing is heard."""
+"""The lines of the log about a master of which nothing is heard."""
 
 READ_ONLY = "READONLY You can't write against a read only replica."
 STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."

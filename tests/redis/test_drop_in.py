@@ -85,8 +85,8 @@ def test_the_systems_log(short: Path) -> None:
 import sys
 import urllib.request
 from evio_redis import __main__
-from evio_redis.process import logfile
-logfile.SYSTEM_LOG = {str(short / "log")!r}
+from evio_redis.process import system_log
+system_log.SYSTEM_LOG = {str(short / "log")!r}
 sys.exit(__main__.main(sys.argv[1:]))
 """
     settings = ["--port", "0", "--unixsocket", str(short / "s"), "--syslog-enabled", "yes", "--syslog-ident", "store"]
@@ -114,8 +114,8 @@ def test_the_systems_log_is_not_there(short: Path) -> None:
     code = f"""
 import logging
 from evio_redis.config.config import Config
-from evio_redis.process import logfile
-logfile.SYSTEM_LOG = {str(short / "none")!r}
+from evio_redis.process import system_log
+system_log.SYSTEM_LOG = {str(short / "none")!r}
 logfile.configure(Config({{"syslog_enabled": "yes"}}))
 logging.warning("one")
 logging.warning("two")

@@ -37,6 +37,10 @@ def test_the_environment_runs_the_server_from_its_sources(tmp_path: Path) -> Non
 def test_a_server_starts_without_what_takes_long_to_import(package: str) -> None:
     slow = [
         "asyncio",
+        "difflib",
+        "logging.handlers",
+        "tempfile",
+        "tomllib",
         "importlib.metadata",
         "importlib.resources",
         "email",

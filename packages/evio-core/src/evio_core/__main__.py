@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import logging
 import mmap
 import os
@@ -65,6 +66,7 @@ def make_parser() -> Parser:
 def main(arguments: list[str] | None = None) -> int:
     """Serve as ``arguments`` ask. Returns the exit status: 0, 1 when the system refuses something or the program has an
     error, 2 when what was asked for cannot be."""
+    gc.freeze()  # what was imported stays, and the end of the process need not look at it
     flags = make_parser().parse_intermixed_args(arguments)  # addresses may come after flags
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     if os.getcwd() not in sys.path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -31,6 +30,8 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(given: str, names: Iterable[str]) -> str:
     """Return a hint for a name that does not exist: ``"; did you mean X?"``, or where to look if none is near."""
+    import difflib  # only who is wrong waits for it
+
     plain = {name.lstrip("-"): name for name in names}  # the dashes are alike in all of them
     near = difflib.get_close_matches(given.lstrip("-"), plain, 1)
     return f"; did you mean {plain[near[0]]}?" if near else "; --help has all of them"

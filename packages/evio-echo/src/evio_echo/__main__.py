@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -98,6 +99,7 @@ def make_events(arguments: argparse.Namespace, schemes: list[str]) -> Events:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    gc.freeze()  # what was imported stays, and the end of the process need not look at it
     parsed = make_parser().parse_args(arguments)
     run = functools.partial(workers, parsed.workers) if parsed.workers else serve
     try:

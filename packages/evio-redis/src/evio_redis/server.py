@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -409,7 +409,7 @@ class Server:
 
     def _serving(self, core: evio_core.Server) -> None:
         self._running.core = core
-        log.info("evio-redis %s on Python %s, PID: %d", evio_core.__version__, platform.python_version(), os.getpid())
+        log.info("evio-redis %s on Python %s, PID: %d", evio_core.__version__, sys.version.split()[0], os.getpid())
         log.info("Server initialized")
         if find_spec("lupa") is None:
             log.info("Without scripts (EVAL, EVALSHA, FCALL), which need lupa: pip install 'evio-redis[scripting]'")

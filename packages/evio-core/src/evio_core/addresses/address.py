@@ -14,7 +14,6 @@ In the path of a unix socket ``%3F`` stands for ``?``, which begins the options,
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -478,6 +477,8 @@ def _option(text: str, base: str, name: str, value: str) -> Any:
 
 
 def _allowed(given: str, names: Iterable[str]) -> str:
+    import difflib  # only who is wrong waits for it
+
     names = list(names)
     near = difflib.get_close_matches(given, names, 1)
     hint = f"did you mean {near[0]}? " if near else ""

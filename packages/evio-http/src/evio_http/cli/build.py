@@ -10,7 +10,6 @@ import math
 import os
 import ssl
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NoReturn
@@ -192,6 +191,8 @@ class Setup:
         return list(zip(flags.tls_cert, keys, strict=True))
 
     def _self_signed(self) -> Certificate:
+        import tempfile  # only who asks for it waits for it
+
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evio-http-"))
         names = ["localhost", "127.0.0.1", "::1", *(host for _, host in own_addresses())]
         bound = _without_brackets(self._flags.bind or "")

@@ -19,10 +19,8 @@ those of its own.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,6 +47,8 @@ def read_config(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Read the file at ``path`` with the options of ``parser``: their values by ``dest``, and those of each host, which
     has only options ``of_a_site``. Raises :class:`ConfigError`, and ``OSError``."""
+    import tomllib  # only who has a file waits for it
+
     try:
         content = tomllib.loads(Path(path).read_bytes().decode())
     except UnicodeDecodeError:
@@ -94,6 +94,8 @@ class _Reader:
         return found
 
     def _meant(self, name: str) -> str:
+        import difflib  # only who is wrong waits for it
+
         close = difflib.get_close_matches(name.removeprefix("--").replace("_", "-"), self._options, 1)
         return f"; did you mean {close[0]}?" if close else ": they are those of evio-http --help, without --"
 

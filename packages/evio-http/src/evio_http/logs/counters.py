@@ -11,7 +11,6 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import tempfile
 from array import array
 from collections.abc import Sequence
 
@@ -48,6 +47,8 @@ if sys.platform != "win32":
         """
 
         def __init__(self, size: int) -> None:
+            import tempfile  # only workers wait for it
+
             super().__init__(size)
             self._size = size
             granularity = mmap.ALLOCATIONGRANULARITY

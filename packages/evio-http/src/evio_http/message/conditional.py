@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime
 import enum
 import functools
@@ -16,7 +15,7 @@ __all__ = ["Outcome", "evaluate", "http_date", "parse_http_date", "range_applies
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_LATEST = calendar.timegm((9999, 12, 31, 23, 59, 59))
+_LATEST = int(datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp())
 
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"

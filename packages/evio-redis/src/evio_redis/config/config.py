@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import logging
 import os
@@ -41,6 +40,8 @@ def find_directive(name: str) -> Directive:
     found = DIRECTIVES.get(ALIASES.get(name.lower(), name.lower()))
     if found is not None:
         return found
+    import difflib  # only who is wrong waits for it
+
     near = difflib.get_close_matches(name.lower(), [*DIRECTIVES, *OTHER_FLAGS], 1)
     hint = f"did you mean '{near[0]}'?" if near else "evio-redis --help has all of them"
     raise ConfigError(f"unknown directive '{name}'; {hint}")

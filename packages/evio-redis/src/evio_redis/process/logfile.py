@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from logging.handlers import SysLogHandler
 
 from ..config.config import Config
 
@@ -64,24 +63,6 @@ class _Handler(logging.Handler):
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
 
-SYSTEM_LOG = "/var/run/syslog" if sys.platform == "darwin" else "/dev/log"
-
-
-class _SystemLog(SysLogHandler):
-    """The system's log (syslog(3)). Standard error tells when it begins that it cannot be reached."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(SYSTEM_LOG, config.syslog_facility)
-        self.ident = f"{config.syslog_ident}[{os.getpid()}]: "
-        self._failing = False
-        self.setFormatter(logging.Formatter("%(message)s"))  # time and level are the system's business
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        if not self._failing and sys.stderr is not None:
-            self._failing = True
-            print(f"evio-redis: cannot write to the system's log: {sys.exc_info()[1]}", file=sys.stderr)
-
-
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
@@ -93,7 +74,9 @@ def configure(config: Config) -> None:
     handler.setFormatter(_Formatter())
     handlers: list[logging.Handler] = [handler]
     if config.syslog_enabled:
-        handlers.append(_SystemLog(config))
+        from .system_log import SystemLog  # with what it imports, which takes longer than the rest of logging
+
+        handlers.append(SystemLog(config))
     root = logging.getLogger()
     logging.basicConfig(handlers=handlers, level=LEVELS[config.loglevel], force=True)
     config.on_change("loglevel", lambda: root.setLevel(LEVELS[config.loglevel]))

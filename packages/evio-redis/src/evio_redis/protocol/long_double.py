@@ -10,10 +10,12 @@ https://redis.io/docs/latest/commands/incrbyfloat/
 from __future__ import annotations
 
 import re
-from decimal import Decimal
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import NOT_A_FLOAT, CommandError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 __all__ = ["add_long_doubles", "parse_long_double"]
 
@@ -92,10 +94,16 @@ def parse_long_double(text: bytes, error: str = NOT_A_FLOAT) -> Number | None:
     return (-number[0], number[1]) if sign == b"-" else number
 
 
+def _decimal(number: str | int) -> Decimal:
+    from decimal import Decimal  # numbers of thousands of digits are rare
+
+    return Decimal(number)
+
+
 def _from_decimal(digits: bytes, power: int) -> Number | None:
     """``digits`` times ten to the ``power``, rounded once; None for infinity."""
     digits = digits.lstrip(b"0")
-    number = int(digits or b"0") if len(digits) < MOST_DIGITS else int(Decimal(digits.decode()))
+    number = int(digits or b"0") if len(digits) < MOST_DIGITS else int(_decimal(digits.decode()))
     if not number or len(digits) + power < SMALLEST // 3:
         return 0, 0
     if power >= 0:
@@ -140,6 +148,6 @@ def _show(number: Number) -> bytes:
 
 def _show_scaled(number: int) -> bytes:
     size = abs(number)
-    digits = (str(size) if size.bit_length() < 3 * MOST_DIGITS else str(Decimal(size))).rjust(DECIMALS + 1, "0")
+    digits = (str(size) if size.bit_length() < 3 * MOST_DIGITS else str(_decimal(size))).rjust(DECIMALS + 1, "0")
     text = f"{digits[:-DECIMALS]}.{digits[-DECIMALS:]}".rstrip("0").rstrip(".")
     return f"-{text}".encode() if number < 0 else text.encode()

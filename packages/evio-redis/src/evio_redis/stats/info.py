@@ -11,7 +11,6 @@ https://redis.io/docs/latest/commands/info/
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -187,6 +186,8 @@ class Info:
         return "\r\n".join(parts)
 
     def _server_fields(self) -> Mapping[str, Any]:
+        import platform  # only who asks waits for it
+
         uptime = int(time.time() - self._running.started)
         return {
             "redis_version": REDIS_VERSION,

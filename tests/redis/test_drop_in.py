@@ -114,7 +114,7 @@ def test_the_systems_log_is_not_there(short: Path) -> None:
     code = f"""
 import logging
 from evio_redis.config.config import Config
-from evio_redis.process import system_log
+from evio_redis.process import logfile, system_log
 system_log.SYSTEM_LOG = {str(short / "none")!r}
 logfile.configure(Config({{"syslog_enabled": "yes"}}))
 logging.warning("one")

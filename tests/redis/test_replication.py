@@ -19,7 +19,7 @@ from evio_redis.config.config import has_host
 from evio_redis.persistence.aof.encode import encode
 from evio_redis.replication.backlog import Backlog
 from tests.core.harness import TIMEOUT, eventually
-from tests.extent import full_only
+from tests.extent import FULL, full_only
 from tests.tables import each_row
 
 from .wire import Wire, redis_server
@@ -44,17 +44,14 @@ def real(directory: Path, **settings: Any) -> Iterator[int]:
 
 Kind = Callable[..., contextlib.AbstractContextManager[int]]
 
-PAIRS = [
-    pytest.param((ours, real), id="of-redis", marks=full_only),
-    pytest.param((real, ours), id="from-redis"),
-    pytest.param((ours, ours), id="of-itself"),
-]
+PAIRS: list[tuple[Kind, Kind]] = [(ours, real), (real, ours), (ours, ours)]
+NAMES = ["of-redis", "from-redis", "of-itself"]
 
 
-@pytest.fixture(params=PAIRS)
+@pytest.fixture(params=range(3) if FULL else (1, 2), ids=lambda index: NAMES[index])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     """Clients of a master and of a server that is not its replica yet."""
-    first, second = request.param
+    first, second = PAIRS[request.param]
     with first(tmp_path / "a") as a, second(tmp_path / "b") as b:
         with redis.Redis(port=a) as master, redis.Redis(port=b) as replica:
             yield master, replica
@@ -195,7 +192,7 @@ def test_several_replicas_share_a_snapshot(kind: Kind, diskless: str, tmp_path: 
 
 def test_a_replica_that_is_gone_while_it_is_sent_a_snapshot(tmp_path: Path) -> None:
     with ours(tmp_path / "a", rdb_key_save_delay=10_000) as a, redis.Redis(port=a) as master:
-        master.mset({f"k{n}": n for n in range(3000)})
+        master.mset({f"k{n}": n for n in range(600)})
         with Wire(a) as lazy:
             lazy.send("REPLCONF capa eof capa psync2")
             lazy.send("PSYNC ? -1")

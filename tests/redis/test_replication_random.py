@@ -15,7 +15,7 @@ from evio_core import Action, Handler
 from tests.core.harness import eventually
 from tests.extent import FULL, examples
 
-from .test_replication import PAIRS, same
+from .test_replication import NAMES, PAIRS, same
 from .wire import Wire
 
 LIBRARY = """#!lua name=lib
@@ -131,9 +131,6 @@ def operations(master: Any, other: Any, blocked: Wire, draw: random.Random) -> l
         served,
         rename,
     ]
-
-
-NAMES = ["of-redis", "from-redis", "of-itself"]
 
 
 @pytest.fixture(params=range(3) if FULL else range(2), ids=lambda index: NAMES[index])

@@ -19,6 +19,7 @@ from ..protocol.resp import ARRAYS, FEW, HEADS, ZERO, array, bulk, bulks, intege
 
 if TYPE_CHECKING:
     from ..clients.session import Session
+    from ..keyspace.database import Database
 
 __all__ = ["pairs_reply", "store"]
 
@@ -232,8 +233,10 @@ def _range(session: Session, args: Args, query: Query, allowed: frozenset[bytes]
 def zrange(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if len(args) == 4 and type(value) is SortedSet and database.lives(key):  # the usual, without a query
-        first, last, size = parse_int(args[2]), parse_int(args[3]), len(value)
+    if (  # the usual, without a query
+        len(args) == 4 and type(value) is SortedSet and (key not in database.expires or database.lives(key))
+    ):
+        first, last, size = parse_int(args[2]), parse_int(args[3]), len(value.scores)
         database.hits += 1
         start = first if first >= 0 else max(first + size, 0)
         return members_reply(value.between(start, (last if last >= 0 else last + size) + 1))
@@ -252,7 +255,9 @@ SCORED = frozenset((b"WITHSCORES", b"LIMIT"))
 def zrangebyscore(session: Session, args: Args) -> bytes:
     database, key = session.db, args[1]
     value = database.data.get(key)
-    if len(args) == 4 and type(value) is SortedSet and database.lives(key):  # the usual, without a query
+    if (  # the usual, without a query
+        len(args) == 4 and type(value) is SortedSet and (key not in database.expires or database.lives(key))
+    ):
         start, stop = by_score(value, score_bound(args[2]), score_bound(args[3]))
         database.hits += 1
         return members_reply(value.between(start, stop))
@@ -312,18 +317,30 @@ def _remove_range(session: Session, args: Args, by: str) -> bytes:
     if type(database.data.get(key)) is not SortedSet:
         query.span(None, args[2], args[3])  # bad bounds are told of before a wrong type
     value = database.typed(key, SortedSet)
-    found = value.remove_ranks(*query.span(value, args[2], args[3])) if value is not None else []
-    if value is None or not found:
+    return _remove(database, key, value, *query.span(value, args[2], args[3]), by) if value is not None else ZERO
+
+
+def _remove(database: Database, key: bytes, value: SortedSet, start: int, stop: int, by: str) -> bytes:
+    """Remove those of rank ``start`` to ``stop``, exclusive."""
+    found = value.remove_ranks(start, stop)
+    if not found:
         return ZERO
     database.changed(key, "z", f"zremrangeby{by}", len(found))
-    if not len(value):
+    if not value.scores:
         database.remove_empty(key)
     return integer(len(found))
 
 
 @command("ZREMRANGEBYRANK", arity=4, flags="write", keys=(1,), group="sorted-set", since="2.0.0")
 def zremrangebyrank(session: Session, args: Args) -> bytes:
-    return _remove_range(session, args, "rank")
+    first, last = parse_int(args[2]), parse_int(args[3])
+    database, key = session.db, args[1]
+    value = database.typed(key, SortedSet)
+    if value is None:
+        return ZERO
+    size = len(value.scores)
+    start = first if first >= 0 else max(first + size, 0)
+    return _remove(database, key, value, start, (last if last >= 0 else last + size) + 1, "rank")
 
 
 @command("ZREMRANGEBYSCORE", arity=4, flags="write", keys=(1,), group="sorted-set", since="1.2.0")

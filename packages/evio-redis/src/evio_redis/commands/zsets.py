@@ -169,9 +169,10 @@ def zcard(session: Session, args: Args) -> bytes:
 
 def _rank(session: Session, args: Args, reverse: bool) -> bytes:
     value = session.db.read_typed(args[1], SortedSet)
-    if value is None or args[2] not in value:
+    score = value.scores.get(args[2]) if value is not None else None
+    if value is None or score is None:
         return session.resp.null
-    rank = value.rank(args[2])
+    rank = value.position((score, args[2]))
     return integer(len(value) - 1 - rank if reverse else rank)
 
 

@@ -96,6 +96,14 @@ class SortedSet:
     def remove_ranks(self, start: int, stop: int) -> list[Pair]:
         """Remove and return those of rank ``start`` to ``stop``, exclusive, in order."""
         found = self.between(start, stop)
+        if not found:
+            return found
+        blocks = self.blocks or self._order()
+        if stop <= len(blocks[0]) and (stop - start < len(blocks[0]) or len(blocks) == 1):
+            for _, member in found:
+                del self.scores[member]
+            del blocks[0][start:stop]
+            return found
         if len(found) <= FEW:
             for score, member in found:
                 del self.scores[member]
@@ -116,11 +124,6 @@ class SortedSet:
         return found
 
     # -- reading in order
-
-    def rank(self, member: bytes) -> int:
-        """Return the number of members before one that is there."""
-        pair = self.scores[member], member
-        return self.position(pair)
 
     def position(self, pair: Pair) -> int:
         """Return the number of members before ``(score, member)``, which need not be there."""

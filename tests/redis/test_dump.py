@@ -81,6 +81,15 @@ def test_replies(port: int, group: list[Conversation]) -> None:
     check(port, group)
 
 
+def test_why_a_payload_is_refused_is_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    from evio_redis.persistence.rdb.crc64 import crc64
+
+    data = b"\xff\x0a\x00"
+    with Wire(port) as wire:
+        assert wire.ask(["RESTORE", "k", "0", data + crc64(data).to_bytes(8, "little")]).startswith(b"-ERR Bad data")
+    assert "RESTORE: the payload's integrity check failed: " in caplog.text
+
+
 @each_row("body", ["ff", "10", "0f00", "0200", "0400", "0a00", "1200", "0d0461626364", "12010100"])
 def test_what_is_no_value_or_an_empty_one_is_refused(port: int, body: str) -> None:
     from evio_redis.persistence.rdb.crc64 import crc64

@@ -694,6 +694,9 @@ def test_who_asks_by_sync_is_a_replica_once_it_has_been_sent_a_file(tmp_path: Pa
         client.set("k", "v")
         while b"SET" not in wire.line():
             pass
+        lists = [client.execute_command("CLIENT LIST", "TYPE", kind) for kind in ("replica", "slave")]
+        assert [each[0]["flags"] for each in lists] == ["S", "S"]
+        assert client.execute_command("CLIENT KILL", "TYPE", "slave") == 1
 
 
 def test_old_data_is_not_served_unless_it_may_be(tmp_path: Path) -> None:

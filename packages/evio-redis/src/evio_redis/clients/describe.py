@@ -67,7 +67,7 @@ def parse_type(text: bytes) -> str:
     kind = text.decode("utf-8", "surrogateescape")
     if kind.lower() not in CLIENT_TYPES:
         raise CommandError(f"ERR Unknown client type '{kind}'")
-    return kind.lower()
+    return "replica" if kind.lower() == "slave" else kind.lower()
 
 
 def _flags(session: Session) -> str:

@@ -5,6 +5,7 @@ https://redis.io/docs/latest/commands/restore/
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ from ..model.command import Args, command
 from ..persistence.rdb import payload
 from ..persistence.rdb.payload import Checksums
 from ..protocol.numbers import parse_int
+from ..protocol.quoting import one_line
 from ..protocol.resp import OK, bulk
 
 if TYPE_CHECKING:
     from ..clients.session import Session
 
 __all__: list[str] = []
+
+log: logging.Logger = logging.getLogger("evio_redis")
 
 MOST_FREQUENT = 255
 
@@ -74,7 +78,8 @@ def restore(session: Session, args: Args) -> bytes:
         raise CommandError("ERR DUMP payload version or checksum are wrong")
     try:
         value = payload.unpack(data, session.services[Config])
-    except ValueError:
+    except ValueError as error:
+        log.warning("RESTORE: the payload's integrity check failed: %s", one_line(str(error)))
         raise CommandError("ERR Bad data format") from None
     now = database.keyspace.clock.ms()
     if when and not options.absolute:

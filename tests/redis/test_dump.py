@@ -81,11 +81,11 @@ def test_replies(port: int, group: list[Conversation]) -> None:
     check(port, group)
 
 
-def test_why_a_payload_is_refused_is_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_why_a_payload_is_refused_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     from evio_redis.persistence.rdb.crc64 import crc64
 
     data = b"\xff\x0a\x00"
-    with Wire(port) as wire:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire:
         assert wire.ask(["RESTORE", "k", "0", data + crc64(data).to_bytes(8, "little")]).startswith(b"-ERR Bad data")
     assert "RESTORE: the payload's integrity check failed: " in caplog.text
 

@@ -6,10 +6,13 @@ import gc
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 import evio_redis
+from evio_redis.clients.limits import OutputGuard
+from evio_redis.config.config import Config
 
 from .wire import Wire, redis_server, words
 
@@ -340,3 +343,14 @@ def test_renamed_and_disabled_commands() -> None:
         assert wire.ask("CONFIG GET port") == unknown(b"CONFIG", b"'GET' 'port' ")
         assert wire.ask("hidden GET maxclients") == b"*2\r\n$10\r\nmaxclients\r\n$5\r\n10000\r\n"
         assert wire.ask("HIDDEN foo") == b"-ERR unknown subcommand 'foo'. Try HIDDEN HELP.\r\n"
+
+
+def test_the_time_of_a_soft_limit_begins_anew_for_who_has_been_below_it() -> None:
+    guard = OutputGuard(Config({"client_output_buffer_limit": "normal 0 1000 3"}))
+    session = Mock(id=7, authenticated=True, replica=None, subscribed=False, seen=100.0)
+    for now, pending in ((100.0, 2000), (100.5, 10), (101.5, 2000), (104.0, 2000)):
+        session.conn.pending = pending
+        guard.check([session], now)
+    session.conn.abort.assert_not_called()
+    guard.check([session], 105.0)
+    session.conn.abort.assert_called_once()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -256,6 +257,42 @@ def test_the_largest_clients_are_dropped() -> None:
                 large.reply()
             spared.send(b"x" * 1_000_000 + b"\r\n")
             assert spared.reply().startswith(b"-ERR unknown command")
+
+
+def test_who_takes_more_than_all_may_is_dropped_before_the_rest_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire, Wire(server.port) as large:
+        monkeypatch.setattr(MemoryLimit, "update", lambda self: None)  # that others are looked at now and then
+        wire.ask("CONFIG SET maxmemory-clients 1mb")
+        with contextlib.suppress(ConnectionError):
+            large.send(["SET", "k", "x" * 3_000_000])
+            assert large.rest() == b""
+        assert b"evicted_clients:1\r\n" in wire.ask("INFO stats")
+        assert wire.ask("EXISTS k") == b":0\r\n"
+
+
+def test_what_a_client_took_may_be_used_when_it_is_gone() -> None:
+    with evio_redis.Server(port=0, maxmemory="1mb", hz=1) as server, Wire(server.port) as wire:
+        with Wire(server.port) as large:
+            large.send(b"*1\r\n$3000000\r\n" + b"x" * 2_000_000)
+            assert eventually(lambda: wire.ask("SET k v").startswith(b"-OOM"))
+        while b"connected_clients:1\r\n" not in wire.ask("INFO clients"):
+            pass
+        assert wire.ask("SET k v") == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("what", ["WATCH", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "CLIENT TRACKING ON BCAST"])
+def test_what_a_client_watches_and_listens_to_counts(what: str) -> None:
+    with evio_redis.Server(port=0) as server, Wire(server.port) as wire, Wire(server.port) as other:
+        names = [b"%04d" % number for number in range(1000)]
+        identity = other.ask("CLIENT ID")[1:-2].decode()
+
+        def taken() -> int:
+            return int(wire.ask(f"CLIENT LIST ID {identity}").decode().partition("tot-mem=")[2].split()[0])
+
+        before = taken()
+        words = [word for name in names for word in (b"PREFIX", name)] if what.endswith("BCAST") else names
+        other.ask([*what.split(), *words])
+        assert taken() > before + 100 * len(names)
 
 
 # -- idle times

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from operator import itemgetter
 
 from .blocking import Blocking
@@ -45,6 +46,8 @@ class Clients:
         tracking.sessions = self.sessions
         self.now: float = time.time()  # Unix time of the latest tick
         self.evicted: int = 0
+        self.memory_limit: int = 0  # bytes of all together (``maxmemory-clients``); 0 is no limit
+        self.on_remove: Callable[[Session], None] = lambda session: None  # set by the limit of all memory
 
     def add(self, session: Session) -> None:
         """Add a client that has connected."""
@@ -54,6 +57,7 @@ class Clients:
     def remove(self, session: Session) -> None:
         """Remove a client that is gone, and everything that it holds."""
         self.sessions.pop(session.id, None)
+        self.on_remove(session)
         self.forget(session)
 
     def forget(self, session: Session) -> None:
@@ -75,9 +79,11 @@ class Clients:
             self.remove(session)
             session.conn.close()
 
-    def evict(self, limit: int) -> None:
-        """Drop the largest clients until all together take so many bytes at most (``maxmemory-clients``), but for those
-        with CLIENT NO-EVICT."""
+    def evict(self) -> None:
+        """Drop the largest clients until all together keep the limit, but for those with CLIENT NO-EVICT."""
+        limit = self.memory_limit
+        if not limit:
+            return
         sizes = [(memory_of(session), session) for session in self.sessions.values() if not session.no_evict]
         total = sum(size for size, _ in sizes)
         if total <= limit:
@@ -85,13 +91,17 @@ class Clients:
         for size, session in sorted(sizes, key=itemgetter(0), reverse=True):
             if total <= limit:
                 break
-            log.warning("Evicting client: %s", describe(session))
             total -= size
-            self.evicted += 1
-            conn = session.conn
-            self.remove(session)
-            if conn is not None:
-                conn.abort()
+            self.drop(session)
+
+    def drop(self, session: Session) -> None:
+        """Evict a client."""
+        log.warning("Evicting client: %s", describe(session))
+        self.evicted += 1
+        conn = session.conn
+        self.remove(session)
+        if conn is not None:
+            conn.abort()
 
     def reset(self, session: Session) -> None:
         """Have a client be as it connected (RESET), but for what that leaves alone: its name is gone, its id stays."""

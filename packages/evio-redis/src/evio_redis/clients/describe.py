@@ -94,12 +94,20 @@ def _flags(session: Session) -> str:
 SESSION = 3000
 """Bytes of a client that holds nothing."""
 
+WATCHED, SUBSCRIBED = 500, 400
+"""Bytes of a watched key, and of a subscription or a prefix of tracking."""
+
 
 def memory_of(session: Session) -> int:
-    """Bytes that a client takes, with its input, queued commands and output."""
+    """Bytes that a client takes, with its input, queued commands and output, and what it watches and listens to."""
     output = session.conn.pending if session.conn is not None else 0
-    queued = sum(len(word) for each in session.queue or () for word in each)
-    return SESSION + output + session.parser.buffered + session.backlog_bytes + queued
+    queue = session.queue or session.executing or ()
+    queued = sum(len(word) for each in queue for word in each) if queue else 0
+    listening = len(session.channels) + len(session.patterns) + len(session.shard_channels)
+    if session.tracking is not None:
+        listening += len(session.tracking.prefixes)
+    others = WATCHED * len(session.watching) + SUBSCRIBED * listening
+    return SESSION + output + session.parser.buffered + session.backlog_bytes + queued + others
 
 
 def describe(session: Session, args: Sequence[bytes] = ()) -> str:
@@ -111,7 +119,7 @@ def describe(session: Session, args: Sequence[bytes] = ()) -> str:
     output = conn.pending if conn is not None else 0
     queue = session.queue or session.executing or ()
     multi = -1 if session.queue is None and session.executing is None else len(queue)
-    unread = session.parser.buffered + session.backlog_bytes + (len(bulks(args)) if args else 0)
+    running = len(bulks(args)) if args else 0
     arguments = sum(map(len, args))
     queued = sum(len(word) for each in queue for word in each)
     fields = {
@@ -128,7 +136,7 @@ def describe(session: Session, args: Sequence[bytes] = ()) -> str:
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),
         "multi": multi,
-        "qbuf": unread,
+        "qbuf": session.parser.buffered + session.backlog_bytes + running,
         "qbuf-free": 0,
         "argv-mem": arguments,
         "multi-mem": queued,
@@ -137,7 +145,7 @@ def describe(session: Session, args: Sequence[bytes] = ()) -> str:
         "obl": 0,
         "oll": 0,
         "omem": output,
-        "tot-mem": output + unread + arguments + queued,
+        "tot-mem": memory_of(session) + running + arguments,
         "events": "r",
         "cmd": (last.decode("latin-1").lower() if isinstance(last, bytes) else last) or "NULL",
         "user": session.user.name,

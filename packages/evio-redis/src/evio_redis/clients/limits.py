@@ -57,8 +57,10 @@ class OutputGuard:
         return limits
 
     def check(self, sessions: Iterable[Session], now: float) -> None:
-        """Drop those that are over a limit. Once a second: that is how exactly the limits are given. ``now`` is a Unix
-        time."""
+        """Drop those that are over a limit. Once a second: that is how exactly the limits are given; but whoever has
+        been below the soft limit meanwhile is seen each time. ``now`` is a Unix time."""
+        for session in [each for each in self._over_since if not self._is_over(each)]:
+            del self._over_since[session]
         if now - self._last < 1.0:
             return
         self._last = now
@@ -79,6 +81,9 @@ class OutputGuard:
                 log.debug("closing client %d: idle", session.id)
                 session.conn.close()
         self._over_since = over
+
+    def _is_over(self, session: Session) -> bool:
+        return session.conn is not None and session.conn.pending >= self._limits(session)[1] > 0
 
     def _exceeds(self, session: Session, pending: int, over: dict[Session, float], now: float) -> bool:
         hard, soft, seconds = self._limits(session)

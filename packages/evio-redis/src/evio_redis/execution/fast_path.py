@@ -231,6 +231,9 @@ def receive(services: Services, session: Session, chunk: bytes) -> Any:
     if not parser.authenticated:
         return finish(session, _one_by_one(dispatcher, session, chunk))
     before = parser.buffered
+    if 0 < services[Clients].memory_limit < before + len(chunk) and not session.no_evict:
+        services[Clients].drop(session)
+        return None
     if len(chunk) >= SPLIT_FROM:
         if parser.empty:
             commands, rest = [], chunk

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..clients.connected import Clients
 from ..clients.describe import memory_of
@@ -17,6 +18,9 @@ from ..keyspace.sizes import SLOT
 from ..keyspace.usage import Usage
 from ..model.route import Route
 from ..model.services import Services
+
+if TYPE_CHECKING:
+    from ..clients.session import Session
 
 __all__ = ["MemoryLimit", "human", "peak", "resident", "total"]
 
@@ -39,11 +43,14 @@ class MemoryLimit:
         self.startup: int = resident()
         self.exceeded: bool = False
         self._others = 0  # bytes of what is no key
+        self._sizes: dict[Session, int] = {}  # bytes of each client in them
+        self._clients.on_remove = self._removed
         self._peak = 0
         for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity"):
             config.on_change(name, self.configure)
         for name in ("lfu-log-factor", "lfu-decay-time"):
             config.on_change(name, self.configure)
+        config.on_change("maxmemory-clients", self._limit_clients)
 
     def configure(self) -> None:
         """Follow the directives."""
@@ -61,14 +68,16 @@ class MemoryLimit:
         if bool(config.maxmemory) != self.usage.counting:
             (self.usage.begin if config.maxmemory else self.usage.end)()
             self.on_change()
+        self._limit_clients()
         self.update()
 
     def update(self) -> None:
         """Look how much is used, and make room if it is too much; to be called now and then."""
         usage, limit = self.usage, self._config.maxmemory
-        self._evict_clients()
+        self._clients.evict()
         if not limit:
             usage.limit = math.inf
+            self._sizes.clear()
             self._exceeds(False)
             return
         self._others = self._count_others()
@@ -76,12 +85,16 @@ class MemoryLimit:
         self._peak = max(self._peak, self.used)
         self.make_room()
 
-    def _evict_clients(self) -> None:
+    def _limit_clients(self) -> None:
         given = self._config.maxmemory_clients
         share = int(given[:-1]) / 100 if given.endswith("%") else 0
-        limit = int(share * self._config.maxmemory) if share else int(given.rstrip("%"))
-        if limit:
-            self._clients.evict(limit)
+        self._clients.memory_limit = int(share * self._config.maxmemory) if share else int(given.rstrip("%"))
+
+    def _removed(self, session: Session) -> None:
+        """A client is gone, and what it took can be taken by keys."""
+        size = self._sizes.pop(session, 0)
+        self._others -= size
+        self.usage.limit += size
 
     def recount(self) -> None:
         """Count all keys anew, which were loaded just now."""
@@ -109,7 +122,8 @@ class MemoryLimit:
 
     def _count_others(self) -> int:
         """Bytes of clients and scripts, and of what is written down of keys."""
-        size = self.scripts() + sum(map(memory_of, self._clients.sessions.values()))
+        self._sizes = {session: memory_of(session) for session in self._clients.sessions.values()}
+        size = self.scripts() + sum(self._sizes.values())
         for database in self._keyspace.databases:
             if database.data:
                 size += VOLATILE * len(database.expires) + sys.getsizeof(database.candidates)

@@ -732,6 +732,25 @@ def test_a_replica_that_never_reads_is_dropped(tmp_path: Path) -> None:
             assert eventually(dropped)
 
 
+def test_what_waits_for_a_replica_evicts_nothing(tmp_path: Path) -> None:
+    limits = {"maxmemory": "2mb", "maxmemory_policy": "allkeys-random", "maxmemory_clients": "1mb"}
+    with ours(tmp_path / "a", **limits) as port, Wire(port) as lazy:
+        lazy.send(encode([b"PSYNC", b"?", b"-1"]))
+        with redis.Redis(port=port) as client:
+
+            def waits() -> bool:
+                client.set("k", "x" * 300_000)
+                return bool(client.info("memory")["mem_clients_slaves"] > 3_000_000)
+
+            assert eventually(waits)
+            ticks = client.info("server")["server_time_usec"] + 200_000
+            assert eventually(lambda: client.info("server")["server_time_usec"] > ticks)
+            assert client.info("memory")["mem_not_counted_for_evict"] > 3_000_000
+            stats = client.info("stats")
+            assert (stats["evicted_keys"], stats["evicted_clients"]) == (0, 0)
+            assert client.info("replication")["connected_slaves"] == 1
+
+
 @each_row(
     ("sent", "reply"),
     [

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from operator import itemgetter
 
 from .blocking import Blocking
-from .describe import describe, memory_of
+from .describe import client_type, describe, memory_of
 from .limits import OutputGuard
 from .monitor import Monitors
 from .pause import Pause
@@ -80,11 +80,12 @@ class Clients:
             session.conn.close()
 
     def evict(self) -> None:
-        """Drop the largest clients until all together keep the limit, but for those with CLIENT NO-EVICT."""
+        """Drop the largest clients until all together keep the limit, but for replicas and those with CLIENT
+        NO-EVICT."""
         limit = self.memory_limit
         if not limit:
             return
-        sizes = [(memory_of(session), session) for session in self.sessions.values() if not session.no_evict]
+        sizes = [(memory_of(session), session) for session in self._evictable()]
         total = sum(size for size, _ in sizes)
         if total <= limit:
             return
@@ -93,6 +94,15 @@ class Clients:
                 break
             total -= size
             self.drop(session)
+
+    def _evictable(self) -> list[Session]:
+        return [each for each in self.sessions.values() if not each.no_evict and client_type(each) != "replica"]
+
+    def memory(self, of_replicas: bool) -> int:
+        """Return the bytes that replicas take, or all other clients."""
+        return sum(
+            memory_of(each) for each in self.sessions.values() if (client_type(each) == "replica") == of_replicas
+        )
 
     def drop(self, session: Session) -> None:
         """Evict a client."""

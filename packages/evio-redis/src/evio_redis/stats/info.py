@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clients.blocking import Blocking
 from ..clients.connected import Clients
-from ..clients.describe import memory_of
 from ..clients.pause import Pause
 from ..clients.pubsub import CHANNEL, PATTERN, SHARD, PubSub
 from ..clients.tracking import Tracking
@@ -242,7 +241,7 @@ class Info:
         limit, process, total = self._limit, memory.resident(), memory.total()
         used, peak, startup = limit.used, limit.peak, limit.startup
         dataset = limit.usage.bytes if limit.usage.counting else used
-        scripts, clients = self._scripts.memory, sum(map(memory_of, self._clients.sessions.values()))
+        scripts, replicas = self._scripts.memory, self._clients.memory(of_replicas=True)
         log, libraries = self._log.buffered, self._libraries
         vm, texts = scripts + libraries.memory, self._scripts.size + libraries.size
         return {
@@ -277,11 +276,11 @@ class Info:
             "maxmemory_policy": self._config.maxmemory_policy,
             "mem_fragmentation_ratio": f"{process / max(used + startup, 1):.2f}",
             "mem_fragmentation_bytes": max(0, process - used - startup),
-            "mem_not_counted_for_evict": log,
+            "mem_not_counted_for_evict": log + replicas,
             "mem_replication_backlog": 0,
             "mem_total_replication_buffers": 0,
-            "mem_clients_slaves": 0,
-            "mem_clients_normal": clients,
+            "mem_clients_slaves": replicas,
+            "mem_clients_normal": self._clients.memory(of_replicas=False),
             "mem_cluster_links": 0,
             "mem_aof_buffer": log,
             "mem_allocator": "pymalloc",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..clients.connected import Clients
-from ..clients.describe import memory_of
+from ..clients.describe import client_type, memory_of
 from ..config.config import Config
 from ..keyspace.eviction import Eviction, kind_of
 from ..keyspace.idle_times import LFU, LRU, Accesses
@@ -121,8 +121,10 @@ class MemoryLimit:
                 self._route.release("maxmemory")
 
     def _count_others(self) -> int:
-        """Bytes of clients and scripts, and of what is written down of keys."""
-        self._sizes = {session: memory_of(session) for session in self._clients.sessions.values()}
+        """Bytes of clients and scripts, and of what is written down of keys. Replicas do not count: each eviction would
+        be sent to them, and have others follow."""
+        clients = self._clients.sessions.values()
+        self._sizes = {each: memory_of(each) for each in clients if client_type(each) != "replica"}
         size = self.scripts() + sum(self._sizes.values())
         for database in self._keyspace.databases:
             if database.data:

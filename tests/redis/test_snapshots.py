@@ -24,6 +24,7 @@ from evio_redis.model.route import Route
 from evio_redis.persistence.rdb.crc64 import crc64
 from evio_redis.persistence.rdb.primitives import string
 from evio_redis.persistence.rdb.reader import load_rdb
+from tests.core.harness import eventually
 from tests.extent import examples
 from tests.tables import each_row
 
@@ -220,6 +221,17 @@ def test_shutdown(tmp_path: Path, save: str, command: str, written: bool) -> Non
         wire.send(command)
         assert wire.rest() == b""
     assert (tmp_path / "dump.rdb").exists() == written
+
+
+def test_the_file_of_a_child_is_gone_before_the_connections_are(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dir": str(tmp_path), "rdb_key_save_delay": 10_000_000}
+    with evio_redis.Server(port=0, **settings) as server, Wire(server.port) as wire:
+        wire.ask("SET a 1")
+        assert wire.ask("BGSAVE") == b"+Background saving started\r\n"
+        assert eventually(lambda: any(tmp_path.iterdir()))
+        wire.send("SHUTDOWN NOSAVE")
+        assert wire.rest() == b""
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_when_the_disk_refuses_writes_are_refused(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ class Snapshots:
         it cannot be written, so that the server has to go on, unless it is forced to end."""
         if wanted is None:
             wanted = bool(self._points())
+        self._end_child()
         if wanted and not self._loading.active:  # else half of the keys would replace all of them
-            self._end_child()
             log.info("Saving the final RDB snapshot before exiting.")
             try:
                 self.save()

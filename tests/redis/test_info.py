@@ -61,7 +61,7 @@ LEFT_OUT = {
     *("allocator_frag_ratio", "allocator_frag_bytes", "allocator_rss_ratio", "allocator_rss_bytes"),
     *("rss_overhead_ratio", "rss_overhead_bytes", "current_cow_peak", "current_cow_size", "current_cow_size_age"),
     *("aof_last_cow_size", "current_fork_perc", "current_save_keys_processed", "current_save_keys_total"),
-    *("rdb_last_load_keys_expired", "rdb_last_load_keys_loaded", "total_reads_processed", "total_writes_processed"),
+    *("total_reads_processed", "total_writes_processed"),
 }
 """Fields of Redis that are not there, for the reasons that ``info.py`` gives."""
 

@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 import redis
 
 import evio_redis
+from evio_redis.persistence.aof.encode import KNOWN, LARGE, encode_all, encoded_size
 from tests.extent import FULL, examples
 
 from .wire import Wire, redis_server, words
@@ -267,3 +269,61 @@ def test_only_several_commands_are_a_transaction_in_the_log(
             assert not wire.ask(command).startswith(b"-")
     [increment] = (tmp_path / "appendonlydir").glob("*.incr.aof")
     assert increment.read_bytes().lower() == b"".join(map(words, filter(None, logged.split("|")))).lower()
+
+
+def test_commands_of_one_turn_are_in_the_log_in_their_order_and_as_they_came(tmp_path: Path) -> None:
+    large = "x" * LARGE
+    commands = [
+        *("SET a 1", "set a 2", "HSET h f v", f"SET l {large}", "GET a", "SELECT 1", "INCR n", "SELECT 0", "MULTI"),
+        *("INCR n", "APPEND a 3", "EXEC", "EXPIRE a -1", "SETEX e 1000 v", "PEXPIREAT e 4000000000000", "MSET b 1 c 2"),
+        *(
+            "EVAL return(redis.call('DEL','b')) 0",
+            "SPOP nothing",
+            "INCR h",
+            "XADD s 1-1 f v",
+            "LPUSH q 1 2 3 4 5 6 7 8",
+        ),
+        *("CONFIG SET aof-timestamp-enabled yes", "INCR n", "CONFIG SET aof-timestamp-enabled no", "DECR n", "INCR n"),
+    ]
+    with evio_redis.Server(port=0, dir=str(tmp_path), appendonly=True) as server, Wire(server.port) as wire:
+        wire.send(*commands)
+        for _ in commands:
+            wire.reply()
+    [increment] = (tmp_path / "appendonlydir").glob("*.incr.aof")
+    found = increment.read_bytes()
+    stamp = found[found.index(b"#TS:") :].partition(b"\r\n")[0] + b"\r\n"
+    setex = found[found.index(b"$4\r\nPXAT\r\n$13\r\n") :][len(b"$4\r\nPXAT\r\n$13\r\n") :][:13].decode()
+    logged = [
+        *("SELECT 0", "SET a 1", "set a 2", "HSET h f v", f"SET l {large}", "SELECT 1", "INCR n", "SELECT 0", "MULTI"),
+        *(
+            "INCR n",
+            "APPEND a 3",
+            "EXEC",
+            "DEL a",
+            f"SET e v PXAT {setex}",
+            "PEXPIREAT e 4000000000000",
+            "MSET b 1 c 2",
+        ),
+        *("DEL b", "XADD s 1-1 f v", "LPUSH q 1 2 3 4 5 6 7 8"),
+    ]
+    assert found == b"".join(map(words, logged)) + stamp + b"".join(map(words, ("INCR n", "DECR n", "INCR n")))
+
+
+def test_commands_are_encoded_as_clients_send_them() -> None:
+    sizes = (0, 1, 9, 10, KNOWN - 1, KNOWN, LARGE - 1)
+    commands = [[b"N" * max(size, 1), *[b"x" * size] * others] for size in sizes for others in range(8)]
+    found, large = encode_all([b"#before\r\n", *commands])
+    assert found[0] == b"#before\r\n"
+    encoded = [hiredis.pack_command(tuple(each)) for each in commands]
+    assert b"".join(found[1:]) == b"".join(encoded)
+    assert [*map(encoded_size, commands)] == [*map(len, encoded)]
+    assert not large
+
+
+@pytest.mark.parametrize("others", range(1, 6))
+def test_large_arguments_are_not_copied_to_be_encoded(others: int) -> None:
+    argument = b"x" * LARGE
+    found, large = encode_all([[b"SET", *[b"key"] * (others - 1), argument]])
+    assert large
+    assert any(piece is argument for piece in found)
+    assert not encode_all([[b"SET", b"key", b"value"]])[1]

@@ -83,7 +83,7 @@ def _expire(session: Session, args: Args, unit: int, relative: bool) -> bytes:
         keyspace.notify_watchers(database, key)
         keyspace.notify(database, "g", "expire", key)
     if keyspace.propagate is not None:
-        session.rewrite(b"PEXPIREAT", key, b"%d" % when, *args[3:])
+        session.rewritten.append([b"PEXPIREAT", key, b"%d" % when, *args[3:]])  # as ``rewrite`` would
     return ONE
 
 

@@ -219,30 +219,10 @@ class Dispatcher:
     def _follow_up(self, command: Command) -> Function:
         """Return the command's function, which if it writes also logs what it has changed."""
         changes = "write" in command.flags or ("may_replicate" in command.flags and command.keys[0])
-        function, aof, keyspace = self._function(command), self._aof, self._keyspace
-        if not changes:
-            return function
-
-        def followed(session: Session, args: Args) -> bytes:
-            if session.rewritten:
-                session.rewritten.clear()
-            database = session.db
-            before = database.changes
-            reply = function(session, args)
-            if database.changes != before and aof.logging:
-                aof.record(session, args)
-            return reply
-
-        def followed_everywhere(session: Session, args: Args) -> bytes:
-            session.rewritten.clear()
-            before = keyspace.dirty
-            reply = function(session, args)
-            if keyspace.dirty != before and aof.logging:
-                aof.record(session, args)
-            return reply
-
+        function = self._function(command)
         # Without keys, or with two databases, it may change another one than the session's.
-        return followed if command.keys[0] and command.name != "copy" else followed_everywhere
+        everywhere = not command.keys[0] or command.name == "copy"
+        return self._aof.following(function, everywhere) if changes else function
 
     def _invalidating(self, command: Command, function: Function) -> Function:
         """Return what a command does while clients are tracked: those whom its changes concern are told, the client

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from hiredis import pack_command
-
 from ...keyspace.database import Database
 from ...keyspace.types.hashes import Hash
 from ...keyspace.types.lists import List
@@ -17,13 +15,46 @@ from ...keyspace.types.streams import Stream, parse_body
 from ...keyspace.types.zsets import SortedSet
 from ...protocol.numbers import format_double
 
-__all__ = ["LARGE", "append", "commands_of", "encode", "encoded_size", "pieces"]
+__all__ = ["LARGE", "commands_of", "encode", "encode_all", "encoded_size", "pieces"]
 
 ITEMS = 64
 """Members of a collection that one command adds (Redis's AOF_REWRITE_ITEMS_PER_CMD)."""
 
 LARGE = 64 * 1024
 """Bytes from which an argument is not copied."""
+
+
+KNOWN = 1024
+"""Heads of arguments that are kept, and beginnings of commands."""
+
+
+class _Heads(dict[int, bytes]):
+    """The head of an argument by its size, with the end of what is in front of it."""
+
+    large = 0
+    """How many were asked for that are ``LARGE``."""
+
+    def __missing__(self, size: int) -> bytes:
+        if size >= LARGE:
+            self.large += 1
+        return b"\r\n$%d\r\n" % size
+
+
+class _Beginnings(dict[bytes, bytes]):
+    """The beginning of a command of so many arguments by its name."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __missing__(self, name: bytes) -> bytes:
+        if len(self) >= KNOWN:
+            self.clear()
+        self[name] = beginning = b"*%d\r\n$%d\r\n%b" % (self._count, len(name), name)
+        return beginning
+
+
+_heads = _Heads((size, b"\r\n$%d\r\n" % size) for size in range(KNOWN))
+_two, _three, _four = map(_Beginnings, (2, 3, 4))
 
 
 def encode(args: Sequence[bytes]) -> bytes:
@@ -41,24 +72,37 @@ def encoded_size(args: Sequence[bytes]) -> int:
 
 def pieces(args: Sequence[bytes]) -> list[bytes]:
     """The same in pieces, among which the arguments are, so that large ones are not copied."""
-    found: list[bytes] = []
-    append(found, args)
-    return found
+    return encode_all([list(args)])[0]
 
 
-def append(buffer: list[Any], args: Sequence[bytes]) -> bool:
-    """Add the pieces of a command; returns True if a ``LARGE`` argument is among them. Another command is one
-    piece: to make it is most of what logging costs."""
-    for each in args:
-        if len(each) >= LARGE:
-            break
-    else:
-        buffer.append(pack_command(tuple(args)))  # type: ignore[arg-type]  # hiredis's stub has tuples of one
-        return False
-    buffer.append(b"*%d\r\n" % len(args))
-    for each in args:
-        buffer += (b"$%d\r\n" % len(each), each, b"\r\n")
-    return True
+def encode_all(buffer: Iterable[Any]) -> tuple[list[Any], bool]:
+    """The pieces of what is in a buffer, lists of which are commands, and whether a ``LARGE`` argument is among them.
+
+    This is most of what logging costs. The heads of most arguments and the beginnings of short commands are there
+    already: that takes half of what hiredis does, which makes one string of each command."""
+    found: list[Any] = []
+    heads, two, three, four = _heads, _two, _three, _four
+    large = heads.large
+    for each in buffer:
+        if type(each) is not list:
+            found.append(each)
+            continue
+        count = len(each)
+        if count == 3:
+            name, one, other = each
+            found += (three[name], heads[len(one)], one, heads[len(other)], other, b"\r\n")
+        elif count == 2:
+            name, one = each
+            found += (two[name], heads[len(one)], one, b"\r\n")
+        elif count == 4:
+            name, one, other, last = each
+            found += (four[name], heads[len(one)], one, heads[len(other)], other, heads[len(last)], last, b"\r\n")
+        else:
+            found.append(b"*%d" % count)
+            for word in each:
+                found += heads[len(word)], word
+            found.append(b"\r\n")
+    return found, heads.large != large
 
 
 def commands_of(databases: Iterable[Database]) -> Iterator[list[bytes]]:

@@ -189,8 +189,7 @@ class AppendOnlyFile(LogWriter):
                 os.fsync(self._fd)
             except OSError as error:
                 log.error("Fail to fsync the AOF file: %s", error.strerror)
-            os.close(self._fd)
-            self._fd, self._database = -1, None
+            self._detach_file()
         if self.waiting:
             self._remove_temporary()
         self.on = False
@@ -296,8 +295,7 @@ class AppendOnlyFile(LogWriter):
         """A rewrite has failed. If it was for the first base, the next one begins with nothing."""
         if self.waiting and self._fd >= 0:
             self.flush()
-            os.close(self._fd)
-            self._fd, self._database = -1, None
+            self._detach_file()
             self._forget_buffer()
             self._remove_temporary()
             self.rewrites.scheduled = True

@@ -19,19 +19,19 @@ import os
 import time
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
 
 from ...config.config import Config
 from ...keyspace.database import Database
 from ...keyspace.keyspace import Keyspace
-from ...model.command import Args, Command
+from ...model.command import Args, Command, Function
 from ...model.route import Route
 from ...model.services import Services
 from ...stats.latency_monitor import Latency
 from ..disk import DiskThread, datasync
-from .encode import LARGE, append, encode, encoded_size
+from .encode import LARGE, encode, encode_all, encoded_size
 from .rewrite import Rewrites
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ __all__ = ["LogWriter"]
 log: logging.Logger = logging.getLogger("evio_redis")
 
 MULTI = encode([b"MULTI"])
-
-NOTHING: list[Args] = [[]]
-"""Stands for a command of which the log is to have nothing."""
 
 RETRY = 1.0
 """Seconds after which a new base is tried again, at first; twice as many each time, up to a minute."""
@@ -82,9 +79,10 @@ class LogWriter:
         self.grouped = False  # whether the loop calls ``flush``, once a turn; else every command does
         self._fd = -1  # without one, and without replicas, there is no ``_database`` either
         self.size: int = 0  # of all files
-        self._buffer: list[bytes | memoryview] = []
+        self._buffer: list[Any] = []  # bytes, views, and commands (lists), which are encoded when they are written
         self._buffered_large = False
         self._database: Database | None = None  # that the log has selected
+        self._plain: Database | None = None  # the same while its commands go to the buffer without anything besides
         self._stamp = 0  # the second of the last time stamp
         self._transaction = 0  # EXEC under way: one more than what of it is in the log
         self._multi_at = 0  # where in the buffer its MULTI is
@@ -98,6 +96,7 @@ class LogWriter:
         self._retry_at, self._retry_delay = 0.0, RETRY
         self.flush_delay: float = 0.0  # seconds, of DEBUG AOF-FLUSH-SLEEP
         self._disk = DiskThread()
+        self._config.on_change("aof-timestamp-enabled", lambda: self._select(self._database))
 
     def set_replicate(self, replicate: Callable[[bytes], int] | None) -> None:
         """Begin to hand all commands to replicas, by a function that returns the offset behind them, or (None) cease
@@ -115,7 +114,13 @@ class LogWriter:
     def restart_stream(self) -> None:
         """Hand over what there is; what follows begins by selecting its database."""
         self.flush()
-        self._database = None
+        self._select(None)
+
+    def _select(self, database: Database | None) -> None:
+        """Note the database that the log has selected, and whether more than commands is to be logged now."""
+        self._database = database
+        more = self._transaction or self._config.aof_timestamp_enabled or self.replicate is not None
+        self._plain = database if self._fd >= 0 and self.grouped and not more else None
 
     def _follow(self) -> None:
         """Have commands logged while there is a file or replicas."""
@@ -126,10 +131,45 @@ class LogWriter:
         if self._fd >= 0:
             self._disk.sync_and_close(self._fd)
         self._fd = fd
-        self._database = None
+        self._select(None)
         self._unsynced = False
 
+    def _detach_file(self) -> None:
+        """Append to no file any more."""
+        os.close(self._fd)
+        self._fd = -1
+        self._select(None)
+
     # -- what commands do
+
+    def following(self, function: Function, everywhere: bool) -> Function:
+        """Return a command's function that also logs the command if it has changed anything in the session's database,
+        or ``everywhere``."""
+        keyspace, buffer, unacknowledged = self._keyspace, self._buffer.append, self._unacknowledged
+
+        def followed(session: Session, args: Args) -> bytes:
+            if session.rewritten:
+                session.rewritten.clear()
+            database = session.db
+            before = database.changes
+            reply = function(session, args)
+            if database.changes != before and self.logging:
+                if database is self._plain and not session.rewritten:  # the usual, as ``record`` would do it
+                    buffer(args)
+                    unacknowledged[session] = None
+                else:
+                    self.record(session, args)
+            return reply
+
+        def followed_everywhere(session: Session, args: Args) -> bytes:
+            session.rewritten.clear()
+            before = keyspace.dirty
+            reply = function(session, args)
+            if keyspace.dirty != before and self.logging:
+                self.record(session, args)
+            return reply
+
+        return followed_everywhere if everywhere else followed
 
     def begin(self, session: Session) -> int:
         """A command begins; returns what :meth:`end` has to be given."""
@@ -148,18 +188,18 @@ class LogWriter:
 
     def record(self, session: Session, args: Args) -> None:
         """Log a command that has changed something, or what it has rewritten itself to."""
-        database, rewritten = session.db, session.rewritten
-        if rewritten:
-            if len(rewritten) > 1:
-                self._feed_together(session, [each for each in rewritten if each])
-            elif rewritten != NOTHING:
-                self.feed(database, rewritten[0])
+        rewritten = session.rewritten
+        if len(rewritten) > 1:
+            self._feed_together(session, [each for each in rewritten if each])
             rewritten.clear()
-        elif database is self._database and not self._transaction and not self._config.aof_timestamp_enabled:
-            if append(self._buffer, args):  # the usual, as ``feed`` would do it
-                self._buffered_large = True
         else:
-            self.feed(database, args)
+            logged = rewritten.pop() if rewritten else args
+            if session.db is self._plain and logged:
+                self._buffer.append(logged)
+                self._unacknowledged[session] = None
+                return
+            if logged:  # else the log is to have nothing of it
+                self.feed(session.db, logged)
         self._recorded(session)
 
     def record_rows(self, session: Session, name: bytes, columns: Sequence[Sequence[bytes]], raw: bytes) -> None:
@@ -214,6 +254,7 @@ class LogWriter:
     def begin_transaction(self) -> None:
         """Begin a transaction: all that is fed from now on belongs together."""
         self._transaction = 1
+        self._plain = None
 
     def end_transaction(self, session: Session) -> None:
         """The transaction is complete."""
@@ -226,6 +267,7 @@ class LogWriter:
             if self.replicate is not None:
                 self._wrote[session] = None
         self._transaction = 0
+        self._select(self._database)
         if not self.grouped:
             self._flush_ungrouped()
 
@@ -249,8 +291,7 @@ class LogWriter:
             self._buffer.append(MULTI)
         if self._transaction:
             self._transaction += 1
-        if append(self._buffer, args):
-            self._buffered_large = True
+        self._buffer.append(args)
         if self._fd < 0 and not self.grouped:
             self._schedule_flush()  # a key that has expired is no command's change
 
@@ -259,7 +300,7 @@ class LogWriter:
         if self._config.aof_timestamp_enabled:
             self._annotate()
         if database is not self._database:
-            self._database = database
+            self._select(database)
             self._buffer.append(encode([b"SELECT", b"%d" % database.index]))
 
     def _annotate(self) -> None:
@@ -284,6 +325,9 @@ class LogWriter:
         """Write what has been logged; with ``always``, sync it."""
         if self._doomed:
             self._drop_doomed()
+        if self._buffer:
+            self._buffer[:], large = encode_all(self._buffer)
+            self._buffered_large |= large
         if self.replicate is not None and self._buffer:
             if self._fd < 0 and not self._config.aof_timestamp_enabled:
                 data = b"".join(self._buffer)
@@ -327,7 +371,7 @@ class LogWriter:
         if self._fd < 0:
             self._forget_buffer()
         elif any(type(piece) is _ForReplicas for piece in fresh):
-            self._buffer = [piece for piece in self._buffer if type(piece) is not _ForReplicas]
+            self._buffer[:] = [piece for piece in self._buffer if type(piece) is not _ForReplicas]
             self._replicated = len(self._buffer)
         if data:
             self._note_offsets(replicate(data))
@@ -346,8 +390,8 @@ class LogWriter:
     def _write(self) -> None:
         """Write the buffer; what is left when that fails stays there. Raises ``OSError``."""
         buffer = self._buffer
-        self._buffer = []
         chunks = _joined(buffer) if self._buffered_large else [b"".join(buffer)]
+        buffer.clear()
         for index, chunk in enumerate(chunks):
             view, done = memoryview(chunk), 0
             while done < len(view):
@@ -355,7 +399,7 @@ class LogWriter:
                     done += os.write(self._fd, view[done:])
                 except OSError:
                     self.size += done
-                    self._buffer = [view[done:], *chunks[index + 1 :]]
+                    buffer += [view[done:], *chunks[index + 1 :]]
                     raise
             self.size += done
         self._buffered_large = False
@@ -363,7 +407,7 @@ class LogWriter:
     @property
     def buffered(self) -> int:
         """Bytes that have not been handed to the kernel yet."""
-        return sum(map(len, self._buffer))
+        return sum(encoded_size(each) if type(each) is list else len(each) for each in self._buffer)
 
     # -- failures
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hiredis
 import pytest
 import redis
 
@@ -314,7 +313,7 @@ def test_commands_are_encoded_as_clients_send_them() -> None:
     commands = [[b"N" * max(size, 1), *[b"x" * size] * others] for size in sizes for others in range(8)]
     found, large = encode_all([b"#before\r\n", *commands])
     assert found[0] == b"#before\r\n"
-    encoded = [hiredis.pack_command(tuple(each)) for each in commands]
+    encoded = [*map(words, commands)]
     assert b"".join(found[1:]) == b"".join(encoded)
     assert [*map(encoded_size, commands)] == [*map(len, encoded)]
     assert not large

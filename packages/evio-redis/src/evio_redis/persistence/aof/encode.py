@@ -32,7 +32,7 @@ class _Heads(dict[int, bytes]):
     """The head of an argument by its size, with the end of what is in front of it."""
 
     large = 0
-    """How many were asked for that are ``LARGE``."""
+    """Heads that were asked for of ``LARGE`` arguments."""
 
     def __missing__(self, size: int) -> bytes:
         if size >= LARGE:

@@ -135,7 +135,7 @@ class LogWriter:
         self._unsynced = False
 
     def _detach_file(self) -> None:
-        """Append to no file any more."""
+        """Close the file, and append to none from now on."""
         os.close(self._fd)
         self._fd = -1
         self._select(None)

@@ -23,7 +23,7 @@ log: logging.Logger = logging.getLogger("evio_http")
 def main(arguments: list[str] | None = None) -> int:
     """Serve as ``arguments`` ask. Returns the exit status: 0, 1 when an address cannot be had, 2 when what was asked
     for cannot be."""
-    # What was imported stays: collections need not look at it, nor does the end of the process, which takes 50 ms less.
+    # What was imported stays: collections need not look at it, nor does the end of the process.
     gc.freeze()
     flags = parse_arguments(arguments)
     logging.basicConfig(

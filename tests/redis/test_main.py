@@ -45,6 +45,7 @@ WRONG = [
     (["--replicaof", "localhost \u00b2"], "Invalid master port"),
     (["--replicaof", "localhost " + "9" * 5000], "Invalid master port"),
     (["--maxmemory", "9" * 5000], "argument must be a memory value"),
+    (["--shutdown-on-sigterm", "nosave force save"], "SAVE and NOSAVE can't be used simultaneously"),
     (["--cluster-enabled", "yes"], "cluster-enabled needs a map"),
     (["--port", "0", "--aclfile", "/no/users.acl"], "opening file '/no/users.acl': No such file or directory"),
     (["--port", "0", "--user", "alice", "nonsense"], "Error loading ACL rule 'nonsense'"),

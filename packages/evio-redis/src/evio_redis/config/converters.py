@@ -25,7 +25,6 @@ __all__ = [
     "directory",
     "events",
     "file_name",
-    "flags",
     "hosts",
     "master",
     "memory",
@@ -33,6 +32,7 @@ __all__ = [
     "number",
     "numbers",
     "octal",
+    "on_signal",
     "one_of",
     "output_limits",
     "parse_memory",
@@ -248,15 +248,16 @@ def numbers(count: int, low: int, high: int) -> Callable[[str], str]:
     return parse
 
 
-def flags(*words: str) -> Callable[[str], str]:
-    """For some of the words, in the order in which they are given here."""
-    each = one_of(*words)
+AT_THE_END = ("default", "save", "nosave", "now", "force")
 
-    def parse(text: str) -> str:
-        found = {each(word) for word in text.split() or [""]}
-        return " ".join(word for word in words if word in found)
 
-    return parse
+def on_signal(text: str) -> str:
+    """For ``shutdown-on-sigterm`` and ``shutdown-on-sigint``: some of ``AT_THE_END``, in this order."""
+    each = one_of(*AT_THE_END)
+    found = {each(word) for word in text.split() or [""]}
+    if {"save", "nosave"} <= found:
+        raise ConfigError("shutdown options SAVE and NOSAVE can't be used simultaneously")
+    return " ".join(word for word in AT_THE_END if word in found)
 
 
 def percentiles(text: str) -> tuple[float, ...]:

@@ -22,7 +22,6 @@ from .converters import (  # fmt: skip
     directory,
     events,
     file_name,
-    flags,
     hosts,
     master,
     memory,
@@ -30,6 +29,7 @@ from .converters import (  # fmt: skip
     networks,
     number,
     octal,
+    on_signal,
     one_of,
     output_limits,
     percentiles,
@@ -312,10 +312,9 @@ _percentiles = "latency-tracking-info-percentiles"
 _add(_percentiles, (50.0, 99.0, 99.9), percentiles, "what INFO latencystats shows of it", show_percentiles)
 _limit = "milliseconds until others are answered BUSY while a script runs"
 _add("busy-reply-threshold", 5000, number(0, LLONG_MAX), _limit, metavar="MSEC")
-_on_signal = flags("default", "save", "nosave", "now", "force")
 _words = "default, or some of: save or nosave, force (end though that fails)"
-_add("shutdown-on-sigterm", "default", _on_signal, f"what a SIGTERM does: {_words}", metavar="WORDS")
-_add("shutdown-on-sigint", "default", _on_signal, "the same of SIGINT", metavar="WORDS")
+_add("shutdown-on-sigterm", "default", on_signal, f"what a SIGTERM does: {_words}", metavar="WORDS")
+_add("shutdown-on-sigint", "default", on_signal, "the same of SIGINT", metavar="WORDS")
 _add("shutdown-timeout", 10, number(0, INT_MAX), "seconds that replies may take to leave at the end", metavar="SECONDS")
 
 # -- evio's own

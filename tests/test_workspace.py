@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -45,3 +46,15 @@ def test_a_package_has_what_it_needs(path: Path) -> None:
     if path.parent.name != "evio-core":
         assert (package / "__main__.py").exists()
         assert project(path)["scripts"]
+
+
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
+def test_a_source_distribution_has_what_its_tests_import(path: Path) -> None:
+    included = tomllib.loads(path.read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]["force-include"]
+    subject = path.parent.name.removeprefix("evio-")
+    files = [ROOT / "tests/conftest.py", *(ROOT / "tests" / subject).rglob("*.py")]
+    imported = {
+        name for file in files for name in re.findall(r"^ *from tests\.([a-z.]+) import", file.read_text(), re.M)
+    }
+    needed = {f"tests/{name.replace('.', '/')}.py" for name in imported if not name.startswith(subject)}
+    assert needed <= set(included.values())

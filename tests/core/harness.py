@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import select
 import shutil
@@ -106,6 +107,9 @@ class Clock:
         if not asyncio.new_event_loop.__module__.startswith("asyncio"):
             pytest.skip("this loop's clock cannot be put forward")
         self._ahead = 0.0
+        # Else a test that is the first to use these would have them import the real one.
+        for late in ("datagram", "listener", "loop"):
+            importlib.import_module(f"evio_core.fallback.{late}")
         for name, module in list(sys.modules.items()):
             if name.startswith("evio_") and vars(module).get("monotonic") is time.monotonic:
                 patch.setattr(module, "monotonic", self.now)

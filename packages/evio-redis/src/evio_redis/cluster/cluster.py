@@ -126,7 +126,7 @@ class Cluster:
         slots, reads = set(), True
         for each, words in calls:
             if each.get_keys is not None or each.keys[0]:
-                slots |= {slot_of(words[at]) for at in each.key_positions(words) if at < len(words)}
+                slots |= set(map(slot_of, each.keys_in(words)))
                 reads = reads and "write" not in each.flags
         if len(slots) > 1:
             raise Redirection(CROSS_SLOT)

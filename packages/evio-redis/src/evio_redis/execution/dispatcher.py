@@ -280,8 +280,7 @@ class Dispatcher:
             and "readonly" in command.flags
             and command.name not in READ_BY_OTHERS
         ):
-            keys = [args[at] for at in command.key_positions(args) if at < len(args)]
-            self._tracking.remember(tracker, keys)
+            self._tracking.remember(tracker, command.keys_in(args))
 
     def _queueing_entry(self, command: Command) -> Entry | None:
         """Return what a command does in a transaction that is being queued."""
@@ -623,14 +622,13 @@ class Dispatcher:
     def _note_absent_keys(self, session: Session, command: Command, args: Args) -> None:
         """Have the keyspace notify of keys that the command creates."""
         if "n" in self._keyspace.events and "write" in command.flags:
-            keys = (args[at] for at in command.key_positions(args) if at < len(args))
-            self._keyspace.absent = {key for key in keys if not session.db.has(key)}
+            self._keyspace.absent = {key for key in command.keys_in(args) if not session.db.has(key)}
 
     def _remove_expired_keys(self, session: Session, command: Command, args: Args) -> None:
         """On a replica that its clients may write to, have them find no expiry time of a key that is not there."""
         database = session.db
         if self._keyspace.own_volatile is not None and database.expires and "write" in command.flags:
-            for key in [args[at] for at in command.key_positions(args) if at < len(args)]:
+            for key in command.keys_in(args):
                 if not database.lives(key):
                     database.expire(key)
 
@@ -638,8 +636,7 @@ class Dispatcher:
         """On a replica, keep in mind which keys its own clients have made volatile."""
         own, expires = self._keyspace.own_volatile, session.db.expires
         if own is not None and "write" in command.flags:
-            keys = (args[at] for at in command.key_positions(args) if at < len(args))
-            own.update(((session.db, key), None) for key in keys if key in expires)
+            own.update(((session.db, key), None) for key in command.keys_in(args) if key in expires)
 
     def _show(self, session: Session, command: Command, args: Args) -> None:
         if self._monitors and command.flags.isdisjoint(("skip_monitor", "admin")):
@@ -739,8 +736,8 @@ class Dispatcher:
     def _values(self, waiter: Waiter) -> list[tuple[bytes, Any]]:
         """The keys that a waiting command may change, with their values."""
         command = self._registry.find(waiter.args)
-        positions = command.key_positions(waiter.args) if command is not None else ()
-        return [(waiter.args[at], waiter.database.lookup(waiter.args[at])) for at in positions if at < len(waiter.args)]
+        keys = command.keys_in(waiter.args) if command is not None else ()
+        return [(key, waiter.database.lookup(key)) for key in keys]
 
     def unblocked(self, session: Session, error: CommandError) -> None:
         """Count the error with which CLIENT UNBLOCK ends a client's waiting."""

@@ -110,7 +110,7 @@ class Recording:
         def touched(session: Session, args: Args) -> bytes:
             reply = function(session, args)
             if not session.no_touch:
-                accesses.record(session.db, _keys(command, args))
+                accesses.record(session.db, command.keys_in(args))
             return reply
 
         return touched
@@ -198,7 +198,7 @@ class Recording:
             if usage.bytes > usage.limit:
                 self.refuse_or_make_room(session, command)
             database = session.db
-            clock, keys = database.keyspace.clock, dict.fromkeys(_keys(command, args))
+            clock, keys = database.keyspace.clock, dict.fromkeys(command.keys_in(args))
             databases = database.keyspace.databases if command.name in OTHER_DATABASE else (database,)
             frozen = clock.frozen
             clock.frozen = clock.ms()
@@ -260,7 +260,3 @@ class Recording:
             return output
 
         return wrapped
-
-
-def _keys(command: Command, args: Args) -> list[bytes]:
-    return [args[at] for at in command.key_positions(args) if at < len(args)]

@@ -148,6 +148,10 @@ class Command:
             return []
         return list(range(first, (last if last >= 0 else len(args) + last) + 1, step))
 
+    def keys_in(self, args: Args) -> list[bytes]:
+        """Return its keys in ``args``, of which some may be missing."""
+        return [args[at] for at in self.key_positions(args) if at < len(args)]
+
 
 _BUILT_IN: list[Command] = []
 

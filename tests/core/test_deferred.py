@@ -133,6 +133,8 @@ def test_several_answers_of_one_event(variant: Variant, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["action", "method", "with output", "answer", "eof"])
 def test_a_close_waits_for_the_answers(variant: Variant, how: str) -> None:
+    if how == "eof" and variant.transport == "tls":
+        pytest.skip("the end of TLS's input is that of its output")
     answer = Deferred()
     record = Recorder()
 
@@ -154,8 +156,6 @@ def test_a_close_waits_for_the_answers(variant: Variant, how: str) -> None:
         peer.sendall(b"x")
         record.wait_for("asked")
         if how == "eof":
-            if variant.transport == "tls":
-                return
             peer.shutdown(socket.SHUT_WR)
         answer.set_result((b"answer", Action.CLOSE) if how == "answer" else b"answer")
         assert receive_all(peer) == b"answer" + (b" more" if how == "with output" else b"")

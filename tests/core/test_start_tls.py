@@ -322,6 +322,7 @@ def test_a_dialled_server_that_cannot_be_verified(poller: str, certificates: Cer
 def test_when_it_cannot_be_started(certificates: Certificates) -> None:
     errors: queue.Queue[str] = queue.Queue()
     conns: queue.Queue[Conn] = queue.Queue()
+    answer = Deferred()
 
     def attempt(conn: Conn) -> None:
         try:
@@ -341,7 +342,7 @@ def test_when_it_cannot_be_started(certificates: Certificates) -> None:
             conn.shutdown_write()
             attempt(conn)
         elif chunk == b"deferred":
-            conn.write(Deferred())
+            conn.write(answer)
             attempt(conn)
             return Action.CLOSE
         return None
@@ -358,6 +359,7 @@ def test_when_it_cannot_be_started(certificates: Certificates) -> None:
             with connect(addr) as sock:
                 sock.sendall(message)
                 assert errors.get(timeout=TIMEOUT) == expected
+        answer.set_result(b"")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"x", datagrams)
             assert errors.get(timeout=TIMEOUT) == "datagrams are not encrypted by TLS"

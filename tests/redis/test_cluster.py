@@ -41,7 +41,8 @@ def serving(directory: Path, maps: list[str], ports: list[int], **settings: Any)
             folder = directory / str(number)
             folder.mkdir()
             (folder / "nodes.conf").write_text(text)
-            server = evio_redis.Server(port=port, dir=str(folder), cluster_enabled="yes", **settings)
+            given = {"repl_diskless_sync_delay": 0} | settings
+            server = evio_redis.Server(port=port, dir=str(folder), cluster_enabled="yes", **given)
             servers.append(stack.enter_context(server))
         yield servers
 

@@ -89,6 +89,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(
 def test_redis_cli_fetches_a_snapshot(server: evio_redis.Server, tmp_path: Path, option: str) -> None:
     with Wire(server.port) as wire:
         make(wire)
+        assert wire.ask("CONFIG SET repl-diskless-sync-delay 0") == b"+OK\r\n"
         path = tmp_path / "fetched.rdb"
         command = [needs("redis-cli"), "-p", str(server.port), option, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -15,7 +15,7 @@ from ..keyspace.types.zsets import Pair, SortedSet
 from ..model.args import Options
 from ..model.command import Args, command
 from ..protocol.numbers import parse_double, parse_int
-from ..protocol.resp import ARRAYS, FEW, HEADS, ZERO, array, bulk, bulks, integer
+from ..protocol.resp import ARRAYS, LENGTHS, ZERO, array, bulk, bulks, integer
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -29,18 +29,16 @@ NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
 
 def members_reply(pairs: list[Pair]) -> bytes:
     """Return the array of the members, as :func:`bulks` makes it, without a list of them."""
-    heads = HEADS
+    count, lengths = len(pairs), LENGTHS
+    lines = [ARRAYS[count] if count < 1024 else b"*%d" % count]
+    append = lines.append
     try:
-        if len(pairs) <= FEW:
-            parts = [ARRAYS[len(pairs)]]
-            for _, member in pairs:
-                parts += heads[len(member)], member, b"\r\n"
-            return b"".join(parts)
-        lines = [heads[len(member)] + member for _, member in pairs]
+        for _, member in pairs:
+            append(lengths[len(member)])
+            append(member)
     except IndexError:  # there are long ones
         return bulks([member for _, member in pairs])
-    lines.insert(0, b"*%d" % len(lines))
-    lines.append(b"")
+    append(b"")
     return b"\r\n".join(lines)
 
 

@@ -16,10 +16,10 @@ from .numbers import format_double
 __all__ = [
     "ARRAYS",
     "EMPTY_ARRAY",
-    "FEW",
     "HEADS",
     "INTEGERS",
     "LARGE",
+    "LENGTHS",
     "OK",
     "ONE",
     "QUEUED",
@@ -44,7 +44,10 @@ HEADS = [b"$%d\r\n" % size for size in range(1024)]
 INTEGERS = [b":%d\r\n" % number for number in range(1024)]
 """Small integers, likewise."""
 
-ARRAYS = [b"*%d\r\n" % count for count in range(1024)]
+LENGTHS = [b"$%d" % size for size in range(1024)]
+"""Length lines without their ends, for what is joined."""
+
+ARRAYS = [b"*%d" % count for count in range(1024)]
 """First lines of short arrays, likewise."""
 
 
@@ -63,42 +66,41 @@ def bulk(value: bytes | memoryview) -> bytes:
     return b"".join((b"$%d\r\n" % size, value, b"\r\n"))
 
 
-FEW = 16
-"""Strings up to which it is faster to collect the parts of each than to put them together first."""
-
-
 def _strings(head: bytes, values: Collection[bytes]) -> bytes:
-    """Encode strings behind ``head``, the first line. They are joined, so long ones are copied once."""
-    heads = HEADS
+    """Encode strings behind ``head``, the first line without its end. They are joined, so long ones are copied once;
+    line by line, as to put a string together with its length first is slower, for two strings as for a thousand."""
+    lengths, lines = LENGTHS, [head]
+    append = lines.append
     try:
-        if len(values) <= FEW:
-            parts = [head]
-            for value in values:
-                parts += heads[len(value)], value, b"\r\n"
-            return b"".join(parts)
-        lines = [heads[len(value)] + value for value in values]
+        for value in values:
+            append(lengths[len(value)])
+            append(value)
     except IndexError:  # there are long ones
-        return b"".join((head, *map(bulk, values)))
-    lines[0] = head + lines[0]
-    lines.append(b"")
+        return b"".join((head, b"\r\n", *map(bulk, values)))
+    append(b"")
     return b"\r\n".join(lines)
 
 
 def _pairs(head: bytes, pairs: Mapping[bytes, bytes]) -> bytes:
-    """Encode keys and values in turn behind ``head``, the first line."""
-    heads, parts = HEADS, [head]
+    """Encode keys and values in turn behind ``head``, likewise."""
+    lengths, lines = LENGTHS, [head]
+    append = lines.append
     try:
         for key, value in pairs.items():
-            parts += heads[len(key)], key, b"\r\n", heads[len(value)], value, b"\r\n"
+            append(lengths[len(key)])
+            append(key)
+            append(lengths[len(value)])
+            append(value)
     except IndexError:  # there are long ones
-        return b"".join((head, *map(bulk, chain.from_iterable(pairs.items()))))
-    return b"".join(parts)
+        return b"".join((head, b"\r\n", *map(bulk, chain.from_iterable(pairs.items()))))
+    append(b"")
+    return b"\r\n".join(lines)
 
 
 def bulks(values: Collection[bytes]) -> bytes:
     """Encode an array of strings."""
     count = len(values)
-    return _strings(ARRAYS[count] if count < 1024 else b"*%d\r\n" % count, values)
+    return _strings(ARRAYS[count] if count < 1024 else b"*%d" % count, values)
 
 
 def integer(number: int) -> bytes:
@@ -139,7 +141,7 @@ class Resp2:
     def map_of_strings(pairs: Mapping[bytes, bytes]) -> bytes:
         """Encode a map of strings."""
         count = 2 * len(pairs)
-        return _pairs(ARRAYS[count] if count < 1024 else b"*%d\r\n" % count, pairs)
+        return _pairs(ARRAYS[count] if count < 1024 else b"*%d" % count, pairs)
 
     @staticmethod
     def set_of_strings(members: Collection[bytes]) -> bytes:
@@ -185,11 +187,11 @@ class Resp3(Resp2):
 
     @staticmethod
     def map_of_strings(pairs: Mapping[bytes, bytes]) -> bytes:
-        return _pairs(b"%%%d\r\n" % len(pairs), pairs)
+        return _pairs(b"%%%d" % len(pairs), pairs)
 
     @staticmethod
     def set_of_strings(members: Collection[bytes]) -> bytes:
-        return _strings(b"~%d\r\n" % len(members), members)
+        return _strings(b"~%d" % len(members), members)
 
     @staticmethod
     def push(encoded: Sequence[bytes]) -> bytes:

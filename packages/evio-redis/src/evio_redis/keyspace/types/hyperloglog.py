@@ -66,8 +66,7 @@ def _hash(data: bytes) -> int:
     """MurmurHash64A."""
     size = len(data)
     if size < 16:
-        hashed = _SEEDS[size]
-        number = int.from_bytes(data, "little")
+        hashed, number = _SEEDS[size], _from_bytes(data, "little")
         if size >= 8:
             part = number * MULTIPLIER & MASK
             # Not masked in between: what is above 64 bits stays above them, and is masked at the end.
@@ -88,6 +87,7 @@ def _hash(data: bytes) -> int:
     return hashed ^ hashed >> 47
 
 
+_from_bytes = int.from_bytes
 _WORDS = struct.Struct("<Q").iter_unpack
 _SEEDS = [SEED ^ (size * MULTIPLIER & MASK) for size in range(16)]
 
@@ -267,8 +267,8 @@ class HyperLogLog:
 
     def store(self) -> bytes:
         """The bytes, as they are kept."""
-        self.stored = raw(bytes(self.data))
-        return self.stored
+        stored = self.stored = raw(bytes(self.data))
+        return stored
 
     @staticmethod
     def valid(data: bytes) -> bool:
@@ -337,7 +337,7 @@ class HyperLogLog:
         ``sparse_max`` bytes."""
         updated = self.raise_all(patterns(elements), sparse_max)
         if updated:
-            self.invalidate()
+            self.data[STALE] |= 0x80  # as ``invalidate`` does
         return updated
 
     def raise_all(self, values: list[tuple[int, int]], sparse_max: int) -> int:
@@ -433,22 +433,23 @@ class HyperLogLog:
         return updated
 
     def _raise_all_dense(self, values: list[tuple[int, int]]) -> int:
-        if len(values) < WORTH_UNPACKING:
-            return sum(self._raise_dense(register, value) for register, value in values)
-        registers = _unpack(self.data[HEADER:])
-        updated = _raise(registers, values)
-        self.data[HEADER:] = _pack(registers)
+        data, updated = self.data, 0
+        if len(values) >= WORTH_UNPACKING:
+            registers = _unpack(data[HEADER:])
+            updated = _raise(registers, values)
+            data[HEADER:] = _pack(registers)
+            return updated
+        for register, value in values:
+            bit = register * 6
+            at, shift = HEADER + (bit >> 3), bit & 7
+            both = data[at] | data[at + 1] << 8 if shift > 2 else data[at]  # else it ends in this byte
+            if both >> shift & 63 < value:
+                both = both & ~(63 << shift) | value << shift
+                data[at] = both & 255
+                if shift > 2:
+                    data[at + 1] = both >> 8
+                updated += 1
         return updated
-
-    def _raise_dense(self, register: int, value: int) -> bool:
-        at, shift = HEADER + register * 6 // 8, register * 6 % 8
-        both = int.from_bytes(self.data[at : at + 2], "little")
-        if both >> shift & 63 >= value:
-            return False
-        both = both & ~(63 << shift) | value << shift
-        width = min(2, DENSE_SIZE - at)
-        self.data[at : at + width] = (both & (1 << 8 * width) - 1).to_bytes(width, "little")
-        return True
 
     def to_dense(self) -> None:
         """Have 6 bits for each register, and the last count as it was."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import CommandError
-from ..protocol.resp import RESP2, RESP3
+from ..protocol.resp import RESP2, RESP3, bulk
 from .bits import BITS
 from .source import without_tail_calls
 
@@ -113,13 +113,16 @@ class Interpreter:
 
     def run(self, function: Any, keys: list[bytes], arguments: list[bytes], resp: int) -> bytes:
         """Run a script or a function; returns its encoded reply. Raises :class:`Failed`."""
-        lua, parts = self._lua, self._parts
-        size = sum(map(len, keys)) + sum(map(len, arguments))
-        if len(keys) + len(arguments) < MANY and size + self._used < MOST_MEMORY - MARGIN:
+        lua, parts, count = self._lua, self._parts, len(keys)
+        words, size = [*keys, *arguments], self._used
+        if len(words) < MANY:
+            for word in words:
+                size += len(word)
+        if len(words) < MANY and size < MOST_MEMORY - MARGIN:
             # To make tables here takes longer than all the rest. What ``_guard`` does is written out.
             lua.set_max_memory(MOST_MEMORY)
             try:
-                result = parts.run(function, resp, len(keys), None, *keys, *arguments)
+                result = parts.run(function, resp, count, None, *words)
             except self._memory_error:
                 result = parts.exhausted()
             finally:
@@ -131,11 +134,14 @@ class Interpreter:
         if self._used > COLLECT_FROM:
             parts.collect()
             self._used = lua.get_memory_used()
-        if not isinstance(result, bytes):
+        if type(result) is bytes:
+            return bulk(result)
+        reply: bytes | None = result[0]
+        if reply is None:
             raise Failed(*result[1:])
-        if result.startswith(b"-"):
-            raise Failed(result[1:-2], -1)
-        return result
+        if reply.startswith(b"-"):
+            raise Failed(reply[1:-2], -1)
+        return reply
 
     def _guard(self, run: Callable[[], Any]) -> Any:
         lua, parts = self._lua, self._parts

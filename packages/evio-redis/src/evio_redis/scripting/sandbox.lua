@@ -28,11 +28,14 @@ local shown = raw_setmetatable({}, { __newindex = function() error(READ_ONLY, 2)
 behind[shown] = {}
 
 local function read_only(contents, missing)
+  if missing then -- asked last: what is there is found without a call
+    raw_setmetatable(contents, { __index = function(_, name)
+      local value = missing(name)
+      return value
+    end })
+  end
   local stand_in = raw_setmetatable({}, {
-    __index = missing and function(_, name)
-      local value = contents[name]
-      return value == nil and missing(name) or value
-    end or contents,
+    __index = contents,
     __newindex = function() error(READ_ONLY, 2) end,
     __metatable = shown,
   })
@@ -164,9 +167,13 @@ local string_metatable = getmetatable("")
 string_metatable.__index = globals.string
 string_metatable.__metatable = shown
 
--- Long scripts. A hook belongs to one coroutine.
+-- Long scripts. A hook belongs to one coroutine. The one that looks at the clock stays from script to script, as to set it
+-- takes long: ``hooked`` says that it is there, ``watching`` that there is anything to look at.
+
+local hooked, watching = false, false
 
 local function end_script(why)
+  hooked = false
   sethook(function() -- what catches this error is ended by the next line
     if getinfo(2, "S").source ~= OWN then error(why, 0) end
   end, "l")
@@ -193,8 +200,13 @@ local overdue = hosted("overdue")
 local ended = false -- the script; what it returns is being made a reply
 
 local function look_at_the_clock()
-  local why = overdue(ended)
+  local why = watching and overdue(ended)
   if why then end_script(why) end
+end
+
+local function unwatch()
+  watching = false
+  if not hooked then sethook() end
 end
 
 local coroutines = library(coroutine)
@@ -226,34 +238,32 @@ local function fail(message, protected)
   error(failure, 0)
 end
 
-local host_call, host_call_with = hosted("call"), hosted("call_with")
+local host_call, host_call_with = host.call, host.call_with
 
--- The words of a command, or what is wrong with them.
-local function command_of(...)
-  local count = select("#", ...)
+-- What is wrong with the words of a command; numbers among them become text.
+local function problem_of(words, count)
   if count == 0 then return "Please specify at least one argument for this redis lib call" end
-  local arguments = { ... }
   for at = 1, count do
-    local kind = type(arguments[at])
+    local kind = type(words[at])
     if kind == "number" then
-      arguments[at] = format("%.17g", arguments[at])
+      words[at] = format("%.17g", words[at])
     elseif kind ~= "string" then
       return "Lua redis lib command arguments must be strings or integers"
     end
   end
-  return arguments
 end
 
-local function call(protected, ...)
-  local count, arguments = select("#", ...), command_of(...)
-  if type(arguments) == "string" then return fail(arguments, protected) end
+local function call(protected, words, count)
+  local problem = problem_of(words, count)
+  if problem then return fail(problem, protected) end
   local reply, failed
   if count < MANY then
-    reply, failed = host_call(unpack(arguments, 1, count))
+    reply, failed = host_call(unpack(words, 1, count))
   else
     host.unlimit() -- to pass a table takes memory of the interpreter's before the server's function runs
-    reply, failed = host_call_with(arguments)
+    reply, failed = host_call_with(words)
   end
+  if reply == EXCEEDED then end_script("not enough memory") end
   if failed and not protected then error(reply, 0) end
   return reply
 end
@@ -267,9 +277,9 @@ local redis = {
   REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
 }
 
-function redis.call(...) return call(false, ...) end
+function redis.call(...) return call(false, { ... }, select("#", ...)) end
 
-function redis.pcall(...) return call(true, ...) end
+function redis.pcall(...) return call(true, { ... }, select("#", ...)) end
 
 function redis.status_reply(...)
   if select("#", ...) ~= 1 or type((...)) ~= "string" then return fail("wrong number or type of arguments", true) end
@@ -324,9 +334,10 @@ end
 function redis.replicate_commands() return true end
 
 function redis.acl_check_cmd(...)
-  local arguments = command_of(...)
-  if type(arguments) == "string" then fail(arguments) end
-  local allowed = host_allowed(unpack(arguments, 1, select("#", ...)))
+  local words, count = { ... }, select("#", ...)
+  local problem = problem_of(words, count)
+  if problem then fail(problem) end
+  local allowed = host_allowed(unpack(words, 1, count))
   if allowed == nil then fail("Invalid command passed to redis.acl_check_cmd()") end
   return allowed
 end
@@ -522,9 +533,12 @@ local function compile(body)
   return script, message or false
 end
 
-local function watched(run, ...)
-  ended = false
-  sethook(look_at_the_clock, "", INSTRUCTIONS)
+local function watched(run)
+  ended, watching = false, true
+  if not hooked then
+    sethook(look_at_the_clock, "", INSTRUCTIONS)
+    hooked = true
+  end
   return xpcall(run, on_error)
 end
 
@@ -539,6 +553,7 @@ local function tables(count, ...)
   return keys, arguments
 end
 
+-- Returns the string that the script has returned; else the encoded reply and false, or nil, an error and its line.
 local function run(script, resp, keys, arguments, ...)
   if type(keys) == "number" then keys, arguments = tables(keys, ...) end
   protocol, loading_globals = 2, nil -- there may have been no memory left to set it back
@@ -551,12 +566,12 @@ local function run(script, resp, keys, arguments, ...)
   end
   ended = true
   if ok and type(result) == "string" then
-    sethook()
-    return "$" .. #result .. "\r\n" .. result .. "\r\n"
+    unwatch()
+    return result
   end
   if ok then ok, result = pcall(encode, result, resp, 0) end -- watched, too: tables may be in themselves
-  sethook()
-  if ok then return result end
+  unwatch()
+  if ok then return result, false end
   if type(result) ~= "table" then return nil, "ERR " .. tostring(result) end
   return nil, type(result.err) == "string" and result.err or "ERR unknown error", result.line
 end
@@ -574,7 +589,7 @@ if host.functions then
   local function loaded(library, seen)
     loading_globals = seen
     local ok, failure = watched(library)
-    sethook()
+    unwatch()
     loading_globals = nil
     return ok, failure
   end
@@ -583,4 +598,4 @@ end
 
 math.randomseed(host.seed)
 
-return compile, load_library, run, sethook, collectgarbage
+return compile, load_library, run, unwatch, collectgarbage

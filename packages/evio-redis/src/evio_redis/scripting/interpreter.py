@@ -34,6 +34,9 @@ MANY = 200
 MARGIN = 1 << 20
 """Bytes that must be left when a function of the server's returns to a script, besides its result."""
 
+STRING, MINUS = b"$-"
+"""The first byte of a string's reply, and the second of a null."""
+
 LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 """The levels of redis.log here."""
 
@@ -214,7 +217,7 @@ class Interpreter:
 
     def _call(self, *args: bytes) -> Any:
         reply, failed = self._host.call(list(args))
-        if type(reply) is bytes and reply[:1] == b"$" and reply[1:2] != b"-":  # the usual
+        if type(reply) is bytes and reply[0] == STRING and reply[1] != MINUS:  # the usual
             return reply[reply.index(b"\r\n") + 2 : -2], failed
         table = self._lua.table_from
         if isinstance(reply, CommandError):

@@ -57,18 +57,24 @@ LOAD_TIMEOUT = 0.5
 
 NO_FLAGS: frozenset[str] = frozenset()
 
-CHECKED = frozenset({"write", "may_replicate", "denyoom"})
-"""Flags of commands that some scripts may not call."""
-
 
 class Run:
     """One that is under way. ``name`` is a script's SHA-1 or a function's name, ``kind`` SCRIPT or FUNCTION."""
 
-    wrote = False
-    logs = True
-    ended = False
-    killed: bytes | None = None
-    """Why it has to end."""
+    __slots__ = (
+        "args",
+        "begun",
+        "checks_memory",
+        "ended",
+        "keys",
+        "killed",
+        "kind",
+        "logs",
+        "name",
+        "read_only",
+        "session",
+        "wrote",
+    )
 
     def __init__(
         self, session: Session, args: Args, keys: Args, name: str, kind: str, read_only: bool, checks_memory: bool
@@ -81,6 +87,10 @@ class Run:
         self.read_only = read_only
         self.checks_memory = checks_memory
         self.begun: float = monotonic()
+        self.wrote: bool = False
+        self.logs: bool = True
+        self.ended: bool = False
+        self.killed: bytes | None = None  # why it has to end
 
     @property
     def busy_error(self) -> CommandError:
@@ -309,10 +319,8 @@ class Runner:
             denied = self._dispatcher.denied(run.session, command, args, "lua")
             if denied:
                 raise CommandError(f"ERR The user executing the script {DENIED[denied]}")
-        if self._cluster.enabled:
+        if self._cluster.map is not None:
             self._cluster.check_script(run.session, command, args)
-        if command.flags.isdisjoint(CHECKED):
-            return
         if "write" in command.flags:
             self._check_write(run, command)
         elif run.read_only and "may_replicate" in command.flags:

@@ -59,6 +59,7 @@ LIGHT = Theme(
         "redis": "#8250df",
         "nginx": "#8250df",
         "asyncio": "#bc4c00",
+        "evio 60 s": "#bc4c00",
         "valkey": "#bc4c00",
     },
 )
@@ -74,6 +75,7 @@ DARK = Theme(
         "redis": "#bc8cff",
         "nginx": "#bc8cff",
         "asyncio": "#f0883e",
+        "evio 60 s": "#f0883e",
         "valkey": "#f0883e",
     },
 )
@@ -84,6 +86,7 @@ MARKS = {
     "bare": "|",
     "floor": "|",
     "asyncio": "D",
+    "evio 60 s": "D",
     "uvloop": "s",
     "redis": "s",
     "nginx": "s",

@@ -33,7 +33,7 @@ def comparable(data: dict[str, Any], workloads: Sequence[dict[str, Any]]) -> boo
 
 def by_workload(data: dict[str, Any], workloads: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     """A row for each workload: each figure of the subject and of the reference, and the subject's CPU time (or what is
-    the first metric) as a multiple of each server's: of the best rounds, and, in brackets, the median of the rounds."""
+    the first metric) as a multiple of each server's, and, in brackets, the median of the turns or of the rounds."""
     subject, reference = data["subject"], data["reference"]
     metrics: dict[str, str] = workloads[0]["metrics"]
     headline = next(iter(metrics))
@@ -42,11 +42,10 @@ def by_workload(data: dict[str, Any], workloads: Sequence[dict[str, Any]]) -> It
     yield [f"{subject}, {reference}", *metrics.values(), *(f"/ {server}" for server in others)]
     yield ["---"] * (1 + len(metrics) + len(others))
     for workload in workloads:
-        servers = workload["servers"]
         figures = [
-            f"{number(servers[subject][key]['best'])}, {number(servers[reference][key]['best'])}" for key in metrics
+            f"{number(figure(workload, subject, key))}, {number(figure(workload, reference, key))}" for key in metrics
         ]
-        yield [workload["label"], *figures, *(ratio(servers, subject, other, headline) for other in others)]
+        yield [workload["label"], *figures, *(ratio(workload, subject, other, headline) for other in others)]
 
 
 def by_server(subject: str, workload: dict[str, Any]) -> Iterator[list[str]]:
@@ -55,18 +54,27 @@ def by_server(subject: str, workload: dict[str, Any]) -> Iterator[list[str]]:
     headline = next(iter(metrics))
     yield ["", *metrics.values(), f"{subject} / it"]
     yield ["---"] * (2 + len(metrics))
-    for server, figures in workload["servers"].items():
-        compared = "" if server == subject else ratio(workload["servers"], subject, server, headline)
-        yield [server, *(number(figures[key]["best"]) for key in metrics), compared]
+    for server in workload["servers"]:
+        compared = "" if server == subject else ratio(workload, subject, server, headline)
+        yield [server, *(number(figure(workload, server, key)) for key in metrics), compared]
 
 
-def ratio(servers: dict[str, Any], subject: str, other: str, metric: str) -> str:
+def figure(workload: dict[str, Any], server: str, metric: str) -> float:
+    """What stands for the rounds: their best or, of servers that take turns and are disturbed alike, their median."""
+    kept = workload["servers"][server][metric]
+    return float(kept["median" if workload.get("turns") else "best"])
+
+
+def ratio(workload: dict[str, Any], subject: str, other: str, metric: str) -> str:
     """The subject's figure as a multiple of another server's; nothing where one was not measured or is 0."""
-    if not {subject, other} <= servers.keys() or not servers[other][metric]["best"]:
+    servers = workload["servers"]
+    if not {subject, other} <= servers.keys() or not figure(workload, other, metric):
         return ""
+    best = f"{figure(workload, subject, metric) / figure(workload, other, metric):.2f}"
+    if workload.get("turns"):
+        return f"**{best}** ({workload['turns'][other]:.2f})"
     ours, theirs = servers[subject][metric], servers[other][metric]
     by_round = [one / another for one, another in zip(ours["rounds"], theirs["rounds"], strict=True) if another]
-    best = f"{ours['best'] / theirs['best']:.2f}"
     return f"**{best}** ({median(by_round):.2f})" if len(by_round) > 1 else f"**{best}**"
 
 

@@ -53,7 +53,7 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
     workload, subject = outcome.workload, result.suite.subject
     metrics = [workload.metric(key) for key in ("cpu", "p50", "p99", "p999")]
     row = [result.suite.name, workload.label or workload.key]
-    row += [number(metric, outcome.best(subject, metric.key)) for metric in metrics]
+    row += [number(metric, outcome.figure(subject, metric.key)) for metric in metrics]
     others = [server for server in outcome.rounds if server != subject]
     return [
         *row,
@@ -104,7 +104,7 @@ def group_table(outcomes: Sequence[Outcome], subject: str) -> Table:
         table.add_column(each, no_wrap=True)
     headings = [metric.title for metric in first.metrics]
     if any(subject in outcome.rounds for outcome in outcomes):
-        headings += [f"{subject} / it", "by round"] if first.repeat else [f"{subject} / it"]
+        headings += [f"{subject} / it", *(["by round"] if first.repeat else []), *(["by turn"] if first.load else [])]
     for each in headings:
         table.add_column(each, justify="right", no_wrap=True)
     for outcome in outcomes:
@@ -116,16 +116,19 @@ def group_table(outcomes: Sequence[Outcome], subject: str) -> Table:
 
 
 def cells(outcome: Outcome, subject: str, server: str) -> list[str]:
-    """A server's row: best values, the subject's ratio to it."""
+    """A server's row: its figures, the subject's ratios to it."""
     workload = outcome.workload
     headline = workload.metrics[0].key
-    row = [server, *(number(metric, outcome.best(server, metric.key)) for metric in workload.metrics)]
+    row = [server, *(number(metric, outcome.figure(server, metric.key)) for metric in workload.metrics)]
     if server != subject and subject in outcome.rounds:
         ratio = outcome.ratio(subject, server, headline)
         row.append("" if ratio is None else f"{ratio:.2f}")
         by_round = outcome.round_ratios(subject, server, headline)
         if workload.repeat and by_round:
             row.append("{:.2f} {:.2f} {:.2f}".format(*by_round))
+        by_turn = outcome.turn_ratio(subject, server)
+        if by_turn is not None:
+            row.append(f"{by_turn:.2f}")
     return row
 
 
@@ -174,6 +177,9 @@ def workload_json(outcome: Outcome, suite: Suite) -> dict[str, Any]:
         "short": any(matches(outcome.workload.key, pattern) for pattern in suite.short),
         "group": asdict(outcome.workload.group) if outcome.workload.group else None,
         "metrics": {metric.key: metric.title for metric in outcome.workload.metrics},
+        "turns": {
+            server: outcome.turn_ratio(suite.subject, server) for server, costs in outcome.turns.items() if costs
+        },
         "servers": {
             server: {
                 key: {"best": outcome.best(server, key), "median": outcome.median(server, key), "rounds": values}

@@ -21,7 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-__all__ = ["ROOT", "BenchError", "Peer", "Requirement", "Server", "pinned", "python", "require", "running"]
+__all__ = [
+    "ROOT",
+    "BenchError",
+    "Peer",
+    "Requirement",
+    "Server",
+    "ServerError",
+    "blamed",
+    "pinned",
+    "python",
+    "require",
+    "running",
+]
 
 ROOT = Path(__file__).parents[2]
 """The top of the project: servers are started there, so that ``-m tools.bench.peers.bare`` is found."""
@@ -36,6 +48,23 @@ OUTPUT_SHOWN = 2000
 
 class BenchError(Exception):
     """Nothing, or nothing true, can be measured. The text says why and what to do."""
+
+
+class ServerError(BenchError):
+    """One of several servers is at fault. ``server`` is its name, empty once what it printed is in the text."""
+
+    def __init__(self, text: str, server: str = "") -> None:
+        super().__init__(text)
+        self.server = server
+
+
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """Make what is raised in the block an error of the server of that name."""
+    try:
+        yield
+    except Exception as error:
+        raise ServerError(str(error), name) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +133,8 @@ def pinned(cores: Collection[int]) -> Iterator[None]:
 def running(peer: Peer, cores: Collection[int], directory: Path) -> Iterator[Server]:
     """``peer``, accepting, pinned to ``cores``; stopped at the end of the block.
 
-    Raises :class:`BenchError`, with what the server printed, when it does not start, when the block fails and
-    when it does not end on SIGTERM.
+    Raises :class:`ServerError`, with what the server printed, when it does not start, when the block fails, unless
+    with that of another server, and when it does not end on SIGTERM.
     """
     port = free_port()
     with tempfile.TemporaryFile() as output:
@@ -118,14 +147,16 @@ def running(peer: Peer, cores: Collection[int], directory: Path) -> Iterator[Ser
             wait_until_accepting(process, port)
             yield Server(peer.name, process.pid, port, directory)
         except Exception as error:
+            if isinstance(error, ServerError) and error.server != peer.name:
+                raise
             if process:
                 stop(process)
-            raise BenchError(f"{peer.name}: {error}; {printed(output)}") from error
+            raise ServerError(f"{peer.name}: {error}; {printed(output)}") from error
         finally:
             if process:
                 by_itself = stop(process)
         if not by_itself:
-            raise BenchError(f"{peer.name} did not end within {STOP_TIMEOUT:g} s of SIGTERM; {printed(output)}")
+            raise ServerError(f"{peer.name} did not end within {STOP_TIMEOUT:g} s of SIGTERM; {printed(output)}")
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Literal
 
 from .server import BenchError, Peer, Requirement, Server
+from .traffic import Load
 
 __all__ = ["REQUEST_METRICS", "Group", "Metric", "Settings", "Suite", "Target", "Workload", "matches"]
 
@@ -99,8 +101,11 @@ class Workload:
     title: str
     metrics: tuple[Metric, ...]
     peers: tuple[Peer, ...]
-    measure: Callable[[Server, Settings], dict[str, float]]
+    measure: Callable[[Server, Settings], dict[str, float]] | None = None
     """Called on the load's core with a server just started; returns a value for each metric."""
+    load: Callable[[Server, Settings], AbstractContextManager[Load]] | None = None
+    """Instead of ``measure``: makes a server ready for what is sent to it and to the others in turns. Its metrics are
+    :data:`REQUEST_METRICS`."""
     prepare: Callable[[Path], None] | None = None
     """Called once, before any server starts, with an empty folder for what servers and load need."""
     requires: tuple[Requirement, ...] = ()

@@ -12,16 +12,16 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
 from . import measures
-from .load import TIMEOUT, connections
+from .load import TIMEOUT, connected, connections
 from .server import BenchError, Server
 
-__all__ = ["Answers", "Run", "drive", "figures", "measured", "uncollected"]
+__all__ = ["Answers", "Load", "Run", "drive", "figures", "in_turns", "measured", "uncollected"]
 
 READ_SIZE = 1 << 18
 
@@ -46,10 +46,26 @@ class Run:
     latencies: list[float] = field(default_factory=list)
     """Seconds from sending to the last byte of the answer, one of each batch."""
 
+    def add(self, other: Run) -> None:
+        """Take in what was sent afterwards."""
+        self.batches += other.batches
+        self.elapsed += other.elapsed
+        self.latencies += other.latencies
+
     def percentile(self, part: float) -> float:
         """The latency in ms that ``part`` (0 to 1) of the batches did not exceed."""
         ranked = sorted(self.latencies)
         return ranked[min(len(ranked) - 1, int(len(ranked) * part))] * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one of several servers is sent in turns."""
+
+    send: Callable[[], Run]
+    """Make a turn: send some batches, of which every one is answered when this returns; none once there are no more."""
+    requests: int = 1
+    """Those of a batch."""
 
 
 def drive(
@@ -148,6 +164,25 @@ def measured(
         with measures.cpu(server) as spent:
             run = drive(opened, answers, batches, seconds)
     return figures(run, spent.seconds, requests)
+
+
+@contextmanager
+def in_turns(
+    server: Server,
+    answers: Callable[[], Answers],
+    batches: Iterator[bytes],
+    *,
+    requests: int,
+    clients: int,
+    warm_up: int,
+    turn: int,
+    connect: Callable[[Server], socket.socket] | None = None,
+) -> Iterator[Load]:
+    """The same load in turns of so many batches, over connections that stay open."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(clients)]
+        drive(opened, answers, islice(batches, warm_up), TIMEOUT)
+        yield Load(lambda: drive(opened, answers, islice(batches, turn), TIMEOUT), requests)
 
 
 def figures(run: Run, cpu_seconds: float, requests: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import certificate
 from ..server import Peer, Requirement, python
 
-__all__ = ["HTTP2", "LOGGED", "PLAIN", "PLAIN_AND_FLOOR", "TLS", "TLS_AND_FLOOR", "nginx"]
+__all__ = ["HTTP2", "LOGGED", "PLAIN", "PLAIN_AND_MORE", "TLS", "TLS_AND_MORE", "nginx"]
 
 EVIO = Requirement("evio_http", "pip install -e packages/evio-core -e packages/evio-http")
 NGINX = Requirement("nginx", "apt install nginx-light", program=True)
@@ -89,16 +89,20 @@ def floor(*pair: str) -> Callable[[int, Path], list[str]]:
 
 
 PLAIN = (Peer("evio", evio(), (EVIO,)), Peer("nginx", nginx(), (NGINX,)))
-EVIO_TLS = evio(
-    "--tls-cert", f"{{directory}}/{certificate.CERTIFICATE}", "--tls-key", f"{{directory}}/{certificate.KEY}"
-)
-TLS = (Peer("evio", EVIO_TLS, (EVIO,)), Peer("nginx", nginx(tls=NGINX_TLS), (NGINX,)))
+PAIR = ("--tls-cert", f"{{directory}}/{certificate.CERTIFICATE}", "--tls-key", f"{{directory}}/{certificate.KEY}")
+TLS = (Peer("evio", evio(*PAIR), (EVIO,)), Peer("nginx", nginx(tls=NGINX_TLS), (NGINX,)))
 HTTP2 = (
-    Peer("evio", EVIO_TLS, (EVIO, Requirement("hpack", "pip install evio-http[h2]"))),
+    Peer("evio", evio(*PAIR), (EVIO, Requirement("hpack", "pip install evio-http[h2]"))),
     Peer("nginx", nginx(tls=NGINX_HTTP2), (NGINX,)),
 )
-PLAIN_AND_FLOOR = (*PLAIN, Peer("floor", floor()))
-TLS_AND_FLOOR = (*TLS, Peer("floor", floor(certificate.CERTIFICATE, certificate.KEY)))
+TRUST = ("--revalidate", "60")
+PLAIN_AND_MORE = (*PLAIN, Peer("evio 60 s", evio(*TRUST), (EVIO,)), Peer("floor", floor()))
+TLS_AND_MORE = (
+    *TLS,
+    Peer("evio 60 s", evio(*TRUST, *PAIR), (EVIO,)),
+    Peer("floor", floor(certificate.CERTIFICATE, certificate.KEY)),
+)
+"""Besides, evio_http that believes for a minute what it knows of a file, as nginx does; and the floor."""
 LOGGED = (
     Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
     Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),

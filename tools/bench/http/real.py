@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
@@ -14,14 +15,13 @@ from .. import measures, procfs
 from ..load import connected, connections
 from ..server import BenchError, Peer, Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
-from ..traffic import figures
-from ..traffic import measured as driven
+from ..traffic import Load, drive, figures, in_turns
 from . import files, heads
 from .open_loop import arrivals, offer
-from .peers import PLAIN, PLAIN_AND_FLOOR, TLS_AND_FLOOR
+from .peers import PLAIN, PLAIN_AND_MORE, TLS_AND_MORE
 from .responses import Responses, read
 from .tls import secured
-from .wrk import CLIENTS, WRK, measured, wrk
+from .wrk import CLIENTS
 
 __all__ = ["TARGETS", "WORKLOADS", "entity_tags"]
 
@@ -49,7 +49,9 @@ CURRENT = 0.75
 """The share of heads with If-None-Match, and the share of those with the entity tag of the file as it is."""
 STALE = b'"0-0"'
 
+WARM_UP = 4_000
 COLD_WARM_UP = 2_000
+"""Requests."""
 
 OPEN_RATE = 1_000
 """Requests a second."""
@@ -58,23 +60,6 @@ OPEN_SECONDS = 10.0
 MANY_HEADS = 1_000_000
 
 GROUP = Group("real", "real heads: 200 user agents, cookies, referers, 1,000 files of 0.3 to 10 KB")
-
-# What comes before the number and what comes behind it end with a NUL each. The time makes runs differ.
-SCRIPT = """
-local before, after, size = {}, {}, 0
-local file = assert(io.open("HEADS", "rb"))
-for first, second in file:read("*a"):gmatch("(%Z*)%z(%Z*)%z") do
-    size = size + 1
-    before[size], after[size] = first, second
-end
-file:close()
-local run, count = os.time(), 0
-request = function()
-    count = count + 1
-    local index = count % size + 1
-    return before[index] .. run .. "-" .. count .. after[index]
-end
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,42 +122,64 @@ def probed(kind: Kind, server: Server, tls: bool) -> list[bytes]:
     return requests
 
 
-def stored(requests: list[bytes], server: Server) -> str:
-    """The script with which wrk sends them."""
-    store = server.directory / f"heads-{server.port}"
-    store.write_bytes(b"".join(b"%b\0%b\0" % tuple(head.split(heads.MARK)) for head in requests))
-    return SCRIPT.replace("HEADS", str(store))
+def answers(kind: Kind) -> Callable[[], Responses]:
+    """A counter of the responses on one connection."""
+    return lambda: Responses(*kind.statuses)
 
 
-def measure(kind: Kind, tls: bool) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of requests of that ``kind``."""
+def endless(requests: list[bytes]) -> Iterator[bytes]:
+    """The heads again and again, each with another number in its cookies."""
+    return (head.replace(heads.MARK, b"%d" % number) for number, head in enumerate(cycle(requests)))
 
-    def run(server: Server, settings: Settings) -> dict[str, float]:
-        requests = probed(kind, server, tls)
-        script = stored(requests, server)
-        return measured(server, settings.seconds, "/", script=script, tls=tls, refused=kind is NOT_FOUND)
 
-    return run
+def load(kind: Kind, tls: bool = False) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """Requests of that ``kind``."""
+
+    def open_load(server: Server, _: Settings) -> AbstractContextManager[Load]:
+        return in_turns(
+            server,
+            answers(kind),
+            endless(probed(kind, server, tls)),
+            requests=1,
+            clients=CLIENTS,
+            warm_up=WARM_UP,
+            turn=CLIENTS,
+            connect=secured if tls else None,
+        )
+
+    return open_load
+
+
+def cold(server: Server, _: Settings) -> AbstractContextManager[Load]:
+    """Each file asked for once."""
+    return in_turns(
+        server,
+        lambda: Responses(200),
+        iter(cold_requests()),
+        requests=1,
+        clients=CLIENTS,
+        warm_up=COLD_WARM_UP,
+        turn=CLIENTS,
+    )
 
 
 def open_loop(server: Server, settings: Settings) -> dict[str, float]:
     """Requests that come when they come, ``OPEN_RATE`` a second."""
-    requests = cycle(probed(FOUND, server, tls=False))
+    requests = endless(probed(FOUND, server, tls=False))
     with connections(server.port, CLIENTS) as opened:
-        offer(opened, lambda: Responses(*FOUND.statuses), requests, arrivals(OPEN_RATE, 1))
+        offer(opened, answers(FOUND), requests, arrivals(OPEN_RATE, 1))
         with measures.cpu(server) as spent:
-            run = offer(opened, lambda: Responses(*FOUND.statuses), requests, arrivals(OPEN_RATE, OPEN_SECONDS))
+            run = offer(opened, answers(FOUND), requests, arrivals(OPEN_RATE, OPEN_SECONDS))
     return figures(run, spent.seconds, 1)
 
 
 def million(server: Server, _: Settings) -> dict[str, float]:
     """Memory once a tenth of ``MANY_HEADS`` heads were answered, and once all were."""
-    script = stored(probed(FOUND, server, tls=False), server)
-    resident, sent = [], 0
-    for part in (MANY_HEADS // 10, MANY_HEADS):
-        while sent < part:
-            sent += wrk(server, 2, "/", clients=CLIENTS, script=script).requests
-        resident.append(procfs.memory_bytes(server.pid) / (1 << 20))
+    requests, resident = endless(probed(FOUND, server, tls=False)), []
+    with connections(server.port, CLIENTS) as opened:
+        for tenths in (1, 9):
+            drive(opened, answers(FOUND), islice(requests, MANY_HEADS // 10 * tenths), float("inf"))
+            resident.append(procfs.memory_bytes(server.pid) / (1 << 20))
     return {"resident": resident[1], "growth": resident[1] - resident[0]}
 
 
@@ -183,19 +190,12 @@ def cold_requests() -> list[bytes]:
     return [heads.draw(random, path, files.PATHS) for path in files.COLD_PATHS]
 
 
-def cold(server: Server, _: Settings) -> dict[str, float]:
-    """Each file asked for once, by 50 connections."""
-    batches = iter(cold_requests())
-    return driven(
-        server, lambda: Responses(200), batches, requests=1, clients=CLIENTS, warm_up=COLD_WARM_UP, seconds=60
-    )
-
-
 def workload(
     key: str,
     title: str,
-    measure: Callable[[Server, Settings], dict[str, float]],
     *,
+    load: Callable[[Server, Settings], AbstractContextManager[Load]] | None = None,
+    measure: Callable[[Server, Settings], dict[str, float]] | None = None,
     peers: tuple[Peer, ...] = PLAIN,
     prepare: Callable[[Path], None] = files.prepare_site,
 ) -> Workload:
@@ -205,20 +205,20 @@ def workload(
         metrics=REQUEST_METRICS,
         peers=peers,
         measure=measure,
+        load=load,
         prepare=prepare,
-        requires=(WRK,),
         label=f"real heads: {title}",
         group=GROUP,
     )
 
 
 WORKLOADS = (
-    workload("plain", "a third conditional", measure(FOUND, tls=False), peers=PLAIN_AND_FLOOR),
-    workload("tls", "over TLS", measure(FOUND, tls=True), peers=TLS_AND_FLOOR, prepare=files.prepare_site_tls),
-    workload("304", "304", measure(NOT_MODIFIED, tls=False), peers=PLAIN_AND_FLOOR),
-    workload("404", "404", measure(NOT_FOUND, tls=False)),
-    workload("cold", "cold files", cold, prepare=files.prepare_cold),
-    workload("open", "1,000 a second, open loop", open_loop),
+    workload("plain", "a third conditional", load=load(FOUND), peers=PLAIN_AND_MORE),
+    workload("tls", "over TLS", load=load(FOUND, tls=True), peers=TLS_AND_MORE, prepare=files.prepare_site_tls),
+    workload("304", "304", load=load(NOT_MODIFIED), peers=PLAIN_AND_MORE),
+    workload("404", "404", load=load(NOT_FOUND)),
+    workload("cold", "cold files", load=cold, prepare=files.prepare_cold),
+    workload("open", "1,000 a second, open loop", measure=open_loop),
     Workload(
         key="heads",
         title="A million different heads: memory",
@@ -226,7 +226,6 @@ WORKLOADS = (
         peers=PLAIN,
         measure=million,
         prepare=files.prepare_site,
-        requires=(WRK,),
         repeat=False,
     ),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from random import Random
 
 from ..server import Server
 from ..suite import REQUEST_METRICS, Group, Settings, Workload
-from ..traffic import measured
+from ..traffic import Load, in_turns
 from .peers import PLAIN
 from .resp import Replies, command, fill
 from .workloads import value
@@ -20,7 +21,10 @@ CLIENTS = 50
 PAIRS = 8
 """Of the command and a PING, in a batch: 16 are pipelined."""
 
-PER_SECOND = 12_000
+TURN = 25
+"""Batches."""
+
+PER_SECOND = 60_000
 """Commands for each second that the command line asks for, so that those which use up what they find can be filled for:
 what is popped, deleted or removed is there before."""
 WARM_UP = 1_600
@@ -215,24 +219,24 @@ def batches(single: Single, count: int) -> list[bytes]:
     return [b"".join(pairs[start : start + PAIRS]) for start in range(0, count, PAIRS)]
 
 
-def measure(single: Single) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of the command on an empty server that is filled for it."""
+def load(single: Single) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """The command, on an empty server that is filled for it."""
 
-    def run(server: Server, settings: Settings) -> dict[str, float]:
+    def open_load(server: Server, settings: Settings) -> AbstractContextManager[Load]:
         count = WARM_UP + int(PER_SECOND * settings.seconds) // PAIRS * PAIRS
         random = Random(single.name)
         fill(server, [command("FLUSHALL"), *(command(*words) for words in single.filling(random, count))])
-        return measured(
+        return in_turns(
             server,
             lambda: Replies(single.replies),
             iter(batches(single, count)),
             requests=single.replies,
             clients=CLIENTS,
             warm_up=WARM_UP // PAIRS,
-            seconds=60 * settings.seconds,
+            turn=TURN,
         )
 
-    return run
+    return open_load
 
 
 GROUP = Group("commands", "single commands, each alternating with PING, 16 pipelined")
@@ -243,7 +247,7 @@ WORKLOADS = tuple(
         title=f"{single.name.upper()} and PING in turn, {2 * PAIRS} pipelined on {CLIENTS} connections",
         metrics=REQUEST_METRICS,
         peers=PLAIN,
-        measure=measure(single),
+        load=load(single),
         label=single.name.upper(),
         group=GROUP,
         shared=True,

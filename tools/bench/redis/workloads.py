@@ -7,6 +7,7 @@ generator with a fixed seed, so every server gets the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
@@ -14,7 +15,7 @@ from random import Random
 
 from ..server import Peer, Server
 from ..suite import REQUEST_METRICS, Group, Settings, Workload
-from ..traffic import measured
+from ..traffic import Load, in_turns
 from .resp import Replies, command, fill
 
 __all__ = ["CURVE", "DEPTHS", "MIXES", "Mix", "curve", "pipelines", "workloads"]
@@ -148,22 +149,22 @@ def pipelines(mix: Mix, depth: int) -> list[bytes]:
     return [b"".join(drawn[start : start + depth]) for start in range(0, COMMANDS - depth + 1, depth)]
 
 
-def measure(mix: Mix, depth: int) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of ``mix`` with ``depth`` commands pipelined."""
+def load(mix: Mix, depth: int) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """``mix`` with ``depth`` commands pipelined."""
 
-    def run(server: Server, settings: Settings) -> dict[str, float]:
+    def open_load(server: Server, _: Settings) -> AbstractContextManager[Load]:
         fill(server, mix.filling(Random(mix.name)))
-        return measured(
+        return in_turns(
             server,
             lambda: Replies(depth),
             cycle(pipelines(mix, depth)),
             requests=depth,
             clients=CLIENTS,
             warm_up=max(CLIENTS, WARM_UP // depth),
-            seconds=settings.seconds,
+            turn=50,
         )
 
-    return run
+    return open_load
 
 
 def workloads(group: Group, peers: tuple[Peer, ...], prefix: str = "") -> tuple[Workload, ...]:
@@ -174,7 +175,7 @@ def workloads(group: Group, peers: tuple[Peer, ...], prefix: str = "") -> tuple[
             title=f"{mix.title}, {depth} pipelined on {CLIENTS} connections",
             metrics=REQUEST_METRICS,
             peers=peers,
-            measure=measure(mix, depth),
+            load=load(mix, depth),
             label=f"{mix.name}, {depth} pipelined" if depth > 1 else f"{mix.name}, one at a time",
             group=group,
         )
@@ -192,7 +193,7 @@ def curve(group: Group, peers: tuple[Peer, ...]) -> tuple[Workload, ...]:
             title=f"{mix.title}, {depth} pipelined on {CLIENTS} connections",
             metrics=REQUEST_METRICS,
             peers=peers,
-            measure=measure(mix, depth),
+            load=load(mix, depth),
             label=f"{depth} pipelined",
             group=group,
             shared=True,

@@ -231,6 +231,7 @@ def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
 @pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="redis-benchmark is not installed: apt install redis-tools")
 @pytest.mark.parametrize("workload", [SMALL, *([SMALL_TLS] if FULL else [])], ids=lambda workload: workload.key)
 def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
+    assert workload.measure
     if workload.prepare:
         workload.prepare(tmp_path)
     asyncio_peer = next(peer for peer in workload.peers if peer.name == "asyncio")
@@ -259,6 +260,7 @@ def test_messages_of_random_sizes_yield_their_metrics(
         monkeypatch.setattr(messages, name, value)
     monkeypatch.setattr(messages, "messages", messages.messages.__wrapped__)
     workload = next(each for each in echo.SUITE.workloads if each.key == key)
+    assert workload.measure
     values = workload.measure(echoing, Settings(seconds=0.05))
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
@@ -408,7 +410,7 @@ def test_every_target_of_the_echo_suite_is_one_that_it_measures() -> None:
 
 def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
     plan = steps([workload("timed"), workload("counted", repeat=False)], ["ours", "theirs"], rounds=2)
-    assert [(step.workloads[0].key, step.round, step.peer.name) for step in plan] == [
+    assert [(step.workloads[0].key, step.round, step.peers[0].name) for step in plan] == [
         ("timed", 1, "ours"),
         ("timed", 1, "theirs"),
         ("timed", 2, "ours"),
@@ -416,7 +418,7 @@ def test_rounds_are_interleaved_and_counts_are_made_once() -> None:
         ("counted", 1, "ours"),
         ("counted", 1, "theirs"),
     ]
-    assert [step.peer.name for step in steps([workload()], ["theirs"], rounds=1)] == ["theirs"]
+    assert [step.peers[0].name for step in steps([workload()], ["theirs"], rounds=1)] == ["theirs"]
 
 
 def test_workloads_that_share_servers_are_measured_on_the_same_process() -> None:

@@ -47,9 +47,12 @@ def test_what_is_between_the_marks_is_made_anew() -> None:
     text = filled(PAGE, {"redis": kept("redis", "mix", "cache"), "http": kept("http", "real:plain", "small")})
     assert "old" not in text
     assert "<summary>Mixed commands, random keys and sizes</summary>\n\n| evio, redis | CPU µs/request |" in text
-    assert "\n| evio-http | CPU / nginx | CPU / floor | p99 / nginx |\n| --- | --- | --- | --- |\n" in text
+    assert (
+        "\n| evio-http | CPU / nginx | CPU / floor | CPU / evio 60 s | p99 / nginx |\n| --- | --- | --- | --- | --- |\n"
+        in text
+    )
     assert "| real heads: a third conditional | 2.00 | 2.00 | 2.00 |" in text
-    assert "| same head: 1 KiB | 2.00 |  | 2.00 |" in text
+    assert "| same head: 1 KiB | 2.00 |  |  | 2.00 |" in text
     assert text.startswith("Before.\n\n<!-- bench: table redis mixed -->\n<details>\n")
     assert text.endswith(" |\n<!-- /bench -->\nAfter.\n")
     assert filled(text, {}) == text

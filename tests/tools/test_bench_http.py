@@ -18,15 +18,15 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from tools.bench.http import SUITE, files, heads, real, visits
+from tools.bench.http import SUITE, files, heads, real, repeated, visits
 from tools.bench.http.multiplexed import H2load
 from tools.bench.http.open_loop import arrivals, offer
-from tools.bench.http.peers import PLAIN, PLAIN_AND_FLOOR, TLS, TLS_AND_FLOOR, nginx
+from tools.bench.http.peers import PLAIN, PLAIN_AND_MORE, TLS, TLS_AND_MORE, nginx
 from tools.bench.http.responses import Response, Responses, read
-from tools.bench.http.wrk import WRK, Wrk, wrk
-from tools.bench.server import BenchError, Peer, Server, running
+from tools.bench.results import Outcome
+from tools.bench.run import measure
+from tools.bench.server import BenchError, Peer, running
 from tools.bench.suite import Settings, matches
 
 CORE = {max(os.sched_getaffinity(0))}
@@ -39,30 +39,15 @@ def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "COLD_PATHS", files.paths("cold", 60))
     monkeypatch.setattr(visits, "PAGES", 3)
     monkeypatch.setattr(visits, "pages", visits.pages.__wrapped__)
-    monkeypatch.setattr(visits, "WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(visits, "WARM_UP", 3)
+    monkeypatch.setattr(real, "WARM_UP", 100)
+    monkeypatch.setattr(repeated, "WARM_UP", 100)
     monkeypatch.setattr(real, "COLD_WARM_UP", 10)
     monkeypatch.setattr(real, "HEADS", 200)
     monkeypatch.setattr(real, "OPEN_SECONDS", 0.1)
     monkeypatch.setattr(real, "MANY_HEADS", 100)
     monkeypatch.setattr(real, "drawn", real.drawn.__wrapped__)
     monkeypatch.setattr(real, "cold_requests", real.cold_requests.__wrapped__)
-
-
-def test_what_wrk_prints() -> None:
-    run = Wrk("Running 1s test\nevio 2000 4096000 500000 0 0 1500 2500 9000\n")
-    assert (run.requests, run.bytes, run.rate) == (2000, 4096000, 4000.0)
-    assert (run.p50, run.p99, run.p999) == (1.5, 2.5, 9.0)
-    assert Wrk("evio 20 4 5 0 20 1 2 9\n", refused=True).requests == 20
-
-
-@pytest.mark.parametrize(
-    "text", ["", "evio 1 2 3\n", "evio 9 1 1 3 0 1 1 1\n", "evio 0 0 1 0 0 0 0 0\n", "evio 9 1 1 0 1 1 1 1\n"]
-)
-def test_a_run_that_says_nothing_true_is_an_error(text: str) -> None:
-    with pytest.raises(BenchError):
-        Wrk(text)
-    with pytest.raises(BenchError):
-        Wrk(text, refused=True)
 
 
 H2LOAD = """\
@@ -230,42 +215,27 @@ def evio(tls: bool) -> Peer:
     return next(peer for peer in (TLS if tls else PLAIN) if peer.name == "evio")
 
 
-MEASURED = ["real:cold", "connection:tls", "page:plain"]
+MEASURED = ["real:tls", "real:404", "real:cold", "connection:tls", "page:plain", "later"]
 
 
-@pytest.mark.parametrize("key", [*MEASURED, "connection:plain", "page:tls"] if FULL else MEASURED)
+@pytest.mark.parametrize("key", [*MEASURED, "real:plain", "connection:plain", "page:tls", "tls"] if FULL else MEASURED)
 def test_a_workload_yields_its_metrics(key: str, tmp_path: Path) -> None:
     workload = next(each for each in SUITE.workloads if each.key == key)
     assert workload.prepare
     workload.prepare(tmp_path)
+    outcome = Outcome(workload)
     with running(evio("tls" in key), CORE, tmp_path) as server:
-        values = workload.measure(server, Settings(seconds=0.05))
+        measure(workload, [server], Settings(seconds=0.05), outcome)
+    values = {key: figures[0] for key, figures in outcome.rounds["evio"].items()}
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert values["cpu"] > 1
 
 
-@pytest.mark.skipif(not WRK.met(), reason="wrk is not installed: apt install wrk")
-@pytest.mark.parametrize("key", ["plain", "404"] if FULL else ["plain"])
-def test_wrk_sends_real_heads(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def measured(server: Server, _seconds: float, path: str, **options: Any) -> dict[str, float]:
-        asked.append(wrk(server, 0.1, path, clients=2, **options))
-        return {}
-
-    monkeypatch.setattr(real, "measured", measured)
-    workload = next(each for each in SUITE.workloads if each.key == f"real:{key}")
-    files.prepare_site(tmp_path)
-    with running(evio(False), CORE, tmp_path) as server:
-        workload.measure(server, Settings())
-    assert asked[0].requests
-
-
 @pytest.mark.parametrize("tls", [False, True])
 def test_the_floor_answers_as_a_web_server_does(tls: bool, tmp_path: Path) -> None:
     files.prepare_site_tls(tmp_path)
-    floor = next(peer for peer in (TLS_AND_FLOOR if tls else PLAIN_AND_FLOOR) if peer.name == "floor")
+    floor = next(peer for peer in (TLS_AND_MORE if tls else PLAIN_AND_MORE) if peer.name == "floor")
     with running(floor, CORE, tmp_path) as server:
         for kind in (real.FOUND, real.NOT_MODIFIED):
             assert len(real.probed(kind, server, tls)) == real.HEADS  # or an error
@@ -276,4 +246,4 @@ def test_a_server_that_does_not_answer_as_it_should_is_an_error(tmp_path: Path) 
     (tmp_path / "files").mkdir()
     workload = next(each for each in SUITE.workloads if each.key == "real:plain")
     with pytest.raises(BenchError, match="without an entity tag"), running(evio(False), CORE, tmp_path) as server:
-        workload.measure(server, Settings())
+        measure(workload, [server], Settings(), Outcome(workload))

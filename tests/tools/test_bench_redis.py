@@ -24,10 +24,12 @@ import redis
 
 import evio_redis
 from tools.bench import traffic
-from tools.bench.redis import SUITE, commands, workloads
+from tools.bench.redis import SUITE, commands, repeated, workloads
 from tools.bench.redis.peers import PLAIN_AND_FLOOR, REDIS_SERVER
-from tools.bench.redis.repeated import MEMORY, fill_keys, fill_list
+from tools.bench.redis.repeated import MEMORY, TESTS, strings
 from tools.bench.redis.resp import Replies, command, fill
+from tools.bench.results import Outcome
+from tools.bench.run import measure
 from tools.bench.server import ROOT, BenchError, Server, running
 from tools.bench.suite import Settings, matches
 
@@ -82,16 +84,27 @@ def test_a_server_has_a_new_folder_although_its_port_comes_again(tmp_path: Path)
 
 def test_servers_are_filled_before_they_are_read() -> None:
     with evio_redis.Server(port=0) as server, redis.Redis(port=server.port) as client:
-        fill_keys(benched(server), 3_000)
+        fill(benched(server), strings(3_000))
         assert client.dbsize() == 3_000
         assert client.get("key:000000002999") == b"xxx"
-        fill_list(benched(server), 0.0)
-        assert client.llen("mylist") == 2_000_000
 
 
 def test_a_server_that_cannot_be_filled_is_an_error() -> None:
     with evio_redis.Server(port=0, requirepass="secret") as server, pytest.raises(BenchError, match="NOAUTH"):
         fill(benched(server), [command("SET", "key", "value")])
+
+
+@pytest.mark.parametrize("mix", TESTS, ids=lambda mix: mix.name)
+def test_the_tests_of_redis_benchmark_are_commands_that_succeed(
+    mix: workloads.Mix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeated, "ELEMENTS", 2_000)
+    monkeypatch.setattr(repeated, "KEYSPACE", 100)
+    random = Random(mix.name)
+    with evio_redis.Server(port=0) as server, redis.Redis(port=server.port) as client:
+        fill(benched(server), mix.filling(random))
+        fill(benched(server), [mix.draw(random) for _ in range(100)])
+        assert client.dbsize() > 0
 
 
 def replies(port: int, sent: list[bytes]) -> list[object]:
@@ -166,8 +179,10 @@ def test_a_mix_yields_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "COMMANDS", 4_000)
     monkeypatch.setattr(workloads, "pipelines", workloads.pipelines.__wrapped__)
     workload = next(each for each in SUITE.workloads if each.key == "queue:16")
+    outcome = Outcome(workload)
     with running(FLOOR, CORE, ROOT) as server:
-        values = workload.measure(server, Settings(seconds=0.05))
+        measure(workload, [server], Settings(seconds=0.05), outcome)
+    values = {key: figures[0] for key, figures in outcome.rounds["floor"].items()}
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert 0.1 < values["cpu"] < 1000

@@ -212,7 +212,7 @@ def parser() -> Parser:
     short.set_defaults(run=run_short)
     add_effort(short, SHORT)
     add_charts(short, SHORT_CHARTS)
-    about = "what the documentation shows, in ten minutes: figures as JSON, charts and tables into docs/ and README.md"
+    about = "what the documentation shows, in 12 minutes: figures as JSON, charts and tables into docs/ and README.md"
     docs = commands.add_parser("docs", help=about, description=about)
     docs.set_defaults(run=run_docs)
     add_effort(docs, DOCUMENTED)
@@ -244,7 +244,7 @@ def add_effort(options: argparse.ArgumentParser, default: Settings) -> None:
         "--seconds",
         type=positive(float),
         default=default.seconds,
-        help="under load, a round (default: %(default)s)",
+        help="under load, a server and round; all its turns together (default: %(default)s)",
     )
 
 

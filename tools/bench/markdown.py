@@ -60,7 +60,7 @@ def by_server(subject: str, workload: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def figure(workload: dict[str, Any], server: str, metric: str) -> float:
-    """What stands for the rounds: their best or, of servers that take turns and are disturbed alike, their median."""
+    """The best of the rounds or, of servers that take turns and are disturbed alike, their median."""
     kept = workload["servers"][server][metric]
     return float(kept["median" if workload.get("turns") else "best"])
 

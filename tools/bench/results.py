@@ -32,7 +32,7 @@ class Outcome:
         return self.workload.metric(key).best(self.rounds[server][key])
 
     def figure(self, server: str, key: str) -> float:
-        """What stands for the rounds: their best or, where servers take turns and are disturbed alike, their median."""
+        """The best of the rounds or, of servers that take turns and are disturbed alike, their median."""
         return self.median(server, key) if self.workload.load else self.best(server, key)
 
     def median(self, server: str, key: str) -> float:

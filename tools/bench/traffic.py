@@ -21,7 +21,10 @@ from . import measures
 from .load import TIMEOUT, connected, connections
 from .server import BenchError, Server
 
-__all__ = ["Answers", "Load", "Run", "drive", "figures", "in_turns", "measured", "uncollected"]
+__all__ = ["CLIENTS", "Answers", "Load", "Run", "drive", "figures", "in_turns", "measured", "uncollected"]
+
+CLIENTS = 50
+"""Connections of most loads. A turn is a batch on each of them."""
 
 READ_SIZE = 1 << 18
 
@@ -60,7 +63,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one of several servers is sent in turns."""
+    """The load of one of several servers that take turns."""
 
     send: Callable[[], Run]
     """Make a turn: send some batches, of which every one is answered when this returns; none once there are no more."""
@@ -173,14 +176,14 @@ def in_turns(
     batches: Iterator[bytes],
     *,
     requests: int,
-    clients: int,
     warm_up: int,
-    turn: int,
+    turn: int = CLIENTS,
     connect: Callable[[Server], socket.socket] | None = None,
 ) -> Iterator[Load]:
-    """The same load in turns of so many batches, over connections that stay open."""
+    """The load in turns of so many ``batches``, of so many ``requests`` each, over connections that stay open. Before,
+    the first ``warm_up`` of them are sent, so that CPython has specialised the byte code that it runs."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(clients)]
+        opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(CLIENTS)]
         drive(opened, answers, islice(batches, warm_up), TIMEOUT)
         yield Load(lambda: drive(opened, answers, islice(batches, turn), TIMEOUT), requests)
 

@@ -10,6 +10,7 @@ from .. import certificate
 
 __all__ = [
     "COLD_PATHS",
+    "LARGE",
     "MANY_FILES",
     "OLD",
     "PATHS",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 MANY_FILES = 10_000
+LARGE = 100 << 20
+"""Bytes of the large file."""
 SMALLEST, LARGEST = 300, 10_000
 """Bytes of a file of the site."""
 
@@ -49,7 +52,7 @@ def prepare(directory: Path) -> None:
 
 def prepare_large(directory: Path) -> None:
     """One of 100 MiB."""
-    write(directory, "/large.bin", 100 << 20)
+    write(directory, "/large.bin", LARGE)
 
 
 def prepare_many(directory: Path) -> None:

@@ -96,13 +96,13 @@ HTTP2 = (
     Peer("nginx", nginx(tls=NGINX_HTTP2), (NGINX,)),
 )
 TRUST = ("--revalidate", "60")
-PLAIN_AND_MORE = (*PLAIN, Peer("evio 60 s", evio(*TRUST), (EVIO,)), Peer("floor", floor()))
+PLAIN_AND_MORE = (*PLAIN, Peer("floor", floor()), Peer("evio 60 s", evio(*TRUST), (EVIO,)))
 TLS_AND_MORE = (
     *TLS,
-    Peer("evio 60 s", evio(*TRUST, *PAIR), (EVIO,)),
     Peer("floor", floor(certificate.CERTIFICATE, certificate.KEY)),
+    Peer("evio 60 s", evio(*TRUST, *PAIR), (EVIO,)),
 )
-"""Besides, evio_http that believes for a minute what it knows of a file, as nginx does; and the floor."""
+"""Besides, the floor, and evio_http that believes for a minute what it knows of a file, as nginx does."""
 LOGGED = (
     Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
     Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),

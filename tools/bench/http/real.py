@@ -15,13 +15,12 @@ from .. import measures, procfs
 from ..load import connected, connections
 from ..server import BenchError, Peer, Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
-from ..traffic import Load, drive, figures, in_turns
+from ..traffic import CLIENTS, Load, drive, figures, in_turns
 from . import files, heads
 from .open_loop import arrivals, offer
 from .peers import PLAIN, PLAIN_AND_MORE, TLS_AND_MORE
 from .responses import Responses, read
 from .tls import secured
-from .wrk import CLIENTS
 
 __all__ = ["TARGETS", "WORKLOADS", "entity_tags"]
 
@@ -141,9 +140,7 @@ def load(kind: Kind, tls: bool = False) -> Callable[[Server, Settings], Abstract
             answers(kind),
             endless(probed(kind, server, tls)),
             requests=1,
-            clients=CLIENTS,
             warm_up=WARM_UP,
-            turn=CLIENTS,
             connect=secured if tls else None,
         )
 
@@ -157,9 +154,7 @@ def cold(server: Server, _: Settings) -> AbstractContextManager[Load]:
         lambda: Responses(200),
         iter(cold_requests()),
         requests=1,
-        clients=CLIENTS,
         warm_up=COLD_WARM_UP,
-        turn=CLIENTS,
     )
 
 

@@ -1,17 +1,23 @@
-"""The same head again and again, as wrk sends it by itself: the shape that flatters."""
+"""The same head again and again, as load generators send it: the shape that flatters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from email.utils import formatdate
+from itertools import cycle, repeat
 from pathlib import Path
+from random import Random
 
 from .. import measures
+from ..load import connections
 from ..server import Peer, Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
+from ..traffic import CLIENTS, Load, drive, in_turns
 from . import files
 from .peers import LOGGED, PLAIN, TLS
-from .wrk import CLIENTS, WRK, measured, wrk
+from .responses import Responses
+from .tls import secured
 
 __all__ = ["TARGETS", "WORKLOADS"]
 
@@ -26,24 +32,45 @@ LOGGED_AT_MOST = 0.90
 LARGE_AT_LEAST = 0.95
 """Bytes per CPU second, as a part of nginx's."""
 
-LARGE_CLIENTS, LARGE_SECONDS = 10, 4.0
-"""Connections, and the least time: on a busy machine a file may take seconds."""
+LARGE_CLIENTS = 10
 
-NOT_MODIFIED = f'wrk.headers["If-Modified-Since"] = "{formatdate(files.OLD, usegmt=True)}"\n'
-LATER = f'wrk.headers["If-Modified-Since"] = "{formatdate(files.OLD + 3600, usegmt=True)}"\n'
+WARM_UP = 4_000
+"""Requests."""
+
+NOT_MODIFIED = f"If-Modified-Since: {formatdate(files.OLD, usegmt=True)}\r\n"
+LATER = f"If-Modified-Since: {formatdate(files.OLD + 3600, usegmt=True)}\r\n"
 """The file's own date, as browsers send it, and one that is later, as programs do that remember when they asked."""
-MANY = f"""
-request = function()
-    return wrk.format("GET", string.format("/many/%d.bin", math.random(0, {files.MANY_FILES - 1})))
-end
-"""
+
+SMALL = ("/small.bin",)
+MANY = tuple(f"/many/{number}.bin" for number in Random(1).choices(range(files.MANY_FILES), k=2 * files.MANY_FILES))
+
+
+def request(path: str, fields: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+
+
+def load(paths: Sequence[str], fields: str, tls: bool) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """Requests for ``paths``, one after the other, which ``fields`` make conditional."""
+    requests = [request(path, fields) for path in paths]
+
+    def open_load(server: Server, _: Settings) -> AbstractContextManager[Load]:
+        return in_turns(
+            server,
+            lambda: Responses(304 if fields else 200),
+            cycle(requests),
+            requests=1,
+            warm_up=WARM_UP,
+            connect=secured if tls else None,
+        )
+
+    return open_load
 
 
 def large(server: Server, settings: Settings) -> dict[str, float]:
-    """A file of 100 MiB to ten connections."""
-    with measures.cpu(server) as spent:
-        got = wrk(server, max(settings.seconds, LARGE_SECONDS), "/large.bin", clients=LARGE_CLIENTS)
-    return {"per_cpu": got.bytes / 1e6 / spent.seconds}
+    """A file of 100 MiB to ten connections, at least once to each."""
+    with connections(server.port, LARGE_CLIENTS) as opened, measures.cpu(server) as spent:
+        run = drive(opened, lambda: Responses(200), repeat(request("/large.bin")), settings.seconds)
+    return {"per_cpu": run.batches * files.LARGE / 1e6 / spent.seconds}
 
 
 GROUP = Group("repeated", "the same head again and again")
@@ -52,9 +79,9 @@ GROUP = Group("repeated", "the same head again and again")
 def workload(
     key: str,
     title: str,
-    path: str,
+    paths: Sequence[str],
     *,
-    script: str = "",
+    fields: str = "",
     peers: tuple[Peer, ...] = PLAIN,
     prepare: Callable[[Path], None] = files.prepare,
 ) -> Workload:
@@ -63,22 +90,21 @@ def workload(
         title=f"{title}, {CLIENTS} connections",
         metrics=REQUEST_METRICS,
         peers=peers,
-        measure=lambda server, settings: measured(server, settings.seconds, path, script=script, tls=peers is TLS),
+        load=load(paths, fields, peers is TLS),
         prepare=prepare,
-        requires=(WRK,),
         label=f"same head: {title}",
         group=GROUP,
     )
 
 
 WORKLOADS = (
-    workload("small", "1 KiB", "/small.bin"),
-    workload("logged", "1 KiB, access log on", "/small.bin", peers=LOGGED),
-    workload("not_modified", "304", "/small.bin", script=NOT_MODIFIED),
-    workload("later", "304, another date", "/small.bin", script=LATER),
-    workload("medium", "100 KiB", "/medium.bin"),
-    workload("many", "10,000 files of 1 KiB at random", "/", script=MANY, prepare=files.prepare_many),
-    workload("tls", "1 KiB over TLS", "/small.bin", peers=TLS, prepare=files.prepare_tls),
+    workload("small", "1 KiB", SMALL),
+    workload("logged", "1 KiB, access log on", SMALL, peers=LOGGED),
+    workload("not_modified", "304", SMALL, fields=NOT_MODIFIED),
+    workload("later", "304, another date", SMALL, fields=LATER),
+    workload("medium", "100 KiB", ["/medium.bin"]),
+    workload("many", "10,000 files of 1 KiB at random", MANY, prepare=files.prepare_many),
+    workload("tls", "1 KiB over TLS", SMALL, peers=TLS, prepare=files.prepare_tls),
     Workload(
         key="large",
         title=f"100 MiB, {LARGE_CLIENTS} connections",
@@ -86,7 +112,6 @@ WORKLOADS = (
         peers=PLAIN,
         measure=large,
         prepare=files.prepare_large,
-        requires=(WRK,),
     ),
 )
 

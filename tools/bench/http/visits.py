@@ -5,17 +5,18 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 
-from .. import certificate, measures
+from .. import certificate
 from ..load import connected
 from ..server import BenchError, Peer, Server
 from ..suite import Group, Metric, Settings, Target, Workload
-from ..traffic import Run, figures, uncollected
+from ..traffic import Load, Run, uncollected
 from . import files, heads
 from .peers import PLAIN, TLS
 from .responses import read
@@ -32,7 +33,8 @@ PAGE_CONNECTIONS = 6
 PAGES = 200
 """Different pages of a load."""
 
-WARM_UP_SECONDS = 0.3
+WARM_UP = 100
+"""Visits."""
 
 GROUP = Group("visits", "new connections, one after the other: one request each; a page of 20 files over six")
 
@@ -95,7 +97,7 @@ def connection_tls(server: Server, number: int) -> None:
 
 def page(server: Server, number: int) -> None:
     """A page over six connections."""
-    load(number, connected(server.port), lambda _: connected(server.port))
+    over_six(number, connected(server.port), lambda _: connected(server.port))
 
 
 def page_tls(server: Server, number: int) -> None:
@@ -104,10 +106,10 @@ def page_tls(server: Server, number: int) -> None:
     def another(first: socket.socket) -> socket.socket:
         return secured(server, first.session if isinstance(first, ssl.SSLSocket) else None)
 
-    load(number, secured(server), another)
+    over_six(number, secured(server), another)
 
 
-def load(number: int, first: socket.socket, another: Callable[[socket.socket], socket.socket]) -> None:
+def over_six(number: int, first: socket.socket, another: Callable[[socket.socket], socket.socket]) -> None:
     """The HTML over the ``first`` connection; then five more are opened, and each has a request under way until there
     are no more."""
     html, *parts = [numbered(head, number) for head in pages()[number % PAGES]]
@@ -123,34 +125,33 @@ def load(number: int, first: socket.socket, another: Callable[[socket.socket], s
                 expect(sock)
 
 
-def visits(server: Server, visit: Visit, first: int, seconds: float) -> Run:
-    """Visits for ``seconds``, one after the other, numbered from ``first``."""
+def visits(server: Server, visit: Visit, numbers: Iterable[int]) -> Run:
+    """Visits with these ``numbers``, one after the other."""
     run = Run()
     clock = time.perf_counter
     started = now = clock()
     with uncollected():
-        while now < started + seconds:
-            visit(server, first + run.batches)
+        for number in numbers:
+            visit(server, number)
             before, now = now, clock()
             run.latencies.append(now - before)
-            run.batches += 1
     run.elapsed = now - started
+    run.batches = len(run.latencies)
     return run
 
 
-def measure(visit: Visit) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement of visits."""
+def load(visit: Visit, turn: int) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """Visits, so many a turn."""
 
-    def run(server: Server, settings: Settings) -> dict[str, float]:
-        warm_up = visits(server, visit, 0, WARM_UP_SECONDS)
-        with measures.cpu(server) as spent:
-            done = visits(server, visit, warm_up.batches, settings.seconds)
-        return figures(done, spent.seconds, 1)
+    def open_load(server: Server, _: Settings) -> AbstractContextManager[Load]:
+        numbers = count()
+        visits(server, visit, islice(numbers, WARM_UP))
+        return nullcontext(Load(lambda: visits(server, visit, islice(numbers, turn))))
 
-    return run
+    return open_load
 
 
-def workload(key: str, title: str, visit: Visit, *, tls: bool = False) -> Workload:
+def workload(key: str, title: str, visit: Visit, turn: int, *, tls: bool = False) -> Workload:
     prepare: Callable[[Path], None] = files.prepare_site_tls if tls else files.prepare_site
     peers: tuple[Peer, ...] = TLS if tls else PLAIN
     return Workload(
@@ -158,7 +159,7 @@ def workload(key: str, title: str, visit: Visit, *, tls: bool = False) -> Worklo
         title=title,
         metrics=METRICS,
         peers=peers,
-        measure=measure(visit),
+        load=load(visit, turn),
         prepare=prepare,
         requires=(certificate.TRUSTME,) if tls else (),
         label=title,
@@ -167,10 +168,10 @@ def workload(key: str, title: str, visit: Visit, *, tls: bool = False) -> Worklo
 
 
 WORKLOADS = (
-    workload("connection:plain", "a new connection, one request", connection),
-    workload("connection:tls", "a new TLS connection, one request", connection_tls, tls=True),
-    workload("page:plain", "a page of 20 files", page),
-    workload("page:tls", "a page of 20 files over TLS", page_tls, tls=True),
+    workload("connection:plain", "a new connection, one request", connection, 10),
+    workload("connection:tls", "a new TLS connection, one request", connection_tls, 2, tls=True),
+    workload("page:plain", "a page of 20 files", page, 2),
+    workload("page:tls", "a page of 20 files over TLS", page_tls, 1, tls=True),
 )
 
 TARGETS = (Target("connection:tls", "cpu", "<=", CONNECTION_TLS_AT_MOST, against="nginx"),)

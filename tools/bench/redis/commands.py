@@ -10,14 +10,13 @@ from random import Random
 
 from ..server import Server
 from ..suite import REQUEST_METRICS, Group, Settings, Workload
-from ..traffic import Load, in_turns
+from ..traffic import CLIENTS, Load, in_turns
 from .peers import PLAIN
 from .resp import Replies, command, fill
 from .workloads import value
 
 __all__ = ["SINGLES", "WORKLOADS", "Single", "batches"]
 
-CLIENTS = 50
 PAIRS = 8
 """Of the command and a PING, in a batch: 16 are pipelined."""
 
@@ -231,7 +230,6 @@ def load(single: Single) -> Callable[[Server, Settings], AbstractContextManager[
             lambda: Replies(single.replies),
             iter(batches(single, count)),
             requests=single.replies,
-            clients=CLIENTS,
             warm_up=WARM_UP // PAIRS,
             turn=TURN,
         )

@@ -1,16 +1,18 @@
-"""Pipelines of one command again and again, by redis-benchmark, which flatter; and the memory of a million keys."""
+"""One command again and again, as redis-benchmark sends it, which flatters; and the memory of a million keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import repeat
+from random import Random
 
-from .. import measures, procfs
-from ..load import REDIS_BENCHMARK
+from .. import procfs
 from ..server import Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
+from ..traffic import CLIENTS
 from .peers import PLAIN
 from .resp import command, fill
+from .workloads import Mix, load
 
 __all__ = ["TARGETS", "WORKLOADS"]
 
@@ -22,66 +24,77 @@ OTHERS_PIPELINED_AT_MOST = 1.60
 MEMORY_AT_MOST = 2.50
 """Bytes per key, as a part of redis-server's."""
 
-CLIENTS = 50
 PIPELINE = 16
 KEYSPACE = 100_000
 """Different keys, fields or members that a load draws from."""
 
 MEMORY_KEYS = 1_000_000
-BATCH = 1_000
+ELEMENTS, BATCH = 4_000_000, 1_000
+"""Of the list that is popped from, and how many of them are pushed by a command."""
 
 
-def fill_keys(server: Server, count: int) -> None:
-    """Keys of 16 bytes with values of 3, as redis-benchmark's."""
-    fill(server, (command("SET", b"key:%012d" % number, "xxx") for number in range(count)))
+def member(random: Random, kind: str = "element") -> str:
+    return f"{kind}:{random.randrange(KEYSPACE):012d}"
 
 
-def fill_list(server: Server, seconds: float) -> None:
-    """Elements enough to pop for so long: no server pops 2 million a second."""
-    elements = command("RPUSH", "mylist", *(["xxx"] * BATCH))
-    fill(server, repeat(elements, int(2_000_000 * (seconds + 1) / BATCH)))
+def key(random: Random) -> str:
+    return member(random, "key")
 
 
-def load(test: str, pipeline: int) -> Callable[[Server, Settings], dict[str, float]]:
-    """A measurement with one of redis-benchmark's tests."""
+def strings(count: int) -> Iterator[bytes]:
+    """Keys of 16 bytes with values of 3."""
+    return (command("SET", f"key:{number:012d}", "xxx") for number in range(count))
 
-    def measure(server: Server, settings: Settings) -> dict[str, float]:
-        seconds = settings.seconds
-        if test == "get":
-            fill_keys(server, KEYSPACE)
-        elif test == "rpop":
-            fill_list(server, seconds)
-        return measures.requests(server, seconds, test=test, clients=CLIENTS, pipeline=pipeline, keyspace=KEYSPACE)
 
-    return measure
+def elements(_: Random) -> Iterator[bytes]:
+    """A list that is not empty at the end."""
+    return repeat(command("RPUSH", "mylist", *(["xxx"] * BATCH)), ELEMENTS // BATCH)
+
+
+def nothing(_: Random) -> Iterator[bytes]:
+    return iter(())
+
+
+TESTS = tuple(
+    Mix(name, name.upper(), filling, draw)
+    for name, filling, draw in (
+        ("set", nothing, lambda r: command("SET", key(r), "xxx")),
+        ("get", lambda _: strings(KEYSPACE), lambda r: command("GET", key(r))),
+        ("lpush", nothing, lambda _: command("LPUSH", "mylist", "xxx")),
+        ("rpop", elements, lambda _: command("RPOP", "mylist")),
+        ("sadd", nothing, lambda r: command("SADD", "myset", member(r))),
+        ("hset", nothing, lambda r: command("HSET", "myhash", member(r), "xxx")),
+        ("zadd", nothing, lambda r: command("ZADD", "myzset", r.randrange(KEYSPACE), member(r))),
+        ("incr", nothing, lambda r: command("INCR", member(r, "counter"))),
+        ("mset", nothing, lambda r: command("MSET", *(word for _ in range(10) for word in (key(r), "xxx")))),
+    )
+)
+"""The tests of redis-benchmark."""
 
 
 def memory(server: Server, _: Settings) -> dict[str, float]:
     """``memory``, bytes a key."""
     before = procfs.settled(procfs.memory_bytes, server.pid)
-    fill_keys(server, MEMORY_KEYS)
+    fill(server, strings(MEMORY_KEYS))
     return {"memory": (procfs.settled(procfs.memory_bytes, server.pid) - before) / MEMORY_KEYS}
 
 
 GROUP = Group("repeated", "the same command again and again, as redis-benchmark sends it")
 
 
-def requests(test: str, pipeline: int) -> Workload:
+def requests(test: Mix, pipeline: int) -> Workload:
     """A workload of small requests."""
     how = f"{pipeline} pipelined" if pipeline > 1 else "one at a time"
     return Workload(
-        key=f"{test}:{pipeline}",
-        title=f"{test.upper()}, {how} on {CLIENTS} connections, {KEYSPACE:,} keys or members",
+        key=f"{test.name}:{pipeline}",
+        title=f"{test.title}, {how} on {CLIENTS} connections, {KEYSPACE:,} keys or members",
         metrics=REQUEST_METRICS,
         peers=PLAIN,
-        measure=load(test, pipeline),
-        requires=(REDIS_BENCHMARK,),
-        label=f"only {test.upper()}, {how}",
+        load=load(test, pipeline),
+        label=f"only {test.title}, {how}",
         group=GROUP,
     )
 
-
-OTHERS = ("lpush", "rpop", "sadd", "hset", "zadd", "incr", "mset")
 
 MEMORY = Workload(
     key="memory",
@@ -93,14 +106,14 @@ MEMORY = Workload(
 )
 
 WORKLOADS = (
-    *(requests(test, 1) for test in ("set", "get")),
-    *(requests(test, PIPELINE) for test in ("set", "get", *OTHERS)),
+    *(requests(test, 1) for test in TESTS[:2]),
+    *(requests(test, PIPELINE) for test in TESTS),
     MEMORY,
 )
 
 TARGETS = (
     *(Target(f"{test}:1", "cpu", "<=", ONE_AT_A_TIME_AT_MOST, against="redis") for test in ("set", "get")),
     *(Target(f"{test}:{PIPELINE}", "cpu", "<=", PIPELINED_AT_MOST, against="redis") for test in ("set", "get")),
-    *(Target(f"{test}:{PIPELINE}", "cpu", "<=", OTHERS_PIPELINED_AT_MOST, against="redis") for test in OTHERS),
+    *(Target(f"{test.name}:{PIPELINE}", "cpu", "<=", OTHERS_PIPELINED_AT_MOST, against="redis") for test in TESTS[2:]),
     Target("memory", "memory", "<=", MEMORY_AT_MOST, against="redis"),
 )

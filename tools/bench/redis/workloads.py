@@ -15,12 +15,11 @@ from random import Random
 
 from ..server import Peer, Server
 from ..suite import REQUEST_METRICS, Group, Settings, Workload
-from ..traffic import Load, in_turns
+from ..traffic import CLIENTS, Load, in_turns
 from .resp import Replies, command, fill
 
 __all__ = ["CURVE", "DEPTHS", "MIXES", "Mix", "curve", "pipelines", "workloads"]
 
-CLIENTS = 50
 DEPTHS = (1, 16, 100)
 """Commands that a connection sends before it waits for their replies."""
 CURVE = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -159,7 +158,6 @@ def load(mix: Mix, depth: int) -> Callable[[Server, Settings], AbstractContextMa
             lambda: Replies(depth),
             cycle(pipelines(mix, depth)),
             requests=depth,
-            clients=CLIENTS,
             warm_up=max(CLIENTS, WARM_UP // depth),
             turn=50,
         )

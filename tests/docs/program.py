@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.popen import Popen
+
 __all__ = ["EXAMPLES", "TIMEOUT", "Program", "Source"]
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +109,7 @@ class Source:
         reading, writing = os.pipe()
         command = [sys.executable, "-W", "error", str(CHILD), str(writing), str(file), *arguments]
         try:
-            process = subprocess.Popen(
+            process = Popen(
                 command,
                 cwd=self.directory,
                 pass_fds=[writing, *descriptors],

@@ -17,6 +17,7 @@ import trustme
 
 from tests.core.harness import needs
 from tests.http.serving import serving
+from tests.popen import run
 from tests.ports import free_port
 
 PAGES = Path(__file__).parents[2] / "docs/http"
@@ -96,7 +97,7 @@ def test_the_options_of_a_production_site_are_understood(tmp_path: Path) -> None
     issued.private_key_pem.write_to_path(str(tmp_path / "privkey.pem"))
     arguments = [".", "tls://127.0.0.1:0", "tcp://127.0.0.1:0", "--config", "evio.toml", "--check"]
     command = [sys.executable, "-m", "evio_http", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = run(command, cwd=tmp_path, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from evio_echo.__main__ import main
 from tests.core.harness import TIMEOUT, connect, needs, receive, status
+from tests.popen import Popen, run
 from tests.tables import each_row
 
 
@@ -40,7 +41,7 @@ def command(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def echo(*arguments: str, count: int = 1) -> Iterator[Echo]:
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield Echo(process, count)
     finally:
@@ -194,7 +195,7 @@ def test_bad_usage_is_one_line_and_status_2(
 
 
 def test_the_status_of_bad_usage_is_that_of_the_process() -> None:
-    done = subprocess.run(command("--nonsense"), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = run(command("--nonsense"), timeout=TIMEOUT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "evio-echo: unknown flag --nonsense; --help has all of them\n"
 
@@ -202,7 +203,7 @@ def test_the_status_of_bad_usage_is_that_of_the_process() -> None:
 def test_port_in_use_is_one_line_and_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        done = subprocess.run(command(address), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = run(command(address), timeout=TIMEOUT)
     assert done.returncode == 1
     assert done.stderr == f"evio-echo: cannot listen on {address}: Address already in use\n"
 

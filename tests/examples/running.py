@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.core.harness import TIMEOUT
+from tests.popen import Popen
 
 ROOT = Path(__file__).parents[2] / "examples"
 
@@ -44,7 +45,7 @@ def example(name: str, *arguments: str) -> Iterator[Example]:
     """Run ``examples/NAME/NAME.py`` until the block ends; it says where it listens in its first line."""
     command = [sys.executable, "-W", "error", str(ROOT / name / f"{name.replace('-', '_')}.py"), *arguments]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    process = Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     with process:
         try:
             assert process.stdout is not None

@@ -25,6 +25,7 @@ import evio_redis
 from evio_redis.cluster.nodes import read_map
 from tests.core.harness import needs
 from tests.extent import FULL, full_only
+from tests.popen import Popen, run
 from tests.ports import free_port, free_ports
 
 from .running import ROOT
@@ -163,7 +164,7 @@ def test_shards_share_the_keys_and_one_that_is_gone_is_left_out(tmp_path: Path) 
 
         data = shards.file(str(shards.port(6412)))
         again = [sys.executable, "-m", "evio_redis", "--port", str(shards.port(6412)), "--dir", str(data)]
-        with subprocess.Popen([*again, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as process:
+        with Popen([*again, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as process:
             try:
                 until(lambda: client.get(lost[0]) == lost[0][1:].encode(), shards)  # it has its keys, and serves them
             finally:
@@ -290,7 +291,7 @@ def test_sentinel_writes_the_map_of_a_cluster(tmp_path: Path) -> None:
                 "--cluster-enabled",
                 "yes",
             ]
-            with subprocess.Popen([*command, "--dir", str(directory)], stdout=subprocess.DEVNULL) as process:
+            with Popen([*command, "--dir", str(directory)], stdout=subprocess.DEVNULL) as process:
                 try:
                     with servers.client(6451) as first:
                         until(lambda: first.role()[0] == b"slave", servers)
@@ -305,7 +306,7 @@ CALL = ["--", "first", "leader", "end", "127.0.0.1", "6451", "127.0.0.1", "6453"
 
 def promoted(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(PROMOTE), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    return run(command, timeout=TIMEOUT)
 
 
 def test_a_map_is_rewritten_once_and_wrong_ones_are_left_alone(tmp_path: Path) -> None:

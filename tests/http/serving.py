@@ -16,6 +16,7 @@ from pathlib import Path
 
 from evio_http.files.version import is_settled
 from tests.core.harness import TIMEOUT
+from tests.popen import Popen
 
 TEXT = b"All the world's a stage, and all the men and women merely players.\n" * 200
 BLOB = random.Random(7).randbytes(3_000_000)
@@ -95,7 +96,7 @@ class Served:
 @contextlib.contextmanager
 def serving(*arguments: str, count: int = 1) -> Iterator[Served]:
     """Run ``python -m evio_http`` with these arguments until the block ends; ``count`` is how many addresses it has."""
-    process = subprocess.Popen(
+    process = Popen(
         [sys.executable, "-m", "evio_http", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:

@@ -16,6 +16,7 @@ from evio_core import Address
 from evio_http.cli import banner as module
 from evio_http.cli.banner import banner, own_addresses, page_url
 from tests.core.harness import TIMEOUT, connect, eventually
+from tests.popen import Popen
 
 V4, V6 = "http://192.0.2.7:80/", "http://[2001:db8::7]:80/"
 
@@ -67,7 +68,7 @@ def start(directory: Path, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "evio_http", str(directory), "--bind", "", "--port", "0", "--open"]
     plain = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=plain | environment, text=True, **pipes)
+    return Popen(command, env=plain | environment, text=True, **pipes)
 
 
 def test_the_browser_is_opened(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import trustme
 from evio_http.__main__ import main
 from evio_http.cli.arguments import OF_A_SITE, make_parser, parse_arguments
 from evio_http.cli.build import Setup
+from tests import popen
 from tests.core.harness import TIMEOUT, connect, receive_all, status
 from tests.extent import FULL
 from tests.tables import each_row
@@ -61,7 +62,7 @@ def run(process_settings: None, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "evio_http", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    return popen.run(command, timeout=TIMEOUT)
 
 
 def fetch(served: Served, path: str = "/data.json", *fields: str, number: int = 0) -> bytes:
@@ -388,7 +389,7 @@ def test_it_serves_even_if_it_cannot_print_where(site: str, tmp_path: Path) -> N
     command = [sys.executable, "-m", "evio_http", site, f"unix://{address}"]
     with (
         open("/dev/full", "wb") as full,
-        subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True) as process,
+        popen.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True) as process,
     ):
         try:
             assert process.stderr is not None
@@ -802,7 +803,7 @@ def test_certificates_swapped_under_load_cost_no_connection(site: str, tmp_path:
 
 def test_self_signed(site: str) -> None:
     command = [sys.executable, "-m", "evio_http", site, "--port", "0", "--tls-self-signed"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with popen.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url, trusted = process.stdout.readline().split()[-1], process.stdout.readline().split()[-1]

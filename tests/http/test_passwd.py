@@ -12,13 +12,11 @@ import pytest
 
 from evio_http.passwd import main
 from evio_http.site.auth import BasicAuth
+from tests import popen
 
 
 def run(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evio_http.passwd", *arguments],
-        input=password, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+    return popen.run([sys.executable, "-m", "evio_http.passwd", *arguments], input=password, timeout=30)
 
 
 def test_the_command_makes_a_line(tmp_path: Path) -> None:

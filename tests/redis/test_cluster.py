@@ -22,6 +22,7 @@ from evio_redis.__main__ import main
 from evio_redis.cluster.nodes import make_lines, read_map
 from evio_redis.cluster.slots import SLOTS, slot_of
 from tests.core.harness import TIMEOUT, eventually, needs
+from tests.popen import Popen, run
 from tests.ports import free_port, free_ports
 from tests.tables import each_row
 
@@ -299,7 +300,7 @@ def test_redis_reads_its_own_map_of_us(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def working(directory: Path, first: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(directory)]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    with Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             ready = 0
@@ -362,7 +363,7 @@ def supervised(directory: Path, first: int, watchdog: str = "") -> Iterator[Hear
         environment = {**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": watchdog}
         command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(directory)]
         command += ["--supervised", "systemd"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
+        process = Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
         try:
             yield Heard(manager, process)
         finally:
@@ -451,7 +452,7 @@ def test_a_port_in_use_ends_all_workers(tmp_path: Path) -> None:
     first, _ = free_ports(2)
     with socket.create_server(("127.0.0.1", first + 1)):
         command = [sys.executable, "-m", "evio_redis", "--workers", "2", "--port", str(first), "--dir", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = run(command, timeout=TIMEOUT)
     assert done.returncode == 1
     assert f"The worker on port {first + 1} does not run (exit status 1): all end" in done.stdout
     assert "in use" in done.stdout

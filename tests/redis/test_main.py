@@ -22,6 +22,7 @@ from evio_redis.__main__ import main, parse_arguments
 from evio_redis.errors import ConfigError
 from evio_redis.persistence.aof.encode import encode
 from tests.core.harness import eventually, needs
+from tests.popen import Popen
 from tests.tables import each_row
 
 from .conftest import execute
@@ -213,7 +214,7 @@ def test_several_loops_share_the_keys() -> None:
 def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server of its own and its port, once it listens."""
     command = [sys.executable, "-m", "evio_redis", "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    with Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         try:
             while "Ready to accept connections on tcp://127.0.0.1:" not in (line := running.stdout.readline()):
@@ -245,7 +246,7 @@ def test_names_of_files_are_relative_to_the_directory(tmp_path: Path) -> None:
     (tmp_path / "users.acl").write_text("user default on nopass ~* &* +@all\nuser alice on >p ~* +@all\n")
     config = tmp_path / "redis.conf"
     config.write_text(f"dir {tmp_path}\naclfile users.acl\npidfile server.pid\nunixsocket server.sock\nport 0\n")
-    with subprocess.Popen([sys.executable, "-m", "evio_redis", str(config)], stdout=subprocess.DEVNULL) as running:
+    with Popen([sys.executable, "-m", "evio_redis", str(config)], stdout=subprocess.DEVNULL) as running:
         try:
             wait_for(tmp_path / "server.sock", running)
             with redis.Redis(unix_socket_path=str(tmp_path / "server.sock")) as client:
@@ -337,7 +338,7 @@ def a_long_load(directory: Path) -> list[str]:
 
 def test_a_signal_while_the_log_is_loaded_ends_the_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evio_redis", "--port", "0", *a_long_load(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    with Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         while "Server initialized" not in running.stdout.readline():
             pass
@@ -407,7 +408,7 @@ def test_systemd_is_told_once_all_is_loaded(tmp_path: Path) -> None:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)
         command += ["--supervised", "systemd"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        with Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
             try:
                 assert running.stdout is not None
                 while "Server initialized" not in running.stdout.readline():
@@ -426,7 +427,7 @@ def test_inherited_sockets(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
         command = [sys.executable, "-m", "evio_redis", "--bind", f"fd://{listener.fileno()}", "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()]) as running:
+        with Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()]) as running:
             try:
                 with redis.Redis(unix_socket_path=str(tmp_path / "s")) as client:
                     assert client.ping()

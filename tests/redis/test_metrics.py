@@ -18,6 +18,7 @@ from evio_redis.__main__ import main
 from evio_redis.stats.gathered import GatheringCollector
 from evio_redis.stats.metrics import COUNTERS, GAUGES
 from tests.core.harness import eventually
+from tests.popen import Popen, run
 from tests.ports import free_port, free_ports
 
 prometheus_client = pytest.importorskip("prometheus_client")
@@ -72,7 +73,7 @@ def test_a_port_that_is_taken_is_told_of_and_nothing_stays(tmp_path: Path, capfd
 def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
     base, metrics = free_ports(2)[0], free_ports(3)[0]
     command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
-    with subprocess.Popen([*command, "--metrics-port", str(metrics)], stdout=subprocess.PIPE, text=True) as running:
+    with Popen([*command, "--metrics-port", str(metrics)], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
             for line in running.stdout:
@@ -115,7 +116,7 @@ def test_a_port_for_metrics_that_is_taken_ends_all_workers(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", port)):
         command = [sys.executable, "-m", "evio_redis", "--port", str(base), "--workers", "2", "--dir", str(tmp_path)]
         command += ["--metrics-port", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+        done = run(command, timeout=40)
     assert done.returncode == 1
     assert f"cannot listen on http://127.0.0.1:{port}: Address already in use" in done.stderr
     assert "The process that shows metrics does not run (exit status 1): all end" in done.stdout

@@ -21,6 +21,7 @@ import redis
 import evio_redis
 from evio_redis.persistence.aof.encode import KNOWN, LARGE, encode_all, encoded_size
 from tests.extent import FULL, examples
+from tests.popen import Popen
 
 from .wire import Wire, redis_server, words
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.timeout(60 + 10 * CRASHES)
 def process(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server of its own that logs to the directory, and its port."""
     command = [sys.executable, "-m", "evio_redis", "--port", "0", "--dir", str(directory), "--appendonly", "yes"]
-    server = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    server = Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
         while "Ready to accept connections" not in (line := server.stdout.readline()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from redis.sentinel import Sentinel
 
 from tests.core.harness import eventually, needs
 from tests.extent import FULL
+from tests.popen import Popen
 from tests.ports import free_port, free_ports
 
 pytestmark = pytest.mark.timeout(150)
@@ -35,7 +35,7 @@ class Process:
 
     def start(self) -> None:
         with open(self._directory / "log", "ab") as log:
-            self._process = subprocess.Popen(self._command, cwd=self._directory, stdout=log, stderr=log)
+            self._process = Popen(self._command, cwd=self._directory, stdout=log, stderr=log)
         assert eventually(self._answers)
 
     def _answers(self) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import redis
 import trustme
 
+from tests.popen import Popen, run
 from tests.ports import free_port
 
 
@@ -49,7 +50,7 @@ class Process:
     def __init__(self, *arguments: str) -> None:
         self.port = free_port()
         command = [sys.executable, "-m", "evio_redis", "--port", "0", "--tls-port", str(self.port), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process: subprocess.Popen[str] = Popen(command, stdout=subprocess.PIPE, text=True)
         self.wait_for("Ready to accept connections on tls")
 
     def wait_for(self, text: str) -> str:
@@ -127,7 +128,7 @@ def test_what_is_wrong_with_the_files_is_one_line(files: Files, tmp_path: Path) 
     missing = str(tmp_path / "nosuch.pem")
     command = [sys.executable, "-m", "evio_redis", "--port", "0", "--tls-port", "1", "--tls-cert-file", missing]
     command += ["--tls-key-file", files.key]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = run(command, timeout=20)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "nosuch.pem" in done.stderr
     assert "No such file or directory" in done.stderr

@@ -226,3 +226,23 @@ def test_what_is_far_is_left_out_and_nothing_else() -> None:
             and geohash.distance(at, (centre[0], at[1])) <= box.width / 2
         ]
         assert [(score, member) for _, member, score, _ in box.search(pairs)] == expected
+
+
+def test_what_is_not_measured_is_found_up_to_the_edge_and_no_further() -> None:
+    draw = random.Random(12)
+    for _ in range(examples(400)):
+        longitude, latitude = (
+            draw.choice([179.9, 0.0, draw.uniform(-180, 180)]),
+            draw.choice([0.0, draw.uniform(-85, 85)]),
+        )
+        circle = geohash.Shape((longitude, latitude), radius=draw.choice([0.0, 10 ** draw.uniform(-2, 7.4)]))
+        assert circle.radius is not None
+        degrees = circle.radius / geohash.EARTH_RADIUS / geohash.DEGREE
+        pairs = [(float(geohash.encode(longitude, latitude)), b"centre")]
+        for number in range(40):
+            around, part = draw.uniform(0, 2 * math.pi), 1 + draw.choice([-1, 1]) * 10 ** draw.uniform(-8, 0)
+            y = latitude + part * degrees * math.cos(around)
+            x = longitude + part * degrees * math.sin(around) / math.cos(latitude * geohash.DEGREE)
+            pairs.append((float(geohash.encode((x + 180) % 360 - 180, min(max(y, -85), 85))), b"%d" % number))
+        expected = [member for _, member, _, _ in circle.search(pairs)]
+        assert [member for _, member, _, _ in circle.search(pairs, measured=False)] == expected

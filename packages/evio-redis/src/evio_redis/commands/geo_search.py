@@ -45,6 +45,9 @@ class _Query:
     store_distances: bool = False
 
 
+MEASURED = frozenset((b"WITHDIST", b"WITHCOORD"))
+"""Options that show what is measured of each."""
+
 AT_ONCE = 1000
 """Positions that are looked at until it is asked if there are enough."""
 
@@ -185,7 +188,7 @@ def _check_count(query: _Query) -> None:
 def _search(query: _Query, value: SortedSet) -> list[Found]:
     pairs, found = value.scored(ranges(query.shape)), []
     enough = query.count if query.any else len(pairs)
-    measured = bool(query.order or query.count or query.store_distances or b"WITHDIST" in query.shows)
+    measured = bool(query.order or query.count or query.store_distances or not query.shows.isdisjoint(MEASURED))
     for start in range(0, len(pairs), AT_ONCE):
         found += query.shape.search(pairs[start : start + AT_ONCE], measured)
         if len(found) >= enough:

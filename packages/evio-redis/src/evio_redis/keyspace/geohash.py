@@ -57,6 +57,9 @@ EARTH_RADIUS = 6372797.560856
 BEYOND = 1 << 32
 """A column or row behind all that a score can stand for."""
 
+NOWHERE = (0.0, 0.0)
+"""The position of what is found, where it need not be known."""
+
 MARGIN = 1 + 1e-9
 """For what rounding takes away."""
 
@@ -227,7 +230,7 @@ class Shape:
 
     def search(self, pairs: list[tuple[float, bytes]], measured: bool = True) -> list[Found]:
         """Return those of these scores and members that are inside, in the same order, with their distances and
-        positions. Unless ``measured``, a distance is 0 where it need not be known."""
+        positions. Unless ``measured``, these are 0 where they need not be known."""
         places = zip(*_grid([score for score, _ in pairs]), pairs, strict=True)
         return self._in_box(places) if self.radius is None else self._in_circle(places, self.radius, measured)
 
@@ -236,12 +239,15 @@ class Shape:
         from_x, to_x, from_y, to_y = self._window()
         west, south = self.centre[0] * DEGREE, self.centre[1] * DEGREE
         cos_south = cos(south)
-        # Of half a distance, the square of the sine up to which it is inside, whatever is rounded.
-        inside = -1.0 if measured else sin(min(radius / EARTH_RADIUS, pi) / 2) ** 2 / MARGIN
+        column, row, widest, near = (0.0, 0.0, 0.0, -1.0) if measured else self._surely(radius)
         found: list[Found] = []
         for x, y, pair in places:
             if x < from_x or x > to_x or y < from_y or y > to_y:
                 continue  # as most are, and trigonometry takes time
+            east, up = x - column, y - row
+            if east * east * widest + up * up < near:
+                found.append((0.0, pair[1], pair[0], NOWHERE))
+                continue
             if (x | y) < PARTS:
                 longitude = ((WEST + x * COLUMN) + (WEST + (x + 1) * COLUMN)) / 2
                 latitude = ((SOUTH + y * ROW) + (SOUTH + (y + 1) * ROW)) / 2
@@ -253,11 +259,25 @@ class Shape:
             else:
                 north = latitude * DEGREE
                 u = sin((north - south) / 2)
-                square = u * u + cos_south * cos(north) * v * v
-                metres = 0.0 if square < inside else 2.0 * EARTH_RADIUS * asin(sqrt(square))
+                metres = 2.0 * EARTH_RADIUS * asin(sqrt(u * u + cos_south * cos(north) * v * v))
             if metres <= radius:
                 found.append((metres, pair[1], pair[0], (longitude, latitude)))
         return found
+
+    def _surely(self, radius: float) -> tuple[float, float, float, float]:
+        """Return the column and the row of the centre of a circle, and so much that a cell is surely inside if ``(its
+        column - column)**2 * widest + (its row - row)**2 < near``.
+
+        It is the haversine formula (:meth:`_window`) with the angles instead of their sines, which are less, and with
+        the largest cosine of a latitude inside. Cells have a width of rounding that is far less than what is taken off
+        here."""
+        longitude, latitude = self.centre
+        y, height = latitude * DEGREE, radius / EARTH_RADIUS
+        largest = cos(abs(y) - height) if height < abs(y) else 1.0
+        half_row = ROW * DEGREE / 2
+        near = (sin(min(height, pi) / 2) / half_row) ** 2
+        widest = cos(y) * largest * (COLUMN / ROW) ** 2
+        return (longitude - WEST) / COLUMN - 0.5, (latitude - SOUTH) / ROW - 0.5, widest, near * (1 - 1e-6) - 1e-6
 
     def _in_box(self, places: Iterable[Place]) -> list[Found]:
         from_x, to_x, from_y, to_y = self._window()

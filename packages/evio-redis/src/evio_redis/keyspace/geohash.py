@@ -336,14 +336,14 @@ class Shape:
         return sqrt((self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2))
 
 
-KNOWN = 1024
-"""Columns and rows whose neighbours are remembered: many searches are near others."""
+KNOWN = 512
+"""Cells, and columns and rows, whose neighbours are remembered: many searches are near others."""
 
 AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 """A cell and its neighbours, east and north, in the order in which Redis searches them."""
 
 
-def ranges(shape: Shape) -> list[Range]:
+def ranges(shape: Shape) -> tuple[Range, ...]:
     """The ranges of scores, from and before, in which everything in the shape is; other positions are in them too."""
     (west, east), (south, north) = shape.bounds()
     longitude, latitude = shape.centre
@@ -359,10 +359,17 @@ def ranges(shape: Shape) -> list[Range]:
         part = 1 / (1 << step)
         left, right = WEST + x * part * WIDTH >= west, WEST + (x + 1) * part * WIDTH <= east
         down, up = SOUTH + y * part * HEIGHT >= south, SOUTH + (y + 1) * part * HEIGHT <= north
+    return _cells(x, y, step, left, right, down, up)
+
+
+@lru_cache(KNOWN)
+def _cells(x: int, y: int, step: int, left: bool, right: bool, down: bool, up: bool) -> tuple[Range, ...]:
+    """The ranges of scores of a cell and of its neighbours on these sides."""
     shift = 2 * (STEPS - step)
     size = float(1 << shift)
     columns, rows = _with_neighbours(x, step, shift + 1, left, right), _with_neighbours(y, step, shift, down, up)
-    found, before = [], None
+    found: list[Range] = []
+    before: float | None = None
     for east_of, north_of in AROUND:
         column, row = columns[east_of], rows[north_of]
         if column is not None and row is not None:
@@ -371,7 +378,7 @@ def ranges(shape: Shape) -> list[Range]:
                 found.append((first, first + size))
             if east_of or north_of:
                 before = first
-    return found
+    return tuple(found)
 
 
 def _around(place: int, step: int, low: float, size: float) -> tuple[float, float]:

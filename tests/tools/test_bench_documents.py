@@ -78,7 +78,7 @@ def test_one_command_measures_draws_and_fills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def measured(suite: Suite, settings: Settings, workloads: object, _servers: object) -> Result:
-        assert (settings.rounds, settings.seconds, workloads) == (1, 0.3, suite.chosen(suite.documented))
+        assert (settings.rounds, settings.seconds, workloads) == (1, 0.5, suite.chosen(suite.documented))
         return result(suite, suite.documented)
 
     page = tmp_path / "page.md"

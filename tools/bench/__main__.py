@@ -34,7 +34,7 @@ COLUMNS = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn(
 SHORT = Settings(rounds=2, seconds=0.5)
 SHORT_CHARTS = Path("build/bench")
 
-DOCUMENTED = Settings(rounds=2, seconds=0.3, idle_seconds=2.0)
+DOCUMENTED = Settings(rounds=2, seconds=0.5, idle_seconds=2.0)
 RESULTS, PICTURES = ROOT / "docs/results", ROOT / "docs/_static"
 PAGES = (ROOT / "README.md", ROOT / "docs/benchmarks.md")
 """Places of the figures, the charts and the tables of the documentation."""

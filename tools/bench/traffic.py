@@ -24,7 +24,11 @@ from .server import BenchError, Server
 __all__ = ["CLIENTS", "Answers", "Load", "Run", "drive", "figures", "in_turns", "measured", "uncollected"]
 
 CLIENTS = 50
-"""Connections of most loads. A turn is a batch on each of them."""
+"""Connections of most loads."""
+
+REQUESTS_EACH = 4
+"""Those that a turn has at least on each connection. At its start the scheduler may let the server go first for each
+request that is sent; only later several of them wait for it, as they do under lasting load."""
 
 READ_SIZE = 1 << 18
 
@@ -177,11 +181,13 @@ def in_turns(
     *,
     requests: int,
     warm_up: int,
-    turn: int = CLIENTS,
+    turn: int = 0,
     connect: Callable[[Server], socket.socket] | None = None,
 ) -> Iterator[Load]:
-    """The load in turns of so many ``batches``, of so many ``requests`` each, over connections that stay open. Before,
-    the first ``warm_up`` of them are sent, so that CPython has specialised the byte code that it runs."""
+    """The load in turns of ``batches`` of so many ``requests`` each, over connections that stay open. Before, the first
+    ``warm_up`` of them are sent, so that CPython has specialised the byte code that it runs. A ``turn`` is so many of
+    them, or what :data:`REQUESTS_EACH` says."""
+    turn = turn or CLIENTS * max(1, REQUESTS_EACH // requests)
     with ExitStack() as stack:
         opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(CLIENTS)]
         drive(opened, answers, islice(batches, warm_up), TIMEOUT)

@@ -155,6 +155,7 @@ def cold(server: Server, _: Settings) -> AbstractContextManager[Load]:
         iter(cold_requests()),
         requests=1,
         warm_up=COLD_WARM_UP,
+        turn=CLIENTS,
     )
 
 

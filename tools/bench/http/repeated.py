@@ -34,15 +34,16 @@ LARGE_AT_LEAST = 0.95
 
 LARGE_CLIENTS = 10
 
-WARM_UP = 4_000
-"""Requests."""
+WARM_UP = files.MANY_FILES
+"""Requests: every file is asked for once."""
 
 NOT_MODIFIED = f"If-Modified-Since: {formatdate(files.OLD, usegmt=True)}\r\n"
 LATER = f"If-Modified-Since: {formatdate(files.OLD + 3600, usegmt=True)}\r\n"
 """The file's own date, as browsers send it, and one that is later, as programs do that remember when they asked."""
 
 SMALL = ("/small.bin",)
-MANY = tuple(f"/many/{number}.bin" for number in Random(1).choices(range(files.MANY_FILES), k=2 * files.MANY_FILES))
+DRAWN = (*range(files.MANY_FILES), *Random(1).choices(range(files.MANY_FILES), k=4 * files.MANY_FILES))
+MANY = tuple(f"/many/{number}.bin" for number in DRAWN)
 
 
 def request(path: str, fields: str = "") -> bytes:

@@ -48,11 +48,11 @@ def test_what_is_between_the_marks_is_made_anew() -> None:
     assert "old" not in text
     assert "<summary>Mixed commands, random keys and sizes</summary>\n\n| evio, redis | CPU µs/request |" in text
     assert (
-        "\n| evio-http | CPU / nginx | CPU / floor | CPU / evio 60 s | p99 / nginx |\n| --- | --- | --- | --- | --- |\n"
-        in text
+        "\n| evio-http | CPU / nginx | CPU / nginx 0 s | CPU / floor | evio 60 s: CPU / nginx | p99 / nginx |\n"
+        "| --- | --- | --- | --- | --- | --- |\n" in text
     )
-    assert "| real heads: a third conditional | 2.00 | 2.00 | 2.00 |" in text
-    assert "| same head: 1 KiB | 2.00 |  |  | 2.00 |" in text
+    assert "| real heads: a third conditional | 2.00 | 2.00 | 2.00 | 1.00 | 2.00 |" in text
+    assert "| same head: 1 KiB | 2.00 |  |  |  | 2.00 |" in text
     assert text.startswith("Before.\n\n<!-- bench: table redis mixed -->\n<details>\n")
     assert text.endswith(" |\n<!-- /bench -->\nAfter.\n")
     assert filled(text, {}) == text

@@ -58,6 +58,7 @@ LIGHT = Theme(
         "uvloop": "#8250df",
         "redis": "#8250df",
         "nginx": "#8250df",
+        "nginx 0 s": "#8250df",
         "asyncio": "#bc4c00",
         "evio 60 s": "#bc4c00",
         "valkey": "#bc4c00",
@@ -74,6 +75,7 @@ DARK = Theme(
         "uvloop": "#bc8cff",
         "redis": "#bc8cff",
         "nginx": "#bc8cff",
+        "nginx 0 s": "#bc8cff",
         "asyncio": "#f0883e",
         "evio 60 s": "#f0883e",
         "valkey": "#f0883e",
@@ -90,6 +92,7 @@ MARKS = {
     "uvloop": "s",
     "redis": "s",
     "nginx": "s",
+    "nginx 0 s": "x",
     "valkey": "D",
 }
 

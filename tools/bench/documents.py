@@ -73,15 +73,18 @@ def lines(rows: Iterable[list[str]]) -> str:
 
 
 def summary(data: dict[str, Any]) -> str:
-    """The short form: CPU time as a multiple of each other server's, and the 99th percentile of the reference's."""
+    """The short form: CPU time as a multiple of each other server's, and the 99th percentile of the reference's. The
+    subject with other settings is compared with the reference, too."""
     subject, reference = data["subject"], data["reference"]
     chosen = [each for each in data["workloads"].values() if each["short"] and subject in each["servers"]]
     others = list(dict.fromkeys(server for each in chosen for server in each["servers"] if server != subject))
     others.sort(key=lambda server: server != reference)
-    rows = [[f"evio-{data['suite']}", *(f"CPU / {each}" for each in others), f"p99 / {reference}"]]
+    pairs = [(each, reference) if each.startswith(f"{subject} ") else (subject, each) for each in others]
+    heads = [f"CPU / {other}" if one == subject else f"{one}: CPU / {other}" for one, other in pairs]
+    rows = [[f"evio-{data['suite']}", *heads, f"p99 / {reference}"]]
     rows.append(["---"] * len(rows[0]))
     for workload in chosen:
-        ratios = [ratio(workload, subject, other, "cpu") for other in others]
+        ratios = [ratio(workload, one, other, "cpu") for one, other in pairs]
         rows.append([workload["label"], *ratios, ratio(workload, subject, reference, "p99")])
     return lines(rows)
 
@@ -89,7 +92,7 @@ def summary(data: dict[str, Any]) -> str:
 def ratio(workload: dict[str, Any], subject: str, other: str, metric: str) -> str:
     """The median of the rounds' ratios, which is what the charts show."""
     servers = workload["servers"]
-    if other not in servers:
+    if not {subject, other} <= servers.keys():
         return ""
     pairs = zip(servers[subject][metric]["rounds"], servers[other][metric]["rounds"], strict=True)
     return f"{median(one / another for one, another in pairs if another):.2f}"

@@ -14,6 +14,7 @@ EVIO = Requirement("evio_http", "pip install -e packages/evio-core -e packages/e
 NGINX = Requirement("nginx", "apt install nginx-light", program=True)
 
 # As people tune it for static files: descriptors cached and believed for a while, where evio looks every time.
+NGINX_CACHE = "open_file_cache max=20000 inactive=60s; open_file_cache_valid 60s;"
 NGINX_CONFIG = """\
 daemon off;
 master_process off;
@@ -25,8 +26,7 @@ http {{
     sendfile on;
     if_modified_since before;
     keepalive_requests 1000000000;
-    open_file_cache max=20000 inactive=60s;
-    open_file_cache_valid 60s;
+    {cache}
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -65,14 +65,14 @@ def evio(*flags: str) -> Callable[[int, Path], list[str]]:
     return command
 
 
-def nginx(*, tls: str = "", log: str = "off") -> Callable[[int, Path], list[str]]:
+def nginx(*, tls: str = "", log: str = "off", cache: str = NGINX_CACHE) -> Callable[[int, Path], list[str]]:
     """The command of nginx, with a configuration written for it."""
 
     def command(port: int, directory: Path) -> list[str]:
         path = directory / f"nginx-{port}.conf"
         options = tls.replace("{directory}", str(directory))
         logged = log.replace("{directory}", str(directory))
-        path.write_text(NGINX_CONFIG.format(directory=directory, port=port, tls=options, log=logged))
+        path.write_text(NGINX_CONFIG.format(directory=directory, port=port, tls=options, log=logged, cache=cache))
         return ["nginx", "-p", str(directory), "-c", str(path)]
 
     return command
@@ -96,13 +96,20 @@ HTTP2 = (
     Peer("nginx", nginx(tls=NGINX_HTTP2), (NGINX,)),
 )
 TRUST = ("--revalidate", "60")
-PLAIN_AND_MORE = (*PLAIN, Peer("floor", floor()), Peer("evio 60 s", evio(*TRUST), (EVIO,)))
+PLAIN_AND_MORE = (
+    *PLAIN,
+    Peer("nginx 0 s", nginx(cache=""), (NGINX,)),
+    Peer("floor", floor()),
+    Peer("evio 60 s", evio(*TRUST), (EVIO,)),
+)
 TLS_AND_MORE = (
     *TLS,
+    Peer("nginx 0 s", nginx(tls=NGINX_TLS, cache=""), (NGINX,)),
     Peer("floor", floor(certificate.CERTIFICATE, certificate.KEY)),
     Peer("evio 60 s", evio(*TRUST, *PAIR), (EVIO,)),
 )
-"""Besides, the floor, and evio_http that believes for a minute what it knows of a file, as nginx does."""
+"""Besides, nginx that looks at the file for each request, as both servers do if nobody asks; the floor; and evio_http
+that believes for a minute what it knows of a file, as nginx does beside it."""
 LOGGED = (
     Peer("evio", evio("--access-log", "{directory}/evio.log"), (EVIO,)),
     Peer("nginx", nginx(log="{directory}/nginx.log combined buffer=32k flush=1s"), (NGINX,)),

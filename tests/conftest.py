@@ -33,10 +33,10 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 @pytest.hookimpl(optionalhook=True)  # tests of an sdist may be run without pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for two CPUs: part of a test's time is spent waiting for a server to start or to end, but each
+    """Three processes more than CPUs: a part of most tests' time is spent waiting for a server or a client, but each
     process collects all tests, which takes seconds."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (3 * cpus + 1) // 2
+    return cpus + 3
 
 
 def pytest_collection_finish() -> None:

@@ -26,11 +26,11 @@ from tools.bench import certificate, echo, load, measures, procfs
 from tools.bench.__main__ import main
 from tools.bench.echo import messages
 from tools.bench.echo.peers import BUSY, LOOPS, PLAIN, TLS
-from tools.bench.echo.suite import MEMORY, SMALL, SMALL_TLS
+from tools.bench.echo.suite import MEMORY, SMALL_TLS, SPREAD
 from tools.bench.load import RedisBenchmark
 from tools.bench.report import as_json, show
 from tools.bench.results import Outcome, Result
-from tools.bench.run import Step, run, steps
+from tools.bench.run import Step, measure, run, steps
 from tools.bench.server import ROOT, BenchError, Peer, Requirement, Server, pinned, require, running
 from tools.bench.suite import Group, Metric, Settings, Suite, Target, Workload, matches
 
@@ -228,18 +228,31 @@ def test_bulk_idle_and_memory_yield_their_metrics(echoing: Server) -> None:
     assert memory["cpu"] > 0
 
 
-@pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="redis-benchmark is not installed: apt install redis-tools")
-@pytest.mark.parametrize("workload", [SMALL, *([SMALL_TLS] if FULL else [])], ids=lambda workload: workload.key)
-def test_small_requests_yield_their_metrics(workload: Workload, tmp_path: Path) -> None:
-    assert workload.measure
-    if workload.prepare:
-        workload.prepare(tmp_path)
-    asyncio_peer = next(peer for peer in workload.peers if peer.name == "asyncio")
-    with running(asyncio_peer, CORE, tmp_path) as server:
-        values = workload.measure(server, Settings(seconds=0.05))
+def figures(workload: Workload, server: Server) -> dict[str, float]:
+    """Those of one short round."""
+    outcome = Outcome(workload)
+    measure(workload, [server], Settings(seconds=0.05), outcome)
+    return {key: rounds[0] for key, rounds in outcome.rounds[server.name].items()}
+
+
+def check(workload: Workload, values: dict[str, float]) -> None:
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert 0.1 < values["cpu"] < 1000
+
+
+@pytest.mark.skipif(not load.REDIS_BENCHMARK.met(), reason="redis-benchmark is not installed: apt install redis-tools")
+def test_what_redis_benchmark_sends_yields_its_metrics(echoing: Server) -> None:
+    workload = SPREAD[0]
+    check(workload, figures(workload, echoing))
+
+
+def test_small_messages_over_tls_yield_their_metrics(tmp_path: Path) -> None:
+    assert SMALL_TLS.prepare
+    SMALL_TLS.prepare(tmp_path)
+    asyncio_peer = next(peer for peer in SMALL_TLS.peers if peer.name == "asyncio")
+    with running(asyncio_peer, CORE, tmp_path) as server:
+        check(SMALL_TLS, figures(SMALL_TLS, server))
 
 
 def test_echoes_are_checked_and_counted_however_they_arrive() -> None:
@@ -252,19 +265,13 @@ def test_echoes_are_checked_and_counted_however_they_arrive() -> None:
         echoes.received(b"x!")
 
 
-@pytest.mark.parametrize("key", ["sizes", "crowd"])
-def test_messages_of_random_sizes_yield_their_metrics(
-    key: str, echoing: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("key", ["small", "sizes", "crowd"])
+def test_messages_yield_their_metrics(key: str, echoing: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("MESSAGES", 100), ("WARM_UP", 100), ("CROWD", 40), ("ACTIVE", 4)):
         monkeypatch.setattr(messages, name, value)
     monkeypatch.setattr(messages, "messages", messages.messages.__wrapped__)
     workload = next(each for each in echo.SUITE.workloads if each.key == key)
-    assert workload.measure
-    values = workload.measure(echoing, Settings(seconds=0.05))
-    assert values.keys() == {metric.key for metric in workload.metrics}
-    assert 0 < values["p50"] <= values["p99"] <= values["p999"]
-    assert 0.1 < values["cpu"] < 1000
+    check(workload, figures(workload, echoing))
 
 
 def test_servers_that_use_several_cores_are_not_pinned() -> None:
@@ -336,7 +343,7 @@ def test_redis_benchmark_that_fails_or_hangs_is_an_error(tmp_path: Path, monkeyp
         fake.write_text(f"#!/bin/sh\n{body}\n")
         fake.chmod(0o755)
         with pytest.raises(BenchError, match=message):
-            RedisBenchmark.run(1, 1, clients=1, test="ping_mbulk", timeout=0.3)
+            RedisBenchmark.run(1, 1, clients=1, timeout=0.3)
 
 
 # -- figures

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import procfs
 from .load import TIMEOUT, RedisBenchmark, connections, echo_once, retransmissions
@@ -40,43 +39,23 @@ def cpu(server: Server) -> Iterator[Spent]:
     spent.seconds = procfs.settled(procfs.cpu_seconds, server.pid) - before
 
 
-def requests(
-    server: Server,
-    seconds: float,
-    *,
-    test: str,
-    clients: int,
-    pipeline: int = 1,
-    keyspace: int = 0,
-    ca: Path | None = None,
-) -> dict[str, float]:
-    """Small requests for about ``seconds``, by redis-benchmark's ``test``: ``cpu`` in µs per request, ``rate`` per
-    second, ``p50``, ``p99`` and ``p999`` in ms.
+def requests(server: Server, seconds: float, *, clients: int) -> dict[str, float]:
+    """Small requests for about ``seconds``, by redis-benchmark: ``cpu`` in µs per request, ``rate`` per second,
+    ``p50``, ``p99`` and ``p999`` in ms.
 
-    Connecting (over TLS: hundreds of µs a connection) is not part of a request: what a run of one request a
-    connection costs is taken off.
+    Connecting is not part of a request: what a run of one request a connection costs is taken off.
     """
 
     def send(count: int) -> RedisBenchmark:
-        timeout = TIMEOUT + 2 * seconds
-        return RedisBenchmark.run(
-            server.port,
-            count,
-            clients=clients,
-            test=test,
-            pipeline=pipeline,
-            keyspace=keyspace,
-            ca=ca,
-            timeout=timeout,
-        )
+        return RedisBenchmark.run(server.port, count, clients=clients, timeout=TIMEOUT + 2 * seconds)
 
     rate = send(WARM_UP_REQUESTS).rate
-    few, many = clients * pipeline, max(WARM_UP_REQUESTS, int(rate * seconds))
+    many = max(WARM_UP_REQUESTS, int(rate * seconds))
     with cpu(server) as connecting:
-        send(few)
+        send(clients)
     with cpu(server) as all_of_it:
         load = send(many)
-    each = (all_of_it.seconds - connecting.seconds) / (many - few)
+    each = (all_of_it.seconds - connecting.seconds) / (many - clients)
     return {"cpu": each * 1e6, "rate": load.rate, "p50": load.p50, "p99": load.p99, "p999": load.p999}
 
 

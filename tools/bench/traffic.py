@@ -182,16 +182,18 @@ def in_turns(
     requests: int,
     warm_up: int,
     turn: int = 0,
+    in_flight: int = 1,
     connect: Callable[[Server], socket.socket] | None = None,
 ) -> Iterator[Load]:
-    """The load in turns of ``batches`` of so many ``requests`` each, over connections that stay open. Before, the first
+    """The load in turns of ``batches`` of so many ``requests`` each, over connections that stay open, so many of them
+    ``in_flight`` on each. Before, the first
     ``warm_up`` of them are sent, so that CPython has specialised the byte code that it runs. A ``turn`` is so many of
     them, or what :data:`REQUESTS_EACH` says."""
     turn = turn or CLIENTS * max(1, REQUESTS_EACH // requests)
     with ExitStack() as stack:
         opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(CLIENTS)]
-        drive(opened, answers, islice(batches, warm_up), TIMEOUT)
-        yield Load(lambda: drive(opened, answers, islice(batches, turn), TIMEOUT), requests)
+        drive(opened, answers, islice(batches, warm_up), TIMEOUT, in_flight=in_flight)
+        yield Load(lambda: drive(opened, answers, islice(batches, turn), TIMEOUT, in_flight=in_flight), requests)
 
 
 def figures(run: Run, cpu_seconds: float, requests: int) -> dict[str, float]:

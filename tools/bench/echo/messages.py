@@ -1,10 +1,11 @@
-"""Messages of random sizes, several in flight on a connection, and few active connections among many."""
+"""Messages of one small size and of random ones, several in flight on a connection, few active connections of many."""
 
 from __future__ import annotations
 
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from itertools import cycle, islice
 from random import Random
@@ -13,9 +14,13 @@ from .. import measures
 from ..load import TIMEOUT, connections
 from ..server import BenchError, Server
 from ..suite import Settings
-from ..traffic import drive, figures
+from ..tls import secured
+from ..traffic import Load, drive, figures, in_turns
 
-__all__ = ["ACTIVE", "CROWD", "CURVE", "LARGEST", "SMALLEST", "Echoes", "crowd", "messages", "sizes"]
+__all__ = ["ACTIVE", "CROWD", "CURVE", "LARGEST", "SMALL", "SMALLEST", "Echoes", "crowd", "messages", "sizes", "turns"]
+
+SMALL = b"*1\r\n$4\r\nPING\r\n"
+"""What redis-benchmark sends as ``ping_mbulk``; an echo of it is a valid reply."""
 
 SMALLEST, LARGEST = 16, 4096
 """Bytes of a message, each size as likely as any other."""
@@ -68,6 +73,25 @@ class Echoes:
             self._whole -= lengths.popleft()
             count += 1
         return count
+
+
+def turns(
+    in_flight: int = 1, message: bytes | None = None, tls: bool = False
+) -> Callable[[Server, Settings], AbstractContextManager[Load]]:
+    """The load in turns of one ``message``, or of those of random sizes, so many ``in_flight`` on each connection."""
+
+    def open_load(server: Server, _: Settings) -> AbstractContextManager[Load]:
+        return in_turns(
+            server,
+            Echoes,
+            cycle([message] if message else messages()),
+            requests=1,
+            warm_up=WARM_UP,
+            in_flight=in_flight,
+            connect=secured if tls else None,
+        )
+
+    return open_load
 
 
 def sizes(clients: int, in_flight: int) -> Callable[[Server, Settings], dict[str, float]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .. import certificate, measures
 from ..load import REDIS_BENCHMARK, allow_files
-from ..server import Peer, Server
-from ..suite import REQUEST_METRICS, Group, Metric, Settings, Suite, Target, Workload
+from ..server import Peer
+from ..suite import REQUEST_METRICS, Group, Metric, Suite, Target, Workload
+from ..traffic import CLIENTS
 from . import messages
 from .peers import BUSY, LOOPS, PLAIN, TLS
 
@@ -26,20 +27,9 @@ RETRIES_AT_MOST = 0
 WAKEUPS_AT_MOST = 0
 """Bytes per idle connection; segments sent again while connecting; wake-ups of an idle server."""
 
-CLIENTS = 50
 BULK_CLIENTS, BULK_SIZE = 10, 64 * 1024
 MEMORY_CLIENTS = 10_000
 IDLE_CLIENTS = 1_000
-
-
-def small(server: Server, settings: Settings) -> dict[str, float]:
-    # The command *1 $4 PING: an echo of it is a valid reply, an array.
-    return measures.requests(server, settings.seconds, test="ping_mbulk", clients=CLIENTS)
-
-
-def small_tls(server: Server, settings: Settings) -> dict[str, float]:
-    authority = server.directory / certificate.AUTHORITY
-    return measures.requests(server, settings.seconds, test="ping_mbulk", clients=CLIENTS, ca=authority)
 
 
 GROUP = Group("messages", "messages on 50 connections, and on 500 of 10,000")
@@ -49,8 +39,7 @@ SMALL = Workload(
     title=f"14 bytes, one at a time on {CLIENTS} connections",
     metrics=REQUEST_METRICS,
     peers=PLAIN,
-    measure=small,
-    requires=(REDIS_BENCHMARK,),
+    load=messages.turns(message=messages.SMALL),
     label="14 bytes, one at a time",
     group=GROUP,
 )
@@ -60,7 +49,7 @@ SIZES = Workload(
     title=f"{messages.SMALLEST} bytes to {messages.LARGEST // 1024} KiB, 3 in flight on each of {CLIENTS} connections",
     metrics=REQUEST_METRICS,
     peers=PLAIN,
-    measure=messages.sizes(CLIENTS, in_flight=3),
+    load=messages.turns(in_flight=3),
     label="16 bytes to 4 KiB, 3 in flight",
     group=GROUP,
 )
@@ -107,9 +96,9 @@ SMALL_TLS = Workload(
     title=f"14 bytes over TLS, one at a time on {CLIENTS} connections",
     metrics=REQUEST_METRICS,
     peers=TLS,
-    measure=small_tls,
+    load=messages.turns(message=messages.SMALL, tls=True),
     prepare=certificate.issue,
-    requires=(REDIS_BENCHMARK, certificate.TRUSTME),
+    requires=(certificate.TRUSTME,),
     label="14 bytes over TLS",
     group=GROUP,
 )
@@ -152,7 +141,7 @@ def spread(key: str, title: str, peers: tuple[Peer, ...]) -> Workload:
         title=f"{title}, {CLIENTS} connections, server and load on all cores",
         metrics=THROUGHPUT,
         peers=peers,
-        measure=small,
+        measure=lambda server, settings: measures.requests(server, settings.seconds, clients=CLIENTS),
         requires=(REDIS_BENCHMARK,),
         pinned=False,
     )

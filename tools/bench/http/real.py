@@ -15,12 +15,12 @@ from .. import measures, procfs
 from ..load import connected, connections
 from ..server import BenchError, Peer, Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
+from ..tls import secured
 from ..traffic import CLIENTS, Load, drive, figures, in_turns
 from . import files, heads
 from .open_loop import arrivals, offer
 from .peers import PLAIN, PLAIN_AND_MORE, TLS_AND_MORE
 from .responses import Responses, read
-from .tls import secured
 
 __all__ = ["TARGETS", "WORKLOADS", "entity_tags"]
 

@@ -13,11 +13,11 @@ from .. import measures
 from ..load import connections
 from ..server import Peer, Server
 from ..suite import REQUEST_METRICS, Group, Metric, Settings, Target, Workload
+from ..tls import secured
 from ..traffic import CLIENTS, Load, drive, in_turns
 from . import files
 from .peers import LOGGED, PLAIN, TLS
 from .responses import Responses
-from .tls import secured
 
 __all__ = ["TARGETS", "WORKLOADS"]
 

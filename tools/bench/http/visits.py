@@ -16,11 +16,11 @@ from .. import certificate
 from ..load import connected
 from ..server import BenchError, Peer, Server
 from ..suite import Group, Metric, Settings, Target, Workload
+from ..tls import secured
 from ..traffic import Load, Run, uncollected
 from . import files, heads
 from .peers import PLAIN, TLS
 from .responses import read
-from .tls import secured
 
 __all__ = ["TARGETS", "WORKLOADS"]
 

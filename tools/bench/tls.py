@@ -6,9 +6,9 @@ import ssl
 from functools import cache
 from pathlib import Path
 
-from .. import certificate
-from ..load import connected
-from ..server import Server
+from . import certificate
+from .load import connected
+from .server import Server
 
 __all__ = ["secured"]
 

@@ -11,6 +11,7 @@ program's descriptors; the answer, once the program is about to run, is the numb
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -145,15 +146,13 @@ class Template:
 
 
 def prepare() -> None:
-    """Import all modules of the packages but those that are programs."""
+    """Import all modules of the packages but those that are programs. A package or an extra may not be installed."""
     for name in PACKAGES:
-        try:
-            package = importlib.import_module(name)
-        except ModuleNotFoundError:  # the tests of one package run without the others
-            continue
-        for found in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if not found.name.endswith((".__main__", ".passwd")):
-                importlib.import_module(found.name)
+        with contextlib.suppress(ModuleNotFoundError):
+            for found in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+                if not found.name.endswith((".__main__", ".passwd")):
+                    with contextlib.suppress(ModuleNotFoundError):
+                        importlib.import_module(found.name)
     # Nothing of it is garbage, and a collection in a child would copy each page that it has an object in.
     gc.collect()
     gc.freeze()

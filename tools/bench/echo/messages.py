@@ -20,7 +20,7 @@ from ..traffic import Load, drive, figures, in_turns
 __all__ = ["ACTIVE", "CROWD", "CURVE", "LARGEST", "SMALL", "SMALLEST", "Echoes", "crowd", "messages", "sizes", "turns"]
 
 SMALL = b"*1\r\n$4\r\nPING\r\n"
-"""What redis-benchmark sends as ``ping_mbulk``; an echo of it is a valid reply."""
+"""The command that redis-benchmark sends as ``ping_mbulk``; an echo of it is a valid reply."""
 
 SMALLEST, LARGEST = 16, 4096
 """Bytes of a message, each size as likely as any other."""

@@ -32,7 +32,7 @@ __all__ = ["main"]
 COLUMNS = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
 
 SHORT = Settings(rounds=2, seconds=0.5)
-SHORT_CHARTS = Path("build/bench")
+SHORT_CHARTS = "build/bench"
 
 DOCUMENTED = Settings(rounds=2, seconds=0.5, idle_seconds=2.0)
 RESULTS, PICTURES = ROOT / "docs/results", ROOT / "docs/_static"
@@ -248,7 +248,7 @@ def add_effort(options: argparse.ArgumentParser, default: Settings) -> None:
     )
 
 
-def add_charts(options: argparse.ArgumentParser, default: Path | None) -> None:
+def add_charts(options: argparse.ArgumentParser, default: str | None) -> None:
     options.add_argument(
         "--charts",
         type=folder,

@@ -26,8 +26,8 @@ help:
 	@echo "make man            make the manual pages and completions that wheels have"
 	@echo "make soak           load evio-http for ten minutes: nothing may leak or fail"
 	@echo "make docs           build the documentation into site/"
-	@echo "make bench          measure the servers beside others: a table and a chart, in five minutes"
-	@echo "make figures        measure all that the documentation shows: its tables and charts, in twelve minutes"
+	@echo "make bench          measure the servers beside others: a table and a chart, in two minutes"
+	@echo "make figures        measure all that the documentation shows: its tables and charts, in nine minutes"
 	@echo "make clean          remove what make made"
 
 $(VENV)/.stamp: requirements-dev.txt pyproject.toml $(PROJECTS)

@@ -207,12 +207,12 @@ def parser() -> Parser:
     )
     for suite in SUITES.values():
         add_options(commands.add_parser(suite.name, help=suite.title, description=suite.title), suite)
-    about = "what is most telling of every suite, in five minutes: a table and a chart"
+    about = "what is most telling of every suite, in two minutes: a table and a chart"
     short = commands.add_parser("short", help=about, description=about)
     short.set_defaults(run=run_short)
     add_effort(short, SHORT)
     add_charts(short, SHORT_CHARTS)
-    about = "what the documentation shows, in 12 minutes: figures as JSON, charts and tables into docs/ and README.md"
+    about = "what the documentation shows, in nine minutes: figures as JSON, charts and tables into docs/ and README.md"
     docs = commands.add_parser("docs", help=about, description=about)
     docs.set_defaults(run=run_docs)
     add_effort(docs, DOCUMENTED)

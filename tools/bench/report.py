@@ -19,6 +19,9 @@ from .suite import Metric, Suite, Target, matches
 
 __all__ = ["as_json", "show", "show_short"]
 
+WORDS = 14
+"""Letters that there is room for in a line of a workload's name, or of a server and its ratio, however narrow it is."""
+
 
 def show(result: Result, console: Console) -> None:
     """Print what it was measured on, a table for each group of workloads and one of the targets."""
@@ -36,12 +39,12 @@ def show_short(results: Sequence[Result], console: Console) -> None:
     """Print one table of several suites: what the subject takes, and how that compares with each of the others."""
     console.print(conditions(results[0]), highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE)
-    for each in ("suite", "workload"):
-        table.add_column(each, no_wrap=True)
+    table.add_column("suite", no_wrap=True)
+    table.add_column("workload", min_width=WORDS)
     for each in ("CPU µs", "p50 ms", "p99 ms", "p99.9 ms"):
         table.add_column(each, justify="right", no_wrap=True)
-    table.add_column("CPU beside", no_wrap=True)
-    table.add_column("p99 beside", no_wrap=True)
+    table.add_column("CPU beside", min_width=WORDS)
+    table.add_column("p99 beside", min_width=WORDS)
     for result in results:
         for outcome in result.outcomes.values():
             table.add_row(*short_cells(result, outcome))
@@ -54,7 +57,8 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
     metrics = [workload.metric(key) for key in ("cpu", "p50", "p99", "p999")]
     row = [result.suite.name, workload.label or workload.key]
     row += [number(metric, outcome.figure(subject, metric.key)) for metric in metrics]
-    others = [server for server in outcome.rounds if server != subject]
+    # The subject with other settings is in the tables of its suite.
+    others = [server for server in outcome.rounds if server != subject and not server.startswith(f"{subject} ")]
     return [
         *row,
         compared(outcome, subject, others, "cpu"),
@@ -63,9 +67,10 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
 
 
 def compared(outcome: Outcome, subject: str, others: Sequence[str], key: str) -> str:
-    """The ratios of a metric to each of the ``others``'."""
+    """The ratios of a metric to each of the ``others``'. Where the room is narrow, lines end between servers."""
     ratios = {server: outcome.ratio(subject, server, key) for server in others}
-    return "  ".join(f"{server} {ratio:.2f}" for server, ratio in ratios.items() if ratio is not None)
+    cells = (f"{server} {ratio:.2f}".replace(" ", "\N{NO-BREAK SPACE}") for server, ratio in ratios.items() if ratio)
+    return "  ".join(cells)
 
 
 def heading(outcome: Outcome) -> str:

@@ -159,7 +159,6 @@ def load(mix: Mix, depth: int) -> Callable[[Server, Settings], AbstractContextMa
             cycle(pipelines(mix, depth)),
             requests=depth,
             warm_up=max(CLIENTS, WARM_UP // depth),
-            turn=50,
         )
 
     return open_load

@@ -29,6 +29,8 @@ from tools.bench.run import measure
 from tools.bench.server import BenchError, Peer, running
 from tools.bench.suite import Settings, matches
 
+from .test_bench import figures
+
 CORE = {max(os.sched_getaffinity(0))}
 
 
@@ -223,10 +225,8 @@ def test_a_workload_yields_its_metrics(key: str, tmp_path: Path) -> None:
     workload = next(each for each in SUITE.workloads if each.key == key)
     assert workload.prepare
     workload.prepare(tmp_path)
-    outcome = Outcome(workload)
     with running(evio("tls" in key), CORE, tmp_path) as server:
-        measure(workload, [server], Settings(seconds=0.05), outcome)
-    values = {key: figures[0] for key, figures in outcome.rounds["evio"].items()}
+        values = figures(workload, server)
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert values["cpu"] > 1

@@ -28,10 +28,10 @@ from tools.bench.redis import SUITE, commands, repeated, workloads
 from tools.bench.redis.peers import PLAIN_AND_FLOOR, REDIS_SERVER
 from tools.bench.redis.repeated import MEMORY, TESTS, strings
 from tools.bench.redis.resp import Replies, command, fill
-from tools.bench.results import Outcome
-from tools.bench.run import measure
 from tools.bench.server import ROOT, BenchError, Server, running
-from tools.bench.suite import Settings, matches
+from tools.bench.suite import matches
+
+from .test_bench import figures
 
 CORE = {max(os.sched_getaffinity(0))}
 FLOOR = next(peer for peer in PLAIN_AND_FLOOR if peer.name == "floor")
@@ -179,10 +179,8 @@ def test_a_mix_yields_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "COMMANDS", 4_000)
     monkeypatch.setattr(workloads, "pipelines", workloads.pipelines.__wrapped__)
     workload = next(each for each in SUITE.workloads if each.key == "queue:16")
-    outcome = Outcome(workload)
     with running(FLOOR, CORE, ROOT) as server:
-        measure(workload, [server], Settings(seconds=0.05), outcome)
-    values = {key: figures[0] for key, figures in outcome.rounds["floor"].items()}
+        values = figures(workload, server)
     assert values.keys() == {metric.key for metric in workload.metrics}
     assert 0 < values["p50"] <= values["p99"] <= values["p999"]
     assert 0.1 < values["cpu"] < 1000

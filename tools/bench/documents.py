@@ -14,6 +14,7 @@ from typing import Any
 
 from .markdown import by_server, by_workload, comparable, heading, number
 from .server import BenchError
+from .suite import is_variant
 
 __all__ = ["filled"]
 
@@ -79,7 +80,7 @@ def summary(data: dict[str, Any]) -> str:
     chosen = [each for each in data["workloads"].values() if each["short"] and subject in each["servers"]]
     others = list(dict.fromkeys(server for each in chosen for server in each["servers"] if server != subject))
     others.sort(key=lambda server: server != reference)
-    pairs = [(each, reference) if each.startswith(f"{subject} ") else (subject, each) for each in others]
+    pairs = [(each, reference) if is_variant(each, subject) else (subject, each) for each in others]
     heads = [f"CPU / {other}" if one == subject else f"{one}: CPU / {other}" for one, other in pairs]
     rows = [[f"evio-{data['suite']}", *heads, f"p99 / {reference}"]]
     rows.append(["---"] * len(rows[0]))

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .results import Outcome, Result, Verdict
-from .suite import Metric, Suite, Target, matches
+from .suite import Metric, Suite, Target, is_variant, matches
 
 __all__ = ["as_json", "show", "show_short"]
 
@@ -58,7 +58,7 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
     row = [result.suite.name, workload.label or workload.key]
     row += [number(metric, outcome.figure(subject, metric.key)) for metric in metrics]
     # The subject with other settings is in the tables of its suite.
-    others = [server for server in outcome.rounds if server != subject and not server.startswith(f"{subject} ")]
+    others = [server for server in outcome.rounds if server != subject and not is_variant(server, subject)]
     return [
         *row,
         compared(outcome, subject, others, "cpu"),
@@ -69,8 +69,8 @@ def short_cells(result: Result, outcome: Outcome) -> list[str]:
 def compared(outcome: Outcome, subject: str, others: Sequence[str], key: str) -> str:
     """The ratios of a metric to each of the ``others``'. Where the room is narrow, lines end between servers."""
     ratios = {server: outcome.ratio(subject, server, key) for server in others}
-    cells = (f"{server} {ratio:.2f}".replace(" ", "\N{NO-BREAK SPACE}") for server, ratio in ratios.items() if ratio)
-    return "  ".join(cells)
+    found = (f"{server} {ratio:.2f}" for server, ratio in ratios.items() if ratio is not None)
+    return "  ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in found)
 
 
 def heading(outcome: Outcome) -> str:

@@ -17,7 +17,7 @@ from typing import Literal
 from .server import BenchError, Peer, Requirement, Server
 from .traffic import Load
 
-__all__ = ["REQUEST_METRICS", "Group", "Metric", "Settings", "Suite", "Target", "Workload", "matches"]
+__all__ = ["REQUEST_METRICS", "Group", "Metric", "Settings", "Suite", "Target", "Workload", "is_variant", "matches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ class Group:
     title: str
     axis: str = ""
     """Of workloads that are the points of a curve: what the number behind the colon of their keys counts."""
+
+
+def is_variant(server: str, subject: str) -> bool:
+    """True for the name of the subject with other settings, such as ``evio 60 s``."""
+    return server.startswith(f"{subject} ")
 
 
 def matches(key: str, pattern: str) -> bool:

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from . import measures
-from .load import TIMEOUT, connected, connections
+from .load import TIMEOUT, connected
 from .server import BenchError, Server
 
-__all__ = ["CLIENTS", "Answers", "Load", "Run", "drive", "figures", "in_turns", "measured", "uncollected"]
+__all__ = ["CLIENTS", "Answers", "Load", "Run", "drive", "figures", "in_turns", "uncollected"]
 
 CLIENTS = 50
 """Connections of most loads."""
@@ -154,25 +153,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def measured(
-    server: Server,
-    answers: Callable[[], Answers],
-    batches: Iterator[bytes],
-    *,
-    requests: int,
-    clients: int,
-    warm_up: int,
-    seconds: float,
-) -> dict[str, float]:
-    """The figures of a load of ``batches`` of so many ``requests`` each. The first ``warm_up`` of them are not
-    measured, so that CPython has specialised the byte code that it runs; nor is connecting."""
-    with connections(server.port, clients) as opened:
-        drive(opened, answers, islice(batches, warm_up), TIMEOUT)
-        with measures.cpu(server) as spent:
-            run = drive(opened, answers, batches, seconds)
-    return figures(run, spent.seconds, requests)
-
-
 @contextmanager
 def in_turns(
     server: Server,
@@ -186,9 +166,8 @@ def in_turns(
     connect: Callable[[Server], socket.socket] | None = None,
 ) -> Iterator[Load]:
     """The load in turns of ``batches`` of so many ``requests`` each, over connections that stay open, so many of them
-    ``in_flight`` on each. Before, the first
-    ``warm_up`` of them are sent, so that CPython has specialised the byte code that it runs. A ``turn`` is so many of
-    them, or what :data:`REQUESTS_EACH` says."""
+    ``in_flight`` on each. Before, the first ``warm_up`` of them are sent, so that CPython has specialised the byte code
+    that it runs. A ``turn`` is so many of them, or what :data:`REQUESTS_EACH` says."""
     turn = turn or CLIENTS * max(1, REQUESTS_EACH // requests)
     with ExitStack() as stack:
         opened = [stack.enter_context(connect(server) if connect else connected(server.port)) for _ in range(CLIENTS)]

@@ -263,7 +263,7 @@ local function call(protected, words, count)
     host.unlimit() -- to pass a table takes memory of the interpreter's before the server's function runs
     reply, failed = host_call_with(words)
   end
-  if reply == EXCEEDED then end_script("not enough memory") end
+  if reply == EXCEEDED then end_script("not enough memory") end -- as ``hosted`` does, without its call
   if failed and not protected then error(reply, 0) end
   return reply
 end
